@@ -1,0 +1,2 @@
+//! Placeholder opener.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! What is allowed.
+#![forbid(unsafe_code)]
