@@ -1,0 +1,56 @@
+//! The policy in force, asked twice: for the connection and for each call on it.
+//!
+//! Enters: where a connection goes and what it said of itself; then each call. Leaves: a permit, or the refusal that the client
+//! will read. Never: a decision remembered from an earlier policy, or one that a witness disagrees with.
+
+use config::{CallFacts, CallPermit, Host, Policy, Scheme};
+
+use crate::connection::Accepted;
+use crate::error::{Refusal, printable};
+use crate::hello::Hello;
+use crate::request::Call;
+
+/// Whether what a connection says of itself fits where it goes. The result stands for the whole life of the connection; the
+/// policy is asked anew for each call.
+///
+/// # Errors
+/// [`Refusal::UnknownAddress`], [`Refusal::NoServerName`], [`Refusal::Witness`].
+pub fn connection(accepted: &Accepted, hello: &Hello) -> Result<(), Refusal> {
+    if let (Host::Address(address), true) = (accepted.destination.host(), accepted.unknown) {
+        return Err(Refusal::UnknownAddress(*address));
+    }
+    let Hello::Tls { server_name, .. } = hello else { return Ok(()) };
+    match (accepted.destination.host(), server_name) {
+        (Host::Name(name), Some(claimed)) if name == claimed => Ok(()),
+        (Host::Name(_), None) => Err(Refusal::NoServerName(accepted.destination.clone())),
+        (Host::Address(_), None) => Ok(()),
+        (_, Some(claimed)) => Err(Refusal::Witness {
+            connection: accepted.destination.clone(),
+            witness: "server name",
+            claimed: printable(claimed.as_str().as_bytes()),
+        }),
+    }
+}
+
+/// The policy's leave for one call.
+///
+/// # Errors
+/// [`Refusal::Denied`].
+pub fn call(policy: &Policy, call: &Call) -> Result<CallPermit, Refusal> {
+    let connect = policy.connect(&call.destination).map_err(Refusal::Denied)?;
+    let facts = CallFacts {
+        destination: connect.destination(),
+        scheme: call.scheme,
+        method: &call.method,
+        path: &call.path,
+    };
+    policy.call(&facts).map_err(Refusal::Denied)
+}
+
+/// The scheme that a connection's first bytes stand for.
+pub(crate) fn scheme(hello: &Hello) -> Scheme {
+    match hello {
+        Hello::Tls { .. } => Scheme::Https,
+        Hello::Http1 | Hello::Http2Preface => Scheme::Http,
+    }
+}

@@ -1,0 +1,93 @@
+//! One connection from the sandbox, a line per step.
+//!
+//! Enters: a socket that one of the worker's listeners accepted. Leaves: answers, and a record of what went no further.
+//! Never: a byte upstream before the connection's destination, its server name and each request agree.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use config::{Destination, Host, Scheme};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::error::Refusal;
+use crate::hello::{self, Hello};
+use crate::names::AddressMap;
+use crate::record::TlsLeg;
+use crate::serve::Worker;
+use crate::{authorize, exchange, limit, terminate};
+
+/// Where an accepted socket was going before it was turned here.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// Number of the connection in this worker, from 1.
+    pub number: u64,
+    /// The name and port, or the literal address and port.
+    pub destination: Destination,
+    /// Whether the address is one of the name server's, but was never given out.
+    pub unknown: bool,
+}
+
+/// A connection whose side towards the client is in the clear.
+#[derive(Debug)]
+pub struct Connection {
+    /// Number of the connection in this worker, from 1.
+    pub number: u64,
+    /// Where it goes.
+    pub destination: Destination,
+    /// `https` where the client spoke TLS.
+    pub scheme: Scheme,
+    /// What the client's TLS agreed on.
+    pub tls: Option<TlsLeg>,
+    /// Why no request on it can go further, if so.
+    pub verdict: Result<(), Refusal>,
+}
+
+/// Serves one connection to its end.
+///
+/// # Errors
+/// The refusal of a connection on which no request could be answered; the caller records it.
+pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> Result<(), Refusal> {
+    let (hello, stream) = hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await?;
+    let verdict = authorize::connection(&accepted, &hello);
+    let scheme = authorize::scheme(&hello);
+    let Accepted { number, destination, .. } = accepted;
+    let mut connection = Connection { number, destination, scheme, tls: None, verdict };
+    let Hello::Tls { server_name, .. } = hello else {
+        let http2 = matches!(hello, Hello::Http2Preface);
+        return exchange::serve(worker, connection, stream, http2).await;
+    };
+    let host = server_name.map_or_else(|| connection.destination.host().clone(), Host::Name);
+    let leaf = worker.leaves.configuration(&host, SystemTime::now());
+    let leaf = leaf.map_err(|error| Refusal::NotHttp(error.to_string()))?;
+    let stream = terminate::finish(stream, leaf).await?;
+    let leg = terminate::leg(stream.get_ref().1);
+    let http2 = leg.alpn.as_deref() == Some("h2");
+    connection.tls = Some(leg);
+    exchange::serve(worker, connection, stream, http2).await
+}
+
+/// Where `stream` was going. `None` for a connection to the sandbox's own loopback, which is never for the proxy.
+pub fn destination(stream: &TcpStream, names: &AddressMap, number: u64) -> Option<Accepted> {
+    let socket = SockRef::from(stream);
+    // Without NAT in the way (listeners on the policy's ports) the socket's own address is the original one.
+    let original = match stream.local_addr().ok()? {
+        SocketAddr::V4(_) => socket.original_dst_v4(),
+        SocketAddr::V6(_) => socket.original_dst_v6(),
+    };
+    let original = original.ok().and_then(|address| address.as_socket());
+    let address = original.map_or_else(|| stream.local_addr().ok(), Some)?;
+    let ip = address.ip().to_canonical();
+    if ip.is_loopback() {
+        return None;
+    }
+    let (host, unknown) = match ip {
+        IpAddr::V4(v4) if AddressMap::holds(v4) => match names.name_of(v4) {
+            Some(name) => (Host::Name(name), false),
+            None => (Host::Address(ip), true),
+        },
+        ip => (Host::Address(ip), false),
+    };
+    Some(Accepted { number, destination: Destination::new(host, address.port()), unknown })
+}

@@ -1,0 +1,189 @@
+//! Why a call was not made: one type for every refusal on the way from `accept` to `record`.
+//!
+//! Enters: what each step found. Leaves: a [`Refusal`], whose kind decides status, log entry and advice in one table
+//! ([`crate::respond`]). Never: a credential, a placeholder's value, or bytes that were not checked to be printable.
+
+use std::net::IpAddr;
+
+use config::{CredentialName, Denial, Destination, DnsName, RuleId};
+
+/// Whose fault a refusal is. Status, retry advice and log level follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The client sent something that has no single reading, or disagrees with itself.
+    Client,
+    /// The policy does not allow it.
+    Policy,
+    /// The upstream could not be reached, verified or understood.
+    Upstream,
+    /// The broker could not provide what the call needs.
+    Broker,
+    /// exeat itself is at a limit or cannot keep its promises right now.
+    Ours,
+}
+
+/// A call, or a connection, that goes no further.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// The policy has no leave for it.
+    #[error("{0}")]
+    Denied(Denial),
+    /// The connection went to an address that this worker's name server never gave out.
+    #[error("{0} was never given out for a name in this sandbox: look the name up again")]
+    UnknownAddress(IpAddr),
+    /// A TLS connection to a name came without a server name (SNI, RFC 6066 section 3).
+    #[error("the TLS handshake for {0} named no server (SNI); a connection is judged only when it says whom it means")]
+    NoServerName(Destination),
+    /// Name looked up, server name and request authority do not all say the same.
+    #[error("the connection is for {connection}, but its {witness} says {claimed}; all have to agree")]
+    Witness {
+        /// Where the connection goes.
+        connection: Destination,
+        /// Which witness differs: `server name`, `Host`, `:authority` or `request target`.
+        witness: &'static str,
+        /// What it said, printable characters only.
+        claimed: String,
+    },
+    /// The request has no single reading.
+    #[error("the request is malformed: {0}")]
+    Malformed(String),
+    /// The head of the request did not arrive in time.
+    #[error("the head of the request did not arrive within {0} seconds")]
+    SlowHead(u64),
+    /// What was sent is neither TLS nor HTTP.
+    #[error("the connection does not start as TLS or HTTP: {0}")]
+    NotHttp(String),
+    /// A method that would open a way out that is not judged.
+    #[error("{0} is not offered here: connect to the destination itself, exeat is in the way without being asked")]
+    MethodNotOffered(String),
+    /// A placeholder on its way to somewhere its credential is not granted for.
+    #[error("the placeholder of credential `{credential}` is in the {place}, and does not go there: {reason}")]
+    Misdirected {
+        /// Whose placeholder.
+        credential: CredentialName,
+        /// Where it was found.
+        place: String,
+        /// Why it may not be there.
+        reason: String,
+    },
+    /// The rule's rate is used up.
+    #[error("the rate of rule {rule} ({rate}) is used up; next call possible in {retry_after} s")]
+    RateLimited {
+        /// The rule with the rate.
+        rule: RuleId,
+        /// The rate as written.
+        rate: String,
+        /// Seconds until a call will be let through.
+        retry_after: u64,
+    },
+    /// No usable credential: nothing was sent.
+    #[error("credential `{credential}` is not available: {reason}")]
+    CredentialUnavailable {
+        /// Which one.
+        credential: CredentialName,
+        /// What the broker said.
+        reason: String,
+    },
+    /// The call log cannot be written, so no call is made.
+    #[error("the call log cannot be written ({0}), and a call that cannot be logged is not made")]
+    LogUnavailable(String),
+    /// The name resolves only to addresses that are not dialled unless a rule lists them.
+    #[error("{name} resolves to {address} ({class}), which is dialled only where a rule lists it")]
+    ForbiddenAddress {
+        /// The destination.
+        name: Destination,
+        /// The address that was refused.
+        address: IpAddr,
+        /// What the address is, e.g. `private, RFC 1918`.
+        class: &'static str,
+    },
+    /// The name has no address.
+    #[error("{0} does not resolve: {1}")]
+    Unresolved(DnsName, String),
+    /// No connection to the upstream.
+    #[error("{destination} cannot be reached: {reason}")]
+    Unreachable {
+        /// The destination.
+        destination: Destination,
+        /// The last attempt's error.
+        reason: String,
+        /// Whether waiting, not refusal, ended the attempt.
+        timed_out: bool,
+    },
+    /// The upstream could not prove who it is, or its TLS failed.
+    #[error("the TLS connection to {destination} failed: {reason}")]
+    UpstreamTls {
+        /// The destination.
+        destination: Destination,
+        /// What rustls said.
+        reason: String,
+    },
+    /// The upstream's answer was not HTTP, or broke off before its head was whole.
+    #[error("{destination} gave no usable answer: {reason}")]
+    UpstreamAnswer {
+        /// The destination.
+        destination: Destination,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The answer cannot be examined for credentials, so it is not passed on.
+    #[error("the answer of {destination} cannot be examined for credentials: {reason}")]
+    Unscrubbable {
+        /// The destination.
+        destination: Destination,
+        /// Why.
+        reason: String,
+    },
+    /// Too much at once.
+    #[error("too many {0} at once in this worker")]
+    Overload(&'static str),
+}
+
+impl Refusal {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Denied(_) | Self::Misdirected { .. } | Self::RateLimited { .. } | Self::ForbiddenAddress { .. } => {
+                Fault::Policy
+            }
+            Self::UnknownAddress(_)
+            | Self::NoServerName(_)
+            | Self::Witness { .. }
+            | Self::Malformed(_)
+            | Self::SlowHead(_)
+            | Self::NotHttp(_)
+            | Self::MethodNotOffered(_) => Fault::Client,
+            Self::Unresolved(..)
+            | Self::Unreachable { .. }
+            | Self::UpstreamTls { .. }
+            | Self::UpstreamAnswer { .. }
+            | Self::Unscrubbable { .. } => Fault::Upstream,
+            Self::CredentialUnavailable { .. } => Fault::Broker,
+            Self::LogUnavailable(_) | Self::Overload(_) => Fault::Ours,
+        }
+    }
+
+    /// Whether the security team should look: someone tried to carry a placeholder elsewhere.
+    pub fn is_alert(&self) -> bool {
+        matches!(self, Self::Misdirected { .. })
+    }
+
+    /// The rule that refused, where one did.
+    pub fn rule(&self) -> Option<&RuleId> {
+        match self {
+            Self::Denied(denial) => denial.rule(),
+            Self::RateLimited { rule, .. } => Some(rule),
+            _ => None,
+        }
+    }
+}
+
+/// The printable part of something a client sent, cut to a length that fits a sentence.
+pub(crate) fn printable(text: &[u8]) -> String {
+    const LONGEST: usize = 120;
+    let mut shown: String = text.iter().take(LONGEST).map(|&b| if (0x20..0x7f).contains(&b) { char::from(b) } else { '?' }).collect();
+    if text.len() > LONGEST {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,197 @@
+//! The worker's own certificate authority, and a leaf for each name that a client asks for.
+//!
+//! Enters: a host that the connection is for. Leaves: a rustls server configuration with a leaf for it (RFC 5280).
+//! Never: a key on disk, a CA that outlives its worker, a leaf signed with or for the CA's own key, a cache that only grows.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use config::Host;
+use dashmap::DashMap;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+};
+use rustls::ServerConfig;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::limit;
+
+/// Longer than any job; the CA dies with its worker anyway.
+const CA_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Hours, not days: a leaf is made anew in a millisecond.
+const LEAF_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// A leaf is not handed out any more when less than this is left of it.
+const LEAF_MARGIN: Duration = Duration::from_secs(3600);
+/// Clocks in containers and virtual machines run behind.
+const SKEW: Duration = Duration::from_secs(3600);
+
+/// The worker's authority: a P-256 key that is in this process's memory only.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// One key for all leaves of the worker. It differs from the authority's, and a fresh one for each leaf would double
+    /// the cost of a handshake for nothing: all of them live in this process and end with it.
+    leaf_key: KeyPair,
+    certificate: CertificateDer<'static>,
+    pem: String,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority(..)")
+    }
+}
+
+/// A certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a certificate for {subject}")]
+pub struct LeafError {
+    subject: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl LeafError {
+    fn new(subject: &impl ToString, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { subject: subject.to_string(), source: source.into() }
+    }
+}
+
+impl Authority {
+    /// Makes a new authority, valid around `now`.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn generate(now: SystemTime) -> Result<Self, LeafError> {
+        let failed = |source: rcgen::Error| LeafError::new(&"the worker's authority", source);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+        let leaf_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name("exeat worker CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.serial_number = Some(serial().map_err(failed)?);
+        params.not_before = (now - SKEW).into();
+        params.not_after = (now + CA_LIFE).into();
+        let certificate = params.self_signed(&key).map_err(failed)?;
+        let (pem, der) = (certificate.pem(), certificate.der().clone());
+        Ok(Self { issuer: Issuer::new(params, key), leaf_key, certificate: der, pem })
+    }
+
+    /// The authority's certificate, to be trusted inside the sandbox.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A leaf for `host`: a DNS name or an IP address in the SAN type that is right for it.
+    fn leaf(&self, host: &Host, now: SystemTime) -> Result<CertificateDer<'static>, LeafError> {
+        let failed = |source: rcgen::Error| LeafError::new(host, source);
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name("exeat leaf");
+        params.subject_alt_names = vec![match host {
+            Host::Name(name) => SanType::DnsName(name.as_str().try_into().map_err(failed)?),
+            Host::Address(address) => SanType::IpAddress(*address),
+        }];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(serial().map_err(failed)?);
+        params.not_before = (now - SKEW).into();
+        params.not_after = (now + LEAF_LIFE).into();
+        Ok(params.signed_by(&self.leaf_key, &self.issuer).map_err(failed)?.der().clone())
+    }
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    subject
+}
+
+/// 126 random bits, positive, as RFC 5280 section 4.1.2.2 wants them.
+fn serial() -> Result<SerialNumber, rcgen::Error> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| rcgen::Error::RingUnspecified)?;
+    bytes[0] = (bytes[0] & 0x7f) | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// Leaves by host, bounded.
+#[derive(Debug)]
+pub struct Leaves {
+    authority: Authority,
+    made: DashMap<Host, (Arc<ServerConfig>, SystemTime)>,
+}
+
+impl Leaves {
+    /// An empty cache under `authority`.
+    pub fn new(authority: Authority) -> Self {
+        Self { authority, made: DashMap::new() }
+    }
+
+    /// A configuration whose leaf is good for `host` at `now`: the one made before, or a new one.
+    ///
+    /// # Errors
+    /// When the leaf cannot be made.
+    pub fn configuration(&self, host: &Host, now: SystemTime) -> Result<Arc<ServerConfig>, LeafError> {
+        if let Some(made) = self.made.get(host).filter(|made| made.1 > now + LEAF_MARGIN) {
+            return Ok(Arc::clone(&made.0));
+        }
+        let configuration = Arc::new(self.configure(host, now)?);
+        if self.made.len() >= limit::LEAVES {
+            // Rare, and a leaf is cheap: dropping all of them is simpler than remembering which was used last.
+            self.made.clear();
+        }
+        self.made.insert(host.clone(), (Arc::clone(&configuration), now + LEAF_LIFE));
+        Ok(configuration)
+    }
+
+    fn configure(&self, host: &Host, now: SystemTime) -> Result<ServerConfig, LeafError> {
+        let chain = vec![self.authority.leaf(host, now)?, self.authority.certificate.clone()];
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.authority.leaf_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut configuration = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+            .map_err(|source| LeafError::new(host, source))?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|source| LeafError::new(host, source))?;
+        configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(configuration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> Host {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_leaf_is_reused_until_it_nears_its_end() {
+        let now = SystemTime::now();
+        let leaves = Leaves::new(Authority::generate(now).unwrap());
+        let first = leaves.configuration(&name("example.com"), now).unwrap();
+        assert!(Arc::ptr_eq(&first, &leaves.configuration(&name("example.com"), now).unwrap()));
+        let late = now + LEAF_LIFE - LEAF_MARGIN;
+        assert!(!Arc::ptr_eq(&first, &leaves.configuration(&name("example.com"), late).unwrap()));
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let now = SystemTime::now();
+        let leaves = Leaves::new(Authority::generate(now).unwrap());
+        for i in 0..limit::LEAVES + 10 {
+            leaves.configuration(&name(&format!("n{i}.example.com")), now).unwrap();
+        }
+        assert!(leaves.made.len() <= limit::LEAVES);
+    }
+
+    #[test]
+    fn the_leaf_key_is_not_the_authority_key() {
+        let authority = Authority::generate(SystemTime::now()).unwrap();
+        assert_ne!(authority.issuer.key().public_key_raw(), authority.leaf_key.public_key_raw());
+    }
+}

@@ -1,0 +1,111 @@
+//! Every bound of the proxy with its reason, and the rates that rules set.
+//!
+//! Enters: a permit with a rate. Leaves: admission, or how long to wait. Never: an unbounded queue; what is over the
+//! limit is refused at once and told when to come back.
+
+use std::time::Duration;
+
+use config::{CallPermit, Rate};
+use dashmap::DashMap;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::error::Refusal;
+
+/// Client connections of one sandbox at once: a browser or a parallel download stays well below; a flood does not.
+pub const CONNECTIONS: usize = 1024;
+/// Until the first bytes tell what a connection is. A client on loopback has them ready.
+pub const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// A ClientHello or the start of a request line; post-quantum hellos take about 2 KiB.
+pub const HELLO_BYTES: usize = 16 * 1024 + 512;
+/// The client's TLS handshake, on loopback.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// The head of a request, from its first byte to the empty line; also how long an idle connection is kept.
+pub const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// A request's head. Servers in the field take 8 to 64 KiB.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// Header fields in one head.
+pub const HEAD_FIELDS: usize = 128;
+/// HTTP/2 streams of one client connection at once.
+pub const STREAMS: u32 = 128;
+/// HTTP/2 flow-control window of a stream: fills a path of 1 Gbit/s at 8 ms.
+pub const STREAM_WINDOW: u32 = 1024 * 1024;
+/// HTTP/2 flow-control window of a connection.
+pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Streams reset by the client before they were taken up (CVE-2023-44487).
+pub const PENDING_RESETS: usize = 20;
+/// A request body that is read whole and examined before anything goes upstream; longer ones are examined as they pass.
+pub const EXAMINED_BODY: u64 = 64 * 1024;
+/// The whole of such a body.
+pub const EXAMINED_BODY_WAIT: Duration = Duration::from_secs(60);
+/// Looking up a name.
+pub const RESOLVE_WAIT: Duration = Duration::from_secs(5);
+/// One address: longer than any healthy round trip, short enough to try the next.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Addresses tried of one name.
+pub const ADDRESSES: usize = 4;
+/// The upstream's TLS handshake.
+pub const UPSTREAM_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// From the request to the head of the answer. Model APIs think for minutes.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(15 * 60);
+/// An answer's body without a byte: event streams send a comment line every so often.
+pub const BODY_IDLE: Duration = Duration::from_secs(15 * 60);
+/// Idle upstream connections of one destination.
+pub const IDLE_PER_DESTINATION: usize = 32;
+/// Idle upstream connections are closed by most servers after 60 s or more; ours go first.
+pub const IDLE_WAIT: Duration = Duration::from_secs(45);
+/// Destinations with idle connections.
+pub const IDLE_DESTINATIONS: usize = 256;
+/// Leaves kept. A hundred thousand names under one wildcard must not fill the memory.
+pub const LEAVES: usize = 1024;
+/// Calls that may finish when the worker ends.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// Credentials remembered for scrubbing, per worker: renewals push out the oldest.
+pub const KNOWN_CREDENTIALS: usize = 64;
+
+/// The rates of the rules, counted per worker.
+#[derive(Debug, Default)]
+pub struct Rates {
+    limiters: DashMap<(String, Rate), DefaultDirectRateLimiter>,
+}
+
+impl Rates {
+    /// Counts one call against the permit's rate.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`] with the seconds until the next call would pass.
+    pub fn admit(&self, permit: &CallPermit) -> Result<(), Refusal> {
+        let Some(rate) = permit.rate() else { return Ok(()) };
+        let key = (permit.rule().to_string(), rate);
+        let limiter = self.limiters.entry(key).or_insert_with(|| RateLimiter::direct(quota(rate)));
+        limiter.check().map_err(|not_until| {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            Refusal::RateLimited {
+                rule: permit.rule().clone(),
+                rate: rate.to_string(),
+                retry_after: wait.as_secs().saturating_add(1),
+            }
+        })
+    }
+}
+
+/// `requests` at once, then one each `per / requests`.
+fn quota(rate: Rate) -> Quota {
+    let each = (rate.per / rate.requests.get()).max(Duration::from_nanos(1));
+    Quota::with_period(each).unwrap_or_else(|| Quota::per_second(rate.requests)).allow_burst(rate.requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_lets_its_number_pass_at_once_and_then_refuses() {
+        let rate = Rate { requests: NonZeroU32::new(3).unwrap(), per: Duration::from_secs(3600) };
+        let limiter: DefaultDirectRateLimiter = RateLimiter::direct(quota(rate));
+        assert!((0..3).all(|_| limiter.check().is_ok()));
+        assert!(limiter.check().is_err());
+    }
+}

@@ -1,0 +1,235 @@
+//! An HTTP request becomes a [`Call`]: one reading, or refused.
+//!
+//! Enters: what hyper parsed, and the connection it came on. Leaves: method, normalised path, query and a head without the
+//! fields that concern one hop only. Never: a request with two lengths, two hosts, a path with two readings, or an authority
+//! that is not the connection's.
+
+use config::{Destination, Method, NormalPath, Scheme};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Request, Version};
+use hyper::body::Incoming;
+
+use crate::connection::Connection;
+use crate::error::{Refusal, printable};
+
+/// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
+const HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request with one reading.
+#[derive(Debug)]
+pub struct Call {
+    /// Where it goes: the connection's destination, with which its authority agrees.
+    pub destination: Destination,
+    /// `https` where the client's side is TLS.
+    pub scheme: Scheme,
+    /// The method.
+    pub method: Method,
+    /// The path in its normal form: this is judged, logged and sent.
+    pub path: NormalPath,
+    /// The query as it came, without the question mark.
+    pub query: Option<String>,
+    /// The HTTP version that the client speaks.
+    pub version: Version,
+    /// The head without hop-by-hop fields, `Host` and lengths.
+    pub headers: HeaderMap,
+    /// The body as it comes.
+    pub body: Incoming,
+    /// The way to the raw connection, where the client asks for a WebSocket.
+    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl Call {
+    /// Reads a request that came on `connection`.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`], [`Refusal::MethodNotOffered`], [`Refusal::Witness`].
+    pub fn read(mut request: Request<Incoming>, connection: &Connection) -> Result<Self, Refusal> {
+        let version = request.version();
+        if request.method() == http::Method::CONNECT {
+            return Err(Refusal::MethodNotOffered("CONNECT".to_owned()));
+        }
+        framing(request.headers())?;
+        witnesses(&request, connection)?;
+        let method = request.method().as_str().parse().map_err(|error| malformed("method", &error))?;
+        let path = match request.uri().path() {
+            "" => "/",
+            path => path,
+        };
+        let path = NormalPath::parse(path).map_err(|error| malformed("path", &error))?;
+        let query = request.uri().query().map(str::to_owned);
+        let upgrade = wants_websocket(&request).then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        let trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+        strip_hop(&mut headers);
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        for field in [HOST, CONTENT_LENGTH, EXPECT] {
+            headers.remove(field);
+        }
+        join_cookies(&mut headers)?;
+        Ok(Self {
+            destination: connection.destination.clone(),
+            scheme: connection.scheme,
+            method,
+            path,
+            query,
+            version,
+            headers,
+            body,
+            upgrade,
+        })
+    }
+}
+
+fn malformed(what: &str, error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::Malformed(format!("{what}: {error}"))
+}
+
+/// One length, one way of framing (RFC 9112 section 6.3): what could be read in two ways is refused, not repaired.
+fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
+    if lengths > 1 || codings > 1 || (lengths == 1 && codings == 1) {
+        return Err(Refusal::Malformed("more than one Content-Length or Transfer-Encoding".to_owned()));
+    }
+    if let Some(coding) = headers.get(TRANSFER_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+    {
+        return Err(Refusal::Malformed("a Transfer-Encoding other than chunked".to_owned()));
+    }
+    Ok(())
+}
+
+/// Every place where a request can say whom it is for agrees with the connection.
+fn witnesses(request: &Request<Incoming>, connection: &Connection) -> Result<(), Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::Malformed("more than one Host".to_owned()));
+    }
+    let authority = request.uri().authority();
+    if host.is_none() && (authority.is_none() || request.version() < Version::HTTP_2) {
+        return Err(Refusal::Malformed("no Host".to_owned()));
+    }
+    if let Some(scheme) = request.uri().scheme_str()
+        && !scheme.eq_ignore_ascii_case(connection.scheme.as_str())
+    {
+        return Err(disagrees(connection, "request target", scheme.as_bytes()));
+    }
+    let target = if request.version() == Version::HTTP_2 { ":authority" } else { "request target" };
+    if let Some(authority) = authority {
+        agree(connection, target, authority.as_str().as_bytes())?;
+    }
+    host.map_or(Ok(()), |host| agree(connection, "Host", host.as_bytes()))
+}
+
+fn agree(connection: &Connection, witness: &'static str, claimed: &[u8]) -> Result<(), Refusal> {
+    let destination = std::str::from_utf8(claimed)
+        .ok()
+        .and_then(|text| Destination::parse_authority(text, connection.scheme.default_port()).ok());
+    if destination.as_ref() == Some(&connection.destination) {
+        return Ok(());
+    }
+    Err(disagrees(connection, witness, claimed))
+}
+
+fn disagrees(connection: &Connection, witness: &'static str, claimed: &[u8]) -> Refusal {
+    Refusal::Witness { connection: connection.destination.clone(), witness, claimed: printable(claimed) }
+}
+
+/// Only a WebSocket (RFC 6455) is upgraded to, and only from HTTP/1.1; any other wish is stripped, which RFC 9110 section 7.8
+/// lets a server do.
+fn wants_websocket(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11
+        && lists(request.headers(), &CONNECTION, "upgrade")
+        && request.headers().get_all(UPGRADE).iter().count() == 1
+        && lists(request.headers(), &UPGRADE, "websocket")
+}
+
+/// Whether a field that is a comma-separated list has `member`, whatever its case.
+fn lists(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
+    headers
+        .get_all(field)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|listed| listed.trim().eq_ignore_ascii_case(member))
+}
+
+/// Removes the fields of [`HOP`] and those that `Connection` names (RFC 9110 section 7.6.1).
+pub(crate) fn strip_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 clients may send a cookie in several fields; upstream gets one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    if headers.get_all(COOKIE).iter().count() < 2 {
+        return Ok(());
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).map_err(|error| malformed("Cookie", &error))?;
+    headers.insert(COOKIE, joined);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn two_ways_of_framing_are_refused() {
+        for fields in [
+            &[("content-length", "1"), ("transfer-encoding", "chunked")][..],
+            &[("content-length", "1"), ("content-length", "1")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "chunkedx")],
+            &[("transfer-encoding", "gzip, chunked")],
+        ] {
+            assert!(framing(&head(fields)).is_err(), "{fields:?}");
+        }
+        assert!(framing(&head(&[("transfer-encoding", "Chunked")])).is_ok());
+    }
+
+    #[test]
+    fn a_field_named_by_connection_does_not_pass() {
+        let mut headers = head(&[("connection", "X-Inner, close"), ("x-inner", "1"), ("x-outer", "2"), ("te", "gzip")]);
+        strip_hop(&mut headers);
+        assert_eq!(headers, head(&[("x-outer", "2")]));
+    }
+
+    #[test]
+    fn cookie_crumbs_are_joined_for_an_upstream_that_speaks_http_1() {
+        let mut headers = head(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers).unwrap();
+        assert_eq!(headers[COOKIE], "a=1; b=2");
+    }
+}

@@ -1,0 +1,148 @@
+//! From a permit to the addresses that may be dialled for it.
+//!
+//! Enters: a call's permit. Leaves: checked addresses, and exactly these are dialled. Never: an address that is private,
+//! loopback, link-local, a metadata service, shared, embedded IPv4 or multicast, unless the rule lists it; a second lookup.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use config::{CallPermit, Host};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::error::Refusal;
+use crate::limit;
+
+/// The addresses to dial for `permit`, in the order to try them, at least one.
+///
+/// # Errors
+/// [`Refusal::Unresolved`] without an address, [`Refusal::ForbiddenAddress`] when none of them may be dialled.
+pub async fn addresses(permit: &CallPermit) -> Result<Vec<SocketAddr>, Refusal> {
+    if let Some(dial) = permit.dial() {
+        return Ok(vec![dial]);
+    }
+    let destination = permit.destination();
+    let found: Vec<IpAddr> = match destination.host() {
+        Host::Address(address) => vec![*address],
+        Host::Name(name) => {
+            let lookup = tokio::net::lookup_host((name.as_str(), destination.port()));
+            match tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await {
+                Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+                Ok(Err(error)) => return Err(Refusal::Unresolved(name.clone(), error.to_string())),
+                Err(_) => return Err(Refusal::Unresolved(name.clone(), "the lookup took too long".to_owned())),
+            }
+        }
+    };
+    let mut refused = None;
+    let mut allowed = Vec::new();
+    for address in found.into_iter().take(limit::ADDRESSES * 2) {
+        match judge(address, permit.ranges()) {
+            Ok(()) => allowed.push(SocketAddr::new(address, destination.port())),
+            Err(class) => refused = Some((address, class)),
+        }
+    }
+    allowed.truncate(limit::ADDRESSES);
+    match (allowed.is_empty(), refused, destination.host()) {
+        (false, _, _) => Ok(allowed),
+        (true, Some((address, class)), _) => {
+            Err(Refusal::ForbiddenAddress { name: destination.clone(), address, class })
+        }
+        (true, None, Host::Name(name)) => Err(Refusal::Unresolved(name.clone(), "it has no address".to_owned())),
+        (true, None, Host::Address(address)) => {
+            Err(Refusal::ForbiddenAddress { name: destination.clone(), address: *address, class: "no address" })
+        }
+    }
+}
+
+/// Whether an address may be dialled, given the ranges that the rule lists; otherwise what it is.
+fn judge(address: IpAddr, listed: &[IpNet]) -> Result<(), &'static str> {
+    let address = address.to_canonical();
+    if listed.iter().any(|range| range.contains(&address)) {
+        return Ok(());
+    }
+    class(address).map_or(Ok(()), Err)
+}
+
+/// What makes an address one that is not dialled (IANA special-purpose registries, RFC 6890), or `None`.
+pub fn class(address: IpAddr) -> Option<&'static str> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => class_v4(address),
+        IpAddr::V6(address) => class_v6(address),
+    }
+}
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)
+}
+
+const fn v6(a: u16, b: u16, c: u16, length: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), length)
+}
+
+fn class_v4(address: Ipv4Addr) -> Option<&'static str> {
+    const CLASSES: [(Ipv4Net, &str); 16] = [
+        (v4(0, 0, 0, 0, 8), "this network, RFC 791"),
+        (v4(10, 0, 0, 0, 8), "private, RFC 1918"),
+        (v4(100, 64, 0, 0, 10), "shared with the carrier, RFC 6598"),
+        (v4(127, 0, 0, 0, 8), "loopback"),
+        (v4(169, 254, 0, 0, 16), "link-local or a cloud's metadata service, RFC 3927"),
+        (v4(172, 16, 0, 0, 12), "private, RFC 1918"),
+        (v4(192, 0, 0, 0, 24), "IETF protocol assignments, RFC 6890"),
+        (v4(192, 0, 2, 0, 24), "documentation, RFC 5737"),
+        (v4(192, 88, 99, 0, 24), "6to4 relay, RFC 7526"),
+        (v4(192, 168, 0, 0, 16), "private, RFC 1918"),
+        (v4(198, 18, 0, 0, 15), "benchmarking, RFC 2544"),
+        (v4(198, 51, 100, 0, 24), "documentation, RFC 5737"),
+        (v4(203, 0, 113, 0, 24), "documentation, RFC 5737"),
+        (v4(224, 0, 0, 0, 4), "multicast"),
+        (v4(240, 0, 0, 0, 4), "reserved, RFC 1112"),
+        (v4(168, 63, 129, 16, 32), "a cloud's metadata service"),
+    ];
+    CLASSES.iter().find(|(range, _)| range.contains(&address)).map(|(_, class)| *class)
+}
+
+fn class_v6(address: Ipv6Addr) -> Option<&'static str> {
+    const CLASSES: [(Ipv6Net, &str); 6] = [
+        (v6(0x2001, 0, 0, 32), "Teredo, RFC 4380"),
+        (v6(0x2001, 0, 0, 23), "IETF protocol assignments, RFC 2928"),
+        (v6(0x2001, 0xdb8, 0, 32), "documentation, RFC 3849"),
+        (v6(0x2002, 0, 0, 16), "6to4, RFC 3056"),
+        (v6(0x3fff, 0, 0, 20), "documentation, RFC 9637"),
+        (v6(0x2620, 0x4f, 0x8000, 48), "AS112, RFC 7534"),
+    ];
+    // NAT64, mapped, compatible, loopback, unique local, link-local, site-local and multicast all lie outside 2000::/3.
+    const GLOBAL: Ipv6Net = v6(0x2000, 0, 0, 3);
+    if !GLOBAL.contains(&address) {
+        return Some("not global unicast (loopback, local, NAT64, IPv4-embedded or multicast)");
+    }
+    CLASSES.iter().find(|(range, _)| range.contains(&address)).map(|(_, class)| *class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_forbidden_kind_is_refused_and_public_addresses_are_not() {
+        let forbidden = [
+            "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "198.18.0.5",
+            "224.0.0.1", "255.255.255.255", "192.88.99.1", "168.63.129.16", "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8",
+            "::7f00:1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::", "2001::1", "fe80::1", "fc00::1", "fd00:ec2::254",
+            "ff02::1", "2001:db8::1", "fec0::1", "100::1",
+        ];
+        for address in forbidden.map(|text| text.parse::<IpAddr>().unwrap()) {
+            // A mapped address is judged as the IPv4 address that the kernel would dial.
+            let public = matches!(address.to_canonical(), IpAddr::V4(v4) if v4.octets()[0] == 8);
+            assert_eq!(class(address).is_none(), public, "{address}");
+        }
+        for address in ["1.1.1.1", "8.8.8.8", "172.32.0.1", "198.20.0.1", "2606:4700::1111", "2001:4860:4860::8888"] {
+            assert_eq!(class(address.parse().unwrap()), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_listed_range_is_dialled_in_its_mapped_spelling_too() {
+        let listed = ["10.0.0.0/8".parse().unwrap()];
+        assert!(judge("10.0.0.1".parse().unwrap(), &listed).is_ok());
+        assert!(judge("::ffff:10.0.0.1".parse().unwrap(), &listed).is_ok());
+        assert!(judge("192.168.0.1".parse().unwrap(), &listed).is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! A refusal becomes an answer that its reader can act on: one table.
+//!
+//! Enters: a [`Refusal`]. Leaves: a response with `application/problem+json` (RFC 9457) and `Proxy-Status` (RFC 9209): what was
+//! refused, by which rule or for want of one, and what to ask for. Never: a credential, a placeholder, a byte that was not
+//! checked.
+
+use bytes::Bytes;
+use config::{Denial, DenialKind};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+use crate::error::{Fault, Refusal};
+
+/// RFC 9209.
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// The row of the table: the status, the last part of the problem type, and the proxy error of RFC 9209 section 2.3.
+pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
+    use StatusCode as S;
+    match refusal {
+        Refusal::Denied(denial) => (S::FORBIDDEN, denied(denial), "http_request_denied"),
+        Refusal::UnknownAddress(_) => (S::MISDIRECTED_REQUEST, "unknown-address", "destination_not_found"),
+        Refusal::NoServerName(_) => (S::MISDIRECTED_REQUEST, "no-server-name", "http_request_denied"),
+        Refusal::Witness { .. } => (S::MISDIRECTED_REQUEST, "witnesses-disagree", "http_request_denied"),
+        Refusal::Malformed(_) => (S::BAD_REQUEST, "malformed", "http_request_error"),
+        Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
+        Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
+        Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
+        Refusal::Misdirected { .. } => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
+        Refusal::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "http_request_denied"),
+        Refusal::CredentialUnavailable { .. } => {
+            (S::SERVICE_UNAVAILABLE, "credential-unavailable", "proxy_configuration_error")
+        }
+        Refusal::LogUnavailable(_) => (S::SERVICE_UNAVAILABLE, "log-unavailable", "proxy_internal_error"),
+        Refusal::ForbiddenAddress { .. } => (S::FORBIDDEN, "forbidden-address", "destination_ip_prohibited"),
+        Refusal::Unresolved(..) => (S::BAD_GATEWAY, "unresolved", "dns_error"),
+        Refusal::Unreachable { timed_out: true, .. } => (S::GATEWAY_TIMEOUT, "unreachable", "connection_timeout"),
+        Refusal::Unreachable { .. } => (S::BAD_GATEWAY, "unreachable", "connection_refused"),
+        Refusal::UpstreamTls { .. } => (S::BAD_GATEWAY, "upstream-tls", "tls_certificate_error"),
+        Refusal::UpstreamAnswer { .. } => (S::BAD_GATEWAY, "upstream-answer", "http_protocol_error"),
+        Refusal::Unscrubbable { .. } => (S::BAD_GATEWAY, "unscrubbable-answer", "http_protocol_error"),
+        Refusal::Overload(_) => (S::SERVICE_UNAVAILABLE, "overload", "connection_limit_reached"),
+    }
+}
+
+fn denied(denial: &Denial) -> &'static str {
+    match denial.kind() {
+        DenialKind::HostNotListed => "host-not-listed",
+        DenialKind::AddressNotListed => "address-not-listed",
+        DenialKind::PortNotListed { .. } => "port-not-listed",
+        DenialKind::PlainNotAllowed => "plain-http-not-allowed",
+        DenialKind::MethodNotAllowed { .. } => "method-not-allowed",
+        DenialKind::PathNotAllowed { .. } => "path-not-allowed",
+        DenialKind::DeniedByRule => "denied-by-rule",
+    }
+}
+
+/// What to do about it, in plain words.
+pub fn remedy(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Denied(denial) => denial.remedy(),
+        Refusal::Misdirected { credential, .. } => format!(
+            "send the placeholder only to the hosts that credential `{credential}` is granted for, in the place it is granted \
+             for; if this host is one, ask your operator to list it under `to` of `{credential}` and to name the credential in \
+             the rule"
+        ),
+        Refusal::RateLimited { retry_after, .. } => format!("wait {retry_after} s, or ask your operator for a higher `rate`"),
+        Refusal::CredentialUnavailable { credential, .. } => {
+            format!("nothing was sent; try again later, or tell your operator that `{credential}` fails")
+        }
+        Refusal::ForbiddenAddress { address, .. } => format!(
+            "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"
+        ),
+        refusal => match refusal.fault() {
+            Fault::Client => "mend the request; sending it again unchanged gives the same answer".to_owned(),
+            Fault::Upstream => "the policy allows the call; the other side failed, so a later try may succeed".to_owned(),
+            Fault::Policy | Fault::Broker | Fault::Ours => "try again later, or tell your operator".to_owned(),
+        },
+    }
+}
+
+/// The answer for a refusal.
+pub fn refuse(refusal: &Refusal) -> Response<Full<Bytes>> {
+    let (status, kind, proxy_error) = row(refusal);
+    let problem = serde_json::json!({
+        "type": format!("urn:exeat:refusal:{kind}"),
+        "title": "exeat did not let this call out",
+        "status": status.as_u16(),
+        "detail": refusal.to_string(),
+        "rule": refusal.rule().map(ToString::to_string),
+        "ask_for": remedy(refusal),
+    });
+    let mut body = serde_json::to_vec_pretty(&problem).unwrap_or_default();
+    body.push(b'\n');
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(value) = HeaderValue::from_str(&proxy_status(proxy_error, kind)) {
+        headers.insert(PROXY_STATUS, value);
+    }
+    if let Refusal::RateLimited { retry_after, .. } = refusal {
+        headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after));
+    }
+    response
+}
+
+/// A structured field (RFC 9651): both parts are from the table above, so nothing needs escaping.
+fn proxy_status(error: &str, kind: &str) -> String {
+    format!("exeat; error={error}; details=\"{kind}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_why_and_what_to_ask_for() {
+        let refusal = Refusal::RateLimited {
+            rule: "allow #1 (line 3)".parse().unwrap(),
+            rate: "1/s".to_owned(),
+            retry_after: 7,
+        };
+        let response = refuse(&refusal);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "7");
+        assert_eq!(response.headers()[PROXY_STATUS], "exeat; error=http_request_denied; details=\"rate-limited\"");
+        let body = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(response.into_body().collect());
+        let problem: serde_json::Value = serde_json::from_slice(&body.unwrap().to_bytes()).unwrap();
+        assert_eq!(problem["status"], 429);
+        assert!(problem["detail"].as_str().unwrap().contains("allow #1"));
+        assert!(problem["ask_for"].as_str().unwrap().contains("wait 7 s"));
+    }
+}

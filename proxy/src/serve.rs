@@ -1,0 +1,220 @@
+//! Accepts what comes from the sandbox until told to stop, and then lets what is under way finish.
+//!
+//! Enters: the listeners that were opened inside the sandbox, and everything one worker shares. Leaves: counted connections,
+//! each recorded. Never: a connection over the bound (the kernel's backlog waits instead), or a wait without an end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use broker::{Client, Registration};
+use config::{DnsName, Standing};
+use jiff::Timestamp;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::connection::{self, Accepted};
+use crate::error::{Refusal, printable};
+use crate::leaf::{Authority, Leaves};
+use crate::limit::{self, Rates};
+use crate::names::{self, AddressMap};
+use crate::record::{CallLog, Event, NameAsked, Refused};
+use crate::respond;
+use crate::scrub::Known;
+use crate::swap::Swap;
+use crate::upstream::{RootsError, Upstream};
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The policy in force, replaced by a reload.
+    pub policy: Arc<Standing>,
+    /// The CA that the sandbox trusts.
+    pub authority: Authority,
+    /// The worker's end of the broker.
+    pub broker: Client,
+    /// What the broker gave at registration: identity, grants, placeholders.
+    pub registration: Registration,
+    /// The call log.
+    pub log: CallLog,
+}
+
+/// Everything that the connections of one sandbox share.
+#[derive(Debug)]
+pub struct Worker {
+    pub(crate) policy: Arc<Standing>,
+    pub(crate) leaves: Leaves,
+    pub(crate) names: Arc<AddressMap>,
+    pub(crate) swap: Swap,
+    pub(crate) known: Known,
+    pub(crate) broker: Client,
+    pub(crate) upstream: Upstream,
+    pub(crate) rates: Rates,
+    pub(crate) log: Arc<CallLog>,
+    pub(crate) stop: watch::Receiver<bool>,
+    calls: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// The sockets that were opened inside the sandbox.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Where every TCP connection arrives.
+    pub tcp: Vec<std::net::TcpListener>,
+    /// Where every name is asked over UDP.
+    pub dns_udp: Vec<std::net::UdpSocket>,
+    /// And over TCP.
+    pub dns_tcp: Vec<std::net::TcpListener>,
+}
+
+impl Worker {
+    /// Puts the parts together; `stop` turns true when no new work shall be taken up.
+    ///
+    /// # Errors
+    /// When there are no roots to verify upstreams with.
+    pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
+        let upstream = Upstream::new(parts.policy.current().extra_roots())?;
+        Ok(Arc::new(Self {
+            policy: parts.policy,
+            leaves: Leaves::new(parts.authority),
+            names: Arc::new(AddressMap::new()),
+            known: Known::default(),
+            swap: Swap::new(parts.registration.grants),
+            broker: parts.broker,
+            upstream,
+            rates: Rates::default(),
+            log: Arc::new(parts.log),
+            stop,
+            calls: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }))
+    }
+
+    /// The call log, for the records that are not about a call.
+    pub fn log(&self) -> &CallLog {
+        &self.log
+    }
+
+    /// Calls that went upstream, and refusals, so far.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.calls.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Records that a call or connection went no further. `request` is its method and path, where there was one.
+    pub(crate) fn refuse(&self, number: u64, to: String, request: Option<(String, String)>, refusal: &Refusal) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let (status, kind, _) = respond::row(refusal);
+        let (method, path) = request.unzip();
+        let status = method.is_some().then(|| status.as_u16());
+        let refused = Refused {
+            connection: number,
+            to,
+            method,
+            path: path.map(|path| self.swap.redact(&path)),
+            kind: kind.to_owned(),
+            status,
+            reason: self.swap.redact(&refusal.to_string()),
+            rule: refusal.rule().map(ToString::to_string),
+            alert: refusal.is_alert(),
+        };
+        self.record(Event::Refused(refused));
+    }
+
+    /// A record that no call waits for. When it cannot be written, no call will be made after it either.
+    fn record(&self, event: Event) {
+        if let Err(error) = self.log.append(Timestamp::now(), event) {
+            tracing::error!(%error, "an event is not in the call log; calls are refused from now on");
+        }
+    }
+
+    fn asked(&self, name: &DnsName, kind: &str) {
+        let name = self.swap.redact(&printable(name.as_str().as_bytes()));
+        self.record(Event::NameAsked(NameAsked { name, kind: kind.to_owned() }));
+    }
+}
+
+/// Serves until `stop` (given to [`Worker::new`]) turns true, then waits a bounded time for what is under way.
+///
+/// # Errors
+/// When a listener cannot be used at all.
+pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> {
+    let mut tasks = JoinSet::new();
+    let numbers = Arc::new(AtomicU64::new(0));
+    let room = Arc::new(Semaphore::new(limit::CONNECTIONS));
+    for listener in listeners.tcp {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        tasks.spawn(accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&room)));
+    }
+    let (udp, tcp) = name_sockets(listeners.dns_udp, listeners.dns_tcp)?;
+    let asking = Arc::clone(&worker);
+    let name_server = tokio::spawn(names::serve(udp, tcp, Arc::clone(&worker.names), move |asked| {
+        asking.asked(&asked.name, &asked.kind);
+    }));
+    while tasks.join_next().await.is_some() {}
+    name_server.abort();
+    Ok(())
+}
+
+type NameSockets = (Vec<UdpSocket>, Vec<TcpListener>);
+
+fn name_sockets(udp: Vec<std::net::UdpSocket>, tcp: Vec<std::net::TcpListener>) -> io::Result<NameSockets> {
+    let udp = udp.into_iter().map(|socket| {
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
+    });
+    let tcp = tcp.into_iter().map(|socket| {
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket)
+    });
+    Ok((udp.collect::<io::Result<_>>()?, tcp.collect::<io::Result<_>>()?))
+}
+
+/// One listener's connections; the bound is shared by all listeners.
+async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU64>, room: Arc<Semaphore>) {
+    let mut stop = worker.stop.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors or of memory: what is under way has to end first.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(accepted) = connection::destination(&stream, &worker.names, number) else { continue };
+        let worker = Arc::clone(&worker);
+        connections.spawn(async move {
+            one(worker, stream, accepted).await;
+            drop(place);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit::DRAIN_WAIT, drained).await.is_err() {
+        tracing::warn!("connections were cut off at the end of the worker");
+    }
+}
+
+async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
+    let _ = stream.set_nodelay(true);
+    let (number, to) = (accepted.number, accepted.destination.to_string());
+    if let Err(refusal) = connection::run(Arc::clone(&worker), stream, accepted).await {
+        worker.refuse(number, to, None, &refusal);
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line: what can be asked of `exeat`.
+//!
+//! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use config::AgentId;
+
+/// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
+#[derive(Debug, Parser)]
+#[command(name = "exeat", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// Where the files are that people write: agents/NAME.toml and credentials.toml
+    #[arg(long, global = true, value_name = "DIR", env = "EXEAT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where workers keep their call logs
+    #[arg(long, global = true, value_name = "DIR", env = "EXEAT_STATE")]
+    pub state: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes of `run`: the command's own; 128+N when signal N ended it; 124 when its wall clock ran out; 125 when exeat \
+itself failed and nothing has run; 126 when the command cannot be executed; 127 when it is not there.";
+
+/// What `exeat` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command as an agent: sandboxed, with one way out
+    Run(Run),
+    /// Check the configuration, and whether this machine can run the sandbox
+    Check(Check),
+    /// List the calls that were made and refused
+    Calls(Calls),
+    /// The broker as a service of its own
+    #[command(subcommand)]
+    Broker(Broker),
+    /// Show the main job on built-in defaults, offline
+    Demo(Demo),
+}
+
+/// `exeat run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Whose policy applies: agents/NAME.toml
+    #[arg(long, value_name = "NAME")]
+    pub agent: AgentId,
+    /// Use the broker that listens on this Unix socket instead of one of our own
+    #[arg(long, value_name = "SOCKET")]
+    pub broker: Option<PathBuf>,
+    /// Capture only the ports that the policy names, as where the kernel has no nf_tables; weaker, and in the log
+    #[arg(long)]
+    pub capture_ports_only: bool,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// `exeat check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Only the files, not the machine
+    #[arg(long)]
+    pub files_only: bool,
+}
+
+/// `exeat calls`
+#[derive(Debug, Args)]
+pub struct Calls {
+    /// Only this agent's
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<AgentId>,
+    /// Only those to this host
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only what was refused
+    #[arg(long)]
+    pub refused: bool,
+    /// Only from this time on: 2026-01-31T12:00:00Z, or how long ago: 15m, 2h, 1d
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Keep waiting for more
+    #[arg(short, long)]
+    pub follow: bool,
+    /// The records themselves, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Check that no log was changed, and say so
+    #[arg(long, conflicts_with = "follow")]
+    pub verify: bool,
+}
+
+/// `exeat broker`
+#[derive(Debug, Subcommand)]
+pub enum Broker {
+    /// Serve credentials to the workers of this machine
+    Serve(BrokerServe),
+}
+
+/// `exeat broker serve`
+#[derive(Debug, Args)]
+pub struct BrokerServe {
+    /// The Unix socket to listen on
+    #[arg(long, value_name = "SOCKET")]
+    pub socket: PathBuf,
+}
+
+/// `exeat demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Leave the configuration in this directory, as a starting point
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,73 @@
+//! Where things are on this machine.
+//!
+//! Enters: options and the environment. Leaves: the directories of configuration and state, and a worker's own. Never: a state
+//! directory that others can read.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use config::{AgentId, WorkerId};
+
+use crate::args::Arguments;
+use crate::report::Report;
+
+/// The two directories that exeat knows.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Holds `agents/NAME.toml` and `credentials.toml`.
+    pub config: PathBuf,
+    /// Holds `workers/ID/calls.jsonl`.
+    pub state: PathBuf,
+}
+
+impl Places {
+    /// By option or `EXEAT_CONFIG` and `EXEAT_STATE`, otherwise as the XDG base directory specification says.
+    ///
+    /// # Errors
+    /// When neither they nor `HOME` are set.
+    pub fn find(arguments: &Arguments) -> Result<Self, Report> {
+        Ok(Self {
+            config: place(arguments.config.as_deref(), "XDG_CONFIG_HOME", ".config", "--config")?,
+            state: place(arguments.state.as_deref(), "XDG_STATE_HOME", ".local/state", "--state")?,
+        })
+    }
+
+    /// The policy file of an agent.
+    pub fn agent_file(&self, agent: &AgentId) -> PathBuf {
+        self.config.join("agents").join(format!("{agent}.toml"))
+    }
+
+    /// The broker's file.
+    pub fn credentials_file(&self) -> PathBuf {
+        self.config.join("credentials.toml")
+    }
+
+    /// Where the workers' directories are.
+    pub fn workers(&self) -> PathBuf {
+        self.state.join("workers")
+    }
+
+    /// Makes the directory of one worker, for its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_worker(&self, worker: &WorkerId) -> io::Result<PathBuf> {
+        let directory = self.workers().join(worker.to_string());
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        Ok(directory)
+    }
+}
+
+fn place(given: Option<&Path>, variable: &str, below_home: &str, option: &str) -> Result<PathBuf, Report> {
+    if let Some(given) = given {
+        return Ok(std::path::absolute(given)?);
+    }
+    let base = match (std::env::var_os(variable), std::env::var_os("HOME")) {
+        (Some(base), _) if Path::new(&base).is_absolute() => PathBuf::from(base),
+        (_, Some(home)) => PathBuf::from(home).join(below_home),
+        _ => return Err(Report::new("neither HOME nor its XDG directory is set").hint(format!("say {option} DIR"))),
+    };
+    Ok(base.join("exeat"))
+}

@@ -1,0 +1,86 @@
+//! Why `exeat` itself failed, for a person: the error, what caused it, what to do, and the exit code.
+//!
+//! Enters: an error of any crate. Leaves: lines on standard error. Never: a secret (no error of exeat holds one).
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+/// exeat itself failed, and nothing has run.
+pub const FAILED: u8 = 125;
+/// The wall clock of the agent ran out.
+pub const OUT_OF_TIME: u8 = 124;
+/// The command cannot be executed.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// The command is not there.
+pub const NOT_FOUND: u8 = 127;
+
+/// A failure on its way to the person who typed the command.
+#[derive(Debug)]
+pub struct Report {
+    error: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Report {
+    /// A failure of exeat itself.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { error: error.into(), hint: None, code: FAILED }
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Ends with another code than 125.
+    pub fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Report {
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.error)?;
+        let mut source = self.error.source();
+        while let Some(cause) = source {
+            write!(f, "\n  caused by: {cause}")?;
+            source = cause.source();
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read `x`")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn a_report_chains_its_causes_and_ends_with_the_hint() {
+        let report = Report::new(Outer(io::Error::other("disk on fire"))).hint("put it out");
+        assert_eq!(report.to_string(), "error: cannot read `x`\n  caused by: disk on fire\n  hint: put it out");
+    }
+}
