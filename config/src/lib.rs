@@ -1,2 +1,57 @@
-//! What is allowed.
+//! What is allowed: pure values and a total decision.
+//!
+//! Enters: the two files that people write, and facts about connections and calls. Leaves: permits and denials. Never: I/O but
+//! the reading of those files; no clock, no environment, no network.
+//!
+//! In reading order:
+//!
+//! - names: [`DnsName`], [`Host`], [`Destination`], [`AgentId`], [`CredentialName`], [`WorkerId`], [`Method`], [`NormalPath`]
+//! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Rule`]
+//! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
+//! - [`Standing`], the policy in force
+//! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`]
+//! - what is wrong with a file: [`LoadError`], [`Mistake`]
 #![forbid(unsafe_code)]
+
+mod agent;
+mod credential;
+mod decision;
+mod denial;
+mod destination;
+mod dns_name;
+mod error;
+mod file;
+mod glob;
+mod grant;
+mod limits;
+mod method;
+mod path;
+mod pattern;
+mod placeholder;
+mod policy;
+mod reload;
+mod rule;
+mod sandbox;
+mod shape;
+mod text;
+
+pub use agent::{AgentId, CredentialName, WorkerId};
+pub use credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source, cross_check};
+pub use decision::{CallFacts, CallPermit, ConnectPermit, Scheme};
+pub use denial::{Denial, DenialKind};
+pub use destination::{Destination, Host};
+pub use dns_name::DnsName;
+pub use error::{LoadError, Malformed, Mistake};
+pub use glob::PathGlob;
+pub use grant::{Grant, Places};
+pub use ipnet::IpNet;
+pub use limits::Rate;
+pub use method::Method;
+pub use path::{NormalPath, PathError};
+pub use pattern::Pattern;
+pub use placeholder::{NoRandomBytes, Placeholder};
+pub use policy::Policy;
+pub use reload::Standing;
+pub use rule::{Effect, Rule, RuleId};
+pub use sandbox::SandboxSettings;
+pub use shape::Shape;

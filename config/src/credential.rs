@@ -1,0 +1,148 @@
+//! The credentials, as the identity team writes them for the broker.
+//!
+//! Enters: credentials.toml. Leaves: for each credential its grant, its agents, its placeholder's shape and its issuer. Never:
+//! a secret itself, only where the broker finds it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::agent::{AgentId, CredentialName};
+use crate::error::{LoadError, Mistake, listed};
+use crate::file;
+use crate::grant::Grant;
+use crate::policy::Policy;
+use crate::shape::Shape;
+
+/// All credentials there are. One that exists is valid.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    pub(crate) by_name: BTreeMap<CredentialName, Credential>,
+}
+
+/// One credential.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its public part.
+    pub grant: Grant,
+    /// The agents that may use it.
+    pub agents: Vec<AgentId>,
+    /// What its placeholders look like.
+    pub shape: Shape,
+    /// Where it comes from.
+    pub issuer: IssuerSettings,
+}
+
+/// How the broker gets a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerSettings {
+    /// One that someone has made by hand.
+    Fixed {
+        /// Where it is.
+        value: Source,
+    },
+    /// Client credentials, RFC 6749 §4.4.
+    OAuth2 {
+        /// `https`, or `http` on a loopback address.
+        token_endpoint: String,
+        /// The broker's id there.
+        client_id: String,
+        /// The broker's secret there.
+        client_secret: Source,
+        /// The scope to ask for.
+        scope: Option<String>,
+        /// The audience to ask for.
+        audience: Option<String>,
+        /// Where to revoke (RFC 7009).
+        revocation_endpoint: Option<String>,
+        /// Files with root certificates to trust there beside the system's.
+        roots: Vec<PathBuf>,
+        /// How the client shows its secret.
+        auth: ClientAuth,
+    },
+}
+
+/// How an OAuth client authenticates (RFC 6749 §2.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// `Authorization: Basic`, which every server must take.
+    #[default]
+    Basic,
+    /// In the form.
+    Post,
+}
+
+/// Where a long-lived secret is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of the broker's environment.
+    Env(String),
+    /// On the standard output of a command.
+    Command(Vec<String>),
+}
+
+impl Credentials {
+    /// Reads credentials.toml.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        file::load_credentials(path.as_ref())
+    }
+
+    /// Reads credentials.toml from text. Paths in it are relative to the directory of `file`.
+    pub fn parse(file: impl AsRef<Path>, text: &str) -> Result<Self, LoadError> {
+        file::parse_credentials(file.as_ref(), text)
+    }
+
+    /// The credential of this name.
+    pub fn get(&self, name: &CredentialName) -> Option<&Credential> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Credential> {
+        self.by_name.values()
+    }
+
+    /// Those that list this agent.
+    pub fn for_agent<'a>(&'a self, agent: &'a AgentId) -> impl Iterator<Item = &'a Credential> {
+        self.iter().filter(move |credential| credential.agents.contains(agent))
+    }
+}
+
+/// What only shows when both files are read: a rule that names a credential which is not there, not for its agent, or not
+/// for all of its destinations.
+pub fn cross_check(policies: &[Policy], credentials: &Credentials) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for policy in policies {
+        for rule in policy.rules() {
+            let Some(name) = rule.credential() else { continue };
+            let Some((reason, remedy)) = disagreement(policy.agent(), rule, name, credentials) else { continue };
+            let key = format!("allow[{}].credential", rule.id.number);
+            let (line, column) = rule.credential_at;
+            mistakes.push(Mistake { file: policy.file.clone(), line, column, key, reason, remedy });
+        }
+    }
+    mistakes
+}
+
+fn disagreement(
+    agent: &AgentId,
+    rule: &crate::rule::Rule,
+    name: &CredentialName,
+    credentials: &Credentials,
+) -> Option<(String, String)> {
+    let Some(credential) = credentials.get(name) else {
+        let known = listed(credentials.by_name.keys());
+        let known = if known.is_empty() { "there are none yet".to_owned() } else { format!("there are {known}") };
+        return Some((format!("there is no credential `{name}`"), format!("add it to the credentials file; {known}")));
+    };
+    if !credential.agents.contains(agent) {
+        let remedy = format!("add `{agent}` to `agents` of `{name}` in the credentials file");
+        return Some((format!("credential `{name}` is not for agent `{agent}`"), remedy));
+    }
+    if !credential.grant.to().iter().any(|pattern| pattern.covers(rule.to())) {
+        let remedy = format!("add `{}` to `to` of `{name}` in the credentials file, or narrow the rule", rule.to());
+        return Some((format!("credential `{name}` is not for all of `{}`", rule.to()), remedy));
+    }
+    None
+}

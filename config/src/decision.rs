@@ -1,0 +1,138 @@
+//! What is asked of a policy, and what it answers.
+//!
+//! Enters: facts about a connection or a call. Leaves: a permit, which is the only way to what may be dialled and sent, or a
+//! denial with its reason. Never: a bool, and never a permit that was not judged.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::agent::CredentialName;
+use crate::destination::Destination;
+use crate::limits::Rate;
+use crate::method::Method;
+use crate::path::NormalPath;
+use crate::rule::{Rule, RuleId};
+
+/// How a call travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Over TLS.
+    Https,
+    /// Plain.
+    Http,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// A call, as far as a policy looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct CallFacts<'a> {
+    /// Where it goes.
+    pub destination: &'a Destination,
+    /// How it travels.
+    pub scheme: Scheme,
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path.
+    pub path: &'a NormalPath,
+}
+
+/// Leave to finish a connection's handshake and read its requests; each of them is judged again.
+#[derive(Debug)]
+#[must_use = "a connection that was judged is served or closed"]
+pub struct ConnectPermit {
+    pub(crate) destination: Destination,
+    pub(crate) plain: bool,
+    pub(crate) policy: Arc<str>,
+}
+
+impl ConnectPermit {
+    /// Where the connection may go.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Whether some call over it could be allowed with this scheme.
+    pub fn allows(&self, scheme: Scheme) -> bool {
+        scheme == Scheme::Https || self.plain
+    }
+
+    /// The digest of the policy that judged.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+}
+
+/// Leave to send one call: what was judged, and how the rule wants it sent.
+#[derive(Debug)]
+#[must_use = "a call that was judged is sent or answered"]
+pub struct CallPermit {
+    pub(crate) destination: Destination,
+    pub(crate) scheme: Scheme,
+    pub(crate) method: Method,
+    pub(crate) path: NormalPath,
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) policy: Arc<str>,
+}
+
+impl CallPermit {
+    /// Where the call may go.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// How it may travel.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The method that was judged.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path that was judged, which is the one to send.
+    pub fn path(&self) -> &NormalPath {
+        &self.path
+    }
+
+    /// The rule that allows it.
+    pub fn rule(&self) -> &RuleId {
+        self.rule.id()
+    }
+
+    /// The credential that the rule puts in.
+    pub fn credential(&self) -> Option<&CredentialName> {
+        self.rule.credential()
+    }
+
+    /// The rule's rate.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rule.rate()
+    }
+
+    /// The address to dial instead of resolving the name.
+    pub fn dial(&self) -> Option<SocketAddr> {
+        self.rule.dial()
+    }
+
+    /// Address ranges that may be dialled although they are private or the like.
+    pub fn ranges(&self) -> &[IpNet] {
+        self.rule.addresses()
+    }
+
+    /// The digest of the policy that judged.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+}

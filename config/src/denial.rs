@@ -1,0 +1,182 @@
+//! Why something was refused, in words that an agent can pass on to its operator.
+//!
+//! Enters: what was asked, and the rule that spoke or came nearest. Leaves: a kind for the log, a reason and a remedy. Never:
+//! raw text of the client: all that is repeated are parsed names, methods and paths, which have no control characters.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::agent::{AgentId, CredentialName};
+use crate::decision::{CallFacts, Scheme};
+use crate::destination::{Destination, Host};
+use crate::error::listed;
+use crate::glob::PathGlob;
+use crate::method::Method;
+use crate::path::NormalPath;
+use crate::pattern::Pattern;
+use crate::rule::RuleId;
+
+/// What stood in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DenialKind {
+    /// No allow rule has this name.
+    HostNotListed,
+    /// No allow rule has this literal address.
+    AddressNotListed,
+    /// Allow rules have the host, on these ports.
+    PortNotListed {
+        /// The ports.
+        ports: BTreeSet<u16>,
+    },
+    /// Allow rules have the destination, over TLS.
+    PlainNotAllowed,
+    /// Allow rules have the destination and path, with these methods.
+    MethodNotAllowed {
+        /// The methods.
+        methods: Vec<Method>,
+    },
+    /// Allow rules have the destination, with these paths.
+    PathNotAllowed {
+        /// The paths.
+        paths: Vec<PathGlob>,
+    },
+    /// A deny rule has it.
+    DeniedByRule,
+}
+
+impl DenialKind {
+    /// A short name for logs and problem types.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::HostNotListed => "host-not-listed",
+            Self::AddressNotListed => "address-not-listed",
+            Self::PortNotListed { .. } => "port-not-listed",
+            Self::PlainNotAllowed => "plain-not-allowed",
+            Self::MethodNotAllowed { .. } => "method-not-allowed",
+            Self::PathNotAllowed { .. } => "path-not-allowed",
+            Self::DeniedByRule => "denied-by-rule",
+        }
+    }
+}
+
+/// A refusal by the policy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub(crate) kind: DenialKind,
+    pub(crate) rule: Option<RuleId>,
+    pub(crate) credential: Option<CredentialName>,
+    pub(crate) agent: AgentId,
+    pub(crate) destination: Destination,
+    pub(crate) call: Option<(Scheme, Method, NormalPath)>,
+}
+
+impl Denial {
+    pub(crate) fn new(
+        kind: DenialKind,
+        agent: &AgentId,
+        destination: &Destination,
+        call: Option<&CallFacts<'_>>,
+    ) -> Self {
+        let call = call.map(|call| (call.scheme, call.method.clone(), call.path.clone()));
+        let (agent, destination) = (agent.clone(), destination.clone());
+        Self { kind, rule: None, credential: None, agent, destination, call }
+    }
+
+    /// What stood in the way.
+    pub fn kind(&self) -> &DenialKind {
+        &self.kind
+    }
+
+    /// The deny rule that refused, or the allow rule that came nearest.
+    pub fn rule(&self) -> Option<&RuleId> {
+        self.rule.as_ref()
+    }
+
+    /// What was refused and why, for the agent.
+    pub fn reason(&self) -> String {
+        let asked = self.asked();
+        let nearest = self.rule.as_ref().map(|rule| format!(" (nearest: {rule})")).unwrap_or_default();
+        match &self.kind {
+            DenialKind::HostNotListed => format!("{asked} is not allowed: no rule lists this host"),
+            DenialKind::AddressNotListed => format!("{asked} is not allowed: no rule lists this address"),
+            DenialKind::PortNotListed { ports } => {
+                format!("{asked} is not allowed: this host is listed with other ports only: {}", listed(ports))
+            }
+            DenialKind::PlainNotAllowed => {
+                format!(
+                    "{asked} is not allowed: this destination is listed for HTTPS, and this call is plain HTTP{nearest}"
+                )
+            }
+            DenialKind::MethodNotAllowed { methods } => {
+                format!("{asked} is not allowed: the methods listed for it are {}{nearest}", listed(methods))
+            }
+            DenialKind::PathNotAllowed { paths } => {
+                format!("{asked} is not allowed: the paths listed for it are {}{nearest}", listed(paths))
+            }
+            DenialKind::DeniedByRule => match &self.rule {
+                Some(rule) => format!("{asked} is denied by rule {rule}"),
+                None => format!("{asked} is denied by a rule"),
+            },
+        }
+    }
+
+    /// What to ask the operator for, with the lines that would allow it.
+    pub fn remedy(&self) -> String {
+        let policy = format!("the policy of agent `{}`", self.agent);
+        match (&self.kind, &self.rule) {
+            (DenialKind::DeniedByRule, Some(rule)) => {
+                format!("if this call is meant to be possible, ask the operator to narrow or remove {rule} in {policy}")
+            }
+            _ => format!("ask the operator to add this to {policy}:\n\n{}", self.lines()),
+        }
+    }
+
+    /// `POST https://api.github.com/repos`, or for a connection `api.github.com:443`.
+    fn asked(&self) -> String {
+        let Some((scheme, method, path)) = &self.call else { return format!("a connection to {}", self.destination) };
+        let default_port = match scheme {
+            Scheme::Https => ":443",
+            Scheme::Http => ":80",
+        };
+        let destination = self.destination.to_string();
+        let authority = destination.strip_suffix(default_port).unwrap_or(&destination);
+        format!("{method} {}://{authority}{path}", scheme.as_str())
+    }
+
+    /// An allow rule for just this, in TOML. Parsed values only, so that nothing in it needs escaping but the asterisk,
+    /// which a client could otherwise smuggle in as a wildcard.
+    fn lines(&self) -> String {
+        let mut lines = format!("[[allow]]\nto = \"{}\"\n", Pattern::from(&self.destination));
+        if let Some((scheme, method, path)) = &self.call {
+            lines += &format!("methods = [\"{method}\"]\npaths = [\"{}\"]\n", path.as_str().replace('*', "%2A"));
+            if *scheme == Scheme::Http && self.destination.port() != 80 {
+                lines += "plain = true\n";
+            }
+        }
+        if let Some(credential) = &self.credential {
+            lines += &format!("credential = \"{credential}\"\n");
+        }
+        lines
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())
+    }
+}
+
+impl fmt::Debug for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Denial({}: {})", self.kind.as_str(), self.reason())
+    }
+}
+
+impl DenialKind {
+    pub(crate) fn unlisted(host: &Host) -> Self {
+        match host {
+            Host::Name(_) => Self::HostNotListed,
+            Host::Address(_) => Self::AddressNotListed,
+        }
+    }
+}

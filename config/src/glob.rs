@@ -1,0 +1,246 @@
+//! What a rule says about paths.
+//!
+//! Enters: `/repos/*/issues`, `/repos/acme/**`. Leaves: a pattern over the segments of a decoded path. Never: a match whose
+//! cost grows faster than pattern times path.
+//!
+//! `*` stands for any characters within one segment, and a segment that has one is never the empty segment behind a last
+//! slash. `**` stands alone between slashes, for any number of segments; at the end for at least one, which may be empty:
+//! `/repos/acme/**` has `/repos/acme/` and all below it, and not `/repos/acme`. `%2A` is the character itself.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Malformed, quoted};
+use crate::path::{NormalPath, PathError};
+use crate::text::travels_as_text;
+
+/// Longer than any path a person writes by hand.
+const MAX_GLOB: usize = 1024;
+
+/// A pattern for paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathGlob {
+    text: Box<str>,
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    /// `**`: any number of segments.
+    AnyDepth,
+    /// One segment, whatever it is.
+    Any,
+    /// The literal texts between the asterisks.
+    Text(Vec<Box<str>>),
+}
+
+impl PathGlob {
+    /// The pattern in normal form.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the pattern is for every path.
+    pub(crate) fn is_every_path(&self) -> bool {
+        &*self.text == "/**"
+    }
+
+    /// Whether the person who wrote it thought of `;parameters`.
+    pub(crate) fn has_parameters(&self) -> bool {
+        let mut texts = self.segments.iter().filter_map(|segment| match segment {
+            Segment::Text(pieces) => Some(pieces),
+            _ => None,
+        });
+        texts.any(|pieces| pieces.iter().any(|piece| piece.contains(';')))
+    }
+
+    /// Whether a decoded path matches. After a mismatch only the last `**` is widened: an earlier one that took more could
+    /// not reach anything that this one can't.
+    pub(crate) fn matches(&self, decoded: &str) -> bool {
+        let path: Vec<&str> = decoded.strip_prefix('/').unwrap_or(decoded).split('/').collect();
+        let (mut at, mut segment) = (0, 0);
+        let mut widened: Option<(usize, usize)> = None;
+        while at < path.len() {
+            match self.segments.get(segment) {
+                Some(Segment::AnyDepth) => {
+                    widened = Some((at, segment + 1));
+                    segment += 1;
+                }
+                Some(one) if one.matches(path[at]) => {
+                    at += 1;
+                    segment += 1;
+                }
+                _ => match &mut widened {
+                    Some((from, behind)) => {
+                        *from += 1;
+                        (at, segment) = (*from, *behind);
+                    }
+                    None => return false,
+                },
+            }
+        }
+        self.segments[segment..].iter().all(|rest| *rest == Segment::AnyDepth)
+    }
+}
+
+impl Segment {
+    fn matches(&self, text: &str) -> bool {
+        let pieces = match self {
+            Self::AnyDepth | Self::Any => return true,
+            Self::Text(pieces) => pieces,
+        };
+        match &pieces[..] {
+            [] => false,
+            [whole] => **whole == *text,
+            [first, middle @ .., last] => {
+                let inside = text.strip_prefix(&**first).and_then(|rest| rest.strip_suffix(&**last));
+                let Some(mut rest) = inside.filter(|_| !text.is_empty()) else { return false };
+                middle.iter().all(|piece| match rest.find(&**piece) {
+                    Some(found) => {
+                        rest = &rest[found + piece.len()..];
+                        true
+                    }
+                    None => false,
+                })
+            }
+        }
+    }
+}
+
+impl FromStr for PathGlob {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let refused = |hint: &str| Malformed::new(format!("{} is not a path pattern", quoted(text)), hint);
+        if text.len() > MAX_GLOB {
+            return Err(refused("a path pattern has at most 1024 characters"));
+        }
+        let normal = NormalPath::parse(text).map_err(|error| refused(hint_for(error)))?;
+        if normal.as_str().split('/').count() != text.split('/').count() {
+            return Err(refused("write the path without `.` and `..`"));
+        }
+        let mut segments = Vec::new();
+        for segment in normal.as_str()[1..].split('/') {
+            segments.push(match segment {
+                "**" => Segment::AnyDepth,
+                segment if segment.contains("**") => {
+                    return Err(refused("`**` stands alone between slashes: `/repos/**`; within a segment write `*`"));
+                }
+                segment => Segment::Text(segment.split('*').map(decoded).collect()),
+            });
+        }
+        if segments.last() == Some(&Segment::AnyDepth) {
+            segments.push(Segment::Any);
+        }
+        Ok(Self { text: normal.as_str().into(), segments })
+    }
+}
+
+fn decoded(piece: &str) -> Box<str> {
+    percent_encoding::percent_decode_str(piece).decode_utf8_lossy().into()
+}
+
+fn hint_for(error: PathError) -> &'static str {
+    match error {
+        PathError::NotAbsolute => "a path pattern starts with `/`: `/repos/**`",
+        PathError::TooLong => "a path pattern has at most 1024 characters",
+        PathError::BadEscape => "write a percent sign as `%25`",
+        PathError::Separator => "escaped slashes and backslashes are never let through, so no pattern can have them",
+        PathError::Control => "control characters are never let through, so no pattern can have them",
+        PathError::Delimiter => "rules are for the path alone, without the query; a space is written `%20`",
+        PathError::NotUtf8 => "paths are UTF-8: write the characters themselves",
+        PathError::DoubleEscape => "double escapes are never let through, so no pattern can have them",
+        PathError::EmptySegment => "`//` is never let through, so no pattern can have it",
+        PathError::AboveRoot | PathError::DotParameters => "write the path without `.` and `..`",
+    }
+}
+
+impl fmt::Display for PathGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+travels_as_text!(PathGlob);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(glob: &str, path: &str) -> bool {
+        glob.parse::<PathGlob>().unwrap().matches(NormalPath::parse(path).unwrap().decoded())
+    }
+
+    #[test]
+    fn a_star_stays_within_its_segment() {
+        assert!(matches("/repos/*/issues", "/repos/acme/issues"));
+        assert!(!matches("/repos/*/issues", "/repos/a/b/issues"));
+        assert!(!matches("/repos/*", "/repos/"));
+        assert!(!matches("/repos/*", "/repos/a/"));
+        assert!(!matches("/*", "/"));
+        assert!(matches("/v*.*-x", "/v1.2.3-x"));
+        assert!(!matches("/a*a", "/a"));
+        assert!(matches("/a*a", "/aa"));
+        assert!(matches("/*ab*b", "/abab"));
+        assert!(!matches("/*ab*b", "/ab"));
+    }
+
+    #[test]
+    fn two_stars_take_any_depth() {
+        assert!(matches("/repos/acme/**", "/repos/acme/"));
+        assert!(matches("/repos/acme/**", "/repos/acme/x/y/"));
+        assert!(!matches("/repos/acme/**", "/repos/acme"));
+        assert!(!matches("/repos/acme/**", "/repos/acme2/x"));
+        assert!(matches("/**/issues", "/issues"));
+        assert!(matches("/a/**/b/**/c", "/a/b/x/b/c"));
+        assert!(!matches("/a/**/b/**/c", "/a/c"));
+        assert!(matches("/**", "/"));
+        assert!(matches("/**/*.js", "/a/b/c.js"));
+        assert!(!matches("/a", "/a/"));
+    }
+
+    #[test]
+    fn spelling_does_not_matter_and_an_escaped_star_is_a_star() {
+        assert!(matches("/users/@me", "/users/%40me"));
+        assert!(matches("/users/%40me", "/users/@me"));
+        assert!(matches("/a%20b/ü", "/a%20b/%C3%BC"));
+        assert!(matches("/a/%2A", "/a/*"));
+        assert!(matches("/a/%2a", "/a/%2A"));
+        assert!(!matches("/a/%2A", "/a/b"));
+    }
+
+    #[test]
+    fn what_can_never_match_is_refused() {
+        for text in [
+            "",
+            "repos",
+            "repos/**",
+            "/a//b",
+            "/a/../b",
+            "/a/./b",
+            "/a/%2e",
+            "/a/**b",
+            "/***",
+            "/a?b=1",
+            "/a b",
+            "/a%2fb",
+            "/a%",
+            "/a%252f",
+            "/a/..",
+            "/\u{7}",
+            "/a;/%2f",
+            &format!("/{}", "a".repeat(1024)),
+        ] {
+            assert!(text.parse::<PathGlob>().is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_hostile_pair_stays_cheap() {
+        let glob = format!("/{}x", "**/a*a*a/".repeat(100));
+        let path = format!("/{}", "aaaaaaaa/".repeat(1500));
+        let started = std::time::Instant::now();
+        assert!(!matches(&glob, &path));
+        assert!(started.elapsed().as_secs() < 2);
+    }
+}

@@ -1,0 +1,91 @@
+//! The part of a credential that others than the broker may know: where it may go, and how it shows in the sandbox.
+//!
+//! Enters: the checked credentials.toml, or the broker's answer. Leaves: yes or no for a destination and a place. Never: where
+//! the credential comes from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::CredentialName;
+use crate::destination::Destination;
+use crate::pattern::Pattern;
+
+/// Where a credential may be put, and under which variable the sandbox finds its placeholder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    pub(crate) credential: CredentialName,
+    pub(crate) to: Vec<Pattern>,
+    pub(crate) places: Places,
+    pub(crate) env: Option<String>,
+}
+
+/// The places in a request where the placeholder is swapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Places {
+    /// Any header's value.
+    pub header: bool,
+    /// The user or password of `Authorization: Basic`.
+    pub basic: bool,
+    /// The query.
+    pub query: bool,
+    /// The body. No file can say so yet.
+    pub body: bool,
+}
+
+impl Default for Places {
+    /// What a credential has that does not say `in`.
+    fn default() -> Self {
+        Self { header: true, basic: true, query: false, body: false }
+    }
+}
+
+impl Grant {
+    /// A grant from its parts.
+    pub fn new(credential: CredentialName, to: Vec<Pattern>, places: Places, env: Option<String>) -> Self {
+        Self { credential, to, places, env }
+    }
+
+    /// Which credential.
+    pub fn credential(&self) -> &CredentialName {
+        &self.credential
+    }
+
+    /// Where it may go.
+    pub fn to(&self) -> &[Pattern] {
+        &self.to
+    }
+
+    /// Where in a request it may stand.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The variable that holds the placeholder in the sandbox.
+    pub fn env(&self) -> Option<&str> {
+        self.env.as_deref()
+    }
+
+    /// Whether the credential may go there. A grant without destinations allows none.
+    pub fn allows(&self, destination: &Destination) -> bool {
+        self.to.iter().any(|pattern| pattern.matches(destination))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_for_its_destinations_only() {
+        let grant = |to: &[&str]| {
+            let to = to.iter().map(|text| text.parse().unwrap()).collect();
+            Grant::new("github".parse().unwrap(), to, Places::default(), None)
+        };
+        let destination = |text| Destination::parse_authority(text, 443).unwrap();
+        assert!(grant(&["api.github.com"]).allows(&destination("api.github.com")));
+        assert!(!grant(&["api.github.com"]).allows(&destination("api.github.com:8443")));
+        assert!(!grant(&["*.github.com"]).allows(&destination("github.com")));
+        assert!(!grant(&[]).allows(&destination("api.github.com")));
+    }
+}

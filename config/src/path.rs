@@ -1,0 +1,266 @@
+//! A request's path in its one normal form.
+//!
+//! Enters: the raw path, without the query. Leaves: the normal form, which is what goes upstream, and beside it the decoded
+//! form, which is what rules are matched on. Never: a path that two servers could read differently; it is refused.
+
+use std::fmt;
+
+/// Longer than any path seen in practice; keeps matching cheap whatever a client sends.
+const MAX_PATH: usize = 16 * 1024;
+
+/// A path that every server reads alike: absolute, without dot segments, each character in one spelling.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct NormalPath {
+    normal: Box<str>,
+    decoded: Box<str>,
+}
+
+/// Why a path was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// It does not start with a slash.
+    #[error("the path does not start with `/`")]
+    NotAbsolute,
+    /// It is longer than 16 KiB.
+    #[error("the path is longer than 16 KiB")]
+    TooLong,
+    /// A `%` without two hexadecimal digits.
+    #[error("the path has a `%` that is not followed by two hexadecimal digits")]
+    BadEscape,
+    /// A slash or backslash in escaped form, or a raw backslash.
+    #[error("the path has an escaped slash or a backslash, which servers read in different ways")]
+    Separator,
+    /// A control character, raw or escaped.
+    #[error("the path has a control character")]
+    Control,
+    /// A raw `?`, `#` or space.
+    #[error("the path has a raw `?`, `#` or space")]
+    Delimiter,
+    /// Escapes that do not decode to UTF-8.
+    #[error("the path's escapes do not decode to UTF-8")]
+    NotUtf8,
+    /// An escape inside an escape.
+    #[error("the path is escaped twice, which servers read in different ways")]
+    DoubleEscape,
+    /// Two slashes in a row, or nothing but parameters between two.
+    #[error("the path has an empty segment (`//`), which servers read in different ways")]
+    EmptySegment,
+    /// More `..` than segments before it.
+    #[error("the path climbs above its root")]
+    AboveRoot,
+    /// `..;` or `.;`: a dot segment for some, a plain one for others.
+    #[error("the path has a dot segment with parameters, which servers read in different ways")]
+    DotParameters,
+}
+
+impl NormalPath {
+    /// Normalises a raw path. What it returns, parsed again, is itself.
+    pub fn parse(raw: &str) -> Result<Self, PathError> {
+        if raw.len() > MAX_PATH {
+            return Err(PathError::TooLong);
+        }
+        let normal = without_dot_segments(&respelled(raw)?)?;
+        let decoded = decoded(&normal)?;
+        Ok(Self { normal: normal.into(), decoded: decoded.into() })
+    }
+
+    /// The normal form: what is logged and sent.
+    pub fn as_str(&self) -> &str {
+        &self.normal
+    }
+
+    /// Every escape decoded: what rules are matched on, so that `/@me` and `/%40me` are judged alike. No escape in it can
+    /// be a separator, so its slashes are the path's own.
+    pub(crate) fn decoded(&self) -> &str {
+        &self.decoded
+    }
+
+    /// The decoded form as a server sees it that takes `;parameters` off each segment; `None` where there are none.
+    pub(crate) fn without_parameters(&self) -> Option<String> {
+        let bare = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
+        self.decoded.contains(';').then(|| self.decoded.split('/').map(bare).collect::<Vec<_>>().join("/"))
+    }
+}
+
+/// Each byte in its one spelling: unreserved characters plain, other escapes in capitals, everything that RFC 3986 keeps
+/// out of a path escaped.
+fn respelled(raw: &str) -> Result<String, PathError> {
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match byte {
+            b'\\' => return Err(PathError::Separator),
+            b'?' | b'#' | b' ' => return Err(PathError::Delimiter),
+            b'%' => {
+                let byte = escaped_byte(tail).ok_or(PathError::BadEscape)?;
+                rest = &tail[2..];
+                match byte {
+                    b'/' | b'\\' => return Err(PathError::Separator),
+                    byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => out.push(char::from(byte)),
+                    byte => escape(byte, &mut out),
+                }
+            }
+            byte if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(byte) => out.push(char::from(*byte)),
+            byte => escape(*byte, &mut out),
+        }
+    }
+    Ok(out)
+}
+
+fn escaped_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |i: usize| digits.get(i).and_then(|&b| char::from(b).to_digit(16));
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+fn escape(byte: u8, out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+/// Resolves `.` and `..` (RFC 3986 §5.2.4), refusing where that section would quietly repair.
+fn without_dot_segments(path: &str) -> Result<String, PathError> {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').ok_or(PathError::NotAbsolute)?.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "" if !last => return Err(PathError::EmptySegment),
+            "." => {}
+            ".." => {
+                kept.pop().ok_or(PathError::AboveRoot)?;
+            }
+            segment if has_parameters_only(segment) => return Err(PathError::EmptySegment),
+            segment if has_dot_parameters(segment) => return Err(PathError::DotParameters),
+            segment => {
+                kept.push(segment);
+                continue;
+            }
+        }
+        if last {
+            kept.push("");
+        }
+    }
+    Ok(format!("/{}", kept.join("/")))
+}
+
+/// `;x`: empty for a server that takes parameters off.
+fn has_parameters_only(segment: &str) -> bool {
+    segment.starts_with(';') || segment.starts_with("%3B")
+}
+
+fn has_dot_parameters(segment: &str) -> bool {
+    let rest = segment.strip_prefix("..").or_else(|| segment.strip_prefix('.'));
+    rest.is_some_and(has_parameters_only)
+}
+
+/// Every escape decoded; refuses what would be read differently by a server that decodes twice or decodes leniently.
+fn decoded(normal: &str) -> Result<String, PathError> {
+    let bytes = percent_encoding::percent_decode_str(normal).collect::<Vec<u8>>();
+    let decoded = String::from_utf8(bytes).map_err(|_| PathError::NotUtf8)?;
+    if decoded.chars().any(char::is_control) {
+        return Err(PathError::Control);
+    }
+    // After one decoding, an escape that is still there was escaped twice. Harmless ones (`100%25ab`, read as `100%ab`)
+    // stay, as text may hold a percent sign.
+    for (at, _) in decoded.match_indices('%') {
+        if let Some(byte) = escaped_byte(&decoded.as_bytes()[at + 1..])
+            && (b"/\\.%".contains(&byte) || byte.is_ascii_control())
+        {
+            return Err(PathError::DoubleEscape);
+        }
+    }
+    Ok(decoded)
+}
+
+impl fmt::Display for NormalPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.normal)
+    }
+}
+
+impl fmt::Debug for NormalPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.normal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_path_has_one_form() {
+        for (raw, normal) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a/./b/../c/", "/a/c/"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/%61%7e%2d", "/a~-"),
+            ("/a%3ab%c3%bc", "/a%3Ab%C3%BC"),
+            ("/ü", "/%C3%BC"),
+            ("/{x}|\"^`", "/%7Bx%7D%7C%22%5E%60"),
+            ("/a;v=1/@b:c", "/a;v=1/@b:c"),
+            ("/...", "/..."),
+            ("/100%25ab", "/100%25ab"),
+            ("/100%25", "/100%25"),
+        ] {
+            assert_eq!(NormalPath::parse(raw).unwrap().as_str(), normal, "{raw}");
+        }
+        assert_eq!(NormalPath::parse("/%40me/100%25").unwrap().decoded(), "/@me/100%");
+    }
+
+    #[test]
+    fn more_than_one_reading_is_refused() {
+        use PathError::*;
+        for (raw, error) in [
+            ("", NotAbsolute),
+            ("a", NotAbsolute),
+            ("*", NotAbsolute),
+            ("http://a/", NotAbsolute),
+            ("/a//b", EmptySegment),
+            ("//", EmptySegment),
+            ("/a/.//b", EmptySegment),
+            ("/a/;x/b", EmptySegment),
+            ("/a/%3bx", EmptySegment),
+            ("/..", AboveRoot),
+            ("/a/../../b", AboveRoot),
+            ("/%2e%2e/b", AboveRoot),
+            ("/a%2fb", Separator),
+            ("/a%2Fb", Separator),
+            ("/a\\b", Separator),
+            ("/a%5cb", Separator),
+            ("/a%00", Control),
+            ("/a%0d%0a", Control),
+            ("/a\nb", Control),
+            ("/a\u{7f}", Control),
+            ("/a%C2%85", Control),
+            ("/a%", BadEscape),
+            ("/a%2", BadEscape),
+            ("/a%zz", BadEscape),
+            ("/a%2\u{fc}", BadEscape),
+            ("/a%252e", DoubleEscape),
+            ("/a%252Fb", DoubleEscape),
+            ("/a%25%32%66", DoubleEscape),
+            ("/a%25255c", DoubleEscape),
+            ("/a%250a", DoubleEscape),
+            ("/a%C0%AFb", NotUtf8),
+            ("/a%FF", NotUtf8),
+            ("/a/..;/b", DotParameters),
+            ("/a/..;x=1", DotParameters),
+            ("/a/.;x/b", DotParameters),
+            ("/a/%2e%2e%3b/b", DotParameters),
+            ("/a b", Delimiter),
+            ("/a?b", Delimiter),
+            ("/a#b", Delimiter),
+        ] {
+            assert_eq!(NormalPath::parse(raw), Err(error), "{raw}");
+        }
+        assert_eq!(NormalPath::parse(&format!("/{}", "a".repeat(MAX_PATH))), Err(TooLong));
+    }
+}

@@ -1,0 +1,164 @@
+//! What one agent may do, and the decision.
+//!
+//! Enters: an agent's file, then facts. Leaves: permits and denials. Never: a policy that is half valid, nor an answer that
+//! depends on anything but the rules and the facts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::agent::{AgentId, CredentialName};
+use crate::decision::{CallFacts, CallPermit, ConnectPermit, Scheme};
+use crate::denial::{Denial, DenialKind};
+use crate::destination::Destination;
+use crate::error::LoadError;
+use crate::file;
+use crate::rule::{Effect, Rule};
+use crate::sandbox::SandboxSettings;
+
+/// One agent's policy. One that exists is valid.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) agent: AgentId,
+    pub(crate) file: String,
+    pub(crate) digest: Arc<str>,
+    pub(crate) sandbox: SandboxSettings,
+    pub(crate) extra_roots: Vec<PathBuf>,
+    pub(crate) rules: Vec<Arc<Rule>>,
+}
+
+impl Policy {
+    /// Reads an agent's file; the agent is the stem of its name.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        file::load_policy(path.as_ref())
+    }
+
+    /// Reads an agent's file from text. Paths in it are relative to the directory of `file`.
+    pub fn parse(agent: AgentId, file: impl AsRef<Path>, text: &str) -> Result<Self, LoadError> {
+        file::parse_policy(agent, file.as_ref(), text)
+    }
+
+    /// The agent it is for.
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// `sha256:` and the hash of the file's bytes in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What the sandbox may have.
+    pub fn sandbox(&self) -> &SandboxSettings {
+        &self.sandbox
+    }
+
+    /// Files with root certificates to trust upstream beside the system's.
+    pub fn extra_roots(&self) -> &[PathBuf] {
+        &self.extra_roots
+    }
+
+    /// The rules, in the order of the file.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// Every port that an allow rule names.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.with_effect(Effect::Allow).filter_map(|rule| rule.to.port()).collect()
+    }
+
+    /// Every credential that a rule names.
+    pub fn credentials(&self) -> BTreeSet<CredentialName> {
+        self.rules.iter().filter_map(|rule| rule.credential.clone()).collect()
+    }
+
+    /// Whether a connection may be made at all: some allow rule has its destination, and no deny rule has all of it.
+    pub fn connect(&self, destination: &Destination) -> Result<ConnectPermit, Denial> {
+        let denied = |rule: &&Arc<Rule>| rule.is_whole() && rule.to.matches(destination);
+        if let Some(rule) = self.with_effect(Effect::Deny).find(denied) {
+            return Err(self.denied_by(rule, destination, None));
+        }
+        let mut allowing = self.with_effect(Effect::Allow).filter(|rule| rule.to.matches(destination)).peekable();
+        if allowing.peek().is_none() {
+            return Err(Denial::new(self.unlisted(destination), &self.agent, destination, None));
+        }
+        let plain = allowing.any(|rule| rule.plain);
+        Ok(ConnectPermit { destination: destination.clone(), plain, policy: self.digest.clone() })
+    }
+
+    /// Whether a call may be made: no deny rule has it, and the first allow rule that has it says how.
+    pub fn call(&self, call: &CallFacts<'_>) -> Result<CallPermit, Denial> {
+        if let Some(rule) = self.with_effect(Effect::Deny).find(|rule| rule.matches(call)) {
+            return Err(self.denied_by(rule, call.destination, Some(call)));
+        }
+        let rule = self.with_effect(Effect::Allow).find(|rule| rule.matches(call));
+        let rule = rule.ok_or_else(|| self.for_want_of_a_rule(call))?;
+        Ok(CallPermit {
+            destination: call.destination.clone(),
+            scheme: call.scheme,
+            method: call.method.clone(),
+            path: call.path.clone(),
+            rule: rule.clone(),
+            policy: self.digest.clone(),
+        })
+    }
+
+    fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Arc<Rule>> {
+        self.rules.iter().filter(move |rule| rule.effect() == effect)
+    }
+
+    fn denied_by(&self, rule: &Rule, destination: &Destination, call: Option<&CallFacts<'_>>) -> Denial {
+        let mut denial = Denial::new(DenialKind::DeniedByRule, &self.agent, destination, call);
+        denial.rule = Some(rule.id.clone());
+        denial
+    }
+
+    /// The host has no rule, or none with this port.
+    fn unlisted(&self, destination: &Destination) -> DenialKind {
+        let with_host = self.with_effect(Effect::Allow).filter(|rule| rule.to.matches_host(destination.host()));
+        let ports: BTreeSet<u16> = with_host.filter_map(|rule| rule.to.port()).collect();
+        if ports.is_empty() { DenialKind::unlisted(destination.host()) } else { DenialKind::PortNotListed { ports } }
+    }
+
+    /// Which step of host, port, scheme, path and method no allow rule got past, and the first rule that got furthest.
+    fn for_want_of_a_rule(&self, call: &CallFacts<'_>) -> Denial {
+        let allowing: Vec<&Rule> = self.with_effect(Effect::Allow).map(|rule| &**rule).collect();
+        let listed = keep(&allowing, |rule| rule.to.matches(call.destination));
+        let with_scheme = keep(&listed, |rule| rule.has_scheme(call.scheme));
+        let with_path = keep(&with_scheme, |rule| rule.has_path(call.path));
+        let (kind, nearest) = if listed.is_empty() {
+            (self.unlisted(call.destination), None)
+        } else if with_scheme.is_empty() {
+            (DenialKind::PlainNotAllowed, listed.first().copied())
+        } else if with_path.is_empty() {
+            let with_method = keep(&with_scheme, |rule| rule.has_method(call.method));
+            let rules = if with_method.is_empty() { with_scheme } else { with_method };
+            let paths = distinct(rules.iter().filter_map(|rule| rule.paths()).flatten());
+            (DenialKind::PathNotAllowed { paths }, rules.first().copied())
+        } else {
+            let methods = distinct(with_path.iter().filter_map(|rule| rule.methods()).flatten());
+            (DenialKind::MethodNotAllowed { methods }, with_path.first().copied())
+        };
+        let (rule, credential) =
+            (nearest.map(|rule| rule.id.clone()), nearest.and_then(|rule| rule.credential.clone()));
+        let mut denial = Denial::new(kind, &self.agent, call.destination, Some(call));
+        denial.rule = rule;
+        denial.credential = credential.filter(|_| call.scheme == Scheme::Https);
+        denial
+    }
+}
+
+fn keep<'a>(rules: &[&'a Rule], matches: impl Fn(&Rule) -> bool) -> Vec<&'a Rule> {
+    rules.iter().copied().filter(|rule| matches(rule)).collect()
+}
+
+fn distinct<'a, T: Clone + PartialEq + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for item in items {
+        if !kept.contains(item) {
+            kept.push(item.clone());
+        }
+    }
+    kept
+}
