@@ -1,2 +1,45 @@
-//! Placeholder opener.
+//! A grant becomes a short-lived credential, and ends with its worker.
+//!
+//! The broker is a process of its own. It alone reads long-lived secrets; a worker speaks to it over a Unix stream and gets
+//! what its agent is granted: an identity, placeholders, and leases. The end of that stream is the end of the worker.
+//!
+//! In reading order:
+//!
+//! - [`secret`]: a value that cannot be printed; `source`: where long-lived ones come from
+//! - [`identity`]: who a worker is, as a JWT
+//! - `issuer`, with `outbound` and `form`: how a credential is had and given back
+//! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
+//! - [`api`]: what crosses the wire; `answer`: one request; `serve` and `socket`: connections
+//! - [`client`]: the worker's end
+//!
+//! It never prints, never reads the environment, and never lets a long-lived secret out to a worker.
 #![forbid(unsafe_code)]
+
+mod answer;
+pub mod api;
+mod broker;
+pub mod client;
+mod error;
+mod form;
+pub mod identity;
+mod issuer;
+pub mod lease;
+pub mod ledger;
+mod outbound;
+mod revocation;
+pub mod secret;
+mod serve;
+mod settings;
+mod socket;
+mod source;
+mod worker;
+
+pub use api::{Ended, Health, Kept, Registration};
+pub use client::{Client, ClientError};
+pub use error::Error;
+pub use identity::{Identity, TrustDomain};
+pub use lease::{Lease, LeaseId};
+pub use secret::Secret;
+pub use serve::{serve_connection, serve_embedded};
+pub use settings::Settings;
+pub use socket::serve_unix;

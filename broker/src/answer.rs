@@ -1,0 +1,212 @@
+//! One request, and its answer.
+//!
+//! Enters: a request on a connection, which is what says who asks. Leaves: JSON, or a problem from the one table that turns
+//! refusals into statuses. A connection registers at most one worker, and no request names one.
+
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use config::Placeholder;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
+
+use crate::api::{Ask, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, Problem, Register, Registration, Wire};
+use crate::broker::Broker;
+use crate::identity::Identity;
+use crate::secret::zeroising_bytes;
+use crate::worker::{Wish, Worker};
+
+/// A body of 8 KiB that takes longer to cross a local socket is not coming.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One connection: the worker that it is, once registered.
+pub(crate) struct Connection {
+    broker: Arc<Broker>,
+    worker: OnceLock<Worker>,
+}
+
+/// Why there is no other answer.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The request cannot be read.
+    Malformed(String),
+    /// The request's body is too long, or too slow.
+    TooLong,
+    /// No grant.
+    Denied(String),
+    /// No such path.
+    NotFound,
+    /// No such method there.
+    MethodNotAllowed(&'static str),
+    /// Not in this state of the connection.
+    Conflict(&'static str),
+    /// Granted, but not to be had now.
+    Unavailable(String),
+    /// The broker's own fault.
+    Broken(String),
+}
+
+impl Connection {
+    pub(crate) fn new(broker: Arc<Broker>) -> Connection {
+        Connection { broker, worker: OnceLock::new() }
+    }
+
+    /// Whether it has become a worker.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.worker.get().is_some()
+    }
+
+    /// The end of the connection is the end of its worker.
+    pub(crate) async fn end(&self) -> Ended {
+        match self.worker.get() {
+            Some(worker) => {
+                let ended = worker.end().await;
+                self.broker.workers.fetch_sub(1, Ordering::Relaxed);
+                ended
+            }
+            None => Ended::default(),
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        Ok(self.route(request).await.unwrap_or_else(Refusal::into_response))
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
+        let path = request.uri().path().to_owned();
+        match (request.method(), path.as_str()) {
+            (&Method::POST, "/v1/workers") => json(StatusCode::CREATED, &self.register(read(request).await?)?),
+            (&Method::POST, "/v1/leases") => match self.lease(&read(request).await?).await? {
+                Wish::Granted(lease) => json(StatusCode::OK, &*lease),
+                Wish::Pending => Ok(respond(StatusCode::ACCEPTED, "application/json", b"{}".to_vec())),
+            },
+            (&Method::GET, "/v1/identity") => json(StatusCode::OK, &self.identity(request.uri().query())?),
+            (&Method::DELETE, "/v1/workers/self") => {
+                let mut response = json(StatusCode::OK, &self.worker()?.end().await)?;
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                Ok(response)
+            }
+            (&Method::GET, "/v1/health") => json(StatusCode::OK, &self.health()),
+            (&Method::GET, "/.well-known/jwks.json") => public(serde_json::to_vec(self.broker.signer.keys())),
+            (&Method::GET, "/.well-known/openid-configuration") => {
+                public(serde_json::to_vec(&self.broker.signer.discovery()))
+            }
+            (_, "/v1/workers" | "/v1/leases") => Err(Refusal::MethodNotAllowed("POST")),
+            (_, "/v1/workers/self") => Err(Refusal::MethodNotAllowed("DELETE")),
+            (_, "/v1/identity" | "/v1/health" | "/.well-known/jwks.json" | "/.well-known/openid-configuration") => {
+                Err(Refusal::MethodNotAllowed("GET"))
+            }
+            _ => Err(Refusal::NotFound),
+        }
+    }
+
+    fn register(&self, Register { agent }: Register) -> Result<Registration, Refusal> {
+        let mut grants = Vec::new();
+        for credential in self.broker.grants(&agent) {
+            let placeholder =
+                Placeholder::generate(&credential.shape).map_err(|error| Refusal::Broken(error.to_string()))?;
+            grants.push((credential.grant.clone(), placeholder));
+        }
+        let worker = Worker::new(agent, Arc::clone(&self.broker.ledger));
+        let identity = self.identify(&worker, &self.broker.issuer)?;
+        let id = worker.id;
+        self.worker.set(worker).map_err(|_| Refusal::Conflict("this connection already is a worker"))?;
+        self.broker.workers.fetch_add(1, Ordering::Relaxed);
+        Ok(Registration { worker: id, identity, grants })
+    }
+
+    async fn lease(&self, Ask { credential, destination }: &Ask) -> Result<Wish, Refusal> {
+        let worker = self.worker()?;
+        let issuer = self.broker.granted(&worker.agent, credential, destination)?;
+        worker.lease(credential, issuer).await
+    }
+
+    fn identity(&self, query: Option<&str>) -> Result<Identity, Refusal> {
+        let worker = self.worker()?;
+        let audience = query.and_then(|query| query.strip_prefix("audience=")).unwrap_or_default();
+        let audience = percent_decode_str(audience).decode_utf8_lossy();
+        if !(1..=MAX_AUDIENCE).contains(&audience.len()) || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Refusal::Malformed("the query is not one `audience=` of visible ASCII".to_owned()));
+        }
+        if !self.broker.may_address(&audience) {
+            return Err(Refusal::Denied(format!("`{audience}` is not among the broker's audiences")));
+        }
+        self.identify(worker, &audience)
+    }
+
+    fn identify(&self, worker: &Worker, audience: &str) -> Result<Identity, Refusal> {
+        let identity = self.broker.signer.identity(&worker.agent, &worker.id, audience, SystemTime::now());
+        identity.map_err(|error| Refusal::Broken(error.to_string()))
+    }
+
+    fn health(&self) -> Health {
+        let Broker { workers, ledger, .. } = &*self.broker;
+        Health { workers: workers.load(Ordering::Relaxed), leases: ledger.standing.len(), kept: ledger.kept().len() }
+    }
+
+    fn worker(&self) -> Result<&Worker, Refusal> {
+        self.worker.get().ok_or(Refusal::Conflict("this connection is no worker yet: POST /v1/workers"))
+    }
+}
+
+impl Refusal {
+    /// The table.
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let (status, kind, detail) = match self {
+            Refusal::Malformed(detail) => (StatusCode::BAD_REQUEST, "malformed", detail),
+            Refusal::TooLong => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-long", "the body is too long or too slow".to_owned())
+            }
+            Refusal::Denied(detail) => (StatusCode::FORBIDDEN, "denied", detail),
+            Refusal::NotFound => (StatusCode::NOT_FOUND, "not-found", "there is nothing here".to_owned()),
+            Refusal::MethodNotAllowed(method) => {
+                let detail = format!("only {method} is answered here");
+                let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "method", detail);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
+                return response;
+            }
+            Refusal::Conflict(detail) => (StatusCode::CONFLICT, "conflict", detail.to_owned()),
+            Refusal::Unavailable(detail) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail),
+            Refusal::Broken(detail) => (StatusCode::INTERNAL_SERVER_ERROR, "broken", detail),
+        };
+        problem(status, kind, detail)
+    }
+}
+
+fn problem(status: StatusCode, kind: &str, detail: String) -> Response<Full<Bytes>> {
+    let title = status.canonical_reason().unwrap_or_default().to_owned();
+    let problem = Problem { kind: format!("urn:exeat:broker:{kind}"), title, status: status.as_u16(), detail };
+    respond(status, "application/problem+json", problem.to_json().unwrap_or_default())
+}
+
+async fn read<T: Wire>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let body = Limited::new(request.into_body(), MAX_REQUEST).collect();
+    let body = timeout(BODY_TIMEOUT, body).await.map_err(|_| Refusal::TooLong)?.map_err(|_| Refusal::TooLong)?;
+    T::from_json(&body.to_bytes()).map_err(|error| Refusal::Malformed(error.to_string()))
+}
+
+fn json(status: StatusCode, value: &impl Wire) -> Result<Response<Full<Bytes>>, Refusal> {
+    let json = value.to_json().map_err(|error| Refusal::Broken(error.to_string()))?;
+    Ok(respond(status, "application/json", json))
+}
+
+fn public(json: serde_json::Result<Vec<u8>>) -> Result<Response<Full<Bytes>>, Refusal> {
+    let json = json.map_err(|error| Refusal::Broken(error.to_string()))?;
+    Ok(respond(StatusCode::OK, "application/json", json))
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(zeroising_bytes(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,222 @@
+//! What crosses the wire between a worker and its broker: HTTP/1.1 with JSON bodies, unknown fields refused.
+//!
+//! | request | body → answer |
+//! |---|---|
+//! | `POST /v1/workers` | `{agent}` → 201 [`Registration`]: the connection is now the worker |
+//! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 while the issuer is being asked: ask again |
+//! | `GET /v1/identity?audience=…` | → 200 [`Identity`] |
+//! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over |
+//! | `GET /v1/health` | → 200 [`Health`] |
+//! | `GET /.well-known/jwks.json`, `GET /.well-known/openid-configuration` | → 200 |
+//!
+//! What is not answered so is a [`Problem`] (RFC 9457): 400 what cannot be read, 403 what is not granted, 404 and 405 what
+//! there is not, 409 what the connection's state does not allow, 413 what is too long, 503 what is not to be had now.
+//!
+//! The types that hold a secret implement neither `Serialize` nor `Deserialize`, lest one end up in a log: their wire form
+//! is a private twin here, and [`secret`] is the one place where a secret is written to the wire.
+
+use std::time::SystemTime;
+
+use config::{AgentId, CredentialName, Destination, Grant, Placeholder, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Identity;
+use crate::lease::{Lease, LeaseId};
+use crate::secret::Secret;
+
+/// The body of a request: an agent's name, or a credential's name and a destination.
+pub(crate) const MAX_REQUEST: usize = 8 * 1024;
+/// The head of a request.
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
+/// The body of an answer: a registration with all grants of an agent is the longest.
+pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
+/// An audience is a URL.
+pub(crate) const MAX_AUDIENCE: usize = 512;
+
+/// `POST /v1/workers`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Register {
+    pub(crate) agent: AgentId,
+}
+
+/// `POST /v1/leases`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ask {
+    pub(crate) credential: CredentialName,
+    /// `host:port`
+    pub(crate) destination: Destination,
+}
+
+/// What a worker is told when it registers.
+#[derive(Debug)]
+pub struct Registration {
+    /// Its name.
+    pub worker: WorkerId,
+    /// Who it is, for the broker's own audience.
+    pub identity: Identity,
+    /// What its agent may use, and the placeholder that stands for each in the sandbox. Drawn for this worker.
+    pub grants: Vec<(Grant, Placeholder)>,
+}
+
+/// What became of an ended worker's leases. One that ran out by itself is in neither list.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// Their issuers take these no longer.
+    pub revoked: Vec<LeaseId>,
+    /// These still stand.
+    pub kept: Vec<Kept>,
+}
+
+/// A lease that outlives its worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The lease.
+    pub lease: LeaseId,
+    /// What it is a loan of.
+    pub credential: CredentialName,
+    /// When it ends by itself, if it does.
+    #[serde(with = "time_option")]
+    pub expires: Option<SystemTime>,
+    /// Why it could not be revoked.
+    pub reason: String,
+    /// Whether the broker tries again.
+    pub again: bool,
+}
+
+/// How a broker fares.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Workers that are connected and registered.
+    pub workers: usize,
+    /// Leases that stand, those of ended workers included.
+    pub leases: usize,
+    /// Leases of ended workers that still stand.
+    pub kept: usize,
+}
+
+/// An error's body (RFC 9457).
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) title: String,
+    pub(crate) status: u16,
+    pub(crate) detail: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Identity", deny_unknown_fields)]
+struct IdentityTwin {
+    subject: String,
+    #[serde(with = "secret")]
+    jwt: Secret,
+    #[serde(with = "time")]
+    expires: SystemTime,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Registration", deny_unknown_fields)]
+struct RegistrationTwin {
+    worker: WorkerId,
+    #[serde(with = "IdentityTwin")]
+    identity: Identity,
+    grants: Vec<(Grant, Placeholder)>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Lease", deny_unknown_fields)]
+struct LeaseTwin {
+    id: LeaseId,
+    credential: CredentialName,
+    #[serde(with = "secret")]
+    secret: Secret,
+    #[serde(with = "time_option")]
+    expires: Option<SystemTime>,
+    #[serde(with = "time")]
+    refresh: SystemTime,
+}
+
+/// What is written to and read from the wire, in plain or through its twin.
+pub(crate) trait Wire: Sized {
+    fn to_json(&self) -> serde_json::Result<Vec<u8>>;
+    fn from_json(json: &[u8]) -> serde_json::Result<Self>;
+}
+
+macro_rules! wire {
+    ($($type:ty as $twin:ty),+ $(,)?) => {$(
+        impl Wire for $type {
+            fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+                // Room enough for most, so that growing leaves no copy of a secret behind.
+                let mut json = Vec::with_capacity(8 * 1024);
+                <$twin>::serialize(self, &mut serde_json::Serializer::new(&mut json))?;
+                Ok(json)
+            }
+
+            fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+                let mut json = serde_json::Deserializer::from_slice(json);
+                let value = <$twin>::deserialize(&mut json)?;
+                json.end().map(|()| value)
+            }
+        }
+    )+};
+}
+
+wire!(
+    Register as Register,
+    Ask as Ask,
+    Ended as Ended,
+    Health as Health,
+    Problem as Problem,
+    Identity as IdentityTwin,
+    Registration as RegistrationTwin,
+    Lease as LeaseTwin,
+);
+
+/// The one way of a secret onto the wire, which is a socket between a worker and its broker.
+mod secret {
+    use super::{Deserialize, Secret};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(secret.expose())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        String::deserialize(from).map(Secret::new)
+    }
+}
+
+/// Times are RFC 3339 texts, which people read.
+mod time {
+    use super::{Deserialize, Serialize, SystemTime};
+    use jiff::Timestamp;
+    use serde::{Deserializer, Serializer, de, ser::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        Timestamp::try_from(*time).map_err(S::Error::custom)?.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        SystemTime::try_from(Timestamp::deserialize(from)?).map_err(de::Error::custom)
+    }
+}
+
+mod time_option {
+    use super::{Deserialize, Serialize, SystemTime};
+    use jiff::Timestamp;
+    use serde::{Deserializer, Serializer, de, ser::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
+        time.map(Timestamp::try_from).transpose().map_err(S::Error::custom)?.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
+        let time = Option::<Timestamp>::deserialize(from)?;
+        time.map(SystemTime::try_from).transpose().map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,260 @@
+//! The worker's end of the API.
+//!
+//! Enters: a stream to a broker; then, for each call, a credential and a destination. Leaves: the lease, out of memory while
+//! it is fresh. However many ask at once, one request is under way; a lease that is due but still good is used while one
+//! caller fetches the next. The connection is the worker: it closes when the last clone is dropped, or never comes back
+//! once it broke. A cancelled caller does not cancel its request, which would break the connection.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use std::{fmt, io};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use config::{AgentId, CredentialName, Destination, Grant};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::process::geteuid;
+use tokio::net::UnixStream;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::api::{Ask, Ended, Health, MAX_ANSWER, Problem, Register, Registration, Wire};
+use crate::identity::Identity;
+use crate::lease::Lease;
+
+/// How long a call waits for its lease. A client's own timeout is 30 s or more.
+const WAIT: Duration = Duration::from_secs(20);
+/// One exchange. The longest is the end of the worker: fetches under way (25 s), then revocations (25 s).
+const EXCHANGE: Duration = Duration::from_secs(60);
+/// Before asking again for a lease that the broker is still fetching.
+const AGAIN: Duration = Duration::from_millis(20);
+/// Requests that wait for the connection. More callers wait for their turn to wait.
+const QUEUE: usize = 64;
+
+/// A connection to a broker. Clones share it.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    jobs: mpsc::Sender<Job>,
+    slots: OnceLock<HashMap<CredentialName, Slot>>,
+}
+
+/// A granted credential, and its lease of the moment.
+struct Slot {
+    grant: Grant,
+    lease: ArcSwapOption<Lease>,
+    fetch: Mutex<()>,
+}
+
+/// One request, and where its answer goes.
+struct Job {
+    request: Request<Full<Bytes>>,
+    answer: oneshot::Sender<Result<Answer, ClientError>>,
+}
+
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+/// Why there is no answer from a broker, or none that helps.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The broker's policy says no.
+    #[error("the broker denies it: {reason}")]
+    Denied {
+        /// Why.
+        reason: String,
+    },
+    /// Not to be had now: the issuer fails, or the broker is gone.
+    #[error("not available: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// The peer does not speak the broker's API.
+    #[error("the broker's answer makes no sense: {reason}")]
+    Broken {
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl Client {
+    /// Speaks over a connected stream, such as one end of a socketpair. Needs a runtime around it.
+    pub fn from_stream(stream: StdUnixStream) -> io::Result<Client> {
+        stream.set_nonblocking(true)?;
+        Ok(Client::over(UnixStream::from_std(stream)?))
+    }
+
+    /// Connects to the broker that serves on `path`, which must be this user's or root's.
+    pub async fn connect(path: &Path) -> Result<Client, ClientError> {
+        let gone = |error: io::Error| unavailable(format!("no broker on `{}`: {error}", path.display()));
+        let stream = UnixStream::connect(path).await.map_err(gone)?;
+        let (peer, own) = (stream.peer_cred().map_err(gone)?.uid(), geteuid().as_raw());
+        match peer == own || peer == 0 || own == 0 {
+            true => Ok(Client::over(stream)),
+            false => Err(unavailable(format!("the broker on `{}` is another user's ({peer})", path.display()))),
+        }
+    }
+
+    fn over(stream: UnixStream) -> Client {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(drive(stream, queue));
+        Client(Arc::new(Inner { jobs, slots: OnceLock::new() }))
+    }
+
+    /// Makes the connection a worker of this agent. Once per connection.
+    pub async fn register(&self, agent: &AgentId) -> Result<Registration, ClientError> {
+        let body = Register { agent: agent.clone() };
+        let registration: Registration = self.ask(Method::POST, "/v1/workers", Some(&body)).await?;
+        let slot = |grant: &Grant| Slot { grant: grant.clone(), lease: ArcSwapOption::empty(), fetch: Mutex::new(()) };
+        let slots = registration.grants.iter().map(|(grant, _)| (grant.credential().clone(), slot(grant)));
+        // The broker refuses a second registration.
+        let _ = self.0.slots.set(slots.collect());
+        Ok(registration)
+    }
+
+    /// The lease of a credential for a destination, which its grant must list.
+    pub async fn lease(&self, credential: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
+        let slot = self.0.slots.get().and_then(|slots| slots.get(credential));
+        let slot = slot.ok_or_else(|| denied(format!("this worker has no grant for credential `{credential}`")))?;
+        if !slot.grant.allows(to) {
+            return Err(denied(format!("the grant of credential `{credential}` does not list {to}")));
+        }
+        timeout(WAIT, self.fresh(slot, credential, to)).await.unwrap_or_else(|_| {
+            Err(unavailable(format!("credential `{credential}`: no answer within {} s", WAIT.as_secs())))
+        })
+    }
+
+    /// An identity of this worker for an audience that the broker allows.
+    pub async fn identity(&self, audience: &str) -> Result<Identity, ClientError> {
+        let audience = utf8_percent_encode(audience, NON_ALPHANUMERIC);
+        self.ask(Method::GET, &format!("/v1/identity?audience={audience}"), None::<&Register>).await
+    }
+
+    /// How the broker fares.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        self.ask(Method::GET, "/v1/health", None::<&Register>).await
+    }
+
+    /// Ends the worker and waits until its leases are revoked, or kept. Other clones can do nothing more.
+    pub async fn end(self) -> Result<Ended, ClientError> {
+        self.ask(Method::DELETE, "/v1/workers/self", None::<&Register>).await
+    }
+
+    async fn fresh(&self, slot: &Slot, name: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
+        let held = |now| slot.lease.load_full().filter(|lease| lease.is_valid(now));
+        let _fetching = match held(SystemTime::now()) {
+            Some(lease) if lease.is_fresh(SystemTime::now()) => return Ok(lease),
+            Some(lease) => match slot.fetch.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(lease),
+            },
+            None => slot.fetch.lock().await,
+        };
+        // Another may have fetched it while this one waited for its turn.
+        if let Some(lease) = held(SystemTime::now()).filter(|lease| lease.is_fresh(SystemTime::now())) {
+            return Ok(lease);
+        }
+        match self.fetch(name, to).await {
+            Ok(lease) => {
+                slot.lease.store(Some(Arc::clone(&lease)));
+                Ok(lease)
+            }
+            Err(error) => held(SystemTime::now()).ok_or(error),
+        }
+    }
+
+    async fn fetch(&self, credential: &CredentialName, destination: &Destination) -> Result<Arc<Lease>, ClientError> {
+        let ask = Ask { credential: credential.clone(), destination: destination.clone() };
+        loop {
+            let answer = self.exchange(Method::POST, "/v1/leases", Some(&ask)).await?;
+            match answer.status {
+                StatusCode::ACCEPTED => sleep(AGAIN).await,
+                _ => return answer.read().map(Arc::new),
+            }
+        }
+    }
+
+    async fn ask<T: Wire>(&self, method: Method, target: &str, body: Option<&impl Wire>) -> Result<T, ClientError> {
+        self.exchange(method, target, body).await?.read()
+    }
+
+    async fn exchange(&self, method: Method, target: &str, body: Option<&impl Wire>) -> Result<Answer, ClientError> {
+        let body = body.map(Wire::to_json).transpose().map_err(|error| broken(&error))?.unwrap_or_default();
+        let request = Request::builder().method(method).uri(target).header("host", "broker");
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| broken(&error))?;
+        let (answer, answered) = oneshot::channel();
+        self.0.jobs.send(Job { request, answer }).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Answer {
+    fn read<T: Wire>(self) -> Result<T, ClientError> {
+        if self.status.is_success() {
+            return T::from_json(&self.body).map_err(|error| broken(&error));
+        }
+        let problem = Problem::from_json(&self.body).map_err(|error| broken(&error))?;
+        Err(match self.status {
+            StatusCode::FORBIDDEN => denied(problem.detail),
+            StatusCode::SERVICE_UNAVAILABLE => unavailable(problem.detail),
+            _ => broken(&problem.detail),
+        })
+    }
+}
+
+/// Carries requests over the connection, one after the other, until the last client is dropped or the connection breaks.
+async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>) {
+    let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await else { return };
+    let connection = tokio::spawn(connection);
+    while let Some(Job { request, answer }) = queue.recv().await {
+        let outcome = timeout(EXCHANGE, send(&mut sender, request)).await.unwrap_or_else(|_| Err(gone()));
+        let over = outcome.is_err();
+        // The caller may have gone.
+        let _ = answer.send(outcome);
+        if over {
+            break;
+        }
+    }
+    connection.abort();
+}
+
+async fn send(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
+    sender.ready().await.map_err(|_| gone())?;
+    let response = sender.send_request(request).await.map_err(|_| gone())?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| gone())?;
+    Ok(Answer { status: head.status, body: body.to_bytes() })
+}
+
+fn denied(reason: String) -> ClientError {
+    ClientError::Denied { reason }
+}
+
+fn unavailable(reason: String) -> ClientError {
+    ClientError::Unavailable { reason }
+}
+
+fn gone() -> ClientError {
+    unavailable("the broker is gone".to_owned())
+}
+
+fn broken(reason: &dyn fmt::Display) -> ClientError {
+    ClientError::Broken { reason: reason.to_string() }
+}

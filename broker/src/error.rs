@@ -1,0 +1,64 @@
+//! Why a broker could not start, or could not go on.
+//!
+//! Enters: what was tried, on what, and the cause. Leaves: a message, its sources chained, and a hint at the remedy. What
+//! goes wrong with one call is not here: that is a `Refusal` on the broker's side, a `ClientError` on the worker's.
+
+use std::io;
+use std::path::PathBuf;
+
+use config::CredentialName;
+
+/// A broker that cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An issuer's endpoint or roots cannot be used.
+    #[error("cannot use the issuer of credential `{credential}`: {what}")]
+    Issuer {
+        /// The credential.
+        credential: CredentialName,
+        /// What cannot be used.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The ledger's file cannot be opened, locked or read.
+    #[error("cannot open the ledger `{}`", path.display())]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The socket cannot be served.
+    #[error("cannot serve on the socket `{}`", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The socket is another's.
+    #[error("cannot serve on the socket `{}`: {reason}", path.display())]
+    Taken {
+        /// The socket.
+        path: PathBuf,
+        /// By whom, or by what.
+        reason: &'static str,
+    },
+    /// The system gave no runtime, no signals, no key.
+    #[error("cannot start the broker")]
+    Start(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Error::Issuer { .. } => "mend the credential's issuer in the credentials file; `roots` are PEM files",
+            Error::Ledger { .. } => "each broker needs a ledger of its own, in a directory that it may write to",
+            Error::Socket { .. } => "choose a path in a directory that only this user may write to",
+            Error::Taken { .. } => "stop the other broker, or choose another path",
+            Error::Start(_) => "this is the system's doing: see its log for limits on processes or files",
+        }
+    }
+}

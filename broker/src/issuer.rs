@@ -1,0 +1,82 @@
+//! How a credential is had and given back, by kind of issuer.
+//!
+//! Enters: the settings of one credential. Leaves: a short-lived secret with its times, and what became of a revocation.
+//! An issuer keeps nothing that it issued, and its errors hold neither a secret nor a text that an endpoint chose.
+
+pub(crate) mod fixed;
+pub(crate) mod oauth2;
+
+use std::time::SystemTime;
+
+use crate::outbound::OutboundError;
+use crate::secret::Secret;
+use crate::source::SourceError;
+
+/// The issuer of one credential.
+pub(crate) enum Issuer {
+    /// A secret that is what it is.
+    Fixed(fixed::Fixed),
+    /// An OAuth 2.0 client.
+    OAuth2(Box<oauth2::OAuth2>),
+}
+
+impl Issuer {
+    /// Gets a credential.
+    pub(crate) async fn issue(&self) -> Result<Issued, IssueError> {
+        match self {
+            Issuer::Fixed(fixed) => fixed.issue().await,
+            Issuer::OAuth2(client) => client.issue().await,
+        }
+    }
+
+    /// Gives a credential back. An error means that another attempt may succeed.
+    pub(crate) async fn revoke(&self, credential: &Secret) -> Result<Revocation, IssueError> {
+        match self {
+            Issuer::Fixed(_) => Ok(Revocation::Impossible("a fixed secret ends when it is rotated")),
+            Issuer::OAuth2(client) => client.revoke(credential).await,
+        }
+    }
+}
+
+/// What an issuer gave.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) secret: Secret,
+    pub(crate) expires: Option<SystemTime>,
+    pub(crate) refresh: SystemTime,
+}
+
+/// What became of a revocation that was answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Revocation {
+    /// The issuer no longer takes it.
+    Revoked,
+    /// It cannot be revoked, ever, for this reason.
+    Impossible(&'static str),
+}
+
+/// Why a credential was not to be had, or not to be revoked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IssueError {
+    #[error("cannot read its long-lived secret")]
+    Source(#[from] SourceError),
+    #[error("{0}")]
+    Unfit(&'static str),
+    #[error("no answer from {endpoint}")]
+    Outbound { endpoint: String, source: OutboundError },
+    #[error("{endpoint} answered {status}{}{}", if code.is_empty() { "" } else { " " }, code)]
+    Refused { endpoint: String, status: u16, code: &'static str },
+    #[error("the answer of {endpoint} is unusable: {reason}")]
+    Answer { endpoint: String, reason: &'static str },
+}
+
+/// An error with its causes on one line, for a place that takes one text.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

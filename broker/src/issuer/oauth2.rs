@@ -1,0 +1,241 @@
+//! An OAuth 2.0 client: client credentials grant (RFC 6749 §4.4), resource indicators (RFC 8707), revocation (RFC 7009).
+//!
+//! Enters: the client's settings; the endpoint's answers, taken as hostile. Leaves: an access token with its times. The
+//! client secret is read for each exchange, goes to the two endpoints and nowhere else. Of an endpoint's error only a code
+//! that the standards name is repeated: its own words might hold what it was sent.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use config::{ClientAuth, Source};
+use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
+
+use super::{IssueError, Issued, Revocation};
+use crate::form::{Form, basic};
+use crate::outbound::{Answer, Endpoint, Outbound};
+use crate::secret::Secret;
+use crate::source::{self, Environment};
+
+/// The life of a token whose `expires_in` is absent. RFC 6749 §5.1 leaves it open; a short guess costs a fetch, a long
+/// one fails calls.
+pub(crate) const ASSUMED_LIFETIME: Duration = Duration::from_secs(5 * 60);
+/// No token is believed to live longer. Keeps the sums within range, too.
+const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Large JWTs are 8 KiB; what does not fit into a request's head is no use.
+const MAX_ACCESS_TOKEN: usize = 16 * 1024;
+/// The codes of RFC 6749 §5.2, RFC 7009 §2.2.1 and RFC 8707 §2, and two that are in wide use.
+const CODES: [&str; 10] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+    "unsupported_token_type",
+    "server_error",
+    "temporarily_unavailable",
+];
+
+pub(crate) struct OAuth2 {
+    pub(crate) token_endpoint: Endpoint,
+    pub(crate) revocation_endpoint: Option<Endpoint>,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Source,
+    pub(crate) auth: ClientAuth,
+    pub(crate) scope: Option<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) outbound: Outbound,
+    pub(crate) environment: Arc<Environment>,
+}
+
+impl OAuth2 {
+    pub(crate) async fn issue(&self) -> Result<Issued, IssueError> {
+        let form = Form::default()
+            .with("grant_type", "client_credentials")
+            .with_option("scope", self.scope.as_deref())
+            .with_option("audience", self.audience.as_deref());
+        let asked = SystemTime::now();
+        let answer = self.post(&self.token_endpoint, form).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refused(&self.token_endpoint, &answer));
+        }
+        issued(&answer.body, asked)
+            .map_err(|reason| IssueError::Answer { endpoint: self.token_endpoint.to_string(), reason })
+    }
+
+    pub(crate) async fn revoke(&self, credential: &Secret) -> Result<Revocation, IssueError> {
+        let Some(endpoint) = &self.revocation_endpoint else {
+            return Ok(Revocation::Impossible("its issuer has no revocation endpoint"));
+        };
+        let form = Form::default().with("token", credential.expose()).with("token_type_hint", "access_token");
+        let answer = self.post(endpoint, form).await?;
+        match (answer.status, code(&answer.body)) {
+            (StatusCode::OK | StatusCode::NO_CONTENT, _) => Ok(Revocation::Revoked),
+            (_, "unsupported_token_type") => Ok(Revocation::Impossible("its issuer does not revoke access tokens")),
+            _ => Err(self.refused(endpoint, &answer)),
+        }
+    }
+
+    async fn post(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, IssueError> {
+        let secret = source::read(&self.client_secret, &self.environment).await?;
+        let (authorization, body) = self.authenticate(form, &secret)?;
+        let sent = self.outbound.post(endpoint, authorization, body).await;
+        sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })
+    }
+
+    fn authenticate(&self, form: Form, secret: &Secret) -> Result<(Option<HeaderValue>, Bytes), IssueError> {
+        match self.auth {
+            ClientAuth::Basic => match basic(&self.client_id, secret.expose()) {
+                Some(header) => Ok((Some(header), form.into_body())),
+                None => Err(IssueError::Unfit("the client's id and secret do not fit into a header")),
+            },
+            ClientAuth::Post => {
+                let form = form.with("client_id", &self.client_id).with("client_secret", secret.expose());
+                Ok((None, form.into_body()))
+            }
+        }
+    }
+
+    fn refused(&self, endpoint: &Endpoint, answer: &Answer) -> IssueError {
+        let endpoint = endpoint.to_string();
+        IssueError::Refused { endpoint, status: answer.status.as_u16(), code: code(&answer.body) }
+    }
+}
+
+/// The fields of RFC 6749 §5.1 that matter here. A field that comes twice is an error; unknown ones are ignored, as §5.1 says.
+#[derive(Deserialize)]
+struct Granted {
+    access_token: Option<String>,
+    token_type: Option<String>,
+    expires_in: Option<Seconds>,
+}
+
+/// Some servers send the number as a string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(f64),
+    Text(String),
+}
+
+/// Reads a token endpoint's answer to what was `asked` at that time. Total: whatever the bytes are.
+fn issued(body: &[u8], asked: SystemTime) -> Result<Issued, &'static str> {
+    let granted: Granted = serde_json::from_slice(body).map_err(|_| "it is not the JSON of RFC 6749 §5.1")?;
+    let secret = Secret::new(granted.access_token.ok_or("it has no `access_token`")?);
+    if !granted.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
+        return Err("its `token_type` is not Bearer");
+    }
+    if !(1..=MAX_ACCESS_TOKEN).contains(&secret.expose().len()) {
+        return Err("its `access_token` is empty or longer than 16 KiB");
+    }
+    if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("its `access_token` has characters that no header takes");
+    }
+    let lifetime = match granted.expires_in {
+        None => ASSUMED_LIFETIME,
+        Some(Seconds::Number(seconds)) => lifetime(seconds)?,
+        Some(Seconds::Text(text)) => lifetime(text.parse().map_err(|_| NOT_A_LIFETIME)?)?,
+    };
+    Ok(Issued { secret, expires: Some(asked + lifetime), refresh: asked + lifetime * 4 / 5 })
+}
+
+const NOT_A_LIFETIME: &str = "its `expires_in` is not a positive number of seconds";
+
+fn lifetime(seconds: f64) -> Result<Duration, &'static str> {
+    match seconds.is_finite() && seconds > 0.0 {
+        true => Ok(Duration::from_secs_f64(seconds.min(MAX_LIFETIME.as_secs_f64()))),
+        false => Err(NOT_A_LIFETIME),
+    }
+}
+
+/// The error code in an answer, when it is one that the standards name.
+fn code(body: &[u8]) -> &'static str {
+    #[derive(Deserialize)]
+    struct Failed {
+        error: String,
+    }
+    let failed = serde_json::from_slice::<Failed>(body).map(|failed| failed.error).unwrap_or_default();
+    CODES.into_iter().find(|code| **code == failed).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn read(answer: &serde_json::Value) -> Result<Issued, &'static str> {
+        issued(answer.to_string().as_bytes(), SystemTime::UNIX_EPOCH)
+    }
+
+    fn seconds(seconds: f64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn a_token_is_due_at_four_fifths_of_its_life() {
+        for expires_in in [json!(100), json!("100"), json!(100.0)] {
+            let issued =
+                read(&json!({"access_token": "a.b~c", "token_type": "bEARER", "expires_in": expires_in})).unwrap();
+            assert_eq!((issued.expires, issued.refresh), (Some(seconds(100.0)), seconds(80.0)));
+        }
+        let issued = read(&json!({"access_token": "a", "token_type": "Bearer", "x": [1]})).unwrap();
+        assert_eq!((issued.expires, issued.refresh), (Some(seconds(300.0)), seconds(240.0)));
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_used_is_refused() {
+        let with = |field: &str, value: serde_json::Value| {
+            let mut answer = json!({"access_token": "a", "token_type": "Bearer", "expires_in": 100});
+            answer[field] = value;
+            read(&answer)
+        };
+        for bad in
+            [json!(null), json!(""), json!("a b"), json!("a\r\nx: y"), json!("ä"), json!("a".repeat(16 * 1024 + 1))]
+        {
+            assert!(with("access_token", bad.clone()).is_err(), "{bad}");
+        }
+        for bad in [json!(0), json!(-1), json!("soon"), json!("NaN"), json!("inf"), json!([])] {
+            assert!(with("expires_in", bad.clone()).is_err(), "{bad}");
+        }
+        for bad in [json!(null), json!("mac"), json!("DPoP")] {
+            assert!(with("token_type", bad.clone()).is_err(), "{bad}");
+        }
+        assert!(with("expires_in", json!(1e300)).unwrap().expires.unwrap() <= seconds(MAX_LIFETIME.as_secs_f64()));
+        let twice = br#"{"access_token":"a","access_token":"b","token_type":"Bearer"}"#;
+        assert!(issued(twice, SystemTime::UNIX_EPOCH).is_err());
+    }
+
+    #[test]
+    fn only_a_known_code_is_repeated() {
+        assert_eq!(
+            code(br#"{"error":"invalid_client","error_description":"your secret is hunter2"}"#),
+            "invalid_client"
+        );
+        for body in [&br#"{"error":"hunter2"}"#[..], b"<html>", b"", b"{}", br#"{"error":1}"#] {
+            assert_eq!(code(body), "");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = issued(&body, SystemTime::now());
+            prop_assert!(code(&body).is_empty() || CODES.contains(&code(&body)));
+        }
+
+        #[test]
+        fn what_is_accepted_fits_a_header_and_is_due_before_it_ends(
+            access in ".{0,40}", kind in "[Bb]earer|mac|", expires in proptest::num::f64::ANY,
+        ) {
+            let answer = json!({"access_token": access, "token_type": kind, "expires_in": expires});
+            if let Ok(issued) = read(&answer) {
+                prop_assert!(HeaderValue::from_str(issued.secret.expose()).is_ok());
+                prop_assert!(issued.expires.is_some_and(|expires| issued.refresh <= expires));
+            }
+        }
+    }
+}

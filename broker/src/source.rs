@@ -1,0 +1,187 @@
+//! Where a long-lived secret comes from: a file, a variable of the broker's environment, or a command's output.
+//!
+//! Enters: a [`Source`] and the environment that the caller handed over. Leaves: a [`Secret`], read anew for each lease,
+//! so that a rotated one is found without a restart. It never starts a shell, never keeps a secret beyond the call, and
+//! puts neither a value nor a command's output into an error.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use config::Source;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// The variables that a broker was given.
+pub(crate) type Environment = HashMap<String, Secret>;
+
+/// Larger than any key or key file in use, small enough for a hundred of them in memory.
+const MAX_SECRET: usize = 64 * 1024;
+/// A secret store's command line tool answers in one or two seconds; a call waits for 20 at most.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads a long-lived secret.
+pub(crate) async fn read(source: &Source, environment: &Environment) -> Result<Secret, SourceError> {
+    let read = async {
+        match source {
+            Source::File(path) => file(path).await,
+            Source::Env(name) => match environment.get(name) {
+                Some(secret) => text(secret.expose().as_bytes()),
+                None => Err(SourceError::NoVariable(name.clone())),
+            },
+            Source::Command(argv) => command(argv, environment).await,
+        }
+    };
+    timeout(READ_TIMEOUT, read).await.unwrap_or(Err(SourceError::TooSlow))
+}
+
+async fn file(path: &Path) -> Result<Secret, SourceError> {
+    let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
+    // Asked before it is opened, because opening a FIFO waits for its other end.
+    if !tokio::fs::metadata(path).await.map_err(unreadable)?.is_file() {
+        return Err(SourceError::NotAFile(path.to_owned()));
+    }
+    let mut file = File::open(path).await.map_err(unreadable)?;
+    if file.metadata().await.map_err(unreadable)?.permissions().mode() & 0o006 != 0 {
+        return Err(SourceError::OpenToAll(path.to_owned()));
+    }
+    text(&bounded(&mut file).await.map_err(unreadable)?)
+}
+
+async fn command(argv: &[String], environment: &Environment) -> Result<Secret, SourceError> {
+    let [program, arguments @ ..] = argv else { return Err(SourceError::Empty) };
+    let failed = |source| SourceError::NotStarted { program: program.clone(), source };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value.expose())))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null()) // it may say anything, the secret too
+        .process_group(0) // Ctrl-C in the operator's terminal is not for it
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let output = match child.stdout.take() {
+        Some(mut stdout) => bounded(&mut stdout).await.map_err(failed)?,
+        None => Zeroizing::default(),
+    };
+    if output.len() > MAX_SECRET {
+        return Err(SourceError::TooLong);
+    }
+    match child.wait().await.map_err(failed)? {
+        status if status.success() => text(&output),
+        status => Err(SourceError::Failed { program: program.clone(), status }),
+    }
+}
+
+/// Reads to the end, or one byte past the bound. Allocated once: growing would leave copies behind.
+async fn bounded(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET + 1));
+    from.take(MAX_SECRET as u64 + 1).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// What an editor or a command puts around a secret is not part of it.
+fn text(bytes: &[u8]) -> Result<Secret, SourceError> {
+    if bytes.len() > MAX_SECRET {
+        return Err(SourceError::TooLong);
+    }
+    match std::str::from_utf8(bytes).map(str::trim) {
+        Ok("") => Err(SourceError::Empty),
+        Ok(text) => Ok(Secret::new(text)),
+        Err(_) => Err(SourceError::NotText),
+    }
+}
+
+/// Why a long-lived secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    #[error("cannot read the secret file `{}`", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("`{}` is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    #[error("every user of the machine can read or write the secret file `{}`: `chmod o= FILE`", .0.display())]
+    OpenToAll(PathBuf),
+    #[error("the broker's environment has no variable `{0}`")]
+    NoVariable(String),
+    #[error("cannot run the secret's command `{program}`")]
+    NotStarted { program: String, source: io::Error },
+    #[error("the secret's command `{program}` failed ({status})")]
+    Failed { program: String, status: ExitStatus },
+    #[error("the secret was not to be had within {} s", READ_TIMEOUT.as_secs())]
+    TooSlow,
+    #[error("the secret is longer than {MAX_SECRET} bytes")]
+    TooLong,
+    #[error("the secret is empty")]
+    Empty,
+    #[error("the secret is not UTF-8 text")]
+    NotText,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    async fn read_command(script: &str) -> Result<Secret, SourceError> {
+        let environment = Environment::from([
+            ("PATH".to_owned(), Secret::new("/usr/bin:/bin")),
+            ("VAULT".to_owned(), Secret::new("from the vault")),
+        ]);
+        read(&Source::Command(["sh", "-c", script].map(str::to_owned).to_vec()), &environment).await
+    }
+
+    #[tokio::test]
+    async fn a_file_is_trimmed_and_refused_when_all_can_read_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let source = Source::File(file.path().to_owned());
+        fs::write(file.path(), "s3cret\n").unwrap();
+        assert_eq!(read(&source, &Environment::new()).await.unwrap().expose(), "s3cret");
+        for mode in [0o604, 0o602, 0o666] {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(read(&source, &Environment::new()).await, Err(SourceError::OpenToAll(_))), "{mode:o}");
+        }
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        fs::write(file.path(), "rotated").unwrap();
+        assert_eq!(read(&source, &Environment::new()).await.unwrap().expose(), "rotated");
+        fs::write(file.path(), "x".repeat(MAX_SECRET + 1)).unwrap();
+        assert!(matches!(read(&source, &Environment::new()).await, Err(SourceError::TooLong)));
+        fs::write(file.path(), [0xff, 0xfe]).unwrap();
+        assert!(matches!(read(&source, &Environment::new()).await, Err(SourceError::NotText)));
+        let directory = Source::File(std::env::temp_dir());
+        assert!(matches!(read(&directory, &Environment::new()).await, Err(SourceError::NotAFile(_))));
+    }
+
+    #[tokio::test]
+    async fn a_variable_is_read_from_what_the_caller_gave_only() {
+        let environment = Environment::from([("KEY".to_owned(), Secret::new("v"))]);
+        assert_eq!(read(&Source::Env("KEY".to_owned()), &environment).await.unwrap().expose(), "v");
+        assert!(matches!(read(&Source::Env("PATH".to_owned()), &environment).await, Err(SourceError::NoVariable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_bounded_and_its_output_is_in_no_error() {
+        assert_eq!(read_command("echo; echo $VAULT").await.unwrap().expose(), "from the vault");
+        assert!(matches!(read_command("true").await, Err(SourceError::Empty)));
+        assert!(matches!(read_command("yes").await, Err(SourceError::TooLong)));
+        let failed = read_command("echo s3cret; echo s3cret >&2; exit 3").await.unwrap_err();
+        assert!(!format!("{failed} {failed:?}").contains("s3cret"));
+        assert!(matches!(failed, SourceError::Failed { .. }));
+        let missing = read(&Source::Command(vec!["/no/such".to_owned()]), &Environment::new()).await;
+        assert!(matches!(missing, Err(SourceError::NotStarted { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_never_ends_is_killed_after_ten_seconds() {
+        assert!(matches!(read_command("sleep 1000").await, Err(SourceError::TooSlow)));
+    }
+}

@@ -1,0 +1,164 @@
+//! One worker: what it holds, and what is being fetched for it.
+//!
+//! Enters: a credential that this worker may have. Leaves: its lease, fetched when there is none or the last is due, and
+//! fetched once however many ask. A lease is this worker's alone. A fetch runs to its end even when nobody waits any more,
+//! so that whatever an issuer gave is in the ledger before the worker's leases are ended.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use config::{AgentId, CredentialName, WorkerId};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::answer::Refusal;
+use crate::api::Ended;
+use crate::issuer::{Issuer, chain};
+use crate::lease::{Lease, LeaseId};
+use crate::ledger::Ledger;
+
+/// How long an answer waits for a fetch. One connection answers one request at a time: a slow issuer must not keep its
+/// neighbour's credential waiting.
+const SLICE: Duration = Duration::from_millis(100);
+/// How long a failure answers for its issuer, so that one that is down is not hammered.
+const FAILURE_STANDS: Duration = Duration::from_secs(1);
+
+type Landing = Result<Arc<Lease>, Failure>;
+
+#[derive(Clone)]
+struct Failure {
+    reason: Arc<str>,
+    at: Instant,
+}
+
+/// The fetch under way, or the last one, and the lease from before it.
+#[derive(Clone)]
+struct Slot {
+    flight: watch::Receiver<Option<Landing>>,
+    before: Option<Arc<Lease>>,
+}
+
+/// A registered worker.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) agent: AgentId,
+    ledger: Arc<Ledger>,
+    /// `None` once the worker has ended.
+    slots: Mutex<Option<HashMap<CredentialName, Slot>>>,
+}
+
+/// The answer to a wish for a lease.
+pub(crate) enum Wish {
+    Granted(Arc<Lease>),
+    Pending,
+}
+
+impl Worker {
+    pub(crate) fn new(agent: AgentId, ledger: Arc<Ledger>) -> Worker {
+        Worker { id: WorkerId::generate(), agent, ledger, slots: Mutex::new(Some(HashMap::new())) }
+    }
+
+    /// The worker's lease of a credential. The caller has checked that it may have it.
+    pub(crate) async fn lease(&self, name: &CredentialName, issuer: &Arc<Issuer>) -> Result<Wish, Refusal> {
+        let Slot { mut flight, before } = self.slot(name, issuer)?;
+        let landed = match timeout(SLICE, flight.wait_for(Option::is_some)).await {
+            Err(_) => return Ok(Wish::Pending),
+            Ok(Err(_)) => return Err(Refusal::Broken("the fetch broke off".to_owned())),
+            Ok(Ok(landed)) => landed.clone(),
+        };
+        match landed {
+            Some(Ok(lease)) => Ok(Wish::Granted(lease)),
+            Some(Err(failure)) => match before.filter(|lease| lease.is_valid(SystemTime::now())) {
+                Some(lease) => Ok(Wish::Granted(lease)),
+                None => Err(Refusal::Unavailable(failure.reason.to_string())),
+            },
+            None => Ok(Wish::Pending),
+        }
+    }
+
+    /// Ends the worker: no more fetches, and all that it holds is revoked. May be called again.
+    pub(crate) async fn end(&self) -> Ended {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for mut slot in slots.into_iter().flat_map(HashMap::into_values) {
+            // Bounded by the issuer's own bounds. A fetch that broke off has entered nothing.
+            let _ = slot.flight.wait_for(Option::is_some).await;
+        }
+        self.ledger.end_worker(self.id).await
+    }
+
+    /// Joins the fetch that is under way or whose outcome still stands; else starts one.
+    fn slot(&self, name: &CredentialName, issuer: &Arc<Issuer>) -> Result<Slot, Refusal> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = slots.as_mut().ok_or(Refusal::Conflict("the worker has ended"))?;
+        let mut before = None;
+        if let Some(slot) = slots.get(name) {
+            let landed = slot.flight.borrow().clone();
+            match landed {
+                None => return Ok(slot.clone()),
+                Some(Ok(lease)) if lease.is_fresh(SystemTime::now()) => return Ok(slot.clone()),
+                Some(Err(failure)) if failure.at.elapsed() < FAILURE_STANDS => return Ok(slot.clone()),
+                Some(Ok(lease)) => before = Some(lease),
+                Some(Err(_)) => before = slot.before.clone(),
+            }
+        }
+        let (landing, flight) = watch::channel(None);
+        let fetch = Fetch {
+            worker: self.id,
+            agent: self.agent.clone(),
+            name: name.clone(),
+            issuer: Arc::clone(issuer),
+            ledger: Arc::clone(&self.ledger),
+            before: before.clone(),
+        };
+        tokio::spawn(async move {
+            let landed = fetch.run().await.map_err(|reason| Failure { reason: reason.into(), at: Instant::now() });
+            landing.send_replace(Some(landed));
+        });
+        let slot = Slot { flight, before };
+        slots.insert(name.clone(), slot.clone());
+        Ok(slot)
+    }
+}
+
+/// One fetch of one credential for one worker.
+struct Fetch {
+    worker: WorkerId,
+    agent: AgentId,
+    name: CredentialName,
+    issuer: Arc<Issuer>,
+    ledger: Arc<Ledger>,
+    before: Option<Arc<Lease>>,
+}
+
+impl Fetch {
+    async fn run(self) -> Result<Arc<Lease>, String> {
+        let Fetch { worker, agent, name, issuer, ledger, before } = self;
+        if !ledger.has_room() {
+            return Err("the broker's ledger is full".to_owned());
+        }
+        let issued = issuer.issue().await.map_err(|error| {
+            let reason = chain(&error);
+            tracing::warn!(%worker, %agent, credential = %name, reason, "cannot issue a credential");
+            format!("credential `{name}`: {reason}")
+        })?;
+        // A fixed secret that is still the same is still the same lease.
+        let same = before.filter(|lease| {
+            issued.expires.is_none() && lease.expires.is_none() && lease.secret.expose() == issued.secret.expose()
+        });
+        let known = same.is_some();
+        let lease = Arc::new(Lease {
+            id: same.map_or_else(LeaseId::generate, |lease| lease.id),
+            credential: name,
+            secret: issued.secret,
+            expires: issued.expires,
+            refresh: issued.refresh,
+        });
+        if !known {
+            // Not given out when it cannot be recorded; it is in memory by then, to be revoked when the worker ends.
+            let entered = ledger.enter(worker, agent, &lease, &issuer);
+            entered.map_err(|error| format!("the broker's ledger cannot be written: {error}"))?;
+        }
+        Ok(lease)
+    }
+}
