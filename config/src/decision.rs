@@ -32,6 +32,14 @@ impl Scheme {
             Self::Http => "http",
         }
     }
+
+    /// The port of an authority that names none.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http => 80,
+        }
+    }
 }
 
 /// A call, as far as a policy looks at it.

@@ -3,25 +3,59 @@
 //! Enters: a path or text. Leaves: a valid [`Policy`] or [`Credentials`], or every mistake of the file. Never: a half-checked
 //! value; the tables of the file do not leave this module.
 
-use std::path::Path;
+mod agent;
+mod credential;
+mod reader;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf, absolute};
 
 use crate::agent::AgentId;
 use crate::credential::Credentials;
-use crate::error::LoadError;
+use crate::error::{LoadError, Malformed};
 use crate::policy::Policy;
 
-pub(crate) fn load_policy(path: &Path) -> Result<Policy, LoadError> {
-    Err(LoadError::whole_file(&path.display().to_string(), "not read yet", ""))
-}
+pub(crate) use agent::parse_policy;
+pub(crate) use credential::parse_credentials;
 
-pub(crate) fn parse_policy(_agent: AgentId, file: &Path, _text: &str) -> Result<Policy, LoadError> {
-    load_policy(file)
+/// Some hundred times what a person writes; keeps the checks that compare all rules with all others short.
+const MAX_FILE: u64 = 256 * 1024;
+
+pub(crate) fn load_policy(path: &Path) -> Result<Policy, LoadError> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let agent: AgentId = stem.parse().map_err(|malformed: Malformed| {
+        let remedy = format!("the file's name is the agent's: `release-bot.toml`; {}", malformed.hint());
+        LoadError::whole_file(&path.display().to_string(), malformed.to_string(), remedy)
+    })?;
+    let text = read(path)?;
+    parse_policy(agent, path, &text)
 }
 
 pub(crate) fn load_credentials(path: &Path) -> Result<Credentials, LoadError> {
-    Err(LoadError::whole_file(&path.display().to_string(), "not read yet", ""))
+    let text = read(path)?;
+    parse_credentials(path, &text)
 }
 
-pub(crate) fn parse_credentials(file: &Path, _text: &str) -> Result<Credentials, LoadError> {
-    load_credentials(file)
+fn read(path: &Path) -> Result<String, LoadError> {
+    let refused = |reason: String, remedy: &str| LoadError::whole_file(&path.display().to_string(), reason, remedy);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| refused(format!("cannot be read: {error}"), "check the path and who may read it"))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(too_large(path));
+    }
+    String::from_utf8(bytes).map_err(|_| refused("is not UTF-8".into(), "save it as UTF-8 text"))
+}
+
+fn too_large(path: &Path) -> LoadError {
+    let reason = format!("is larger than {} KiB", MAX_FILE / 1024);
+    LoadError::whole_file(&path.display().to_string(), reason, "write fewer rules; a pattern can stand for many")
+}
+
+/// A path of a file, relative to the file's directory, made absolute where the current directory is known.
+fn beside(file: &Path, path: &Path) -> PathBuf {
+    let joined = file.parent().unwrap_or(Path::new("")).join(path);
+    absolute(&joined).unwrap_or(joined)
 }

@@ -116,7 +116,7 @@ impl FromStr for PathGlob {
             return Err(refused("a path pattern has at most 1024 characters"));
         }
         let normal = NormalPath::parse(text).map_err(|error| refused(hint_for(error)))?;
-        if normal.as_str().split('/').count() != text.split('/').count() {
+        if text.split('/').any(|segment| matches!(&*decoded(segment), "." | "..")) {
             return Err(refused("write the path without `.` and `..`"));
         }
         let mut segments = Vec::new();

@@ -34,6 +34,7 @@ mod rule;
 mod sandbox;
 mod shape;
 mod text;
+mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source, cross_check};

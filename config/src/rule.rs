@@ -60,6 +60,22 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A rule for every call to its destinations, and no more.
+    pub(crate) fn everything(id: RuleId, to: Pattern) -> Self {
+        Self {
+            id,
+            to,
+            methods: None,
+            paths: None,
+            credential: None,
+            rate: None,
+            dial: None,
+            addresses: Vec::new(),
+            plain: false,
+            credential_at: (0, 0),
+        }
+    }
+
     /// Which rule it is.
     pub fn id(&self) -> &RuleId {
         &self.id

@@ -65,7 +65,7 @@ fn entropy(pieces: &[Piece]) -> f64 {
 
 impl Default for Shape {
     fn default() -> Self {
-        let alphanumeric = ('A'..='Z').chain('a'..='z').chain('0'..='9').collect();
+        let alphanumeric = ('0'..='9').chain('A'..='Z').chain('a'..='z').collect();
         let mut pieces: Vec<Piece> = "exeat_".chars().map(|c| Piece { choices: vec![c], least: 1, most: 1 }).collect();
         pieces.push(Piece { choices: alphanumeric, least: 32, most: 32 });
         Self { text: "exeat_[A-Za-z0-9]{32}".into(), pieces }

@@ -1,0 +1,203 @@
+//! The walk over an agent's file.
+//!
+//! Enters: text. Leaves: a [`Policy`]. Never: a rule that can never come to pass; it is a mistake of whoever wrote it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::beside;
+use super::reader::{Field, Reader, Section};
+use crate::agent::AgentId;
+use crate::error::{LoadError, Malformed, quoted};
+use crate::limits::{parse_duration, parse_size};
+use crate::pattern::{Pattern, parse_range};
+use crate::policy::Policy;
+use crate::rule::{Effect, Rule, RuleId};
+use crate::sandbox::SandboxSettings;
+use crate::variable::sandbox_variable;
+
+/// Each call looks at every rule.
+const MAX_RULES: usize = 1000;
+/// What an allow rule has and a deny rule has not.
+const ALLOW_ONLY: [&str; 5] = ["credential", "rate", "dial", "addresses", "plain"];
+
+pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str) -> Result<Policy, LoadError> {
+    Reader::new(file, text).read(|reader, mut top| {
+        let sandbox = top.take("sandbox").and_then(|field| reader.section(&field));
+        let upstream = top.take("upstream").and_then(|field| reader.section(&field));
+        let mut rules = Vec::new();
+        for (effect, name) in [(Effect::Allow, "allow"), (Effect::Deny, "deny")] {
+            let Some(field) = top.take(name) else { continue };
+            let sections = reader.sections(&field);
+            if sections.len() > MAX_RULES {
+                reader.mistake_at(
+                    &field,
+                    format!("there are more than {MAX_RULES} rules"),
+                    "let one rule list many paths",
+                );
+                continue;
+            }
+            for (i, section) in sections.into_iter().enumerate() {
+                let at = section.at;
+                let id = RuleId { effect, number: i + 1, line: reader.place(at).0 };
+                rules.extend(read_rule(reader, section, id).map(|rule| (at, rule)));
+            }
+        }
+        reader.nothing_else(top);
+        rules.sort_by_key(|(at, _)| *at);
+        check_that_each_can_come_to_pass(reader, &rules);
+        Policy {
+            agent,
+            file: reader.file_name(),
+            digest: hash(text).into(),
+            sandbox: sandbox.map(|section| read_sandbox(reader, section)).unwrap_or_default(),
+            extra_roots: upstream.map(|section| read_upstream(reader, section, file)).unwrap_or_default(),
+            rules: rules.into_iter().map(|(_, rule)| Arc::new(rule)).collect(),
+        }
+    })
+}
+
+fn hash(text: &str) -> String {
+    let hex = digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256:{hex}")
+}
+
+fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> Option<Rule> {
+    let effect = id.effect;
+    let to = match section.take("to") {
+        Some(field) if effect == Effect::Deny => reader.value(&field, Pattern::parse_denied),
+        Some(field) => reader.value(&field, str::parse),
+        None => {
+            reader.missing(&section, "to", "to = \"api.example.com\"");
+            None
+        }
+    };
+    let methods = section.take("methods").map(|field| reader.some_values(&field, LEAVE_OUT, str::parse));
+    let paths = section.take("paths").map(|field| reader.some_values(&field, LEAVE_OUT, str::parse));
+    if effect == Effect::Deny {
+        for field in ALLOW_ONLY.into_iter().filter_map(|name| section.take_stray(name)) {
+            reader.mistake_at(&field, "it means nothing in a deny rule", "a deny rule has `to`, `methods` and `paths`");
+        }
+        reader.nothing_else(section);
+        let (methods, paths) = (all_or(methods)?, all_or(paths)?);
+        return Some(Rule { methods, paths, ..Rule::everything(id, to?) });
+    }
+    let credential_field = section.take("credential");
+    let credential = credential_field.as_ref().and_then(|field| reader.value(field, str::parse));
+    let rate = section.take("rate").and_then(|field| reader.value(&field, str::parse));
+    let dial_field = section.take("dial");
+    let dial = dial_field.as_ref().and_then(|field| reader.value(field, parse_dial));
+    let addresses = section.take("addresses").and_then(|field| reader.some_values(&field, LEAVE_OUT, parse_range));
+    let plain = section.take("plain").and_then(|field| reader.flag(&field));
+    reader.nothing_else(section);
+
+    let to = to?;
+    let plain = plain.unwrap_or(to.port() == Some(80));
+    if let Some(field) = credential_field.as_ref().filter(|_| plain) {
+        let remedy = "let the rule be for HTTPS, or take the credential out";
+        reader.mistake_at(field, "a credential never travels over plain HTTP", remedy);
+    }
+    let range = to.network().filter(|network| network.prefix_len() < network.max_prefix_len());
+    if let (Some(field), Some(range)) = (&dial_field, range) {
+        let reason = format!("`{range}` is many addresses, and `dial` is one");
+        reader.mistake_at(field, reason, "take `dial` out, or write a name or one address under `to`");
+    }
+    let mut ranges = addresses.unwrap_or_default();
+    ranges.extend(to.network());
+    ranges.extend(dial.map(|dial| ipnet::IpNet::from(dial.ip())));
+    let credential_at = credential_field.map_or((0, 0), |field| reader.place(field.at));
+    let (methods, paths) = (all_or(methods)?, all_or(paths)?);
+    Some(Rule {
+        methods,
+        paths,
+        credential,
+        rate,
+        dial,
+        addresses: ranges,
+        plain,
+        credential_at,
+        ..Rule::everything(id, to)
+    })
+}
+
+const LEAVE_OUT: &str = "leave the key out";
+
+/// A key that was left out means all; one that was written with a mistake means nothing at all.
+fn all_or<T>(list: Option<Option<T>>) -> Option<Option<T>> {
+    match list {
+        None => Some(None),
+        Some(list) => list.map(Some),
+    }
+}
+
+fn parse_dial(text: &str) -> Result<SocketAddr, Malformed> {
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
+    let address = address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()));
+    address.ok_or_else(|| {
+        let hint = "write an address and a port: `127.0.0.1:8443`, `[::1]:8443`";
+        Malformed::new(format!("{} is not an address to dial", quoted(text)), hint)
+    })
+}
+
+/// An allow rule is never reached where a deny rule, or an allow rule before it, speaks of all that it speaks of.
+fn check_that_each_can_come_to_pass(reader: &mut Reader<'_>, rules: &[(usize, Rule)]) {
+    for (i, (at, rule)) in rules.iter().enumerate().filter(|(_, (_, rule))| rule.effect() == Effect::Allow) {
+        let key = format!("allow[{}]", rule.id.number);
+        let denying = rules.iter().find(|(_, other)| other.effect() == Effect::Deny && other.covers(rule));
+        let before = rules[..i].iter().find(|(_, other)| other.effect() == Effect::Allow && other.covers(rule));
+        if let Some((_, other)) = denying {
+            let reason = format!("it can never allow anything: {} has all of it, and a deny rule wins", other.id);
+            reader.mistake(
+                key,
+                *at,
+                reason,
+                "take one of the two out, or narrow the deny rule with `methods` or `paths`",
+            );
+        } else if let Some((_, other)) = before {
+            let reason = format!("it is never reached: {} comes first and has all of it", other.id);
+            reader.mistake(key, *at, reason, "put the narrower rule first, or take one of the two out");
+        }
+    }
+}
+
+fn read_sandbox(reader: &mut Reader<'_>, mut section: Section<'_>) -> SandboxSettings {
+    let defaults = SandboxSettings::default();
+    let settings = SandboxSettings {
+        read: section.take("read").and_then(|field| read_paths(reader, &field)).unwrap_or_default(),
+        write: section.take("write").and_then(|field| read_paths(reader, &field)).unwrap_or_default(),
+        memory: section.take("memory").and_then(|field| reader.value(&field, parse_size)),
+        processes: section.take("processes").and_then(|field| reader.count(&field)).unwrap_or(defaults.processes),
+        files: section.take("files").and_then(|field| reader.count(&field)).unwrap_or(defaults.files),
+        cpus: section.take("cpus").and_then(|field| reader.amount(&field)),
+        wall_clock: section.take("wall_clock").and_then(|field| reader.value(&field, parse_duration)),
+        pass_env: section
+            .take("pass_env")
+            .and_then(|field| reader.values(&field, sandbox_variable))
+            .unwrap_or_default(),
+    };
+    reader.nothing_else(section);
+    settings
+}
+
+fn read_upstream(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -> Vec<PathBuf> {
+    let roots = section.take("roots").and_then(|field| read_paths(reader, &field)).unwrap_or_default();
+    reader.nothing_else(section);
+    roots.iter().map(|path| beside(file, path)).collect()
+}
+
+/// A list of paths, as written.
+pub(super) fn read_paths(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Vec<PathBuf>> {
+    let paths = reader.values(field, parse_path)?;
+    Some(paths.into_iter().map(PathBuf::from).collect())
+}
+
+/// The one thing that a path of the kernel can't have is a NUL.
+pub(super) fn parse_path(text: &str) -> Result<String, Malformed> {
+    if text.contains('\0') {
+        return Err(Malformed::new(format!("{} is not a path", quoted(text)), "a path has no NUL character"));
+    }
+    Ok(text.to_owned())
+}

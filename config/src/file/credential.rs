@@ -1,0 +1,209 @@
+//! The walk over credentials.toml.
+//!
+//! Enters: text. Leaves: [`Credentials`]. Never: a secret written in the file itself; it is refused with the places where one
+//! may be.
+
+use std::path::Path;
+
+use super::agent::{parse_path, read_paths};
+use super::beside;
+use super::reader::{Field, Reader, Section};
+use crate::agent::CredentialName;
+use crate::credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source};
+use crate::destination::{Destination, Host};
+use crate::error::{LoadError, Malformed, quoted};
+use crate::grant::{Grant, Places};
+use crate::variable::{sandbox_variable, variable};
+
+const ISSUERS: &str = "`fixed`, `oauth2-client`";
+
+pub(crate) fn parse_credentials(file: &Path, text: &str) -> Result<Credentials, LoadError> {
+    Reader::new(file, text).read(|reader, mut top| {
+        let mut credentials = Credentials::default();
+        for (name, field) in top.take_all() {
+            let name = reader.kept(&field, name.parse::<CredentialName>());
+            let Some(section) = reader.section(&field) else { continue };
+            let Some((credential, env)) = name.and_then(|name| read_credential(reader, section, name, file)) else {
+                continue;
+            };
+            if let Some(field) = env {
+                check_env_is_free(reader, &field, &credential, &credentials);
+            }
+            credentials.by_name.insert(credential.grant.credential.clone(), credential);
+        }
+        credentials
+    })
+}
+
+/// The credential, and where its `env` stands.
+fn read_credential<'f>(
+    reader: &mut Reader<'_>,
+    mut section: Section<'f>,
+    name: CredentialName,
+    file: &Path,
+) -> Option<(Credential, Option<Field<'f>>)> {
+    let agents = required(reader, &mut section, "agents", "agents = [\"release-bot\"]");
+    let agents = agents.and_then(|field| reader.some_values(&field, "list the agents that may use it", str::parse));
+    let to = required(reader, &mut section, "to", "to = [\"api.example.com\"]");
+    let to = to.and_then(|field| reader.some_values(&field, "list the destinations it is for", str::parse));
+    let places = section.take("in").map_or(Some(Places::default()), |field| read_places(reader, &field));
+    let env_field = section.take("env");
+    let env = env_field.as_ref().and_then(|field| reader.value(field, sandbox_variable));
+    let shape = section.take("shape").map_or(Some(Default::default()), |field| reader.value(&field, str::parse));
+    let issuer = read_issuer(reader, section, file);
+    let grant = Grant::new(name, to?, places?, env);
+    Some((Credential { grant, agents: agents?, shape: shape?, issuer: issuer? }, env_field))
+}
+
+fn required<'f>(
+    reader: &mut Reader<'_>,
+    section: &mut Section<'f>,
+    name: &'static str,
+    example: &str,
+) -> Option<Field<'f>> {
+    let field = section.take(name);
+    if field.is_none() {
+        reader.missing(section, name, example);
+    }
+    field
+}
+
+/// Two credentials of one agent can't share a variable.
+fn check_env_is_free(reader: &mut Reader<'_>, field: &Field<'_>, credential: &Credential, others: &Credentials) {
+    let Some(env) = credential.grant.env() else { return };
+    let clash = |other: &&Credential| {
+        other.grant.env() == Some(env) && other.agents.iter().any(|agent| credential.agents.contains(agent))
+    };
+    if let Some(other) = others.iter().find(clash) {
+        let reason = format!("`{env}` is the variable of `{}` too, for the same agent", other.grant.credential());
+        reader.mistake_at(field, reason, "give each its own variable");
+    }
+}
+
+fn read_places(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Places> {
+    let names = reader.some_values(field, "leave the key out to mean `header` and `basic`", |text| match text {
+        "header" | "basic" | "query" => Ok(text.to_owned()),
+        "body" => Err(Malformed::new("`body` is not supported yet", "use `header`, `basic` or `query`")),
+        _ => Err(Malformed::new(format!("{} is not a place", quoted(text)), "use `header`, `basic` or `query`")),
+    })?;
+    let has = |name: &str| names.iter().any(|own| own == name);
+    Some(Places { header: has("header"), basic: has("basic"), query: has("query"), body: false })
+}
+
+/// The issuer takes the fields that are its own; whatever is left then is unknown.
+fn read_issuer(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -> Option<IssuerSettings> {
+    let field = required(reader, &mut section, "issuer", "issuer = \"fixed\"")?;
+    let issuer = match &*reader.value(&field, |text| Ok(text.to_owned()))? {
+        "fixed" => read_fixed(reader, &mut section, file),
+        "oauth2-client" => read_oauth2(reader, &mut section, file),
+        other => {
+            reader.mistake_at(&field, format!("there is no issuer {}", quoted(other)), format!("there are {ISSUERS}"));
+            return None;
+        }
+    };
+    reader.nothing_else(section);
+    issuer
+}
+
+fn read_fixed(reader: &mut Reader<'_>, section: &mut Section<'_>, file: &Path) -> Option<IssuerSettings> {
+    let field = required(reader, section, "value", "value = { file = \"secrets/api-key\" }")?;
+    Some(IssuerSettings::Fixed { value: read_source(reader, &field, file)? })
+}
+
+fn read_oauth2(reader: &mut Reader<'_>, section: &mut Section<'_>, file: &Path) -> Option<IssuerSettings> {
+    let endpoint = required(reader, section, "token_endpoint", "token_endpoint = \"https://login.example.com/token\"");
+    let token_endpoint = endpoint.and_then(|field| reader.value(&field, parse_endpoint));
+    let client_id = required(reader, section, "client_id", "client_id = \"…\"");
+    let client_id = client_id.and_then(|field| reader.value(&field, parse_visible));
+    let secret = required(reader, section, "client_secret", "client_secret = { file = \"secrets/client-secret\" }");
+    let client_secret = secret.and_then(|field| read_source(reader, &field, file));
+    let scope = section.take("scope").and_then(|field| reader.value(&field, parse_visible));
+    let audience = section.take("audience").and_then(|field| reader.value(&field, parse_visible));
+    let revocation_endpoint =
+        section.take("revocation_endpoint").and_then(|field| reader.value(&field, parse_endpoint));
+    let roots = section.take("roots").and_then(|field| read_paths(reader, &field)).unwrap_or_default();
+    let auth = section.take("auth").and_then(|field| reader.value(&field, parse_auth)).unwrap_or_default();
+    Some(IssuerSettings::OAuth2 {
+        token_endpoint: token_endpoint?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        scope,
+        audience,
+        revocation_endpoint,
+        roots: roots.iter().map(|path| beside(file, path)).collect(),
+        auth,
+    })
+}
+
+/// `{ file = … }`, `{ env = … }` or `{ command = […] }`.
+fn read_source(reader: &mut Reader<'_>, field: &Field<'_>, file: &Path) -> Option<Source> {
+    const ONE_OF: &str = "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ command = [\"…\"] }`";
+    if !field.is_table() {
+        reader.mistake_at(field, "a secret is not written in this file, only where it is found", ONE_OF);
+        return None;
+    }
+    let mut section = reader.section(field)?;
+    let fields = [section.take("file"), section.take("env"), section.take("command")];
+    let written = fields.iter().flatten().count();
+    reader.nothing_else(section);
+    if written != 1 {
+        reader.mistake_at(field, format!("{written} places are named for one secret"), ONE_OF);
+        return None;
+    }
+    let [in_file, in_env, command] = fields;
+    if let Some(field) = in_file {
+        let path = reader.value(&field, parse_path)?;
+        return Some(Source::File(beside(file, Path::new(&path))));
+    }
+    if let Some(field) = in_env {
+        return reader.value(&field, variable).map(Source::Env);
+    }
+    let field = command?;
+    let words = reader.words(&field, parse_path)?;
+    if words.is_empty() {
+        reader.mistake_at(&field, "there is no program to run", "write `command = [\"program\", \"argument\"]`");
+        return None;
+    }
+    Some(Source::Command(words))
+}
+
+fn parse_auth(text: &str) -> Result<ClientAuth, Malformed> {
+    match text {
+        "basic" => Ok(ClientAuth::Basic),
+        "post" => Ok(ClientAuth::Post),
+        _ => Err(Malformed::new(format!("{} is no way to authenticate", quoted(text)), "write `basic` or `post`")),
+    }
+}
+
+fn parse_visible(text: &str) -> Result<String, Malformed> {
+    if text.chars().any(char::is_control) {
+        return Err(Malformed::new(format!("{} has control characters", quoted(text)), "write it without them"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A URL where the broker shows a client's secret: `https`, or `http` to this machine by its loopback address.
+fn parse_endpoint(text: &str) -> Result<String, Malformed> {
+    let refused = |hint: &str| Malformed::new(format!("{} is not a URL for an endpoint", quoted(text)), hint);
+    const HINT: &str = "write `https://login.example.com/token`";
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| refused(HINT))?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains('#') {
+        return Err(refused(HINT));
+    }
+    let destination =
+        |port| Destination::parse_authority(authority, port).map_err(|malformed| refused(malformed.hint()));
+    match scheme {
+        "https" => destination(443)?,
+        "http" => match destination(80)? {
+            local if matches!(local.host(), Host::Address(address) if address.is_loopback()) => local,
+            _ => {
+                return Err(refused(
+                    "`http` is for loopback addresses only: `https://…`, or `http://127.0.0.1:8080/token`",
+                ));
+            }
+        },
+        _ => return Err(refused(HINT)),
+    };
+    Ok(text.to_owned())
+}

@@ -1,0 +1,210 @@
+//! An agent's file: what is read from it, and what is said about each mistake.
+
+use std::path::Path;
+use std::time::Duration;
+
+use config::{Effect, LoadError, Policy};
+
+fn parse(text: &str) -> Result<Policy, LoadError> {
+    Policy::parse("release-bot".parse().unwrap(), "/etc/exeat/agents/release-bot.toml", text)
+}
+
+/// The mistakes of a file as `line key: reason | remedy`.
+fn mistakes(text: &str) -> Vec<String> {
+    let error = parse(text).expect_err("the file was taken");
+    error.mistakes().iter().map(|m| format!("{} {}: {} | {}", m.line, m.key, m.reason, m.remedy)).collect()
+}
+
+#[test]
+fn everything_a_file_can_say_is_read() {
+    let policy = parse(
+        r#"
+[sandbox]
+read       = ["/opt/tools"]
+write      = ["."]
+memory     = "2GiB"
+processes  = 64
+files      = 2048
+cpus       = 1.5
+wall_clock = "30m"
+pass_env   = ["EDITOR"]
+
+[upstream]
+roots = ["ca.pem", "/srv/ca.pem"]
+
+[[allow]]
+to         = "api.github.com"
+methods    = ["GET", "POST"]
+paths      = ["/repos/acme/**"]
+credential = "github"
+rate       = "10/s"
+
+[[deny]]
+to    = "api.github.com"
+paths = ["/repos/acme/payroll/**"]
+
+[[allow]]
+to        = "*.internal.example:8443"
+addresses = ["10.0.0.0/8", "fd00::/8"]
+
+[[allow]]
+to   = "demo.example"
+dial = "127.0.0.1:8443"
+
+[[allow]]
+to    = "10.1.2.3:8080"
+plain = true
+"#,
+    )
+    .unwrap();
+
+    assert_eq!(policy.agent().as_str(), "release-bot");
+    assert!(policy.digest().starts_with("sha256:") && policy.digest().len() == 71);
+    assert_eq!(policy.extra_roots(), [Path::new("/etc/exeat/agents/ca.pem"), Path::new("/srv/ca.pem")]);
+    assert_eq!(policy.ports().into_iter().collect::<Vec<_>>(), [443, 8080, 8443]);
+    assert_eq!(policy.credentials().iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["github"]);
+
+    let sandbox = policy.sandbox();
+    assert_eq!((&sandbox.read[..], &sandbox.write[..]), (&["/opt/tools".into()][..], &[".".into()][..]));
+    assert_eq!((sandbox.memory, sandbox.processes, sandbox.files), (Some(2 << 30), 64, 2048));
+    assert_eq!((sandbox.cpus, sandbox.wall_clock), (Some(1.5), Some(Duration::from_secs(1800))));
+    assert_eq!(sandbox.pass_env, ["EDITOR"]);
+
+    let ids: Vec<String> = policy.rules().iter().map(|rule| rule.id().to_string()).collect();
+    assert_eq!(
+        ids,
+        ["allow #1 (line 15)", "deny #1 (line 22)", "allow #2 (line 26)", "allow #3 (line 30)", "allow #4 (line 34)"]
+    );
+    let ranges = |i: usize| policy.rules()[i].addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(policy.rules()[1].effect(), Effect::Deny);
+    assert_eq!(ranges(2), ["10.0.0.0/8", "fd00::/8"]);
+    assert_eq!(ranges(3), ["127.0.0.1/32"]);
+    assert_eq!(ranges(4), ["10.1.2.3/32"]);
+    assert!(policy.rules()[4].plain() && !policy.rules()[3].plain());
+}
+
+#[test]
+fn an_empty_file_is_a_policy_that_allows_nothing() {
+    let policy = parse("").unwrap();
+    assert!(policy.rules().is_empty() && policy.ports().is_empty());
+    assert_eq!(policy.sandbox().processes, 256);
+    assert_eq!(policy.digest(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+#[test]
+fn every_mistake_is_shown_where_it_is() {
+    let text = r#"
+sandbx = 1
+[sandbox]
+memory = "2GB"
+cpus = 0
+processes = "many"
+pass_env = ["LD_PRELOAD"]
+[upstream]
+roots = "ca.pem"
+[[allow]]
+to = "api.github.com/"
+methods = ["get", "GET", "GET"]
+paths = []
+[[allow]]
+method = ["GET"]
+[[deny]]
+to = "*"
+rate = "1/s"
+"#;
+    assert_eq!(
+        mistakes(text),
+        [
+            "2 sandbx: the key `sandbx` is not known | did you mean `sandbox`?",
+            "4 sandbox.memory: `2GB` is not a size | write a whole number with `B`, `KiB`, `MiB`, `GiB` or `TiB`: `512MiB`",
+            "5 sandbox.cpus: a number above 0 is expected here, not this number | write `cpus = 1.5`",
+            "6 sandbox.processes: a whole number from 1 is expected here, not a string | write `processes = 256`",
+            "7 sandbox.pass_env[1]: `LD_PRELOAD` is not for a file to set in the sandbox | exeat sets it itself, or the loader acts on it; choose another name",
+            "9 upstream.roots: a list is expected here, not a string | write `roots = [\"…\"]`",
+            "11 allow[1].to: `api.github.com/` is not a host name | write the host alone; paths go under `paths`",
+            "12 allow[1].methods[1]: `get` is not a method | methods are written in capitals: `GET`, `POST`; leave `methods` out to mean all of them",
+            "13 allow[1].paths: the list is empty, which would mean none at all | leave the key out",
+            "14 allow[2]: `to` is missing | add `to = \"api.example.com\"`",
+            "15 allow[2].method: the key `method` is not known | did you mean `methods`?",
+            "17 deny[1].to: `*` would match every host | there is no rule for every host; list the hosts that are needed",
+            "18 deny[1].rate: it means nothing in a deny rule | a deny rule has `to`, `methods` and `paths`",
+        ]
+    );
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let allow = |body: &str| format!("[[allow]]\nto = \"a.example\"\n{body}\n");
+    for (text, line, key) in [
+        (allow("rate = \"0/s\""), 3, "allow[1].rate"),
+        (allow("methods = []"), 3, "allow[1].methods"),
+        (allow("methods = [\"GET\", \"GET\"]"), 3, "allow[1].methods[2]"),
+        (allow("addresses = []"), 3, "allow[1].addresses"),
+        (allow("addresses = [\"10.0.0.1/8\"]"), 3, "allow[1].addresses[1]"),
+        (allow("dial = \"localhost:80\""), 3, "allow[1].dial"),
+        (allow("dial = \"127.0.0.1:0\""), 3, "allow[1].dial"),
+        (allow("plain = \"yes\""), 3, "allow[1].plain"),
+        (allow("plain = true\ncredential = \"x\""), 4, "allow[1].credential"),
+        (allow("credential = \"\""), 3, "allow[1].credential"),
+        (allow("[[allow]]\nto = \"A.example.\""), 3, "allow[2]"),
+        (allow("[[deny]]\nto = \"a.example\""), 1, "allow[1]"),
+        (allow("[[deny]]\nto = \"*.example\""), 1, "allow[1]"),
+        ("[[allow]]\nto = \"a.example:80\"\ncredential = \"x\"".into(), 3, "allow[1].credential"),
+        ("[[allow]]\nto = \"10.0.0.0/8\"\ndial = \"127.0.0.1:1\"".into(), 3, "allow[1].dial"),
+        ("[allow]\nto = \"a.example\"".into(), 1, "allow"),
+        ("allow = \"a.example\"".into(), 1, "allow"),
+        ("allow = [\"a.example\"]".into(), 1, "allow[1]"),
+        ("[sandbox]\nwrite = [\"\"]".into(), 2, "sandbox.write[1]"),
+        ("[sandbox]\nwrite = [\"a\\u0000\"]".into(), 2, "sandbox.write[1]"),
+        ("[sandbox]\ncpus = nan".into(), 2, "sandbox.cpus"),
+        ("[sandbox]\nprocesses = 0".into(), 2, "sandbox.processes"),
+        ("[sandbox]\nfiles = 4294967296".into(), 2, "sandbox.files"),
+        ("\"a\\u001bb\" = 1".into(), 1, "`a\\u{1b}b`"),
+    ] {
+        let error = parse(&text).expect_err(&text);
+        let [mistake] = error.mistakes() else { panic!("{text}: {error}") };
+        assert_eq!((mistake.line, &*mistake.key), (line, key), "{text}: {error}");
+        assert!(!mistake.remedy.is_empty(), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_rule_that_can_never_come_to_pass_is_named_with_the_one_in_its_way() {
+    let text = "[[allow]]\nto = \"*.a.example\"\n[[allow]]\nto = \"b.a.example\"\nmethods = [\"GET\"]\n";
+    assert_eq!(
+        mistakes(text),
+        [
+            "3 allow[2]: it is never reached: allow #1 (line 1) comes first and has all of it | put the narrower rule first, or take one of the two out"
+        ]
+    );
+    // The narrower first is how it is meant to be written.
+    assert!(parse("[[allow]]\nto = \"b.a.example\"\nmethods = [\"GET\"]\n[[allow]]\nto = \"*.a.example\"\n").is_ok());
+    let text = "[[allow]]\nto = \"a.example\"\npaths = [\"/x\"]\n[[deny]]\nto = \"a.example\"\npaths = [\"/**\"]\n";
+    assert!(mistakes(text)[0].contains("deny #1 (line 4)"));
+}
+
+#[test]
+fn toml_that_does_not_parse_is_shown_where_it_is() {
+    let error = parse("[sandbox]\nmemory = \n").unwrap_err();
+    assert_eq!(error.mistakes()[0].line, 2);
+    assert!(error.to_string().starts_with("/etc/exeat/agents/release-bot.toml:2: "), "{error}");
+    assert!(parse("[sandbox]\n[sandbox]\n").is_err());
+    assert!(parse(&"# a long file\n".repeat(50_000)).unwrap_err().to_string().contains("larger than 256 KiB"));
+    assert!(parse(&"x = 1\n".repeat(1000)).unwrap_err().mistakes().len() <= 1000);
+    let many: String = (0..1000).map(|i| format!("x{i} = 1\n")).collect();
+    assert_eq!(parse(&many).unwrap_err().mistakes().len(), 100);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_is_named_for_nobody_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("bot.toml");
+    assert!(Policy::load(&missing).unwrap_err().to_string().contains("cannot be read"));
+    let strange = directory.path().join("My Bot.toml");
+    std::fs::write(&strange, "").unwrap();
+    assert!(Policy::load(&strange).unwrap_err().to_string().contains("is not a name for an agent"));
+    std::fs::write(&missing, b"\xff").unwrap();
+    assert!(Policy::load(&missing).unwrap_err().to_string().contains("UTF-8"));
+    std::fs::write(&missing, "[upstream]\nroots = [\"ca.pem\"]\n").unwrap();
+    assert_eq!(Policy::load(&missing).unwrap().extra_roots(), [directory.path().join("ca.pem")]);
+}

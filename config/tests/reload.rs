@@ -1,0 +1,32 @@
+//! The policy in force: a good file replaces it, a bad one does not.
+
+use config::{Destination, Standing};
+
+#[test]
+fn a_reload_takes_a_good_file_and_keeps_the_last_good_policy_over_a_bad_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bot.toml");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    let destination = Destination::parse_authority("a.example", 443).unwrap();
+
+    write("");
+    let standing = Standing::load(&path).unwrap();
+    assert!(standing.current().connect(&destination).is_err());
+    assert!(!standing.reload().unwrap());
+
+    write("[[allow]]\nto = \"a.example\"\n");
+    assert!(standing.reload().unwrap());
+    let permit = standing.current().connect(&destination).unwrap();
+    assert_eq!(permit.policy(), standing.current().digest());
+
+    for bad in ["[[allow]]\n", "not toml", ""] {
+        if bad.is_empty() {
+            std::fs::remove_file(&path).unwrap();
+        } else {
+            write(bad);
+        }
+        let error = standing.reload().unwrap_err();
+        assert!(error.to_string().contains("bot.toml"), "{error}");
+        assert!(standing.current().connect(&destination).is_ok());
+    }
+}
