@@ -16,6 +16,9 @@ use crate::path::NormalPath;
 use crate::pattern::Pattern;
 use crate::rule::RuleId;
 
+/// A message repeats this much of a path.
+const SHOWN_PATH: usize = 512;
+
 /// What stood in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DenialKind {
@@ -140,7 +143,11 @@ impl Denial {
         };
         let destination = self.destination.to_string();
         let authority = destination.strip_suffix(default_port).unwrap_or(&destination);
-        format!("{method} {}://{authority}{path}", scheme.as_str())
+        let (shown, cut) = match path.as_str().get(..SHOWN_PATH) {
+            Some(start) => (start, "…"),
+            None => (path.as_str(), ""),
+        };
+        format!("{method} {}://{authority}{shown}{cut}", scheme.as_str())
     }
 
     /// An allow rule for just this, in TOML. Parsed values only, so that nothing in it needs escaping but the asterisk,
@@ -148,7 +155,12 @@ impl Denial {
     fn lines(&self) -> String {
         let mut lines = format!("[[allow]]\nto = \"{}\"\n", Pattern::from(&self.destination));
         if let Some((scheme, method, path)) = &self.call {
-            lines += &format!("methods = [\"{method}\"]\npaths = [\"{}\"]\n", path.as_str().replace('*', "%2A"));
+            lines += &format!("methods = [\"{method}\"]\n");
+            let exact = path.as_str().replace('*', "%2A");
+            lines += &match exact.len() {
+                0..=SHOWN_PATH => format!("paths = [\"{exact}\"]\n"),
+                _ => "paths = [\"…\"] # a pattern for the path, which is too long to repeat\n".to_owned(),
+            };
             if *scheme == Scheme::Http && self.destination.port() != 80 {
                 lines += "plain = true\n";
             }

@@ -61,6 +61,9 @@ impl NormalPath {
             return Err(PathError::TooLong);
         }
         let normal = without_dot_segments(&respelled(raw)?)?;
+        if normal.len() > MAX_PATH {
+            return Err(PathError::TooLong);
+        }
         let decoded = decoded(&normal)?;
         Ok(Self { normal: normal.into(), decoded: decoded.into() })
     }
