@@ -14,7 +14,7 @@ use crate::glob::PathGlob;
 use crate::method::Method;
 use crate::path::NormalPath;
 use crate::pattern::Pattern;
-use crate::rule::RuleId;
+use crate::rule::{Rule, RuleId};
 
 /// A message repeats this much of a path.
 const SHOWN_PATH: usize = 512;
@@ -60,46 +60,63 @@ impl DenialKind {
             Self::DeniedByRule => "denied-by-rule",
         }
     }
+
+    pub(crate) fn unlisted(host: &Host) -> Self {
+        match host {
+            Host::Name(_) => Self::HostNotListed,
+            Host::Address(_) => Self::AddressNotListed,
+        }
+    }
 }
 
 /// A refusal by the policy.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Denial {
-    pub(crate) kind: DenialKind,
-    pub(crate) rule: Option<RuleId>,
-    pub(crate) credential: Option<CredentialName>,
-    pub(crate) agent: AgentId,
-    pub(crate) destination: Destination,
-    pub(crate) call: Option<(Scheme, Method, NormalPath)>,
+pub struct Denial(Box<Refused>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Refused {
+    kind: DenialKind,
+    rule: Option<RuleId>,
+    /// The credential of the rule that came nearest.
+    credential: Option<CredentialName>,
+    agent: AgentId,
+    destination: Destination,
+    call: Option<(Scheme, Method, NormalPath)>,
 }
 
 impl Denial {
     pub(crate) fn new(
         kind: DenialKind,
+        rule: Option<&Rule>,
         agent: &AgentId,
         destination: &Destination,
         call: Option<&CallFacts<'_>>,
     ) -> Self {
-        let call = call.map(|call| (call.scheme, call.method.clone(), call.path.clone()));
-        let (agent, destination) = (agent.clone(), destination.clone());
-        Self { kind, rule: None, credential: None, agent, destination, call }
+        Self(Box::new(Refused {
+            kind,
+            rule: rule.map(|rule| rule.id().clone()),
+            credential: rule.and_then(Rule::credential).cloned(),
+            agent: agent.clone(),
+            destination: destination.clone(),
+            call: call.map(|call| (call.scheme, call.method.clone(), call.path.clone())),
+        }))
     }
 
     /// What stood in the way.
     pub fn kind(&self) -> &DenialKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// The deny rule that refused, or the allow rule that came nearest.
     pub fn rule(&self) -> Option<&RuleId> {
-        self.rule.as_ref()
+        self.0.rule.as_ref()
     }
 
     /// What was refused and why, for the agent.
     pub fn reason(&self) -> String {
         let asked = self.asked();
-        let nearest = self.rule.as_ref().map(|rule| format!(" (nearest: {rule})")).unwrap_or_default();
-        match &self.kind {
+        let nearest = self.0.rule.as_ref().map(|rule| format!(" (nearest: {rule})")).unwrap_or_default();
+        match &self.0.kind {
             DenialKind::HostNotListed => format!("{asked} is not allowed: no rule lists this host"),
             DenialKind::AddressNotListed => format!("{asked} is not allowed: no rule lists this address"),
             DenialKind::PortNotListed { ports } => {
@@ -116,7 +133,7 @@ impl Denial {
             DenialKind::PathNotAllowed { paths } => {
                 format!("{asked} is not allowed: the paths listed for it are {}{nearest}", listed(paths))
             }
-            DenialKind::DeniedByRule => match &self.rule {
+            DenialKind::DeniedByRule => match &self.0.rule {
                 Some(rule) => format!("{asked} is denied by rule {rule}"),
                 None => format!("{asked} is denied by a rule"),
             },
@@ -125,10 +142,13 @@ impl Denial {
 
     /// What to ask the operator for, with the lines that would allow it.
     pub fn remedy(&self) -> String {
-        let policy = format!("the policy of agent `{}`", self.agent);
-        match (&self.kind, &self.rule) {
+        let policy = format!("the policy of agent `{}`", self.0.agent);
+        match (&self.0.kind, &self.0.rule) {
             (DenialKind::DeniedByRule, Some(rule)) => {
                 format!("if this call is meant to be possible, ask the operator to narrow or remove {rule} in {policy}")
+            }
+            (DenialKind::PlainNotAllowed, _) => {
+                format!("use HTTPS, or ask the operator to add this to {policy}:\n\n{}", self.lines())
             }
             _ => format!("ask the operator to add this to {policy}:\n\n{}", self.lines()),
         }
@@ -136,12 +156,14 @@ impl Denial {
 
     /// `POST https://api.github.com/repos`, or for a connection `api.github.com:443`.
     fn asked(&self) -> String {
-        let Some((scheme, method, path)) = &self.call else { return format!("a connection to {}", self.destination) };
+        let Some((scheme, method, path)) = &self.0.call else {
+            return format!("a connection to {}", self.0.destination);
+        };
         let default_port = match scheme {
             Scheme::Https => ":443",
             Scheme::Http => ":80",
         };
-        let destination = self.destination.to_string();
+        let destination = self.0.destination.to_string();
         let authority = destination.strip_suffix(default_port).unwrap_or(&destination);
         let (shown, cut) = match path.as_str().get(..SHOWN_PATH) {
             Some(start) => (start, "…"),
@@ -150,22 +172,26 @@ impl Denial {
         format!("{method} {}://{authority}{shown}{cut}", scheme.as_str())
     }
 
+    fn is_plain(&self) -> bool {
+        self.0.call.as_ref().is_some_and(|(scheme, ..)| *scheme == Scheme::Http)
+    }
+
     /// An allow rule for just this, in TOML. Parsed values only, so that nothing in it needs escaping but the asterisk,
     /// which a client could otherwise smuggle in as a wildcard.
     fn lines(&self) -> String {
-        let mut lines = format!("[[allow]]\nto = \"{}\"\n", Pattern::from(&self.destination));
-        if let Some((scheme, method, path)) = &self.call {
+        let mut lines = format!("[[allow]]\nto = \"{}\"\n", Pattern::from(&self.0.destination));
+        if let Some((_, method, path)) = &self.0.call {
             lines += &format!("methods = [\"{method}\"]\n");
             let exact = path.as_str().replace('*', "%2A");
             lines += &match exact.len() {
                 0..=SHOWN_PATH => format!("paths = [\"{exact}\"]\n"),
                 _ => "paths = [\"…\"] # a pattern for the path, which is too long to repeat\n".to_owned(),
             };
-            if *scheme == Scheme::Http && self.destination.port() != 80 {
+            if self.is_plain() && self.0.destination.port() != 80 {
                 lines += "plain = true\n";
             }
         }
-        if let Some(credential) = &self.credential {
+        if let Some(credential) = self.0.credential.as_ref().filter(|_| !self.is_plain()) {
             lines += &format!("credential = \"{credential}\"\n");
         }
         lines
@@ -180,15 +206,6 @@ impl fmt::Display for Denial {
 
 impl fmt::Debug for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Denial({}: {})", self.kind.as_str(), self.reason())
-    }
-}
-
-impl DenialKind {
-    pub(crate) fn unlisted(host: &Host) -> Self {
-        match host {
-            Host::Name(_) => Self::HostNotListed,
-            Host::Address(_) => Self::AddressNotListed,
-        }
+        write!(f, "Denial({}: {})", self.0.kind.as_str(), self.reason())
     }
 }

@@ -117,9 +117,16 @@ pub(crate) fn quoted(text: &str) -> String {
     shown
 }
 
-/// Names in backticks with commas, for messages that list what there is.
+/// Names in backticks with commas, for messages that list what there is; of many, the first ones.
 pub(crate) fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ")
+    const SHOWN: usize = 12;
+    let mut items = items.into_iter().map(|item| format!("`{item}`"));
+    let mut shown: Vec<String> = items.by_ref().take(SHOWN).collect();
+    match items.count() {
+        0 => {}
+        more => shown.push(format!("and {more} more")),
+    }
+    shown.join(", ")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::agent::{AgentId, CredentialName};
-use crate::decision::{CallFacts, CallPermit, ConnectPermit, Scheme};
+use crate::decision::{CallFacts, CallPermit, ConnectPermit};
 use crate::denial::{Denial, DenialKind};
 use crate::destination::Destination;
 use crate::error::LoadError;
@@ -77,11 +77,11 @@ impl Policy {
     pub fn connect(&self, destination: &Destination) -> Result<ConnectPermit, Denial> {
         let denied = |rule: &&Arc<Rule>| rule.is_whole() && rule.to.matches(destination);
         if let Some(rule) = self.with_effect(Effect::Deny).find(denied) {
-            return Err(self.denied_by(rule, destination, None));
+            return Err(self.denial(DenialKind::DeniedByRule, Some(rule), destination, None));
         }
         let mut allowing = self.with_effect(Effect::Allow).filter(|rule| rule.to.matches(destination)).peekable();
         if allowing.peek().is_none() {
-            return Err(Denial::new(self.unlisted(destination), &self.agent, destination, None));
+            return Err(self.denial(self.unlisted(destination), None, destination, None));
         }
         let plain = allowing.any(|rule| rule.plain);
         Ok(ConnectPermit { destination: destination.clone(), plain, policy: self.digest.clone() })
@@ -90,7 +90,7 @@ impl Policy {
     /// Whether a call may be made: no deny rule has it, and the first allow rule that has it says how.
     pub fn call(&self, call: &CallFacts<'_>) -> Result<CallPermit, Denial> {
         if let Some(rule) = self.with_effect(Effect::Deny).find(|rule| rule.matches(call)) {
-            return Err(self.denied_by(rule, call.destination, Some(call)));
+            return Err(self.denial(DenialKind::DeniedByRule, Some(rule), call.destination, Some(call)));
         }
         let rule = self.with_effect(Effect::Allow).find(|rule| rule.matches(call));
         let rule = rule.ok_or_else(|| self.for_want_of_a_rule(call))?;
@@ -108,10 +108,14 @@ impl Policy {
         self.rules.iter().filter(move |rule| rule.effect() == effect)
     }
 
-    fn denied_by(&self, rule: &Rule, destination: &Destination, call: Option<&CallFacts<'_>>) -> Denial {
-        let mut denial = Denial::new(DenialKind::DeniedByRule, &self.agent, destination, call);
-        denial.rule = Some(rule.id.clone());
-        denial
+    fn denial(
+        &self,
+        kind: DenialKind,
+        rule: Option<&Rule>,
+        destination: &Destination,
+        call: Option<&CallFacts<'_>>,
+    ) -> Denial {
+        Denial::new(kind, rule, &self.agent, destination, call)
     }
 
     /// The host has no rule, or none with this port.
@@ -140,12 +144,7 @@ impl Policy {
             let methods = distinct(with_path.iter().filter_map(|rule| rule.methods()).flatten());
             (DenialKind::MethodNotAllowed { methods }, with_path.first().copied())
         };
-        let (rule, credential) =
-            (nearest.map(|rule| rule.id.clone()), nearest.and_then(|rule| rule.credential.clone()));
-        let mut denial = Denial::new(kind, &self.agent, call.destination, Some(call));
-        denial.rule = rule;
-        denial.credential = credential.filter(|_| call.scheme == Scheme::Https);
-        denial
+        self.denial(kind, nearest, call.destination, Some(call))
     }
 }
 

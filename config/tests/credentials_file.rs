@@ -1,4 +1,5 @@
 //! credentials.toml: what is read from it, what is said about each mistake, and how it agrees with the policies.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
 //! The decision, against a second one written in the plainest way, and the promises that hold for every policy.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
 //! An agent's file: what is read from it, and what is said about each mistake.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::time::Duration;

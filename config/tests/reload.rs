@@ -1,4 +1,5 @@
 //! The policy in force: a good file replaces it, a bad one does not.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use config::{Destination, Standing};
 
