@@ -43,7 +43,7 @@ pub struct Asked {
 pub fn answer(query: &[u8], map: &AddressMap, now: Instant) -> Answer {
     let (mut reply, question) = match open(query) {
         Ok(opened) => opened,
-        Err(reply) => return Answer { bytes: reply.and_then(|reply| reply.to_vec().ok()), asked: None },
+        Err(bytes) => return Answer { bytes, asked: None },
     };
     let found = find(&question, map, now);
     match &found {
@@ -64,25 +64,24 @@ pub fn answer(query: &[u8], map: &AddressMap, now: Instant) -> Answer {
 
 /// The reply to a query that is over the limit: REFUSED, nothing looked up.
 pub fn refuse(query: &[u8]) -> Option<Vec<u8>> {
-    let reply = match open(query) {
+    match open(query) {
         Ok((mut reply, _)) => {
             reply.metadata.response_code = ResponseCode::Refused;
-            reply
+            reply.to_vec().ok()
         }
-        Err(reply) => reply?,
-    };
-    reply.to_vec().ok()
+        Err(bytes) => bytes,
+    }
 }
 
 /// Reads a query with one question and begins the reply to it; or the reply, if any, to what is not that.
-fn open(query: &[u8]) -> Result<(Message, Query), Option<Message>> {
+fn open(query: &[u8]) -> Result<(Message, Query), Option<Vec<u8>>> {
     let Some(&[high, low, flags, ..]) = query.first_chunk::<12>() else { return Err(None) };
     // A reply to a reply would make two servers talk for ever.
     if flags & 0x80 != 0 {
         return Err(None);
     }
     let operation = OpCode::from_u8(flags >> 3 & 0x0f);
-    let error = |code| Some(Message::error_msg(u16::from_be_bytes([high, low]), operation, code));
+    let error = |code| Message::error_msg(u16::from_be_bytes([high, low]), operation, code).to_vec().ok();
     if operation != OpCode::Query {
         return Err(error(ResponseCode::NotImp));
     }
@@ -102,7 +101,7 @@ fn open(query: &[u8]) -> Result<(Message, Query), Option<Message>> {
         reply.set_edns(edns);
         if asked.version() > 0 {
             reply.metadata.response_code = ResponseCode::BADVERS;
-            return Err(Some(reply));
+            return Err(reply.to_vec().ok());
         }
     }
     let question = question.clone();

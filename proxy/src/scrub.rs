@@ -1,0 +1,194 @@
+//! Answers without credentials: wherever one would show, its placeholder does.
+//!
+//! Enters: the head, body and trailers of an answer, and the credentials that this worker was given. Leaves: the same with
+//! every spelling of each credential ([`crate::spelling`]) replaced by the like spelling of its placeholder, however the
+//! chunks fall. Never: an answer in a content coding that it cannot read; more of a body held back than could become a
+//! credential; a length that is no longer true.
+//!
+//! What it cannot see: a credential in pieces that the upstream keeps apart (an answer per range, so `Range` is best not
+//! forwarded with a credential), or in a spelling of the upstream's own making (reversed, encrypted, in an archive).
+
+mod body;
+mod coding;
+mod form;
+mod head;
+mod known;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aho_corasick::{AhoCorasick, Input, MatchKind};
+use bytes::Bytes;
+use http::HeaderMap;
+
+pub use body::{BodyError, ScrubbedBody};
+pub use coding::{Coding, UnreadableCoding, accept};
+pub use head::Plan;
+pub use known::Known;
+
+use form::Form;
+
+/// As many bytes of each spelling are searched for, and the rest compared: enough to be rare, and the searcher, which cannot
+/// be zeroised, holds no more of a credential.
+const HEAD: usize = 8;
+
+/// Knows what to replace. Made once per set of credentials; cheap to clone.
+#[derive(Clone)]
+pub struct Scrub(Arc<Forms>);
+
+struct Forms {
+    heads: AhoCorasick,
+    forms: Vec<Form>,
+    longest: usize,
+    /// The bytes that occur in some spelling.
+    occurring: [bool; 256],
+}
+
+impl Scrub {
+    /// A scrub of `pairs` of a credential and its placeholder.
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut forms: Vec<Form> = Vec::new();
+        for (secret, placeholder) in pairs {
+            form::add(secret.as_bytes(), placeholder.as_bytes(), &mut forms);
+        }
+        // The longest that fits is the one that is meant.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.text.len()));
+        let mut heads: Vec<&[u8]> = forms.iter().map(|form| &form.text[..form.text.len().min(HEAD)]).collect();
+        heads.sort_unstable();
+        heads.dedup();
+        let heads = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(heads);
+        let heads = heads.expect("a worker's credentials have fewer than 2^28 spellings");
+        let longest = forms.iter().map(|form| form.text.len() + 1).max().unwrap_or(0);
+        let mut occurring = [false; 256];
+        for byte in 0..=u8::MAX {
+            occurring[usize::from(byte)] = forms.iter().any(|form| form.text.contains(&byte) || form.begins_with(byte));
+        }
+        Self(Arc::new(Forms { heads, forms, longest, occurring }))
+    }
+
+    /// Whether there is nothing to replace, so that answers pass as they are.
+    pub fn is_empty(&self) -> bool {
+        self.0.forms.is_empty()
+    }
+
+    /// A scrub of one body, which adds what it replaces to `count`.
+    pub fn body(&self, count: Arc<AtomicU64>) -> BodyScrub {
+        BodyScrub { scrub: self.clone(), held: Bytes::new(), count }
+    }
+
+    /// `text` scrubbed as a whole, and how often something was replaced; `None` where nothing was.
+    pub fn text(&self, text: &[u8]) -> Option<(Vec<u8>, u64)> {
+        let (cuts, _) = self.0.cuts(text, false);
+        (!cuts.is_empty()).then(|| (put_together(text, &cuts, text.len()), cuts.len() as u64))
+    }
+}
+
+impl std::fmt::Debug for Scrub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scrub({} spellings)", self.0.forms.len())
+    }
+}
+
+/// The scrub of one body, chunk by chunk.
+#[derive(Debug)]
+pub struct BodyScrub {
+    scrub: Scrub,
+    /// The end of what came so far, as far as it may be the beginning of a credential.
+    held: Bytes,
+    count: Arc<AtomicU64>,
+}
+
+impl BodyScrub {
+    /// Takes a chunk; gives what is certain. A chunk in which nothing could begin a credential is given back as it is.
+    pub fn push(&mut self, chunk: Bytes) -> Bytes {
+        self.pass(chunk, true)
+    }
+
+    /// Gives what was held back.
+    pub fn finish(&mut self) -> Bytes {
+        self.pass(Bytes::new(), false)
+    }
+
+    /// Scrubs the trailers of the same body.
+    pub fn trailers(&mut self, trailers: &mut HeaderMap) {
+        self.count.fetch_add(self.scrub.headers(trailers), Ordering::Relaxed);
+    }
+
+    fn pass(&mut self, chunk: Bytes, more: bool) -> Bytes {
+        let text = if self.held.is_empty() { chunk } else { [&self.held[..], &chunk].concat().into() };
+        let (cuts, certain) = self.scrub.0.cuts(&text, more);
+        self.held = text.slice(certain..);
+        if cuts.is_empty() {
+            return text.slice(..certain);
+        }
+        self.count.fetch_add(cuts.len() as u64, Ordering::Relaxed);
+        // What is held must not keep a buffer with the credential in it alive.
+        self.held = Bytes::copy_from_slice(&self.held);
+        put_together(&text, &cuts, certain).into()
+    }
+}
+
+/// `text[start..end]` becomes `with`.
+struct Cut<'a> {
+    start: usize,
+    end: usize,
+    edge: Option<u8>,
+    with: &'a [u8],
+}
+
+fn put_together(text: &[u8], cuts: &[Cut<'_>], end: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(end + cuts.iter().map(|cut| cut.with.len()).sum::<usize>());
+    let mut done = 0;
+    for cut in cuts {
+        out.extend_from_slice(&text[done..cut.start]);
+        out.extend(cut.edge);
+        out.extend_from_slice(cut.with);
+        done = cut.end;
+    }
+    out.extend_from_slice(&text[done..end]);
+    out
+}
+
+impl Forms {
+    /// What to replace, and up to where `text` is certain. Where `more` may follow, that is the earliest place from which
+    /// on all of it may be the beginning of a spelling; what is found before that place stays so, whatever follows.
+    fn cuts(&self, text: &[u8], more: bool) -> (Vec<Cut<'_>>, usize) {
+        let mut cuts = Vec::new();
+        let mut done = 0;
+        let mut certain = if more { self.open(text, 0) } else { text.len() };
+        while let Some(cut) = self.find(text, done) {
+            if cut.start >= certain {
+                break;
+            }
+            done = cut.end;
+            if done > certain {
+                certain = self.open(text, done);
+            }
+            cuts.push(cut);
+        }
+        (cuts, certain)
+    }
+
+    /// The first spelling at or after `from`, and of those at one place the longest.
+    fn find(&self, text: &[u8], from: usize) -> Option<Cut<'_>> {
+        let mut at = from;
+        loop {
+            let start = self.heads.find(Input::new(text).span(at..text.len()))?.start();
+            let rest = &text[start..];
+            if let Some(form) = self.forms.iter().find(|form| rest.starts_with(&form.text)) {
+                let end = start + form.text.len();
+                let edge = (start > from).then(|| form.edge(text[start - 1])).flatten();
+                return Some(Cut { start: start - usize::from(edge.is_some()), end, edge, with: &form.with });
+            }
+            at = start + 1;
+        }
+    }
+
+    /// The earliest place at or after `from` from which on all of `text` is the beginning of a spelling, but not all of one.
+    fn open(&self, text: &[u8], from: usize) -> usize {
+        let near = from.max(text.len().saturating_sub(self.longest));
+        let foreign = text[near..].iter().rposition(|&byte| !self.occurring[usize::from(byte)]);
+        let near = foreign.map_or(near, |foreign| near + foreign + 1);
+        (near..text.len()).find(|&at| self.forms.iter().any(|form| form.is_begun_by(&text[at..]))).unwrap_or(text.len())
+    }
+}

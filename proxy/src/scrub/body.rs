@@ -1,0 +1,168 @@
+//! The body of an answer, scrubbed as it streams.
+//!
+//! Enters: the upstream's body. Leaves: its data decoded and scrubbed, then its trailers scrubbed. Never: more at once than
+//! one buffer; a wait for more where there is something to give; the rest of a body whose coding is broken.
+
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::BodyScrub;
+use super::coding::{Coding, Decoder};
+
+/// What is decoded at once: a TLS record's worth.
+const ROOM: usize = 16 * 1024;
+
+/// A body without credentials.
+#[derive(Debug)]
+pub struct ScrubbedBody<B> {
+    body: B,
+    /// `None` where it passes as it is.
+    work: Option<Work>,
+}
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError<E: Error + 'static> {
+    /// The upstream's body did.
+    #[error("the upstream's body broke off")]
+    Upstream(#[source] E),
+    /// It is not what its `Content-Encoding` says.
+    #[error("the upstream's body cannot be decoded, and so not be examined for credentials")]
+    Coding(#[source] io::Error),
+}
+
+struct Work {
+    decoder: Option<(Decoder, Box<[u8]>)>,
+    scrub: BodyScrub,
+    stage: Stage,
+}
+
+enum Stage {
+    Open,
+    /// The data has ended; these are left.
+    Ended(Option<HeaderMap>),
+    /// All is out but these.
+    Flushed(Option<HeaderMap>),
+}
+
+impl<B> ScrubbedBody<B> {
+    pub(super) fn new(body: B, plan: Option<(Coding, BodyScrub)>) -> Self {
+        let work = plan.map(|(coding, scrub)| {
+            let decoder = (coding != Coding::Identity).then(|| (Decoder::new(coding), vec![0; ROOM].into()));
+            Work { decoder, scrub, stage: Stage::Open }
+        });
+        Self { body, work }
+    }
+}
+
+impl<B> Body for ScrubbedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Error + 'static,
+{
+    type Data = Bytes;
+    type Error = BodyError<B::Error>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Self { body, work } = self.get_mut();
+        let Some(work) = work else {
+            return Pin::new(body).poll_frame(cx).map_err(BodyError::Upstream);
+        };
+        loop {
+            match work.decoded() {
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(None) => {}
+                Err(error) => {
+                    (work.decoder, work.stage) = (None, Stage::Flushed(None));
+                    return Poll::Ready(Some(Err(BodyError::Coding(error))));
+                }
+            }
+            match &mut work.stage {
+                Stage::Open => {}
+                Stage::Ended(trailers) => {
+                    work.stage = Stage::Flushed(trailers.take());
+                    let rest = work.scrub.finish();
+                    if !rest.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(rest))));
+                    }
+                    continue;
+                }
+                Stage::Flushed(trailers) => {
+                    return Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+            }
+            match ready!(Pin::new(&mut *body).poll_frame(cx))
+                .transpose()
+                .map_err(BodyError::Upstream)?
+                .map(Frame::into_data)
+            {
+                Some(Ok(chunk)) => {
+                    let scrubbed = work.feed(chunk);
+                    if !scrubbed.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(scrubbed))));
+                    }
+                }
+                Some(Err(other)) => {
+                    let mut trailers = other.into_trailers().unwrap_or_default();
+                    work.scrub.trailers(&mut trailers);
+                    work.stage = Stage::Ended(Some(trailers));
+                }
+                None => work.stage = Stage::Ended(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.work {
+            None => self.body.is_end_stream(),
+            Some(work) => matches!(work.stage, Stage::Flushed(None)),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.work.is_some() { SizeHint::default() } else { self.body.size_hint() }
+    }
+}
+
+impl Work {
+    /// Takes a chunk: to the decoder, which gives it in pieces, or straight through the scrub.
+    fn feed(&mut self, chunk: Bytes) -> Bytes {
+        match &mut self.decoder {
+            None => self.scrub.push(chunk),
+            Some((decoder, _)) => {
+                decoder.feed(chunk);
+                Bytes::new()
+            }
+        }
+    }
+
+    /// The next piece of what was fed, if there is one.
+    fn decoded(&mut self) -> io::Result<Option<Bytes>> {
+        let Some((decoder, room)) = &mut self.decoder else { return Ok(None) };
+        loop {
+            let length = match (decoder.read(room)?, &self.stage) {
+                (0, Stage::Ended(_)) => decoder.finish(room)?,
+                (length, _) => length,
+            };
+            if length == 0 {
+                return Ok(None);
+            }
+            let scrubbed = self.scrub.push(Bytes::copy_from_slice(&room[..length]));
+            if !scrubbed.is_empty() {
+                return Ok(Some(scrubbed));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work").field("scrub", &self.scrub).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,206 @@
+//! The content codings (RFC 9110 section 8.4.1) that can be read.
+//!
+//! Enters: header fields and coded bytes. Leaves: decoded bytes, as many at a time as the caller has room for, as soon as
+//! they can be had. Never: a window larger than the coding's RFC allows, more than one coding, a guess.
+
+use std::io;
+
+use bytes::{Buf, Bytes};
+use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+use compression_codecs::zstd::params::DParameter;
+use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use http::{HeaderMap, HeaderValue};
+
+/// RFC 9659: 8 MiB.
+const ZSTD_WINDOW: u32 = 23;
+
+/// How a body is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952, also called `x-gzip`.
+    Gzip,
+    /// RFC 1950; and bare RFC 1951, which some servers send under the name.
+    Deflate,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// A body that cannot be examined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its body comes {0}; what can be read is one of gzip, deflate, br and zstd, of a whole body")]
+pub struct UnreadableCoding(String);
+
+impl UnreadableCoding {
+    pub(super) fn part() -> Self {
+        Self("as a part (206) of a coded body".to_owned())
+    }
+}
+
+/// The coding that a head announces.
+pub(super) fn of(headers: &HeaderMap) -> Result<Coding, UnreadableCoding> {
+    let mut coding = Coding::Identity;
+    for name in headers.get_all(CONTENT_ENCODING).iter().flat_map(members) {
+        let next =
+            named(&name).ok_or_else(|| UnreadableCoding(format!("in the coding `{}`", name.escape_default())))?;
+        match (coding, next) {
+            (_, Coding::Identity) => {}
+            (Coding::Identity, next) => coding = next,
+            _ => return Err(UnreadableCoding("in several codings, one over the other".to_owned())),
+        }
+    }
+    Ok(coding)
+}
+
+/// Lets a request accept only codings that can be read. Without the field a server may use any (RFC 9110 section 12.5.3).
+pub fn accept(headers: &mut HeaderMap) {
+    let members: Vec<String> = headers.get_all(ACCEPT_ENCODING).iter().flat_map(members).collect();
+    let known = |member: &&String| member.split(';').next().is_some_and(|name| named(name.trim()).is_some());
+    let kept: Vec<&str> = members.iter().filter(known).map(String::as_str).collect();
+    let kept = if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") };
+    headers.insert(ACCEPT_ENCODING, HeaderValue::try_from(kept).unwrap_or(HeaderValue::from_static("identity")));
+}
+
+/// The members of a list, lower case. What is not text matches no coding.
+fn members(value: &HeaderValue) -> Vec<String> {
+    let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    text.split(',').map(|member| member.trim().to_owned()).filter(|member| !member.is_empty()).collect()
+}
+
+fn named(name: &str) -> Option<Coding> {
+    Some(match name {
+        "identity" => Coding::Identity,
+        "gzip" | "x-gzip" => Coding::Gzip,
+        "deflate" => Coding::Deflate,
+        "br" => Coding::Brotli,
+        "zstd" => Coding::Zstd,
+        _ => return None,
+    })
+}
+
+/// Decodes one body.
+pub(super) struct Decoder {
+    coding: Coding,
+    /// Made when the first byte is there, which tells zlib from bare deflate.
+    codec: Option<Box<dyn DecodeV2 + Send + Sync>>,
+    input: Bytes,
+    ended: bool,
+}
+
+impl Decoder {
+    pub(super) fn new(coding: Coding) -> Self {
+        Self { coding, codec: None, input: Bytes::new(), ended: false }
+    }
+
+    /// Takes a chunk. The one before has to be used up.
+    pub(super) fn feed(&mut self, chunk: Bytes) {
+        self.input = chunk;
+    }
+
+    /// Decodes into `room`; 0 when the next chunk is needed.
+    pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let Some(first) = self.input.first().copied().or(self.codec.as_ref().map(|_| 0)) else { return Ok(0) };
+        let codec = match &mut self.codec {
+            Some(codec) => codec,
+            none => none.insert(codec(self.coding, first)?),
+        };
+        let mut output = WriteBuffer::new_initialized(room);
+        while output.written_len() == 0 {
+            if self.ended {
+                // gzip and zstd bodies may consist of several, one after the other.
+                if self.input.is_empty() || !matches!(self.coding, Coding::Gzip | Coding::Zstd) {
+                    return Ok(0);
+                }
+                codec.reinit()?;
+                self.ended = false;
+            }
+            if self.input.is_empty() {
+                codec.flush(&mut output)?;
+                break;
+            }
+            let mut input = PartialBuffer::new(&self.input[..]);
+            self.ended = codec.decode(&mut input, &mut output)?;
+            let used = input.written_len();
+            if used == 0 && output.written_len() == 0 && !self.ended {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the coded body makes no progress"));
+            }
+            self.input.advance(used);
+        }
+        Ok(output.written_len())
+    }
+
+    /// After the last chunk and the last [`Decoder::read`]: what is still to come into `room`, 0 when that was all.
+    ///
+    /// # Errors
+    /// When the body breaks off before its coding ends. One without a single byte does not.
+    pub(super) fn finish(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let Some(codec) = self.codec.as_mut().filter(|_| !self.ended) else { return Ok(0) };
+        let mut output = WriteBuffer::new_initialized(room);
+        self.ended = codec.finish(&mut output)?;
+        match output.written_len() {
+            0 if !self.ended => Err(io::ErrorKind::UnexpectedEof.into()),
+            written => Ok(written),
+        }
+    }
+}
+
+fn codec(coding: Coding, first: u8) -> io::Result<Box<dyn DecodeV2 + Send + Sync>> {
+    Ok(match coding {
+        Coding::Gzip => Box::new(GzipDecoder::new()),
+        // RFC 1950's first byte names method 8; as bare deflate it would be a stored block with its padding set.
+        Coding::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new()),
+        Coding::Deflate => Box::new(DeflateDecoder::new()),
+        // The large-window variant of brotli is no content coding and would take up to 1 GiB.
+        Coding::Brotli if first & 0x7f == 0x11 => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the brotli window is larger than RFC 7932 allows"));
+        }
+        Coding::Brotli => Box::new(BrotliDecoder::new()),
+        Coding::Zstd => Box::new(ZstdDecoder::new_with_params(&[DParameter::window_log_max(ZSTD_WINDOW)])),
+        Coding::Identity => return Err(io::ErrorKind::Unsupported.into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn coded(values: &[&'static str]) -> Result<Coding, UnreadableCoding> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(CONTENT_ENCODING, HeaderValue::from_static(value));
+        }
+        of(&headers)
+    }
+
+    #[test]
+    fn one_known_coding_can_be_read_and_no_other() {
+        assert_eq!(coded(&[]), Ok(Coding::Identity));
+        assert_eq!(coded(&["identity", "X-GZip, identity"]), Ok(Coding::Gzip));
+        assert_eq!(coded(&["br"]), Ok(Coding::Brotli));
+        for values in [&["gzip, br"][..], &["gzip", "gzip"], &["compress"], &["dcb"], &["gzip;q=1"], &["aws-chunked"]] {
+            assert!(coded(values).is_err(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_accepts_only_what_can_be_read() {
+        for (asked, kept) in [
+            (None, "identity"),
+            (Some("gzip, deflate, br, zstd, dcb"), "gzip, deflate, br, zstd"),
+            (Some("GZIP;q=0.5 , *;q=0.1"), "gzip;q=0.5"),
+            (Some("*"), "identity"),
+            (Some("compress"), "identity"),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(asked) = asked {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(asked));
+            }
+            accept(&mut headers);
+            assert_eq!(headers[ACCEPT_ENCODING], kept);
+        }
+    }
+}
