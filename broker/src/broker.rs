@@ -17,7 +17,7 @@ use crate::issuer::Issuer;
 use crate::issuer::fixed::Fixed;
 use crate::issuer::oauth2::OAuth2;
 use crate::ledger::Ledger;
-use crate::outbound::{Endpoint, Outbound, Shared};
+use crate::outbound::{Endpoint, Outbound, system_roots};
 use crate::settings::Settings;
 use crate::source::Environment;
 
@@ -87,7 +87,7 @@ fn issuers(
     credentials: &Credentials,
     environment: &Arc<Environment>,
 ) -> Result<HashMap<CredentialName, Arc<Issuer>>, Error> {
-    let mut shared = None;
+    let mut system = None;
     let mut issuers = HashMap::new();
     for credential in credentials.iter() {
         let name = credential.grant.credential();
@@ -106,8 +106,8 @@ fn issuers(
                 auth,
             } => {
                 // Reading the system's roots takes milliseconds that a broker without such an issuer need not spend.
-                let shared = shared.get_or_insert_with(Shared::load);
-                let outbound = Outbound::new(shared, roots).map_err(|error| unusable(name, "roots", error.into()))?;
+                let system = system.get_or_insert_with(system_roots);
+                let outbound = Outbound::new(system, roots).map_err(|error| unusable(name, "roots", error.into()))?;
                 Issuer::OAuth2(Box::new(OAuth2 {
                     token_endpoint: endpoint(name, token_endpoint)?,
                     revocation_endpoint: revocation_endpoint.as_deref().map(|url| endpoint(name, url)).transpose()?,

@@ -152,9 +152,10 @@ impl Client {
     }
 
     async fn fresh(&self, slot: &Slot, name: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
-        let held = |now| slot.lease.load_full().filter(|lease| lease.is_valid(now));
-        let _fetching = match held(SystemTime::now()) {
-            Some(lease) if lease.is_fresh(SystemTime::now()) => return Ok(lease),
+        let held = || slot.lease.load_full().filter(|lease| lease.is_valid(SystemTime::now()));
+        let is_fresh = |lease: &Arc<Lease>| lease.is_fresh(SystemTime::now());
+        let _turn = match held() {
+            Some(lease) if is_fresh(&lease) => return Ok(lease),
             Some(lease) => match slot.fetch.try_lock() {
                 Ok(turn) => turn,
                 Err(_) => return Ok(lease),
@@ -162,7 +163,7 @@ impl Client {
             None => slot.fetch.lock().await,
         };
         // Another may have fetched it while this one waited for its turn.
-        if let Some(lease) = held(SystemTime::now()).filter(|lease| lease.is_fresh(SystemTime::now())) {
+        if let Some(lease) = held().filter(is_fresh) {
             return Ok(lease);
         }
         match self.fetch(name, to).await {
@@ -170,7 +171,7 @@ impl Client {
                 slot.lease.store(Some(Arc::clone(&lease)));
                 Ok(lease)
             }
-            Err(error) => held(SystemTime::now()).ok_or(error),
+            Err(error) => held().ok_or(error),
         }
     }
 

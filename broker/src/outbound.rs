@@ -38,8 +38,9 @@ const MAX_BODY: usize = 1024 * 1024;
 /// A head of an answer, and how many fields it may have.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 128;
-/// Exchanges at a time: a thousand workers that end together must not open a thousand connections.
-const MAX_EXCHANGES: usize = 64;
+/// Exchanges at a time, for each credential: a thousand workers that end together must not open a thousand connections,
+/// and one slow issuer must not take another's turn.
+const MAX_EXCHANGES: usize = 16;
 
 /// An address to which a secret may be sent: HTTPS, or HTTP to a loopback address; no userinfo, no fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,32 +89,24 @@ pub(crate) struct Answer {
 /// The way out to one issuer.
 pub(crate) struct Outbound {
     tls: TlsConnector,
-    exchanges: Arc<Semaphore>,
+    exchanges: Semaphore,
 }
 
-/// What all issuers share: the system's roots, and the bound on exchanges at a time.
-pub(crate) struct Shared {
-    system: RootCertStore,
-    exchanges: Arc<Semaphore>,
-}
-
-impl Shared {
-    /// Reads the system's roots. A machine without any still reaches an issuer whose roots the credential names.
-    pub(crate) fn load() -> Shared {
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "some of the system's roots cannot be read");
-        }
-        let mut system = RootCertStore::empty();
-        system.add_parsable_certificates(found.certs);
-        Shared { system, exchanges: Arc::new(Semaphore::new(MAX_EXCHANGES)) }
+/// The system's roots. A machine without any still reaches an issuer whose roots the credential names.
+pub(crate) fn system_roots() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "some of the system's roots cannot be read");
     }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    roots
 }
 
 impl Outbound {
-    /// Trusts the system's roots and those in the PEM files `extra`.
-    pub(crate) fn new(shared: &Shared, extra: &[PathBuf]) -> Result<Outbound, RootsError> {
-        let mut roots = shared.system.clone();
+    /// Trusts the `system`'s roots and those in the PEM files `extra`.
+    pub(crate) fn new(system: &RootCertStore, extra: &[PathBuf]) -> Result<Outbound, RootsError> {
+        let mut roots = system.clone();
         for path in extra {
             add_roots(&mut roots, path).map_err(|source| RootsError { path: path.clone(), source })?;
         }
@@ -124,7 +117,7 @@ impl Outbound {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Outbound { tls: TlsConnector::from(Arc::new(config)), exchanges: Arc::clone(&shared.exchanges) })
+        Ok(Outbound { tls: TlsConnector::from(Arc::new(config)), exchanges: Semaphore::new(MAX_EXCHANGES) })
     }
 
     /// Sends a form and reads the whole answer, whatever its status.

@@ -82,12 +82,16 @@ pub(crate) async fn connection(
     patience: Duration,
 ) {
     let connection = Arc::new(Connection::new(Arc::clone(broker)));
-    // A task of its own: if it panics, the worker is ended all the same.
-    let serving = tokio::spawn(http(Arc::clone(&connection), stream, shutdown, patience));
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "a connection broke off");
+    // Tasks of their own: the worker is ended also when its connection's task panics, and when nobody waits for this.
+    let whole = tokio::spawn(async move {
+        if let Err(error) = tokio::spawn(http(Arc::clone(&connection), stream, shutdown, patience)).await {
+            tracing::error!(%error, "a connection broke off");
+        }
+        connection.end().await;
+    });
+    if let Err(error) = whole.await {
+        tracing::error!(%error, "the end of a worker broke off");
     }
-    connection.end().await;
 }
 
 async fn http(connection: Arc<Connection>, stream: UnixStream, shutdown: impl Future<Output = ()>, patience: Duration) {

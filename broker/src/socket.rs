@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::geteuid;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -59,7 +59,7 @@ pub async fn serve_unix(
                 tracing::warn!("{MAX_CONNECTIONS} workers are connected: refused one more");
                 continue;
             };
-            if !is_ours(&stream) {
+            if !stream.peer_cred().is_ok_and(|peer| is_ours(peer.uid(), geteuid().as_raw())) {
                 tracing::warn!(peer = ?stream.peer_cred(), "refused a connection of another user");
                 continue;
             }
@@ -84,8 +84,8 @@ pub async fn serve_unix(
 }
 
 /// A process of this user, or of root.
-fn is_ours(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw() || peer.uid() == 0)
+fn is_ours(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
 }
 
 /// A listening socket and the lock on its path. The file goes with it; the lock's file stays, as removing it would race
@@ -122,5 +122,16 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn only_this_user_and_root_are_served() {
+        assert!(is_ours(1000, 1000) && is_ours(0, 1000) && is_ours(0, 0));
+        assert!(!is_ours(1001, 1000) && !is_ours(1000, 0));
     }
 }

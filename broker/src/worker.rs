@@ -16,7 +16,7 @@ use crate::answer::Refusal;
 use crate::api::Ended;
 use crate::issuer::{Issuer, chain};
 use crate::lease::{Lease, LeaseId};
-use crate::ledger::Ledger;
+use crate::ledger::{Event, Ledger};
 
 /// How long an answer waits for a fetch. One connection answers one request at a time: a slow issuer must not keep its
 /// neighbour's credential waiting.
@@ -142,23 +142,62 @@ impl Fetch {
             tracing::warn!(%worker, %agent, credential = %name, reason, "cannot issue a credential");
             format!("credential `{name}`: {reason}")
         })?;
-        // A fixed secret that is still the same is still the same lease.
-        let same = before.filter(|lease| {
-            issued.expires.is_none() && lease.expires.is_none() && lease.secret.expose() == issued.secret.expose()
-        });
-        let known = same.is_some();
+        // A fixed secret that is still the same is still the same lease; one that was rotated replaces it.
+        let fixed = before.filter(|before| before.expires.is_none() && issued.expires.is_none());
+        let same = fixed.as_ref().filter(|before| before.secret.expose() == issued.secret.expose());
         let lease = Arc::new(Lease {
-            id: same.map_or_else(LeaseId::generate, |lease| lease.id),
+            id: same.map_or_else(LeaseId::generate, |before| before.id),
             credential: name,
             secret: issued.secret,
             expires: issued.expires,
             refresh: issued.refresh,
         });
-        if !known {
-            // Not given out when it cannot be recorded; it is in memory by then, to be revoked when the worker ends.
-            let entered = ledger.enter(worker, agent, &lease, &issuer);
-            entered.map_err(|error| format!("the broker's ledger cannot be written: {error}"))?;
+        if same.is_some() {
+            return Ok(lease);
         }
+        if let Some(before) = fixed {
+            ledger.close(before.id, Event::Returned, Some("it was rotated".to_owned()));
+        }
+        // Not given out when it cannot be recorded; it is in memory by then, to be revoked when the worker ends.
+        let entered = ledger.enter(worker, agent, &lease, &issuer);
+        entered.map_err(|error| format!("the broker's ledger cannot be written: {error}"))?;
         Ok(lease)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuer::fixed::Fixed;
+    use crate::source::Environment;
+    use config::Source;
+
+    #[tokio::test]
+    async fn a_fixed_secret_keeps_its_lease_until_it_is_rotated() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (ledger, _) = Ledger::open(None, SystemTime::now()).unwrap();
+        let ledger = Arc::new(ledger);
+        let value = Source::File(file.path().to_owned());
+        let issuer = Arc::new(Issuer::Fixed(Fixed { value, environment: Arc::new(Environment::new()) }));
+        let fetch = async |content: &str, before: Option<&Arc<Lease>>| {
+            std::fs::write(file.path(), content).unwrap();
+            let fetch = Fetch {
+                worker: WorkerId::generate(),
+                agent: "bot".parse().unwrap(),
+                name: "api".parse().unwrap(),
+                issuer: Arc::clone(&issuer),
+                ledger: Arc::clone(&ledger),
+                before: before.cloned(),
+            };
+            fetch.run().await.unwrap()
+        };
+        let first = fetch("one", None).await;
+        let second = fetch("one", Some(&first)).await;
+        assert_eq!(first.id, second.id);
+        assert!(first.refresh < second.refresh);
+        let third = fetch("two", Some(&second)).await;
+        assert_eq!(third.secret.expose(), "two");
+        assert_ne!(second.id, third.id);
+        assert_eq!(ledger.standing.iter().map(|one| *one.key()).collect::<Vec<_>>(), [third.id]);
     }
 }

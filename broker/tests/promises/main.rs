@@ -1,0 +1,13 @@
+//! The broker's promises, kept against a real token endpoint over TLS and over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod denial;
+mod end;
+mod endpoint;
+mod fixed;
+mod lease;
+mod ledger;
+mod rig;
+mod secrecy;
+mod socket;
+mod wire;
