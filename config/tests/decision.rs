@@ -137,7 +137,7 @@ fn plainly_allows(rules: &[Written], asked: &Asked) -> bool {
     };
     let speaks = |rule: &&Written| host(rule) && port(rule) && scheme(rule) && method(rule) && path(rule);
     let (denies, allows): (Vec<&Written>, Vec<&Written>) = rules.iter().partition(|rule| rule.deny);
-    allows.iter().any(|rule| speaks(rule)) && !denies.iter().any(|rule| speaks(rule))
+    allows.iter().any(&speaks) && !denies.iter().any(speaks)
 }
 
 fn glob_matches(glob: &str, path: &str) -> bool {

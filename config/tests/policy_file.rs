@@ -63,7 +63,7 @@ plain = true
     assert!(policy.digest().starts_with("sha256:") && policy.digest().len() == 71);
     assert_eq!(policy.extra_roots(), [Path::new("/etc/exeat/agents/ca.pem"), Path::new("/srv/ca.pem")]);
     assert_eq!(policy.ports().into_iter().collect::<Vec<_>>(), [443, 8080, 8443]);
-    assert_eq!(policy.credentials().iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["github"]);
+    assert_eq!(policy.credentials().iter().map(config::CredentialName::as_str).collect::<Vec<_>>(), ["github"]);
 
     let sandbox = policy.sandbox();
     assert_eq!((&sandbox.read[..], &sandbox.write[..]), (&["/opt/tools".into()][..], &[".".into()][..]));
