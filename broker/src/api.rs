@@ -9,11 +9,11 @@
 //! | `GET /v1/health` | → 200 [`Health`] |
 //! | `GET /.well-known/jwks.json`, `GET /.well-known/openid-configuration` | → 200 |
 //!
-//! What is not answered so is a [`Problem`] (RFC 9457): 400 what cannot be read, 403 what is not granted, 404 and 405 what
+//! What is not answered so is a problem (RFC 9457): 400 what cannot be read, 403 what is not granted, 404 and 405 what
 //! there is not, 409 what the connection's state does not allow, 413 what is too long, 503 what is not to be had now.
 //!
 //! The types that hold a secret implement neither `Serialize` nor `Deserialize`, lest one end up in a log: their wire form
-//! is a private twin here, and [`secret`] is the one place where a secret is written to the wire.
+//! is a private twin here, and `secret` below is the one place where a secret is written to the wire.
 
 use std::time::SystemTime;
 

@@ -125,14 +125,14 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     if client != Some((CLIENT_ID.to_owned(), CLIENT_SECRET.to_owned())) {
         return Ok(reply(
             StatusCode::UNAUTHORIZED,
-            json!({"error": "invalid_client", "error_description": CLIENT_SECRET}),
+            &json!({"error": "invalid_client", "error_description": CLIENT_SECRET}),
         ));
     }
     Ok(match path.as_str() {
         "/fetch" => fetch(form, &state).await,
         "/revoke" => revoke(&form, &mut state.lock().unwrap()),
         "/elsewhere" => Response::builder().status(307).header(LOCATION, "/fetch").body(Full::default()).unwrap(),
-        _ => reply(StatusCode::NOT_FOUND, json!({})),
+        _ => reply(StatusCode::NOT_FOUND, &json!({})),
     })
 }
 
@@ -152,21 +152,21 @@ async fn fetch(form: HashMap<String, String>, state: &Mutex<State>) -> Response<
     }
     let access = Uuid::new_v4().to_string();
     state.issued.push(access.clone());
-    reply(StatusCode::OK, json!({"access_token": access, "token_type": "Bearer", "expires_in": state.expires_in}))
+    reply(StatusCode::OK, &json!({"access_token": access, "token_type": "Bearer", "expires_in": state.expires_in}))
 }
 
 fn revoke(form: &HashMap<String, String>, state: &mut State) -> Response<Full<Bytes>> {
     state.revocations += 1;
     if state.revocations_to_fail > 0 {
         state.revocations_to_fail -= 1;
-        return reply(StatusCode::SERVICE_UNAVAILABLE, json!({}));
+        return reply(StatusCode::SERVICE_UNAVAILABLE, &json!({}));
     }
     assert_eq!(form["token_type_hint"], "access_token");
     state.revoked.push(form["token"].clone());
-    reply(StatusCode::OK, json!({}))
+    reply(StatusCode::OK, &json!({}))
 }
 
-fn reply(status: StatusCode, body: serde_json::Value) -> Response<Full<Bytes>> {
+fn reply(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = status;
     response
