@@ -1,1 +1,65 @@
-//! Placeholder opener.
+//! A process with one way out.
+//!
+//! For: running a command that may not be trusted with the network or with a secret. In: a [`Spec`]. Out: sockets that all
+//! its connections arrive at, and the command, running. Never: a word about what arrives there; proxy and policy are not
+//! known here. It needs no privilege, and uses none it has.
+//!
+//! In the order things happen:
+//!
+//! | module | |
+//! |---|---|
+//! | `spec` | what the caller wants |
+//! | `plan` | read against the machine: which user, which paths |
+//! | `spawn` | [`prepare`] and [`Prepared::start`]: the parent's side |
+//! | `namespace`, `cgroup`, `limits` | what the parent alone can do: maps, idmapped mounts, limits |
+//! | `message` | what parent and child say to each other |
+//! | `child` | **the irreversible steps, one list** |
+//! | `network`, `netlink`, `nft` | every address leads to two listeners |
+//! | `filesystem`, `etc`, `trust`, `certificate`, `keystore` | a private root |
+//! | `terminal`, `relay` | a terminal of its own |
+//! | `confine`, `filter` | no privilege, ever again |
+//! | `init` | pid 1, and the command's `exec` |
+//! | `running`, `process` | until the end |
+//! | `status`, `probe`, `error` | what is in force; what this machine can; what went wrong |
+//! | `sys` | every unsafe line |
+
+mod certificate;
+#![deny(unsafe_code)]
+
+mod cgroup;
+mod child;
+mod confine;
+mod error;
+mod etc;
+mod filesystem;
+mod filter;
+mod init;
+mod keystore;
+mod limits;
+mod message;
+mod namespace;
+mod netlink;
+mod network;
+mod nft;
+mod plan;
+mod probe;
+mod process;
+mod relay;
+mod running;
+mod spawn;
+mod spec;
+mod status;
+#[expect(unsafe_code, reason = "the only place for it")]
+mod sys;
+mod terminal;
+mod trust;
+
+pub use error::{Error, ErrorKind, Step};
+pub use filesystem::HOME;
+pub use probe::{Capability, probe};
+pub use process::{ChildProcess, fork_process};
+pub use running::{Exit, Running};
+pub use spawn::{Prepared, Sockets, prepare};
+pub use spec::{CaptureChoice, Limits, Spec, Trust};
+pub use status::{Capture, LimitsInForce, Status};
+pub use trust::trust_environment;

@@ -1,0 +1,180 @@
+//! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
+//!
+//!     enter [--write DIR] [--read PATH] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
+//!           [--env NAME=VALUE] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
+//!
+//! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
+//! the sandbox itself fails.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "an example may print")]
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sandbox::{Capture, CaptureChoice, ErrorKind, Limits, Sockets, Spec, Trust};
+use std::{
+    error::Error,
+    ffi::OsString,
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+struct Wish {
+    spec: Spec,
+    environment: Vec<(OsString, OsString)>,
+    status: bool,
+    kill_after: Option<i64>,
+}
+
+fn main() -> ExitCode {
+    match wish().and_then(run) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprintln!("enter: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprintln!("  caused by: {cause}");
+                source = cause.source();
+            }
+            let ours = error.downcast_ref::<sandbox::Error>();
+            if let Some(hint) = ours.and_then(sandbox::Error::hint) {
+                eprintln!("  hint: {hint}");
+            }
+            ExitCode::from(match ours.map(sandbox::Error::kind) {
+                Some(ErrorKind::NotFound) => 127,
+                Some(ErrorKind::NotExecutable) => 126,
+                _ => 125,
+            })
+        }
+    }
+}
+
+fn run(wish: Wish) -> Result<u8, Box<dyn Error>> {
+    let mut prepared = sandbox::prepare(&wish.spec)?;
+    if wish.status {
+        eprintln!("{}", serde_json::to_string(prepared.status())?);
+    }
+    serve(prepared.take_sockets());
+    let mut running = prepared.start(wish.environment)?;
+    if let Some(tv_sec) = wish.kill_after {
+        let longest = Timespec { tv_sec, tv_nsec: 0 };
+        if poll(&mut [PollFd::new(&running, PollFlags::IN)], Some(&longest))? == 0 {
+            running.kill()?;
+        }
+    }
+    Ok(running.wait()?.code())
+}
+
+fn wish() -> Result<Wish, Box<dyn Error>> {
+    let mut wish = Wish {
+        spec: Spec {
+            command: Vec::new(),
+            working_directory: std::env::current_dir()?,
+            read: Vec::new(),
+            write: Vec::new(),
+            limits: Limits::default(),
+            trust: Trust { worker_ca: String::new(), system_bundle: fs::read("/etc/ssl/certs/ca-certificates.crt")? },
+            ports: [80, 443].into(),
+            capture: CaptureChoice::Best,
+        },
+        environment: vec![
+            ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
+            ("HOME".into(), sandbox::HOME.into()),
+        ],
+        status: false,
+        kill_after: None,
+    };
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(option) = arguments.next() {
+        let mut value = || arguments.next().ok_or("an option without its value");
+        let number = |text: OsString| text.into_string().map_err(|_| "not a number");
+        let Wish { spec, .. } = &mut wish;
+        match option.to_str().unwrap_or_default() {
+            "--write" => spec.write.push(value()?.into()),
+            "--read" => spec.read.push(value()?.into()),
+            "--port" => drop(spec.ports.insert(number(value()?)?.parse()?)),
+            "--ports-only" => spec.capture = CaptureChoice::Ports,
+            "--memory" => spec.limits.memory = Some(number(value()?)?.parse()?),
+            "--processes" => spec.limits.processes = number(value()?)?.parse()?,
+            "--files" => spec.limits.files = number(value()?)?.parse()?,
+            "--cpus" => spec.limits.cpus = Some(number(value()?)?.parse()?),
+            "--ca" => spec.trust.worker_ca = fs::read_to_string(value()?)?,
+            "--status" => wish.status = true,
+            "--kill-after" => wish.kill_after = Some(number(value()?)?.parse()?),
+            "--env" => {
+                let pair = value()?;
+                let cut = pair.as_bytes().iter().position(|&byte| byte == b'=').ok_or("--env wants NAME=VALUE")?;
+                let (name, value) = pair.as_bytes().split_at(cut);
+                wish.environment.push((OsString::from_vec(name.to_vec()), OsString::from_vec(value[1..].to_vec())));
+            }
+            "--trust-env" => {
+                let variables = sandbox::trust_environment().into_iter();
+                wish.environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
+            }
+            "--" => {
+                spec.command = arguments.collect();
+                break;
+            }
+            other => return Err(format!("no such option: {other}").into()),
+        }
+    }
+    Ok(wish)
+}
+
+fn serve(sockets: Sockets) {
+    let redirected = sockets.capture == Capture::Redirect;
+    for listener in sockets.tcp {
+        thread::spawn(move || answer_connections(&listener, redirected));
+    }
+    for socket in sockets.dns_udp {
+        thread::spawn(move || answer_queries(&socket));
+    }
+    for listener in sockets.dns_tcp {
+        thread::spawn(move || answer_connections(&listener, redirected));
+    }
+}
+
+/// Every client is told the address it wanted, as an HTTP response so that curl prints it.
+fn answer_connections(listener: &TcpListener, redirected: bool) {
+    for mut stream in listener.incoming().flatten() {
+        thread::spawn(move || {
+            let Some(wanted) = wanted(&stream, redirected) else { return };
+            let _timed = stream.set_read_timeout(Some(Duration::from_millis(300)));
+            let _request = stream.read(&mut [0; 4096]);
+            let text = format!("wanted {wanted}\n");
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", text.len());
+            let _gone = stream.write_all([head, text].concat().as_bytes());
+        });
+    }
+}
+
+fn wanted(stream: &TcpStream, redirected: bool) -> Option<SocketAddr> {
+    if !redirected {
+        return stream.local_addr().ok();
+    }
+    let socket = socket2::SockRef::from(stream);
+    let original =
+        if stream.local_addr().ok()?.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
+    original.ok()?.as_socket()
+}
+
+/// Every name is 198.18.0.9; there is nothing else to know about it.
+fn answer_queries(socket: &UdpSocket) {
+    let mut query = [0; 512];
+    while let Ok((length, client)) = socket.recv_from(&mut query) {
+        let Some((header, rest)) = query[..length].split_first_chunk::<12>() else { continue };
+        let Some(end) = rest.iter().position(|&byte| byte == 0).map(|zero| zero + 5) else { continue };
+        let Some(question) = rest.get(..end) else { continue };
+        let is_address = question.ends_with(&[0, 1, 0, 1]);
+        let mut answer = vec![header[0], header[1], 0x81, 0x80, 0, 1, 0, u8::from(is_address), 0, 0, 0, 0];
+        answer.extend(question);
+        if is_address {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 198, 18, 0, 9]);
+        }
+        let _gone = socket.send_to(&answer, client);
+    }
+}

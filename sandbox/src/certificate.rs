@@ -1,0 +1,150 @@
+//! As much of an X.509 certificate as a directory of trusted ones needs: its bytes and the hash of its subject.
+//!
+//! For: `trust` and `keystore`. In: PEM. Out: DER, and the number OpenSSL looks a certificate up by. Never: a judgement about
+//! the certificate. What cannot be read is skipped; the bundle still has it, as it was.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+/// One certificate, DER.
+pub(crate) struct Certificate(Vec<u8>);
+
+/// Every certificate of a PEM text.
+pub(crate) fn from_pem(text: &[u8]) -> Vec<Certificate> {
+    let text = String::from_utf8_lossy(text);
+    text.split("-----BEGIN CERTIFICATE-----")
+        .skip(1)
+        .filter_map(|rest| {
+            let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+            let body: String = body.split_ascii_whitespace().collect();
+            STANDARD.decode(body).ok().map(Certificate)
+        })
+        .collect()
+}
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const VERSION: u8 = 0xa0;
+const UTF8: u8 = 0x0c;
+/// The string types whose bytes are ASCII or UTF-8 as they are: printable, IA5, visible, UTF-8.
+const STRINGS: [u8; 4] = [0x13, 0x16, 0x1a, UTF8];
+
+impl Certificate {
+    pub fn der(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// `X509_NAME_hash`: SHA-1 over the canonical subject, its first four bytes read little-endian.
+    pub fn subject_hash(&self) -> Option<u32> {
+        let canonical = canonical_name(self.subject()?)?;
+        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &canonical);
+        Some(u32::from_le_bytes(hash.as_ref().get(..4)?.try_into().ok()?))
+    }
+
+    /// The content of the subject: RFC 5280 TBSCertificate, after version, serial number, algorithm, issuer, validity.
+    fn subject(&self) -> Option<&[u8]> {
+        let (_, certificate, _) = element(&self.0)?;
+        let (_, body, _) = element(certificate)?;
+        let mut rest = body;
+        let (first, _, after_version) = element(body)?;
+        if first == VERSION {
+            rest = after_version;
+        }
+        for _ in 0..4 {
+            rest = element(rest)?.2;
+        }
+        match element(rest)? {
+            (SEQUENCE, subject, _) => Some(subject),
+            _ => None,
+        }
+    }
+}
+
+/// One DER element: tag, content, what follows.
+fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+        if digits.len() > 4 {
+            return None;
+        }
+        (digits.iter().fold(0, |length, &digit| length << 8 | usize::from(digit)), rest)
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let digits = &length[length.iter().take_while(|&&byte| byte == 0).count()..];
+    let mut bytes = vec![tag];
+    if content.len() < 0x80 {
+        bytes.push(content.len().to_le_bytes()[0]);
+    } else {
+        bytes.push(0x80 | digits.len().to_le_bytes()[0]);
+        bytes.extend(digits);
+    }
+    bytes.extend(content);
+    bytes
+}
+
+/// The name as OpenSSL compares it: no outer sequence; strings in UTF-8, lower case, white space trimmed and single.
+fn canonical_name(mut name: &[u8]) -> Option<Vec<u8>> {
+    let mut canonical = Vec::new();
+    while !name.is_empty() {
+        let (SET, mut set, after) = element(name)? else { return None };
+        name = after;
+        let mut content = Vec::new();
+        while !set.is_empty() {
+            let (SEQUENCE, pair, after) = element(set)? else { return None };
+            set = after;
+            let (kind, oid, value) = element(pair)?;
+            let (tag, text, _) = element(value)?;
+            let value = if STRINGS.contains(&tag) {
+                let words: Vec<String> =
+                    std::str::from_utf8(text).ok()?.split_ascii_whitespace().map(str::to_ascii_lowercase).collect();
+                encode(UTF8, words.join(" ").as_bytes())
+            } else {
+                encode(tag, text)
+            };
+            content.extend(encode(SEQUENCE, &[encode(kind, oid), value].concat()));
+        }
+        canonical.extend(encode(SET, &content));
+    }
+    Some(canonical)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::Path};
+
+    /// The machine's own directory says what each hash must be: `<hash>.<n>` links to the certificate.
+    #[test]
+    fn subject_hashes_are_those_of_the_machines_own_links() {
+        let directory = Path::new("/etc/ssl/certs");
+        let mut checked = 0;
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            let Some((hash, _)) = name.split_once('.').filter(|(hash, n)| hash.len() == 8 && n.len() == 1) else {
+                continue;
+            };
+            let certificates = from_pem(&fs::read(entry.path()).unwrap());
+            assert_eq!(format!("{:08x}", certificates[0].subject_hash().unwrap()), hash);
+            checked += 1;
+        }
+        assert!(checked > 50, "only {checked} links: install ca-certificates");
+    }
+
+    #[test]
+    fn a_certificate_cut_anywhere_has_no_hash_and_does_no_harm() {
+        let whole = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap();
+        let first = from_pem(&whole).swap_remove(0).0;
+        for cut in 0..first.len() {
+            assert_eq!(Certificate(first[..cut].to_vec()).subject_hash(), None);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What this machine can do for a sandbox.
+//!
+//! For: `exeat check`. In: the machine. Out: one line for each thing needed or useful, with the way to mend what it lacks.
+//! Never: a lasting change; what is tried is tried in a child that ends.
+
+use crate::{
+    cgroup,
+    message::Channel,
+    namespace, network,
+    process::{ChildProcess, single_threaded},
+    spec::CaptureChoice,
+    status::Capture,
+    sys,
+};
+use rustix::process::geteuid;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// One thing a sandbox needs or can use.
+#[derive(Debug, Clone, Serialize)]
+pub struct Capability {
+    /// What it is.
+    pub name: &'static str,
+    /// Whether there can be no sandbox without it.
+    pub required: bool,
+    /// Whether it is there.
+    pub present: bool,
+    /// What it is for, or what is missing.
+    pub why: String,
+    /// How to mend it.
+    pub remedy: Option<String>,
+}
+
+/// Tries each. The caller must still be single-threaded, as for [`prepare`](crate::prepare).
+pub fn probe() -> Vec<Capability> {
+    let tried = try_network();
+    let mut found = vec![
+        Capability::new("user namespaces", true, tried.is_ok(), "the sandbox is made of them")
+            .or(tried.as_ref().err().cloned(), namespace::remedy().unwrap_or("allow user namespaces for this user")),
+    ];
+    let tried = tried.unwrap_or(Tried { redirect: false, ipv6: false });
+    found.extend([
+        Capability::new("nf_tables", false, tried.redirect, "TCP connections to every port are caught").or(
+            Some("only the ports that the policy names are caught".to_owned()),
+            "load the kernel modules nf_tables, nft_chain_nat and nft_redir",
+        ),
+        Capability::new("IPv6", false, tried.ipv6, "IPv6 connections are caught as well").or(
+            Some("there is only IPv4 inside".to_owned()),
+            "boot without ipv6.disable=1; sysctl net.ipv6.conf.all.disable_ipv6=0",
+        ),
+        landlock(),
+        delegation(),
+    ]);
+    if geteuid().is_root() {
+        let tried = std::env::current_dir().and_then(|directory| namespace::can_idmap(&directory));
+        found.push(
+            Capability::new(
+                "idmapped mounts",
+                false,
+                tried.is_ok(),
+                "root's files here can be written by a command that is not root",
+            )
+            .or(
+                tried.err().map(|error| error.to_string()),
+                "give the directory to an ordinary user, or start exeat as one",
+            ),
+        );
+    }
+    found
+}
+
+impl Capability {
+    fn new(name: &'static str, required: bool, present: bool, why: impl Into<String>) -> Self {
+        Self { name, required, present, why: why.into(), remedy: None }
+    }
+
+    /// What to say where it is missing.
+    fn or(mut self, missing: Option<String>, remedy: &str) -> Self {
+        if !self.present {
+            self.why = missing.unwrap_or(self.why);
+            self.remedy = Some(remedy.to_owned());
+        }
+        self
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Tried {
+    redirect: bool,
+    ipv6: bool,
+}
+
+/// Makes the namespaces and sets up a network in them.
+fn try_network() -> Result<Tried, String> {
+    single_threaded().map_err(|error| error.to_string())?;
+    let (ours, theirs) = Channel::pair().map_err(|errno| errno.to_string())?;
+    let mut child = ChildProcess::spawn(namespace::AT_ONCE, || {
+        let tried = network::set_up(CaptureChoice::Best, &[].into())
+            .map(|network| Tried { redirect: network.capture == Capture::Redirect, ipv6: network.ipv6 });
+        theirs.send(&tried.map_err(|error| error.to_string())).map_or(1, |()| 0)
+    })
+    .map_err(|errno| errno.to_string())?;
+    drop(theirs);
+    let answer = ours.receive::<Result<Tried, String>>();
+    child.wait().map_err(|error| error.to_string())?;
+    answer.map_err(|errno| errno.to_string())?.map_or_else(|| Err("the child died".to_owned()), |(tried, _)| tried)
+}
+
+fn landlock() -> Capability {
+    let abi = sys::landlock_abi();
+    Capability::new("Landlock", false, abi.is_ok(), format!("the worker locks itself in (ABI {})", abi.unwrap_or(0)))
+        .or(
+            Some("the worker cannot take the file system from itself".to_owned()),
+            "a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` among its `lsm=`",
+        )
+}
+
+fn delegation() -> Capability {
+    let tried = cgroup::delegated();
+    let why = tried
+        .as_deref()
+        .map(Path::display)
+        .map(|path| format!("processors and memory are limited together, in {path}"));
+    Capability::new("cgroup v2", false, tried.is_ok(), why.unwrap_or_default()).or(
+        tried.err().map(|error| format!("no limit for processors, and memory only for each process: {error}")),
+        cgroup::REMEDY,
+    )
+}

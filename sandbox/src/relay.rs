@@ -1,0 +1,194 @@
+//! Between the terminal outside and the command's own.
+//!
+//! For: the time the command runs on a terminal. In: both terminals, init's reports. Out: bytes both ways, the window's
+//! size, stops (Ctrl-Z) passed on to the worker's own job. Never: the outer terminal left in another mode than it was found
+//! in, or touched from the background.
+
+use crate::{
+    message::{Channel, Order, Report},
+    running::{Exit, last_report},
+    sys,
+    terminal::Terminals,
+};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    io::{Errno, ioctl_fionbio, read, write},
+    process::{Signal, getpgrp, kill_current_process_group},
+    stdio::stdin,
+    termios::{
+        OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
+    },
+};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+/// A terminal's input line is at most 4 KiB; output is taken in pieces of the same size.
+const PIECE: usize = 4096;
+/// How long a stop signal to ourselves may take to arrive.
+const STOPPING: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// The relaying thread.
+#[derive(Debug)]
+pub(crate) struct Relay(Option<JoinHandle<Option<Exit>>>);
+
+impl Relay {
+    pub fn start(master: OwnedFd, channel: Arc<Channel>) -> io::Result<Self> {
+        let terminals = Terminals::now();
+        let woken = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // The window changed, or we run again after a stop, perhaps now in the foreground.
+        sys::poke_on(&[libc::SIGWINCH, libc::SIGCONT], woken.try_clone()?)?;
+        ioctl_fionbio(&master, true)?;
+        let found = tcgetattr(terminals.outer())?;
+        let mut ends =
+            Ends { terminals, found, raw: false, master, channel, woken, typed: Vec::new(), input: terminals.0[0] };
+        let thread = thread::Builder::new().name("terminal".to_owned()).spawn(move || {
+            let _over = ends.relay(); // the terminal on either side is gone
+            ends.restore();
+            last_report(&ends.channel)
+        })?;
+        Ok(Self(Some(thread)))
+    }
+
+    /// Waits until all output is out and the outer terminal is as it was.
+    pub fn end(mut self) -> Option<Exit> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Option<Exit> {
+        self.0.take()?.join().ok()?
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+struct Ends {
+    terminals: Terminals,
+    found: Termios,
+    raw: bool,
+    master: OwnedFd,
+    channel: Arc<Channel>,
+    woken: OwnedFd,
+    /// Typed, and not yet taken by the command's terminal.
+    typed: Vec<u8>,
+    /// Whether there is still somebody typing.
+    input: bool,
+}
+
+impl Ends {
+    fn relay(&mut self) -> Result<(), Errno> {
+        self.settle();
+        let mut piece = [0; PIECE];
+        loop {
+            let listen = self.input && self.typed.is_empty() && self.in_foreground();
+            let wanted = |wanted| if wanted { PollFlags::IN } else { PollFlags::empty() };
+            let to_master = if self.typed.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            let mut polled = [
+                PollFd::new(&self.master, PollFlags::IN | to_master),
+                PollFd::new(&self.woken, PollFlags::IN),
+                PollFd::new(&*self.channel, PollFlags::IN),
+                PollFd::from_borrowed_fd(stdin(), wanted(listen)),
+            ];
+            // An idle descriptor that has hung up would wake us for nothing; the master says when it is over.
+            let count = if listen { 4 } else { 3 };
+            rustix::io::retry_on_intr(|| poll(&mut polled[..count], None))?;
+            let [master, woken, channel, typed] = polled.map(|fd| fd.revents());
+            if master.contains(PollFlags::OUT) {
+                let taken = write(&self.master, &self.typed)?;
+                self.typed.drain(..taken);
+            }
+            if master.intersects(PollFlags::IN | PollFlags::HUP) {
+                // The error at the end says that nobody has the other side any more.
+                match read(&self.master, &mut piece) {
+                    Ok(0) => return Ok(()),
+                    Ok(length) => self.print(&piece[..length]),
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            if woken.contains(PollFlags::IN) {
+                self.settle();
+            }
+            if channel.contains(PollFlags::IN)
+                && !channel.contains(PollFlags::HUP)
+                && let Some((Report::Stopped, _)) = self.channel.receive()?
+            {
+                self.stop();
+            }
+            if listen && !typed.is_empty() {
+                self.read_typed(typed, &mut piece);
+            }
+        }
+    }
+
+    fn in_foreground(&self) -> bool {
+        // Not our controlling terminal: then nobody stops us for using it.
+        tcgetpgrp(self.terminals.outer()).map_or(true, |group| group == getpgrp())
+    }
+
+    /// Reads the window's size and, in the foreground, lets every key through.
+    fn settle(&mut self) {
+        let _none = read(&self.woken, &mut [0; 8]);
+        let outer = self.terminals.outer();
+        // Failing means that the terminal is gone, which the next read says better.
+        let _gone = tcgetwinsize(outer).and_then(|size| tcsetwinsize(&self.master, size));
+        if self.terminals.interactive() && self.in_foreground() && !self.raw {
+            let mut modes = self.found.clone();
+            modes.make_raw();
+            self.raw = tcsetattr(outer, OptionalActions::Drain, &modes).is_ok();
+        }
+    }
+
+    fn restore(&mut self) {
+        if self.raw && self.in_foreground() {
+            let _gone = tcsetattr(self.terminals.outer(), OptionalActions::Drain, &self.found);
+        }
+        self.raw = false;
+    }
+
+    /// The command was stopped: so are we and our pipeline, and when we go on so does it.
+    fn stop(&mut self) {
+        self.restore();
+        let _none = read(&self.woken, &mut [0; 8]);
+        // Without a job-controlling parent the kernel ignores this, and both go on.
+        let _ignored = kill_current_process_group(Signal::TSTP);
+        let _late = poll(&mut [PollFd::new(&self.woken, PollFlags::IN)], Some(&STOPPING));
+        if let Ok(found) = tcgetattr(self.terminals.outer()) {
+            self.found = found;
+        }
+        self.settle();
+        let _gone = self.channel.send(&Order::Resume);
+    }
+
+    fn print(&self, mut piece: &[u8]) {
+        let output = self.terminals.output();
+        while !piece.is_empty() {
+            match write(output, piece) {
+                Ok(length) => piece = &piece[length..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let _ready = poll(&mut [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT)], None);
+                }
+                Err(_) => return, // nobody looks any more; the command goes on
+            }
+        }
+    }
+
+    fn read_typed(&mut self, events: PollFlags, piece: &mut [u8]) {
+        match read(stdin(), &mut *piece) {
+            Ok(0) if events.contains(PollFlags::HUP) => self.input = false,
+            // A line terminal's end of file is a key, and is pressed again on the other side.
+            Ok(0) => self.typed.push(self.found.special_codes[SpecialCodeIndex::VEOF]),
+            Ok(length) => self.typed.extend(&piece[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.input = false,
+        }
+    }
+}

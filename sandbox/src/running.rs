@@ -1,0 +1,107 @@
+//! A command that runs in its sandbox, and its end.
+//!
+//! For: the caller, until the command has ended. In: signals to pass on. Out: a pidfd to wait on, and the [`Exit`]. Never:
+//! anything left behind; dropped or killed, the whole namespace goes.
+
+use crate::{
+    cgroup::Cgroup,
+    message::{Channel, Order, Report},
+    process::ChildProcess,
+    relay::Relay,
+};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+};
+
+/// How the command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It exited.
+    Code(u8),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// As a shell says it: the code, or 128 and the signal's number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// The command at work. Waiting for it without blocking: its pidfd ([`AsFd`]) becomes readable when all is over.
+#[derive(Debug)]
+pub struct Running {
+    // In this order: the processes go first, then the terminal is put back, then the cgroup is empty.
+    child: ChildProcess,
+    relay: Option<Relay>,
+    _cgroup: Option<Cgroup>,
+    channel: Arc<Channel>,
+    exit: Option<Exit>,
+}
+
+impl Running {
+    pub(crate) fn new(
+        child: ChildProcess,
+        channel: Arc<Channel>,
+        relay: Option<Relay>,
+        cgroup: Option<Cgroup>,
+    ) -> Self {
+        Self { child, relay, _cgroup: cgroup, channel, exit: None }
+    }
+
+    /// Waits until the command has ended and nothing of the sandbox is left, and says how it ended. Blocks; at once if the
+    /// pidfd is readable. Asked again it gives the same answer.
+    pub fn wait(&mut self) -> io::Result<Exit> {
+        self.child.wait()?;
+        if self.exit.is_none() {
+            let reported = match self.relay.take() {
+                Some(relay) => relay.end(),
+                None => last_report(&self.channel),
+            };
+            // Without a last word, init was killed.
+            self.exit = Some(reported.unwrap_or(Exit::Signal(libc::SIGKILL)));
+        }
+        Ok(self.exit.unwrap_or(Exit::Signal(libc::SIGKILL)))
+    }
+
+    /// Passes a signal on to the command; to its whole process group if it is one that a terminal would send.
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        match self.channel.send(&Order::Signal(number)) {
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()), // it has just ended
+            sent => Ok(sent?),
+        }
+    }
+
+    /// Kills everything in the sandbox, at once and for good. [`wait`](Self::wait) then returns.
+    pub fn kill(&self) -> io::Result<()> {
+        // Init also ends when the channel does, should this process have lost the right to signal it.
+        rustix::net::shutdown(self.channel.as_fd(), rustix::net::Shutdown::Write)?;
+        self.child.kill()
+    }
+}
+
+impl AsFd for Running {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.child.as_fd()
+    }
+}
+
+/// What init said at its end, if it came to say it.
+pub(crate) fn last_report(channel: &Channel) -> Option<Exit> {
+    let mut exit = None;
+    while let Ok(Some((report, _))) = channel.receive() {
+        if let Report::Ended(how) = report {
+            exit = Some(how);
+        }
+    }
+    exit
+}

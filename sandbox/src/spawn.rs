@@ -1,0 +1,184 @@
+//! From a spec to a sandbox that stands, and from there to a command that runs.
+//!
+//! For: the caller. In: a [`Spec`]; later the environment. Out: [`Prepared`], then [`Running`]. Never: a command started
+//! before everything stands. Whatever fails, the child is gone when the error is returned.
+
+use crate::{
+    cgroup::Cgroup,
+    child::{self, Inherited},
+    error::{Error, ErrorKind, Step},
+    limits::Rlimits,
+    message::{Channel, Order, Report, Socket},
+    namespace,
+    plan::Plan,
+    process::{ChildProcess, single_threaded},
+    relay::Relay,
+    running::Running,
+    spec::Spec,
+    status::{Capture, Inside, LimitsInForce, Status},
+    terminal,
+};
+use rustix::io::Errno;
+use std::{
+    ffi::OsString,
+    net::{TcpListener, UdpSocket},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    sync::Arc,
+    time::Duration,
+};
+
+/// All steps are local and take milliseconds; a machine that needs this long is not going to make it.
+const SET_UP: Duration = Duration::from_secs(30);
+
+/// A sandbox in which nothing has run yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Prepared {
+    child: ChildProcess,
+    channel: Channel,
+    cgroup: Option<Cgroup>,
+    sockets: Sockets,
+    terminal: Option<OwnedFd>,
+    status: Status,
+}
+
+/// Listening sockets of the sandbox's network, for each address family there is.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For the proxy.
+    pub tcp: Vec<TcpListener>,
+    /// For the name server.
+    pub dns_udp: Vec<UdpSocket>,
+    /// For the name server.
+    pub dns_tcp: Vec<TcpListener>,
+    /// What arrives at them.
+    pub capture: Capture,
+}
+
+/// Sets everything up. To be called while this process has one thread, on the thread that lives as long as it does.
+pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
+    single_threaded()?;
+    terminal::check_standard_descriptors()?;
+    let plan = Plan::of(spec)?;
+    let rlimits = Rlimits::of(&spec.limits);
+    let cgroup = Cgroup::make(&spec.limits)?;
+    let (channel, theirs) =
+        Channel::pair().map_err(|errno| Step::Namespaces.failed("make the channel to the sandbox").because(errno))?;
+
+    let inherited = Inherited { spec, plan: &plan, rlimits, channel: theirs };
+    let child = ChildProcess::spawn(namespace::AT_ONCE, || child::run(&inherited)).map_err(namespace::clone_failed)?;
+    drop(inherited); // or the channel would not end with the child
+
+    namespace::map(child.pid(), plan.user)?;
+    if let Some(cgroup) = &cgroup {
+        cgroup.add(child.pid())?;
+    }
+    let lost = |errno: Errno| Step::Namespaces.failed("speak to the sandbox's first process").because(errno);
+    if plan.idmapped().next().is_some() {
+        let swapped = namespace::swap_with_root(plan.user)?;
+        for bind in plan.idmapped() {
+            let mount = namespace::idmapped_mount(bind, &swapped)?;
+            channel.send_with(&Order::Mount, &[mount.as_fd()]).map_err(lost)?;
+        }
+    }
+    channel.send(&Order::Go).map_err(lost)?;
+
+    let (sockets, terminal, inside) = hear(&channel)?;
+    let status = status(&plan, &rlimits, spec, cgroup.as_ref(), terminal.is_some(), inside);
+    Ok(Prepared { child, channel, cgroup, sockets, terminal, status })
+}
+
+/// Takes what the child reports until it is ready.
+fn hear(channel: &Channel) -> Result<(Sockets, Option<OwnedFd>, Inside), Error> {
+    let (mut sockets, mut terminal) = (Sockets::default(), None);
+    loop {
+        match channel.receive_within::<Report>(SET_UP) {
+            Ok(Some((Report::Socket(usage), Some(fd)))) => match usage {
+                Socket::Tcp => sockets.tcp.push(fd.into()),
+                Socket::DnsUdp => sockets.dns_udp.push(fd.into()),
+                Socket::DnsTcp => sockets.dns_tcp.push(fd.into()),
+            },
+            Ok(Some((Report::Terminal, Some(fd)))) => terminal = Some(fd),
+            Ok(Some((Report::Ready(inside), _))) => {
+                sockets.capture = inside.capture.clone();
+                return Ok((sockets, terminal, inside));
+            }
+            Ok(Some((Report::Failed(error), _))) => return Err(error),
+            other => return Err(unexpected(other.err())),
+        }
+    }
+}
+
+fn unexpected(errno: Option<Errno>) -> Error {
+    let error = Step::Start.failed("hear from the sandbox's first process");
+    match errno {
+        Some(errno) => error.because(errno),
+        None => error.hint_at("it was killed; the machine may be out of memory"),
+    }
+}
+
+fn status(
+    plan: &Plan,
+    rlimits: &Rlimits,
+    spec: &Spec,
+    cgroup: Option<&Cgroup>,
+    terminal: bool,
+    inside: Inside,
+) -> Status {
+    Status {
+        uid: plan.user.uid,
+        gid: plan.user.gid,
+        namespaces: namespace::NAMES,
+        capture: inside.capture,
+        ipv6: inside.ipv6,
+        syscall_filter: inside.syscall_filter,
+        terminal,
+        idmapped: plan.idmapped().map(|bind| bind.target.clone()).collect(),
+        limits: LimitsInForce {
+            processes: rlimits.processes - 1,
+            files: rlimits.files,
+            memory_per_process: rlimits.data,
+            scratch: spec.limits.memory,
+            memory_together: cgroup.and(spec.limits.memory),
+            cpus: cgroup.and(spec.limits.cpus),
+        },
+    }
+}
+
+impl Prepared {
+    /// Takes the sockets; once.
+    pub fn take_sockets(&mut self) -> Sockets {
+        std::mem::take(&mut self.sockets)
+    }
+
+    /// What is in force.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Executes the command with exactly this environment. When this returns `Ok`, it runs.
+    pub fn start(self, environment: Vec<(OsString, OsString)>) -> Result<Running, Error> {
+        let Self { child, channel, cgroup, terminal, .. } = self;
+        for (name, value) in environment {
+            let shown = name.display().to_string();
+            let (name, value) = (name.into_vec(), value.into_vec());
+            let spoilt = name.is_empty() || name.contains(&b'=') || name.contains(&0) || value.contains(&0);
+            let sent = if spoilt { Err(Errno::INVAL) } else { channel.send(&Order::Variable(name, value)) };
+            sent.map_err(|errno| Step::Start.failed("set the variable").on(shown).because(errno))?;
+        }
+        channel.send(&Order::Start).map_err(|errno| unexpected(Some(errno)))?;
+        match channel.receive_within(SET_UP) {
+            Ok(Some((Report::Started, _))) => {}
+            Ok(Some((Report::Failed(error), _))) => return Err(error),
+            other => return Err(unexpected(other.err())),
+        }
+        let channel = Arc::new(channel);
+        let relay = terminal
+            .map(|master| Relay::start(master, Arc::clone(&channel)))
+            .transpose()
+            .map_err(|error| Step::Terminal.failed("relay the terminal").because(error).kind_is(ErrorKind::SetUp))?;
+        Ok(Running::new(child, channel, relay, cgroup))
+    }
+}

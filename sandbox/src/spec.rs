@@ -1,0 +1,66 @@
+//! What the caller wants: which command, where, with what in sight, within which limits.
+//!
+//! For: the one argument of [`prepare`](crate::prepare). In: plain values, paths absolute. Out: the same, read-only to the
+//! rest of the crate. Never: secrets; nothing of it is hidden from the command.
+
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+
+/// Everything there is to say about a sandbox before it stands.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The command and its arguments. Looked up inside, in the `PATH` that [`start`](crate::Prepared::start) is given.
+    pub command: Vec<OsString>,
+    /// Where it runs; bound at the same path inside, read-only unless `write` covers it.
+    pub working_directory: PathBuf,
+    /// Bound read-only, at the same paths.
+    pub read: Vec<PathBuf>,
+    /// Bound read-write, at the same paths. The deeper entry decides; of two equal ones, this one.
+    pub write: Vec<PathBuf>,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Whom it trusts.
+    pub trust: Trust,
+    /// The ports the policy names: all that is caught where the kernel cannot redirect.
+    pub ports: BTreeSet<u16>,
+    /// How connections are caught.
+    pub capture: CaptureChoice,
+}
+
+/// What the command may use up. A limit that cannot be enforced is an error, never a shrug.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Processes and threads at a time.
+    pub processes: u32,
+    /// Open descriptors of one process.
+    pub files: u32,
+    /// Bytes: of private writable memory of each process, of all its temporary files together and, where a cgroup is to be
+    /// had, of everything together.
+    pub memory: Option<u64>,
+    /// Processor time by wall-clock time. Only a cgroup can hold this.
+    pub cpus: Option<f64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { processes: 256, files: 1024, memory: None, cpus: None }
+    }
+}
+
+/// The certificate authorities that programs inside find.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// The worker's own CA certificate, PEM.
+    pub worker_ca: String,
+    /// The machine's bundle, PEM, as the caller read it.
+    pub system_bundle: Vec<u8>,
+}
+
+/// How outgoing connections are caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CaptureChoice {
+    /// Every port by NAT; where the kernel has no nf_tables, by listeners on the policy's ports.
+    #[default]
+    Best,
+    /// By listeners on the policy's ports.
+    Ports,
+}

@@ -1,0 +1,66 @@
+//! What is in force, said by those who put it in force.
+//!
+//! For: the call log and `exeat check`. In: the child's report, the parent's own steps. Out: [`Status`], serialisable.
+//! Never: what was merely asked for.
+
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, path::PathBuf};
+
+/// What is in force for one sandbox.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The user the command runs as, inside and outside.
+    pub uid: u32,
+    /// Its only group that means anything inside.
+    pub gid: u32,
+    /// The namespaces of its own.
+    pub namespaces: &'static [&'static str],
+    /// How connections are caught.
+    pub capture: Capture,
+    /// Whether there is IPv6 inside.
+    pub ipv6: bool,
+    /// Whether creating set-user-ID files, io_uring and terminal injection are refused by a system call filter.
+    pub syscall_filter: bool,
+    /// Whether the command has a terminal of its own, relayed by the worker.
+    pub terminal: bool,
+    /// Paths bound with root's files shown as the command's own.
+    pub idmapped: Vec<PathBuf>,
+    /// The limits.
+    pub limits: LimitsInForce,
+}
+
+/// Which connections reach the handed-out listeners.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capture {
+    /// All TCP but to the sandbox's own loopback. Where one was going: `SO_ORIGINAL_DST`.
+    #[default]
+    Redirect,
+    /// TCP to these ports, at any address. Where one was going: the accepted socket's own address.
+    Ports(BTreeSet<u16>),
+}
+
+/// The limits that hold.
+#[derive(Debug, Clone, Serialize)]
+pub struct LimitsInForce {
+    /// `RLIMIT_NPROC`, and `pids.max` where there is a cgroup.
+    pub processes: u64,
+    /// `RLIMIT_NOFILE`.
+    pub files: u64,
+    /// `RLIMIT_DATA`: private writable memory of one process.
+    pub memory_per_process: Option<u64>,
+    /// Size of the file system behind /tmp, /dev/shm and the home directory.
+    pub scratch: Option<u64>,
+    /// `memory.max`: all processes together.
+    pub memory_together: Option<u64>,
+    /// `cpu.max`.
+    pub cpus: Option<f64>,
+}
+
+/// The child's part of the [`Status`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Inside {
+    pub capture: Capture,
+    pub ipv6: bool,
+    pub syscall_filter: bool,
+}

@@ -1,0 +1,14 @@
+//! Every unsafe line of the project: the system calls that `rustix` does not offer as safe functions.
+//!
+//! For: the rest of this crate, which is safe code. In and out: owned descriptors, slices, plain numbers. Never: policy;
+//! a function here does one system call and says what must hold for it.
+
+mod mount;
+mod process;
+mod signal;
+
+pub(crate) use mount::{MountAttributes, set_mount_attributes};
+pub(crate) use process::{
+    close_other_fds, enter_cgroup_namespace, execute, fresh_session_keyring, landlock_abi, refuse_by, spawn,
+};
+pub(crate) use signal::{block_signals, default_sigpipe, poke_on, signal_fd, unblock_signals};

@@ -1,0 +1,100 @@
+//! Making processes, replacing them, and taking things away from them.
+
+use super::mount::last_errno;
+use rustix::{
+    io::{Errno, Result},
+    process::Pid,
+};
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
+
+/// `clone3(2)` used like `fork(2)`: the child runs `child` in the namespaces asked for (`CLONE_NEW*`) and exits with
+/// what it returns; the parent gets its number and a pidfd. The caller must be the only thread of its process: a lock held by
+/// another thread would stay locked for ever in the child.
+pub(crate) fn spawn(namespaces: libc::c_int, child: impl FnOnce() -> u8) -> Result<(Pid, OwnedFd)> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: `clone_args` is plain numbers, for which all zeroes is the documented "nothing asked for".
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from((namespaces | libc::CLONE_PIDFD).unsigned_abs());
+    arguments.pidfd = (&raw mut pidfd).addr() as u64;
+    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    // SAFETY: no CLONE_VM and no stack, so the child goes on with its own copy of this memory, as after fork; `pidfd` lives
+    // across the call; the size passed is the struct's own.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    match i32::try_from(answer) {
+        Ok(0) => {
+            let code = catch_unwind(AssertUnwindSafe(child)).unwrap_or(70);
+            // SAFETY: `_exit` takes any number and does not return; no destructor or exit handler of the parent's copy runs.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+        Ok(pid) if pid > 0 => {
+            let pid = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
+            // SAFETY: the kernel has just stored a new descriptor there which nobody else owns.
+            Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+        }
+        _ => Err(last_errno()),
+    }
+}
+
+/// `execve(2)`. Returns only if it failed.
+pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    let pointers =
+        |strings: &[CString]| strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays are null-terminated, and they and the NUL-terminated strings they point to outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    last_errno()
+}
+
+/// `close_range(2)`: closes every descriptor from 3 on but `keep`. For a freshly made child only, which never drops the
+/// owners it inherited.
+pub(crate) fn close_other_fds(keep: Option<BorrowedFd<'_>>) -> Result<()> {
+    let keep = keep.map_or(2, |fd| fd.as_raw_fd().unsigned_abs());
+    for (first, last) in [(3, keep.saturating_sub(1)), ((keep + 1).max(3), u32::MAX)] {
+        if first > last {
+            continue;
+        }
+        // SAFETY: closing touches no memory. The owners of these descriptors are copies from the parent that this child
+        // never uses or drops: it ends in `_exit` or `execve`.
+        if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
+            return Err(last_errno());
+        }
+    }
+    Ok(())
+}
+
+/// `unshare(CLONE_NEWCGROUP)`.
+pub(crate) fn enter_cgroup_namespace() -> Result<()> {
+    // SAFETY: this flag shares or unshares no memory and no descriptors.
+    if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)`: an empty session keyring instead of the inherited one.
+pub(crate) fn fresh_session_keyring() -> Result<()> {
+    // SAFETY: a null name asks for an anonymous keyring; no memory is read.
+    let answer = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<u8>()) };
+    if answer < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// `landlock_create_ruleset(2)` asked only for its version; an error where the kernel has no Landlock in force.
+pub(crate) fn landlock_abi() -> Result<i64> {
+    const VERSION: libc::c_int = 1;
+    // SAFETY: with this flag the kernel wants a null pointer and a zero size, and only returns a number.
+    let answer = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0_usize, VERSION) };
+    if answer < 0 { Err(last_errno()) } else { Ok(answer) }
+}
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`: from here on `program` judges every system call. Needs no_new_privs.
+pub(crate) fn refuse_by(program: &[libc::sock_filter]) -> Result<()> {
+    let filter = libc::sock_fprog {
+        len: program.len().try_into().map_err(|_| Errno::INVAL)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel copies `len` instructions from the slice, which outlives the call, and checks the program itself.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };
+    if answer == 0 { Ok(()) } else { Err(last_errno()) }
+}

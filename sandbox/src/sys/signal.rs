@@ -1,0 +1,83 @@
+//! Signal masks, descriptors and dispositions.
+
+use super::mount::last_errno;
+use rustix::io::Result;
+use std::{
+    mem::{MaybeUninit, zeroed},
+    os::fd::{FromRawFd, IntoRawFd, OwnedFd},
+    ptr,
+    sync::atomic::{AtomicI32, Ordering},
+};
+
+fn full_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: `sigfillset` initialises the whole set and cannot fail on a valid pointer.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+fn change_mask(how: libc::c_int) -> Result<()> {
+    let set = full_set();
+    // SAFETY: `set` is initialised and only read; the old mask is not asked for.
+    if unsafe { libc::sigprocmask(how, &raw const set, ptr::null_mut()) } == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// `sigprocmask(2)`: every signal waits until it is read from [`signal_fd`].
+pub(crate) fn block_signals() -> Result<()> {
+    change_mask(libc::SIG_BLOCK)
+}
+
+/// `sigprocmask(2)`: no signal waits.
+pub(crate) fn unblock_signals() -> Result<()> {
+    change_mask(libc::SIG_UNBLOCK)
+}
+
+/// `signalfd(2)` for every signal. One `signalfd_siginfo` (128 bytes, number in the first four) a read.
+pub(crate) fn signal_fd() -> Result<OwnedFd> {
+    let set = full_set();
+    // SAFETY: `set` is initialised and only read; -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `sigaction(2)`: SIGPIPE ends the process again (Rust programs ignore it, and that would be inherited).
+pub(crate) fn default_sigpipe() -> Result<()> {
+    // SAFETY: all zeroes is SIG_DFL, no flags, an empty mask.
+    let action: libc::sigaction = unsafe { zeroed() };
+    set_action(libc::SIGPIPE, &action)
+}
+
+/// The eventfd that [`poke`] writes to; -1 before there is one.
+static POKED: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn poke(_signal: libc::c_int) {
+    let one = 1_u64;
+    // SAFETY: `write` may be called from a signal handler; errno is put back so that the interrupted code sees its own.
+    unsafe {
+        let errno = libc::__errno_location();
+        let saved = *errno;
+        libc::write(POKED.load(Ordering::Relaxed), (&raw const one).cast(), 8);
+        *errno = saved;
+    }
+}
+
+/// `sigaction(2)`: each of `signals` adds one to `eventfd`, which stays open for the life of the process.
+pub(crate) fn poke_on(signals: &[libc::c_int], eventfd: OwnedFd) -> Result<()> {
+    POKED.store(eventfd.into_raw_fd(), Ordering::Relaxed);
+    // SAFETY: as in `default_sigpipe`; the handler is set right below.
+    let mut action: libc::sigaction = unsafe { zeroed() };
+    action.sa_sigaction = poke as extern "C" fn(libc::c_int) as usize;
+    action.sa_flags = libc::SA_RESTART;
+    signals.iter().try_for_each(|&signal| set_action(signal, &action))
+}
+
+fn set_action(signal: libc::c_int, action: &libc::sigaction) -> Result<()> {
+    // SAFETY: `action` is initialised and only read; its handler, if any, is async-signal-safe and lives for ever.
+    if unsafe { libc::sigaction(signal, action, ptr::null_mut()) } == 0 { Ok(()) } else { Err(last_errno()) }
+}

@@ -1,0 +1,138 @@
+//! The command's own terminal, in place of the worker's.
+//!
+//! For: a terminal that behaves as with no sandbox in between, and which is not the one outside: what the command pushes
+//! into its terminal's input (TIOCSTI) only it will read. In: the standard descriptors. Out: a pseudo terminal of the
+//! sandbox's devpts; `relay` moves the bytes. Never: the outer terminal in the command's hands. Descriptors that are no
+//! terminals are inherited as they are.
+
+use crate::error::{Error, Step};
+use rustix::{
+    fs::{FileType, Mode, OFlags, fstat, open},
+    io::Errno,
+    process::{Pid, getpid, ioctl_tiocsctty},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout},
+    termios::{
+        LocalModes, OptionalActions, OutputModes, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetpgrp, tcsetwinsize,
+    },
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Which of descriptors 0 to 2 are terminals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminals(pub [bool; 3]);
+
+impl Terminals {
+    pub fn now() -> Self {
+        Self([isatty(stdin()), isatty(stdout()), isatty(stderr())])
+    }
+
+    pub fn any(self) -> bool {
+        self.0.contains(&true)
+    }
+
+    /// Typed at and printed to: the outer terminal passes everything through. Otherwise another program of a pipeline may be
+    /// using it, and it stays as it is: it echoes, edits lines and sends signals itself.
+    pub fn interactive(self) -> bool {
+        self.0[0] && self.0[1]
+    }
+
+    /// The terminal outside: the one typed at, or else the one printed to.
+    pub fn outer(self) -> BorrowedFd<'static> {
+        match self.0 {
+            [true, ..] => stdin(),
+            [_, true, _] => stdout(),
+            _ => stderr(),
+        }
+    }
+
+    /// Where output goes.
+    pub fn output(self) -> BorrowedFd<'static> {
+        match self.0 {
+            [_, true, _] => stdout(),
+            [_, _, true] => stderr(),
+            _ => stdin(),
+        }
+    }
+}
+
+/// A descriptor which would lead out of the sandbox is refused: a directory's parent can be opened.
+pub(crate) fn check_standard_descriptors() -> Result<(), Error> {
+    for (name, fd) in [("standard input", stdin()), ("standard output", stdout()), ("standard error", stderr())] {
+        let is_directory = fstat(fd).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
+        if is_directory {
+            return Err(Step::Plan
+                .failed("hand a directory to the command as its")
+                .on(name)
+                .hint_at("it would lead out of the sandbox; list the directory under `read` instead"));
+        }
+    }
+    Ok(())
+}
+
+/// Both sides of the pseudo terminal; the master is the parent's.
+pub(crate) struct Terminal {
+    master: Option<OwnedFd>,
+    slave: OwnedFd,
+    replaces: Terminals,
+}
+
+impl Terminal {
+    /// `None` if none of the standard descriptors is a terminal.
+    pub fn open_if_wanted() -> Result<Option<Self>, Error> {
+        let replaces = Terminals::now();
+        if !replaces.any() {
+            return Ok(None);
+        }
+        let make = || {
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let master = open("/dev/pts/ptmx", flags, Mode::empty())?;
+            unlockpt(&master)?;
+            let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+            let mut modes = tcgetattr(replaces.outer())?;
+            if !replaces.interactive() {
+                modes.local_modes.remove(LocalModes::ECHO);
+                modes.output_modes.remove(OutputModes::OPOST);
+            }
+            tcsetattr(&slave, OptionalActions::Now, &modes)?;
+            tcsetwinsize(&slave, tcgetwinsize(replaces.outer())?)?;
+            Ok(Self { master: Some(master), slave, replaces })
+        };
+        make().map(Some).map_err(|errno: Errno| Step::Terminal.failed("make a terminal for the command").because(errno))
+    }
+
+    pub fn master(&self) -> BorrowedFd<'_> {
+        self.master.as_ref().map_or(self.slave.as_fd(), AsFd::as_fd)
+    }
+
+    pub fn without_master(self) -> Self {
+        Self { master: None, ..self }
+    }
+
+    /// Makes it the controlling terminal of this session, whose leader we are.
+    pub fn control(&self) -> Result<(), Errno> {
+        ioctl_tiocsctty(&self.slave)
+    }
+
+    /// In the command's process, before it is executed: takes the terminal's foreground and the places of the outer one.
+    pub fn take(&self) -> Result<(), Errno> {
+        // Not stopped for doing so from the background: every signal is still blocked.
+        tcsetpgrp(&self.slave, getpid())?;
+        let [input, output, error] = self.replaces.0;
+        if input {
+            dup2_stdin(&self.slave)?;
+        }
+        if output {
+            dup2_stdout(&self.slave)?;
+        }
+        if error {
+            dup2_stderr(&self.slave)?;
+        }
+        Ok(())
+    }
+
+    /// Gives `group` the foreground again.
+    pub fn give_to(&self, group: Pid) -> Result<(), Errno> {
+        tcsetpgrp(&self.slave, group)
+    }
+}
