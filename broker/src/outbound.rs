@@ -183,11 +183,11 @@ async fn exchange(
     let mut incoming = response.into_body();
     let mut body = Zeroizing::new(Vec::new());
     while let Some(frame) = incoming.frame().await {
-        let data = frame.map_err(OutboundError::Http)?.into_data().unwrap_or_default();
-        if body.len() + data.len() > MAX_BODY {
+        let bytes = frame.map_err(OutboundError::Http)?.into_data().unwrap_or_default();
+        if body.len() + bytes.len() > MAX_BODY {
             return Err(OutboundError::TooLong);
         }
-        body.extend_from_slice(&data);
+        body.extend_from_slice(&bytes);
     }
     drop(connection);
     Ok(Answer { status, body })

@@ -33,8 +33,13 @@ const LAST_ANSWER: Duration = Duration::from_secs(60);
 /// thread. Returns when the peer's end of `stream` is closed and the worker's leases are ended, with what still stands.
 ///
 /// The process can no longer be traced or dumped by its siblings. SIGINT, SIGTERM and SIGHUP do nothing while the worker
-/// lives; afterwards they end the wait for revocations that are still tried. The caller has blocked or ignored them until
-/// then, and has given the process standard streams that nobody waits on: it may stay for [`Settings::linger`].
+/// lives; afterwards they end the wait for revocations that are still tried. What is the caller's part:
+///
+/// - nobody but the worker holds the other end of `stream`: neither this process, nor one that is forked later. The worker's
+///   end is noticed by that end's closing;
+/// - the three signals are blocked or ignored until this is called, or come to nobody;
+/// - nobody waits on the process's standard streams: it may stay for [`Settings::linger`];
+/// - an error is shown, with its hint: the worker only sees that the broker is gone.
 pub fn serve_embedded(stream: StdUnixStream, settings: Settings) -> Result<Vec<Entry>, Error> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;

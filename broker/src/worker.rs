@@ -44,8 +44,14 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) agent: AgentId,
     ledger: Arc<Ledger>,
-    /// `None` once the worker has ended.
-    slots: Mutex<Option<HashMap<CredentialName, Slot>>>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_name: HashMap<CredentialName, Slot>,
+    /// The worker has ended.
+    closed: bool,
 }
 
 /// The answer to a wish for a lease.
@@ -56,33 +62,33 @@ pub(crate) enum Wish {
 
 impl Worker {
     pub(crate) fn new(agent: AgentId, ledger: Arc<Ledger>) -> Worker {
-        Worker { id: WorkerId::generate(), agent, ledger, slots: Mutex::new(Some(HashMap::new())) }
+        Worker { id: WorkerId::generate(), agent, ledger, slots: Mutex::default() }
     }
 
     /// The worker's lease of a credential. The caller has checked that it may have it.
     pub(crate) async fn lease(&self, name: &CredentialName, issuer: &Arc<Issuer>) -> Result<Wish, Refusal> {
         let Slot { mut flight, before } = self.slot(name, issuer)?;
         let landed = match timeout(SLICE, flight.wait_for(Option::is_some)).await {
-            Err(_) => return Ok(Wish::Pending),
-            Ok(Err(_)) => return Err(Refusal::Broken("the fetch broke off".to_owned())),
             Ok(Ok(landed)) => landed.clone(),
+            Ok(Err(_)) | Err(_) => None,
         };
-        match landed {
-            Some(Ok(lease)) => Ok(Wish::Granted(lease)),
-            Some(Err(failure)) => match before.filter(|lease| lease.is_valid(SystemTime::now())) {
-                Some(lease) => Ok(Wish::Granted(lease)),
-                None => Err(Refusal::Unavailable(failure.reason.to_string())),
-            },
-            None => Ok(Wish::Pending),
+        match (landed, before.filter(|lease| lease.is_valid(SystemTime::now()))) {
+            (Some(Ok(lease)), _) | (_, Some(lease)) => Ok(Wish::Granted(lease)),
+            (Some(Err(failure)), None) => Err(Refusal::Unavailable(failure.reason.to_string())),
+            (None, None) => Ok(Wish::Pending),
         }
     }
 
-    /// Ends the worker: no more fetches, and all that it holds is revoked. May be called again.
+    /// Ends the worker: no more fetches, and all that it holds is revoked. May be called again, also when it was cut short.
     pub(crate) async fn end(&self) -> Ended {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for mut slot in slots.into_iter().flat_map(HashMap::into_values) {
+        let under_way: Vec<_> = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.closed = true;
+            slots.by_name.values().map(|slot| slot.flight.clone()).collect()
+        };
+        for mut flight in under_way {
             // Bounded by the issuer's own bounds. A fetch that broke off has entered nothing.
-            let _ = slot.flight.wait_for(Option::is_some).await;
+            let _ = flight.wait_for(Option::is_some).await;
         }
         self.ledger.end_worker(self.id).await
     }
@@ -90,16 +96,18 @@ impl Worker {
     /// Joins the fetch that is under way or whose outcome still stands; else starts one.
     fn slot(&self, name: &CredentialName, issuer: &Arc<Issuer>) -> Result<Slot, Refusal> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots = slots.as_mut().ok_or(Refusal::Conflict("the worker has ended"))?;
+        if slots.closed {
+            return Err(Refusal::Conflict("the worker has ended"));
+        }
         let mut before = None;
-        if let Some(slot) = slots.get(name) {
+        if let Some(slot) = slots.by_name.get(name) {
             let landed = slot.flight.borrow().clone();
             match landed {
-                None => return Ok(slot.clone()),
+                None if slot.flight.has_changed().is_ok() => return Ok(slot.clone()),
                 Some(Ok(lease)) if lease.is_fresh(SystemTime::now()) => return Ok(slot.clone()),
                 Some(Err(failure)) if failure.at.elapsed() < FAILURE_STANDS => return Ok(slot.clone()),
                 Some(Ok(lease)) => before = Some(lease),
-                Some(Err(_)) => before = slot.before.clone(),
+                Some(Err(_)) | None => before = slot.before.clone(), // failed a while ago, or broke off
             }
         }
         let (landing, flight) = watch::channel(None);
@@ -116,7 +124,7 @@ impl Worker {
             landing.send_replace(Some(landed));
         });
         let slot = Slot { flight, before };
-        slots.insert(name.clone(), slot.clone());
+        slots.by_name.insert(name.clone(), slot.clone());
         Ok(slot)
     }
 }

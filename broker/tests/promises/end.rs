@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::ledger::{Event, outstanding};
 use broker::{Client, ClientError, serve_connection, serve_embedded};
+use http::{Method, StatusCode};
 use rustix::process::{Signal, getpid, kill_process};
 use std::fs::File;
 use std::os::unix::net::UnixStream;
@@ -11,7 +12,8 @@ use std::time::SystemTime;
 use tokio::time::sleep;
 
 use crate::endpoint::Endpoint;
-use crate::rig::{agent, from_toml, lease, settings, soon, worker};
+use crate::rig::{agent, from_toml, lease, serve, settings, soon, worker};
+use crate::wire::Raw;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_says_so_ends_with_all_its_leases() {
@@ -53,6 +55,21 @@ async fn a_credential_that_arrives_after_its_worker_is_gone_is_revoked_too() {
     let issued = endpoint.get(|state| state.issued.clone());
     assert_eq!(issued.len(), 1);
     assert!(endpoint.is_revoked(&issued[0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_vanishes_while_it_says_so_ends_as_well() {
+    let endpoint = Endpoint::start().await;
+    endpoint.set(|state| state.delay = Duration::from_millis(700));
+    let (stream, serving) = serve(settings(&endpoint));
+    let mut raw = Raw::registered(stream, "bot").await;
+    let ask = r#"{"credential":"api","destination":"api.example:443"}"#;
+    assert_eq!(raw.send(Method::POST, "/v1/leases", ask).await.0, StatusCode::ACCEPTED);
+    let end = tokio::spawn(async move { raw.send(Method::DELETE, "/v1/workers/self", "").await });
+    sleep(Duration::from_millis(200)).await; // it waits for the fetch by now
+    end.abort();
+    assert!(serving.await.unwrap().unwrap().is_empty());
+    assert!(endpoint.is_revoked(&endpoint.get(|state| state.issued[0].clone())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,6 +77,22 @@ async fn a_due_lease_serves_while_its_issuer_is_down_and_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_waits_for_a_refresh() {
+    let endpoint = Endpoint::start().await;
+    endpoint.set(|state| state.expires_in = 10.0);
+    let (client, _serving) = worker(settings(&endpoint)).await;
+    let first = lease(&client).await.unwrap();
+    endpoint.set(|state| state.delay = Duration::from_millis(1500));
+    sleep(Duration::from_millis(8100)).await;
+    let start = SystemTime::now();
+    assert_eq!(lease(&client).await.unwrap().id, first.id);
+    assert!(start.elapsed().unwrap() < Duration::from_secs(1));
+    sleep(Duration::from_millis(1600)).await;
+    assert_ne!(lease(&client).await.unwrap().id, first.id);
+    assert_eq!(endpoint.fetches(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_issuer_is_not_hammered_and_its_words_are_not_repeated() {
     let endpoint = Endpoint::start().await;
     let body = r#"{"error":"invalid_scope","error_description":"a word of its own"}"#;

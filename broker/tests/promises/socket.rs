@@ -9,6 +9,7 @@ use std::time::Duration;
 use broker::{Client, Error, serve_unix};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::endpoint::Endpoint;
 use crate::rig::{Serving, agent, lease, settings, soon};
@@ -45,6 +46,11 @@ async fn worker(path: &Path) -> Client {
     client
 }
 
+async fn refused(path: &Path, endpoint: &Endpoint) {
+    let serving = serve_unix(path, settings(endpoint), sleep(Duration::from_secs(2)));
+    assert!(matches!(serving.await, Err(Error::Taken { .. })), "{}", path.display());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_share_a_broker_and_nothing_else() {
     let endpoint = Endpoint::start().await;
@@ -63,7 +69,7 @@ async fn workers_share_a_broker_and_nothing_else() {
         if seen == (1, 1, 0) {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await; // the endpoint knows before the broker has its answer
+        sleep(Duration::from_millis(20)).await; // the endpoint knows before the broker has its answer
     }
     assert_eq!(seen, (1, 1, 0));
 
@@ -89,8 +95,7 @@ async fn a_stale_socket_is_replaced() {
 async fn what_is_alive_or_no_socket_is_left_alone() {
     let endpoint = Endpoint::start().await;
     let standalone = serve(&endpoint, |_| ()).await;
-    let again = serve_unix(&standalone.path, settings(&endpoint), std::future::pending()).await;
-    assert!(matches!(again, Err(Error::Taken { .. })));
+    refused(&standalone.path, &endpoint).await;
     assert!(lease(&worker(&standalone.path).await).await.is_ok());
 
     let directory = tempfile::tempdir().unwrap();
@@ -98,8 +103,7 @@ async fn what_is_alive_or_no_socket_is_left_alone() {
     let _listener = UnixListener::bind(&foreign).unwrap();
     fs::write(&file, "precious").unwrap();
     for path in [&foreign, &file] {
-        let refused = serve_unix(path, settings(&endpoint), std::future::pending()).await;
-        assert!(matches!(refused, Err(Error::Taken { .. })));
+        refused(path, &endpoint).await;
         assert!(path.exists());
     }
 }
