@@ -9,6 +9,7 @@ use crate::connection::Accepted;
 use crate::error::{Refusal, printable};
 use crate::hello::Hello;
 use crate::request::Call;
+use crate::swap::{Swap, Why};
 
 /// Whether what a connection says of itself fits where it goes. The result stands for the whole life of the connection; the
 /// policy is asked anew for each call.
@@ -32,19 +33,24 @@ pub fn connection(accepted: &Accepted, hello: &Hello) -> Result<(), Refusal> {
     }
 }
 
-/// The policy's leave for one call.
+/// The policy's leave for one call. Where there is none, a placeholder that the call would have carried where its credential
+/// does not go matters more than the missing rule, and is what the refusal says.
 ///
 /// # Errors
-/// [`Refusal::Denied`].
-pub fn call(policy: &Policy, call: &Call) -> Result<CallPermit, Refusal> {
-    let connect = policy.connect(&call.destination).map_err(Refusal::Denied)?;
-    let facts = CallFacts {
-        destination: connect.destination(),
-        scheme: call.scheme,
-        method: &call.method,
-        path: &call.path,
-    };
-    policy.call(&facts).map_err(Refusal::Denied)
+/// [`Refusal::Denied`], [`Refusal::Misdirected`].
+pub fn call(policy: &Policy, call: &Call, swap: &Swap) -> Result<CallPermit, Refusal> {
+    let judged = policy.connect(&call.destination).and_then(|connect| {
+        policy.call(&CallFacts {
+            destination: connect.destination(),
+            scheme: call.scheme,
+            method: &call.method,
+            path: &call.path,
+        })
+    });
+    judged.map_err(|denial| match swap.plan(&call.head(None)) {
+        Err(misdirected) if misdirected.why == Why::Destination => misdirected.into(),
+        _ => Refusal::Denied(denial),
+    })
 }
 
 /// The scheme that a connection's first bytes stand for.

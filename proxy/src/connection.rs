@@ -5,14 +5,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use config::{Destination, Host, Scheme};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::error::Refusal;
-use crate::hello::{self, Hello};
+use crate::hello::{self, Hello, HelloError};
 use crate::names::AddressMap;
 use crate::record::TlsLeg;
 use crate::serve::Worker;
@@ -49,7 +49,12 @@ pub struct Connection {
 /// # Errors
 /// The refusal of a connection on which no request could be answered; the caller records it.
 pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> Result<(), Refusal> {
-    let (hello, stream) = hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await?;
+    let (hello, stream) = match hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await {
+        Ok(received) => received,
+        // A probe that asks only whether the port is open: nothing was called.
+        Err(HelloError::Silent) => return Ok(()),
+        Err(error) => return Err(Refusal::NotHttp(error.to_string())),
+    };
     let verdict = authorize::connection(&accepted, &hello);
     let scheme = authorize::scheme(&hello);
     let Accepted { number, destination, .. } = accepted;
@@ -83,7 +88,7 @@ pub fn destination(stream: &TcpStream, names: &AddressMap, number: u64) -> Optio
         return None;
     }
     let (host, unknown) = match ip {
-        IpAddr::V4(v4) if AddressMap::holds(v4) => match names.name_of(v4) {
+        IpAddr::V4(v4) if AddressMap::holds(v4) => match names.name_of(v4, Instant::now()) {
             Some(name) => (Host::Name(name), false),
             None => (Host::Address(ip), true),
         },

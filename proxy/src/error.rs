@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use config::{CredentialName, Denial, Destination, DnsName, RuleId};
 
+use crate::swap::Misdirected;
+
 /// Whose fault a refusal is. Status, retry advice and log level follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -57,15 +59,8 @@ pub enum Refusal {
     #[error("{0} is not offered here: connect to the destination itself, exeat is in the way without being asked")]
     MethodNotOffered(String),
     /// A placeholder on its way to somewhere its credential is not granted for.
-    #[error("the placeholder of credential `{credential}` is in the {place}, and does not go there: {reason}")]
-    Misdirected {
-        /// Whose placeholder.
-        credential: CredentialName,
-        /// Where it was found.
-        place: String,
-        /// Why it may not be there.
-        reason: String,
-    },
+    #[error(transparent)]
+    Misdirected(#[from] Misdirected),
     /// The rule's rate is used up.
     #[error("the rate of rule {rule} ({rate}) is used up; next call possible in {retry_after} s")]
     RateLimited {
@@ -143,7 +138,7 @@ impl Refusal {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Denied(_) | Self::Misdirected { .. } | Self::RateLimited { .. } | Self::ForbiddenAddress { .. } => {
+            Self::Denied(_) | Self::Misdirected(_) | Self::RateLimited { .. } | Self::ForbiddenAddress { .. } => {
                 Fault::Policy
             }
             Self::UnknownAddress(_)
@@ -165,7 +160,7 @@ impl Refusal {
 
     /// Whether the security team should look: someone tried to carry a placeholder elsewhere.
     pub fn is_alert(&self) -> bool {
-        matches!(self, Self::Misdirected { .. })
+        matches!(self, Self::Misdirected(_))
     }
 
     /// The rule that refused, where one did.

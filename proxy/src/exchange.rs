@@ -10,20 +10,22 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use broker::Lease;
-use config::{CallPermit, Policy};
-use http::header::{ALT_SVC, CONNECTION};
-use http::{Request, Response, StatusCode, Uri};
+use config::CallPermit;
+use http::header::ALT_SVC;
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
-use self::body::{Examined, examine};
+use self::body::examine;
 use crate::connection::Connection;
 use crate::error::Refusal;
-use crate::record::{CallRecord, CallStart, CredentialUse, Recorded, redact_query};
+use crate::record::{CallRecord, CallStart, CredentialUse, Recorded};
 use crate::request::{Call, strip_hop};
 use crate::serve::Worker;
 use crate::swap::Plan;
@@ -47,16 +49,21 @@ where
         let mut serving = std::pin::pin!(builder2().serve_connection(stream, service));
         tokio::select! {
             served = serving.as_mut() => served,
-            _ = stop.wait_for(|stop| *stop) => { serving.as_mut().graceful_shutdown(); serving.await }
+            () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
         }
     } else {
         let mut serving = std::pin::pin!(builder1().serve_connection(stream, service).with_upgrades());
         tokio::select! {
             served = serving.as_mut() => served,
-            _ = stop.wait_for(|stop| *stop) => { serving.as_mut().graceful_shutdown(); serving.await }
+            () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
         }
     };
     served.map_err(unreadable).or_else(|refusal| refusal.map_or(Ok(()), Err))
+}
+
+/// Ends when the worker stops, or is gone.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn builder1() -> http1::Builder {
@@ -103,17 +110,10 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let told = (request.method().to_string(), request.uri().path().to_owned());
-    match call(&worker, &connection, request).await {
-        Ok(response) => Ok(response),
-        Err(refusal) => {
-            worker.refuse(connection.number, connection.destination.to_string(), Some(told), &refusal);
-            Ok(refused(&refusal))
-        }
-    }
-}
-
-fn refused(refusal: &Refusal) -> Response<Body> {
-    respond::refuse(refusal).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+    Ok(call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
+        worker.refuse(connection.number, connection.destination.to_string(), Some(told), &refusal);
+        answered(&refusal)
+    }))
 }
 
 /// The life of a request.
@@ -123,23 +123,149 @@ async fn call(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     connection.verdict.clone()?;
-    let mut call = Call::read(request, connection)?;
-    let policy = worker.policy.current();
-    let permit = authorize::call(&policy, &call).map_err(|denied| worker.swap.carried_off(&call, denied))?;
+    let (call, rest) = Call::read(request, connection)?;
+    let permit = authorize::call(&worker.policy.current(), &call, &worker.swap)?;
     worker.rates.admit(&permit)?;
-    let plan = worker.swap.plan(&call, &permit)?;
-    let upgrade = call.upgrade.take();
-    let body = std::mem::replace(&mut call.body, Incoming::default());
-    let (body, examined) = examine(body, &worker.swap, plan.as_ref()).await?;
-    let lease = lease(worker, plan.as_ref(), &permit).await?;
-    let mut record = CallRecord::start(&worker.log, start(worker, connection, &call, &permit, &policy, lease.as_deref()))?;
-    let request = swapped(call, body, &record, plan, lease.as_deref())?;
-    let answer = match upgrade {
-        Some(_) => worker.upstream.send_alone(&permit, request).await,
+    let plan = worker.swap.plan(&call.head(permit.credential()))?;
+    let (body, examined) = examine(rest.body, &worker.swap).await?;
+    let lease = lease(worker, &permit, plan.as_ref()).await?;
+    let request = outgoing(worker, &call, body, plan.zip(lease.clone()), rest.upgrade.is_some())?;
+    let start = start(worker, connection, &call, &permit, lease.as_deref());
+    let record = CallRecord::start(&worker.log, start, examined.sent())?;
+    let sent = match rest.upgrade {
         None => worker.upstream.send(&permit, request).await,
+        Some(_) => worker.upstream.send_alone(&permit, request).await,
     };
-    match answer {
-        Ok(answer) => passed_on(worker, answer, upgrade, record),
-        Err(refusal) => Ok(went_wrong(worker, connection, examined.or(refusal), &mut record)),
+    match sent {
+        Ok(answer) => Ok(passed_on(worker, &call, answer, rest.upgrade, record)),
+        Err(refusal) => Ok(went_wrong(worker, connection, &call, examined.or(refusal), record)),
     }
+}
+
+/// The credential for the placeholder that was found. From here on every answer is scrubbed of it.
+async fn lease(worker: &Worker, permit: &CallPermit, plan: Option<&Plan>) -> Result<Option<Arc<Lease>>, Refusal> {
+    let Some(plan) = plan else { return Ok(None) };
+    let lease = worker.broker.lease(plan.credential(), permit.destination()).await.map_err(|error| {
+        Refusal::CredentialUnavailable { credential: plan.credential().clone(), reason: error.to_string() }
+    })?;
+    worker.known.remember(lease.secret.expose(), plan.placeholder().value());
+    Ok(Some(lease))
+}
+
+/// The request as it goes upstream: what was judged, and the credential in its place.
+fn outgoing(
+    worker: &Worker,
+    call: &Call,
+    body: Body,
+    swap: Option<(Plan, Arc<Lease>)>,
+    upgrade: bool,
+) -> Result<Request<Body>, Refusal> {
+    let (mut parts, body) = call.request(body)?.into_parts();
+    if upgrade {
+        websocket::ask(&mut parts.headers);
+    }
+    if !worker.known.scrub().is_empty() {
+        scrub::accept(&mut parts.headers);
+    }
+    if let Some((plan, lease)) = swap {
+        plan.apply(&mut parts, lease.secret.expose()).map_err(|error| Refusal::CredentialUnavailable {
+            credential: plan.credential().clone(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+fn start(
+    worker: &Worker,
+    connection: &Connection,
+    call: &Call,
+    permit: &CallPermit,
+    lease: Option<&Lease>,
+) -> CallStart {
+    CallStart {
+        call: worker.next_call(),
+        connection: connection.number,
+        scheme: call.scheme.as_str().to_owned(),
+        to: call.destination.to_string(),
+        method: call.method.to_string(),
+        path: call.path.to_string(),
+        query: call.query.as_deref().map(|query| worker.redact_query(query)),
+        http: format!("{:?}", call.version),
+        rule: permit.rule().to_string(),
+        policy: permit.policy().to_owned(),
+        credential: lease
+            .map(|lease| CredentialUse { name: lease.credential.to_string(), lease: lease.id.to_string() }),
+        client_tls: connection.tls.clone(),
+    }
+}
+
+/// The answer without credentials, carrying the record of its call to its end.
+fn passed_on(
+    worker: &Worker,
+    call: &Call,
+    answer: Answer,
+    upgrade: Option<OnUpgrade>,
+    mut record: CallRecord,
+) -> Response<Body> {
+    let Answer { mut response, peer } = answer;
+    record.answered(response.status().as_u16(), peer.address.to_string(), peer.tls.clone());
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let upgrades = upgrade.map(|client| (client, hyper::upgrade::on(&mut response)));
+    let (mut parts, body) = response.into_parts();
+    parts.version = http::Version::HTTP_11;
+    parts.extensions.clear();
+    strip_hop(&mut parts.headers);
+    // With UDP refused, an advertised HTTP/3 would only cost the client a timeout.
+    parts.headers.remove(ALT_SVC);
+    let scrub = worker.known.scrub();
+    let plan = match scrub.prepare(&mut parts, call.method.as_str() == "HEAD", &record.scrubbed()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            let refusal = Refusal::Unscrubbable { destination: call.destination.clone(), reason: error.to_string() };
+            return refused(&refusal, record);
+        }
+    };
+    match (switched, upgrades) {
+        (false, _) => Response::from_parts(parts, Recorded::new(plan.wrap(body), record).boxed_unsync()),
+        (true, Some((client, upstream))) => {
+            websocket::agree(&mut parts.headers);
+            let looks = (worker.swap.clone(), scrub);
+            let sent = record.sent();
+            tokio::spawn(websocket::carry(client, upstream, looks, sent, record));
+            Response::from_parts(parts, empty())
+        }
+        (true, None) => {
+            let reason = "it switched protocols without being asked".to_owned();
+            refused(&Refusal::UpstreamAnswer { destination: call.destination.clone(), reason }, record)
+        }
+    }
+}
+
+/// A call that has begun and gets no answer from its upstream. Its end says why; an alert has a record of its own as well.
+fn went_wrong(
+    worker: &Worker,
+    connection: &Connection,
+    call: &Call,
+    refusal: Refusal,
+    record: CallRecord,
+) -> Response<Body> {
+    if refusal.is_alert() {
+        let told = (call.method.to_string(), call.path.to_string());
+        worker.refuse(connection.number, call.destination.to_string(), Some(told), &refusal);
+    }
+    refused(&refusal, record)
+}
+
+fn refused(refusal: &Refusal, record: CallRecord) -> Response<Body> {
+    record.refused(respond::row(refusal).0.as_u16(), refusal.to_string());
+    answered(refusal)
+}
+
+fn answered(refusal: &Refusal) -> Response<Body> {
+    respond::refuse(refusal).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+fn empty() -> Body {
+    http_body_util::Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync()
 }

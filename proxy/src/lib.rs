@@ -1,2 +1,43 @@
-//! Placeholder opener.
+//! One worker's proxy: every connection of one sandbox, judged, swapped, scrubbed and recorded.
+//!
+//! The modules in reading order are the life of a request:
+//!
+//! | step | module | enters → leaves |
+//! |---|---|---|
+//! | accept | [`serve`] | listeners of the sandbox → connections, and their graceful end |
+//! | | [`connection`] | one connection, a line per step |
+//! | hello | [`hello`] | first bytes → TLS server name, or HTTP, or refused |
+//! | | [`names`] | name server; address ↔ name |
+//! | authorize | [`authorize`] | policy and witnesses → permit or refusal |
+//! | leaf | [`leaf`] | a name → a certificate of the worker's CA |
+//! | terminate | [`terminate`] | the client's handshake, finished |
+//! | | [`exchange`] | one request, a line per step |
+//! | request | [`request`] | an HTTP request → a `Call` with one reading |
+//! | swap | [`swap`] | placeholder → credential, only where granted |
+//! | upstream | [`resolve`], [`upstream`] | permit → checked address → connection → answer |
+//! | scrub | [`scrub`] | credential → placeholder, in the answer |
+//! | record | [`record`] | the call log |
+//! | | [`respond`] | refusals → answers, one table |
+//! | | [`limit`] | every bound and its reason |
+//!
+//! Never: it holds no long-lived secret, dials nothing without a permit, tunnels nothing that it did not understand.
 #![forbid(unsafe_code)]
+
+pub mod authorize;
+pub mod connection;
+pub mod error;
+pub mod exchange;
+pub mod hello;
+pub mod leaf;
+pub mod limit;
+pub mod names;
+pub mod record;
+pub mod request;
+pub mod resolve;
+pub mod respond;
+pub mod scrub;
+pub mod serve;
+mod spelling;
+pub mod swap;
+pub mod terminate;
+pub mod upstream;

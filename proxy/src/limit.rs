@@ -91,19 +91,17 @@ impl Rates {
 
 /// `requests` at once, then one each `per / requests`.
 fn quota(rate: Rate) -> Quota {
-    let each = (rate.per / rate.requests.get()).max(Duration::from_nanos(1));
-    Quota::with_period(each).unwrap_or_else(|| Quota::per_second(rate.requests)).allow_burst(rate.requests)
+    let each = (rate.per() / rate.requests().get()).max(Duration::from_nanos(1));
+    Quota::with_period(each).unwrap_or_else(|| Quota::per_second(rate.requests())).allow_burst(rate.requests())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
 
     #[test]
     fn a_rate_lets_its_number_pass_at_once_and_then_refuses() {
-        let rate = Rate { requests: NonZeroU32::new(3).unwrap(), per: Duration::from_secs(3600) };
+        let rate: Rate = "3/h".parse().unwrap();
         let limiter: DefaultDirectRateLimiter = RateLimiter::direct(quota(rate));
         assert!((0..3).all(|_| limiter.check().is_ok()));
         assert!(limiter.check().is_err());

@@ -4,7 +4,7 @@
 //! fields that concern one hop only. Never: a request with two lengths, two hosts, a path with two readings, or an authority
 //! that is not the connection's.
 
-use config::{Destination, Method, NormalPath, Scheme};
+use config::{CredentialName, Destination, Method, NormalPath, Scheme};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -13,6 +13,8 @@ use hyper::body::Incoming;
 
 use crate::connection::Connection;
 use crate::error::{Refusal, printable};
+use crate::swap::Head;
+use crate::upstream::Body;
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
 const HOP: [&str; 8] = [
@@ -43,6 +45,11 @@ pub struct Call {
     pub version: Version,
     /// The head without hop-by-hop fields, `Host` and lengths.
     pub headers: HeaderMap,
+}
+
+/// What of a request is still on its way.
+#[derive(Debug)]
+pub struct Rest {
     /// The body as it comes.
     pub body: Incoming,
     /// The way to the raw connection, where the client asks for a WebSocket.
@@ -54,7 +61,7 @@ impl Call {
     ///
     /// # Errors
     /// [`Refusal::Malformed`], [`Refusal::MethodNotOffered`], [`Refusal::Witness`].
-    pub fn read(mut request: Request<Incoming>, connection: &Connection) -> Result<Self, Refusal> {
+    pub fn read(mut request: Request<Incoming>, connection: &Connection) -> Result<(Self, Rest), Refusal> {
         let version = request.version();
         if request.method() == http::Method::CONNECT {
             return Err(Refusal::MethodNotOffered("CONNECT".to_owned()));
@@ -80,17 +87,36 @@ impl Call {
             headers.remove(field);
         }
         join_cookies(&mut headers)?;
-        Ok(Self {
-            destination: connection.destination.clone(),
-            scheme: connection.scheme,
-            method,
-            path,
-            query,
-            version,
-            headers,
-            body,
-            upgrade,
-        })
+        let destination = connection.destination.clone();
+        let call = Self { destination, scheme: connection.scheme, method, path, query, version, headers };
+        Ok((call, Rest { body, upgrade }))
+    }
+
+    /// What a swap is judged by. A credential goes nowhere without TLS, whatever a rule says.
+    pub fn head<'a>(&'a self, permitted: Option<&'a CredentialName>) -> Head<'a> {
+        Head {
+            destination: &self.destination,
+            permitted: permitted.filter(|_| self.scheme == Scheme::Https),
+            path: self.path.as_str(),
+            query: self.query.as_deref(),
+            headers: &self.headers,
+        }
+    }
+
+    /// The request that was judged, and nothing else of what came.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] where its parts do not make one.
+    pub fn request(&self, body: Body) -> Result<Request<Body>, Refusal> {
+        let target = match &self.query {
+            Some(query) => format!("{}?{query}", self.path.as_str()),
+            None => self.path.as_str().to_owned(),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.as_str().parse().map_err(|error| malformed("method", &error))?;
+        *request.uri_mut() = target.parse().map_err(|error| malformed("target", &error))?;
+        request.headers_mut().clone_from(&self.headers);
+        Ok(request)
     }
 }
 

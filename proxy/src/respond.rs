@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use crate::error::{Fault, Refusal};
+use crate::swap::Misdirected;
 
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -27,7 +28,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
         Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
         Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
-        Refusal::Misdirected { .. } => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
+        Refusal::Misdirected(_) => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
         Refusal::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "http_request_denied"),
         Refusal::CredentialUnavailable { .. } => {
             (S::SERVICE_UNAVAILABLE, "credential-unavailable", "proxy_configuration_error")
@@ -60,7 +61,7 @@ fn denied(denial: &Denial) -> &'static str {
 pub fn remedy(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Denied(denial) => denial.remedy(),
-        Refusal::Misdirected { credential, .. } => format!(
+        Refusal::Misdirected(Misdirected { credential, .. }) => format!(
             "send the placeholder only to the hosts that credential `{credential}` is granted for, in the place it is granted \
              for; if this host is one, ask your operator to list it under `to` of `{credential}` and to name the credential in \
              the rule"

@@ -6,10 +6,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker::{Client, Registration};
-use config::{DnsName, Standing};
+use config::Standing;
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
@@ -20,7 +20,7 @@ use crate::error::{Refusal, printable};
 use crate::leaf::{Authority, Leaves};
 use crate::limit::{self, Rates};
 use crate::names::{self, AddressMap};
-use crate::record::{CallLog, Event, NameAsked, Refused};
+use crate::record::{self, CallLog, Event, NameAsked, Refused};
 use crate::respond;
 use crate::scrub::Known;
 use crate::swap::Swap;
@@ -54,6 +54,7 @@ pub struct Worker {
     pub(crate) rates: Rates,
     pub(crate) log: Arc<CallLog>,
     pub(crate) stop: watch::Receiver<bool>,
+    credentials: Vec<String>,
     calls: AtomicU64,
     refused: AtomicU64,
 }
@@ -76,12 +77,14 @@ impl Worker {
     /// When there are no roots to verify upstreams with.
     pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
         let upstream = Upstream::new(parts.policy.current().extra_roots())?;
+        let grants = parts.registration.grants;
         Ok(Arc::new(Self {
             policy: parts.policy,
             leaves: Leaves::new(parts.authority),
-            names: Arc::new(AddressMap::new()),
+            names: Arc::new(AddressMap::new(Instant::now())),
             known: Known::default(),
-            swap: Swap::new(parts.registration.grants),
+            credentials: grants.iter().map(|(grant, _)| grant.credential().to_string()).collect(),
+            swap: Swap::new(grants),
             broker: parts.broker,
             upstream,
             rates: Rates::default(),
@@ -126,6 +129,11 @@ impl Worker {
         self.record(Event::Refused(refused));
     }
 
+    /// The query of a call, fit for the log.
+    pub(crate) fn redact_query(&self, query: &str) -> String {
+        record::redact_query(&self.swap.redact(query), &self.credentials)
+    }
+
     /// A record that no call waits for. When it cannot be written, no call will be made after it either.
     fn record(&self, event: Event) {
         if let Err(error) = self.log.append(Timestamp::now(), event) {
@@ -133,8 +141,8 @@ impl Worker {
         }
     }
 
-    fn asked(&self, name: &DnsName, kind: &str) {
-        let name = self.swap.redact(&printable(name.as_str().as_bytes()));
+    fn asked(&self, name: &str, kind: &str) {
+        let name = self.swap.redact(&printable(name.as_bytes()));
         self.record(Event::NameAsked(NameAsked { name, kind: kind.to_owned() }));
     }
 }
@@ -154,7 +162,7 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
     }
     let (udp, tcp) = name_sockets(listeners.dns_udp, listeners.dns_tcp)?;
     let asking = Arc::clone(&worker);
-    let name_server = tokio::spawn(names::serve(udp, tcp, Arc::clone(&worker.names), move |asked| {
+    let name_server = tokio::spawn(names::serve(udp, tcp, Arc::clone(&worker.names), names::Limits::default(), move |asked| {
         asking.asked(&asked.name, &asked.kind);
     }));
     while tasks.join_next().await.is_some() {}

@@ -1,0 +1,186 @@
+//! The call log: what happened in one worker, outside the sandbox, written before it matters.
+//!
+//! Enters: a permitted call, or a refusal. Leaves: its start, before the first byte goes upstream, and its end, by a guard
+//! that writes even when the client goes away. Never: a call that is not in the log, nor two ends for one start.
+
+mod event;
+mod log;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use jiff::Timestamp;
+
+pub(crate) use self::event::redact_query;
+pub use self::event::{
+    CallEnd, CallStart, CredentialUse, Event, Line, NameAsked, Refused, TlsLeg, WorkerEnd, WorkerStart,
+};
+pub use self::log::{CallLog, FILE_NAME, LogError, Tampered, verify};
+use crate::error::Refusal;
+use crate::limit;
+
+/// A call under way. Dropping it writes its end.
+#[derive(Debug)]
+pub struct CallRecord {
+    log: Arc<CallLog>,
+    started: Instant,
+    end: CallEnd,
+    sent: Arc<AtomicU64>,
+    scrubbed: Arc<AtomicU64>,
+}
+
+impl CallRecord {
+    /// Writes the start. When this returns, the kernel has the line. `sent` is where the request's body is counted.
+    ///
+    /// # Errors
+    /// [`Refusal::LogUnavailable`]: the call must not be made.
+    pub fn start(log: &Arc<CallLog>, start: CallStart, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
+        let end = CallEnd { call: start.call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
+        log.append(Timestamp::now(), Event::CallStart(start)).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        Ok(Self {
+            log: Arc::clone(log),
+            started: Instant::now(),
+            end,
+            sent,
+            scrubbed: Arc::default(),
+        })
+    }
+
+    /// Where the bytes towards the upstream are counted.
+    pub fn sent(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sent)
+    }
+
+    /// Where the scrubber counts what it replaced.
+    pub fn scrubbed(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.scrubbed)
+    }
+
+    /// The head of the answer is here.
+    pub fn answered(&mut self, status: u16, address: String, upstream_tls: Option<TlsLeg>) {
+        self.end.status = Some(status);
+        self.end.head_ms = Some(milliseconds(self.started.elapsed()));
+        self.end.address = Some(address);
+        self.end.upstream_tls = upstream_tls;
+    }
+
+    /// The call went wrong on its way; its end says why.
+    pub fn refused(mut self, status: u16, reason: String) {
+        self.end.status = Some(status);
+        self.finish("refused", Some(reason));
+    }
+
+    /// The call ended as it should.
+    pub fn done(mut self) {
+        self.finish("done", None);
+    }
+
+    /// The answer broke off.
+    pub fn broken(mut self, reason: String) {
+        self.finish("broken", Some(reason));
+    }
+
+    /// So many more bytes went to the client.
+    pub fn received(&mut self, bytes: u64) {
+        self.end.received += bytes;
+    }
+
+    fn finish(&mut self, outcome: &str, reason: Option<String>) {
+        self.end.outcome = outcome.to_owned();
+        self.end.reason = reason;
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        self.end.sent = self.sent.load(Ordering::Relaxed);
+        self.end.scrubbed = self.scrubbed.load(Ordering::Relaxed);
+        self.end.total_ms = milliseconds(self.started.elapsed());
+        // A log that fails here fails for the next call's start too, and that call is refused.
+        if let Err(error) = self.log.append(Timestamp::now(), Event::CallEnd(self.end.clone())) {
+            tracing::error!(call = self.end.call, %error, "the end of a call is not in the log");
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+/// An answer's body which carries the record of its call to the end, bounded in how long it may stay silent.
+#[derive(Debug)]
+pub struct Recorded<B> {
+    body: B,
+    record: Option<CallRecord>,
+    idle: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl<B: Body> Recorded<B> {
+    /// Ties `record` to `body`.
+    pub fn new(body: B, record: CallRecord) -> Self {
+        let mut recorded =
+            Self { body, record: Some(record), idle: Box::pin(tokio::time::sleep(limit::BODY_IDLE)) };
+        if recorded.body.is_end_stream() {
+            recorded.end("done", None);
+        }
+        recorded
+    }
+
+    fn end(&mut self, outcome: &str, reason: Option<String>) {
+        if let Some(mut record) = self.record.take() {
+            record.finish(outcome, reason);
+        }
+    }
+}
+
+impl<B> Body for Recorded<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            ready!(self.idle.as_mut().poll(cx));
+            let silent = format!("no byte for {} s", limit::BODY_IDLE.as_secs());
+            self.end("broken", Some(silent.clone()));
+            return Poll::Ready(Some(Err(silent.into())));
+        };
+        self.idle.as_mut().reset(tokio::time::Instant::now() + limit::BODY_IDLE);
+        match frame {
+            Some(Ok(frame)) => {
+                if let (Some(record), Some(bytes)) = (&mut self.record, frame.data_ref()) {
+                    record.received(bytes.len() as u64);
+                }
+                if self.body.is_end_stream() {
+                    self.end("done", None);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                let error = error.into();
+                self.end("broken", Some(error.to_string()));
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                self.end("done", None);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

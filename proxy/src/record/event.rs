@@ -1,0 +1,239 @@
+//! What a line of the call log says: the schema, as serde writes and reads it.
+//!
+//! Enters: nothing. Leaves: plain structures, the same for the worker that writes and for whoever reads. Never: a field that
+//! could hold a credential or a placeholder's value.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One line of the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line {
+    /// Position in the log, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written, UTC.
+    pub time: Timestamp,
+    /// SHA-256 of the line before, in hex, without its newline.
+    pub prev: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What can happen in a worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The first line.
+    WorkerStart(WorkerStart),
+    /// A call has its permit and is about to go upstream.
+    CallStart(CallStart),
+    /// A call ended, however it did.
+    CallEnd(CallEnd),
+    /// A call or a connection went no further.
+    Refused(Refused),
+    /// A name was looked up for the first time.
+    NameAsked(NameAsked),
+    /// The policy in force changed.
+    PolicyReloaded {
+        /// Digest of the new one.
+        policy: String,
+    },
+    /// A new policy was not taken, the last good one stays in force.
+    PolicyRejected {
+        /// Every mistake found.
+        reason: String,
+    },
+    /// The last line.
+    WorkerEnd(WorkerEnd),
+}
+
+/// Who runs what under which policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerStart {
+    /// The worker.
+    pub worker: String,
+    /// The agent whose policy it enforces.
+    pub agent: String,
+    /// The identity that the broker gave it (a SPIFFE ID).
+    pub identity: String,
+    /// Digest of the policy file.
+    pub policy: String,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// What the sandbox reports to be in force: capture, namespaces, limits.
+    pub sandbox: serde_json::Value,
+    /// Names of the credentials whose placeholders are inside.
+    pub credentials: Vec<String>,
+    /// The version of exeat.
+    pub version: String,
+}
+
+/// A call that was allowed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallStart {
+    /// Number of the call in this worker, from 1.
+    pub call: u64,
+    /// Number of the connection that it came on.
+    pub connection: u64,
+    /// `https` or `http`.
+    pub scheme: String,
+    /// Host and port.
+    pub to: String,
+    /// The method.
+    pub method: String,
+    /// The normalised path.
+    pub path: String,
+    /// The query with the values of credential-like names left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The HTTP version of the client's request.
+    pub http: String,
+    /// The rule that allowed it.
+    pub rule: String,
+    /// Digest of the policy that judged it.
+    pub policy: String,
+    /// The credential that was swapped in, and under which lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialUse>,
+    /// TLS towards the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_tls: Option<TlsLeg>,
+}
+
+/// Which credential was used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CredentialUse {
+    /// Its name.
+    pub name: String,
+    /// The lease that it came from.
+    pub lease: String,
+}
+
+/// One leg of TLS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TlsLeg {
+    /// `TLSv1_3` or `TLSv1_2`.
+    pub version: String,
+    /// The cipher suite's IANA name.
+    pub cipher: String,
+    /// The protocol agreed by ALPN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<String>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct CallEnd {
+    /// Number of the call, as in its start.
+    pub call: u64,
+    /// `done`, `refused`, `broken` (the answer broke off) or `abandoned` (the client went away).
+    pub outcome: String,
+    /// Status of the answer, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Body bytes towards the upstream.
+    pub sent: u64,
+    /// Body bytes towards the client.
+    pub received: u64,
+    /// Milliseconds from the start to the head of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_ms: Option<f64>,
+    /// Milliseconds from the start to the end.
+    pub total_ms: f64,
+    /// The address that was dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// TLS towards the upstream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<TlsLeg>,
+    /// How often a credential was replaced in the answer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scrubbed: u64,
+    /// Why it did not end well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A call or a connection that went no further.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refused {
+    /// Number of the connection.
+    pub connection: u64,
+    /// Host and port, as far as they are known.
+    pub to: String,
+    /// The method, where a request was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The path, where a request was read; placeholders in it are named, not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The kind of refusal, as in the answer's problem type.
+    pub kind: String,
+    /// Status of the answer; none where the client could not have read one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// In plain words.
+    pub reason: String,
+    /// The rule that refused, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Whether someone should look at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alert: bool,
+}
+
+/// A name that was looked up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NameAsked {
+    /// The name.
+    pub name: String,
+    /// The record type.
+    pub kind: String,
+}
+
+/// How the worker ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerEnd {
+    /// What ended it: the command's exit or exeat's own reason.
+    pub outcome: String,
+    /// Calls that went upstream.
+    pub calls: u64,
+    /// Refusals.
+    pub refused: u64,
+    /// Leases revoked at the end.
+    pub revoked: u64,
+    /// Leases that could not be revoked and are kept in the broker's ledger.
+    pub kept: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The query as it may be logged: values of parameters that are named like a credential become `…`.
+pub(crate) fn redact_query(query: &str, credentials: &[String]) -> String {
+    const TELLING: [&str; 12] =
+        ["token", "key", "secret", "pass", "auth", "sig", "cred", "session", "jwt", "code", "assertion", "pwd"];
+    let redact = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) => {
+            let lower = name.to_ascii_lowercase();
+            let telling = TELLING.iter().any(|word| lower.contains(word)) || credentials.iter().any(|name| lower.contains(name.as_str()));
+            if telling || lower.contains('%') { format!("{name}=…") } else { pair.to_owned() }
+        }
+        None => pair.to_owned(),
+    };
+    query.split('&').map(redact).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_under_telling_names_are_left_out_of_the_query() {
+        assert_eq!(redact_query("page=2&api_key=s3cret&q=x", &[]), "page=2&api_key=…&q=x");
+        assert_eq!(redact_query("github=abc&%61uth=abc", &["github".to_owned()]), "github=…&%61uth=…");
+    }
+}

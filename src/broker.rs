@@ -1,0 +1,87 @@
+//! The broker: as a service of its own, or embedded in a run.
+//!
+//! Enters: credentials.toml and the environment that long-lived secrets may be in. Leaves: a served socket. Never: a secret in
+//! the process that runs the proxy; this one is forked before the other has read anything.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+use broker::{Secret, Settings};
+use config::Credentials;
+
+use crate::args::BrokerServe;
+use crate::places::Places;
+use crate::report::{FAILED, Report};
+
+/// The ledger's file in the state directory.
+const LEDGER: &str = "leases.jsonl";
+
+/// A broker in a child process, and our end of the connection to it.
+pub struct Embedded {
+    /// The worker's end.
+    pub stream: UnixStream,
+    /// The process; it ends when the connection does, after it has revoked.
+    pub process: sandbox::ChildProcess,
+}
+
+/// Forks the broker. The caller has no threads yet.
+///
+/// # Errors
+/// When the process cannot be made.
+pub fn embed(places: &Places) -> Result<Embedded, Report> {
+    // Memory is the child's own after the fork: each side takes its end out of its copy, and closes the other.
+    let mut pair = Some(UnixStream::pair()?);
+    let process = sandbox::fork_process(|| match pair.take() {
+        Some((ours, theirs)) => {
+            drop(ours);
+            run_embedded(places, theirs)
+        }
+        None => FAILED,
+    })?;
+    let (stream, _) = pair.take().ok_or_else(|| Report::new("the connection to the broker is gone"))?;
+    Ok(Embedded { stream, process })
+}
+
+/// The whole life of the embedded broker's process.
+fn run_embedded(places: &Places, stream: UnixStream) -> u8 {
+    match settings(places).and_then(|settings| Ok(broker::serve_embedded(stream, settings)?)) {
+        Ok(()) => 0,
+        Err(report) => {
+            crate::complain(&report);
+            FAILED
+        }
+    }
+}
+
+/// Serves workers on a Unix socket until told to stop.
+///
+/// # Errors
+/// When the configuration is wrong or the socket is taken.
+pub fn serve(places: &Places, arguments: &BrokerServe) -> Result<ExitCode, Report> {
+    let settings = settings(places)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve_until_stopped(&arguments.socket, settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve_until_stopped(socket: &Path, settings: Settings) -> Result<(), Report> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    };
+    Ok(broker::serve_unix(socket, settings, stop).await?)
+}
+
+/// A file that is not there grants nothing: an agent without credentials needs none.
+fn settings(places: &Places) -> Result<Settings, Report> {
+    let file = places.credentials_file();
+    let credentials = if file.exists() { Credentials::load(&file)? } else { Credentials::parse(&file, "")? };
+    let environment: HashMap<String, Secret> = std::env::vars().map(|(name, value)| (name, Secret::new(value))).collect();
+    let mut settings = Settings::new(credentials);
+    settings.environment = environment;
+    settings.ledger = Some(places.state.join(LEDGER));
+    Ok(settings)
+}

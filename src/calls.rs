@@ -1,0 +1,185 @@
+//! `exeat calls`: what was called and what was refused, as a table.
+//!
+//! Enters: the logs of all workers in the state directory. Leaves: a row for each call, in order of time, or the records
+//! themselves. Never: a log that was changed without saying so.
+
+mod row;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use proxy::record::{self, Event, Line};
+
+use self::row::{Filter, Row};
+use crate::args;
+use crate::places::Places;
+use crate::report::Report;
+
+/// How often `--follow` looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Lists the calls, or verifies the logs.
+///
+/// # Errors
+/// When a log cannot be read; with `--verify` also when one was changed.
+pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report> {
+    if arguments.verify {
+        return verify(places);
+    }
+    let filter = Filter {
+        agent: arguments.agent.as_ref().map(ToString::to_string),
+        host: arguments.host.as_ref().map(|host| host.to_ascii_lowercase()),
+        refused: arguments.refused,
+        since: arguments.since.as_deref().map(since).transpose()?,
+    };
+    let mut out = io::stdout().lock();
+    let mut seen = HashMap::new();
+    let mut headed = arguments.json;
+    loop {
+        let mut rows = Vec::new();
+        for log in logs(places)? {
+            let follower = seen.entry(log.clone()).or_insert_with(Follower::default);
+            rows.extend(follower.more(&log, !arguments.follow)?.into_iter().filter(|row| filter.wants(row)));
+        }
+        rows.sort_by_key(|row| row.time);
+        let printed = print(&mut out, &rows, arguments.json, &mut headed);
+        match printed {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            printed => printed?,
+        }
+        if !arguments.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn print(out: &mut impl Write, rows: &[Row], json: bool, headed: &mut bool) -> io::Result<()> {
+    if !*headed {
+        writeln!(out, "{}", row::HEADING)?;
+        *headed = true;
+    }
+    for row in rows {
+        if json {
+            for line in &row.lines {
+                writeln!(out, "{line}")?;
+            }
+        } else {
+            writeln!(out, "{row}")?;
+        }
+    }
+    out.flush()
+}
+
+/// All logs, oldest worker first: worker ids are ordered by time.
+fn logs(places: &Places) -> Result<Vec<PathBuf>, Report> {
+    let workers = places.workers();
+    let entries = match fs::read_dir(&workers) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(Report::new(error).hint(format!("`{}` has to be readable by whoever reviews", workers.display())));
+        }
+    };
+    let mut logs = Vec::new();
+    for entry in entries {
+        let log = entry?.path().join(record::FILE_NAME);
+        if log.exists() {
+            logs.push(log);
+        }
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+fn verify(places: &Places) -> Result<ExitCode, Report> {
+    let mut out = io::stdout().lock();
+    let mut code = ExitCode::SUCCESS;
+    for log in logs(places)? {
+        match record::verify(&fs::read(&log)?) {
+            Ok(lines) => writeln!(out, "{}: {} records, unchanged", log.display(), lines.len())?,
+            Err(tampered) => {
+                writeln!(out, "{}: CHANGED: {tampered}", log.display())?;
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// A time as RFC 3339 writes it, or how long ago.
+fn since(text: &str) -> Result<Timestamp, Report> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let ago: Result<SignedDuration, _> = text.parse();
+    match ago {
+        Ok(ago) => Ok(Timestamp::now().checked_sub(ago)?),
+        Err(_) => Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 24h")),
+    }
+}
+
+/// How far one log was read, and the calls of it that have not ended.
+#[derive(Default)]
+struct Follower {
+    read: usize,
+    agent: String,
+    open: HashMap<u64, Row>,
+}
+
+impl Follower {
+    /// Rows that were completed since the last time; with `all`, also those of calls without an end.
+    fn more(&mut self, log: &Path, all: bool) -> Result<Vec<Row>, Report> {
+        let bytes = fs::read(log)?;
+        let fresh = bytes.get(self.read..).unwrap_or_default();
+        let whole = fresh.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        self.read += whole;
+        let mut rows = Vec::new();
+        for text in String::from_utf8_lossy(&fresh[..whole]).lines() {
+            let line: Line = serde_json::from_str(text).map_err(|error| {
+                Report::new(error).hint(format!("`{}` was changed; see `exeat calls --verify`", log.display()))
+            })?;
+            rows.extend(self.take(line, text));
+        }
+        if all {
+            rows.extend(self.open.drain().map(|(_, row)| row));
+        }
+        Ok(rows)
+    }
+
+    fn take(&mut self, line: Line, text: &str) -> Option<Row> {
+        match line.event {
+            Event::WorkerStart(start) => {
+                self.agent = start.agent;
+                None
+            }
+            Event::CallStart(start) => {
+                self.open.insert(start.call, Row::started(&self.agent, line.time, &start, text));
+                None
+            }
+            Event::CallEnd(end) => self.open.remove(&end.call).map(|row| row.ended(&end, text)),
+            Event::Refused(refused) => Some(Row::refused(&self.agent, line.time, &refused, text)),
+            Event::NameAsked(_)
+            | Event::PolicyReloaded { .. }
+            | Event::PolicyRejected { .. }
+            | Event::WorkerEnd(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_absolute_or_how_long_ago() {
+        assert_eq!(since("1970-01-01T00:00:00Z").unwrap(), Timestamp::UNIX_EPOCH);
+        assert!(since("15m").unwrap() < Timestamp::now());
+        assert!(since("yesterday-ish").is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! One row of the table: a call from start to end, or a refusal.
+//!
+//! Enters: records. Leaves: a line as wide as it has to be, and whether a filter wants it. Never: a control character from the
+//! log on the terminal.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use proxy::record::{CallEnd, CallStart, Refused};
+
+/// The line above the rows.
+pub(super) const HEADING: &str =
+    "TIME                 AGENT            RESULT    STATUS  MS       SENT/RECEIVED  CALL";
+
+/// What is listed.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    pub(super) agent: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) refused: bool,
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Filter {
+    pub(super) fn wants(&self, row: &Row) -> bool {
+        let host = |host: &str| row.to.rsplit_once(':').is_some_and(|(name, _)| name.trim_matches(['[', ']']) == host);
+        self.agent.as_ref().is_none_or(|agent| *agent == row.agent)
+            && self.host.as_deref().is_none_or(host)
+            && (!self.refused || row.was_refused)
+            && self.since.is_none_or(|since| row.time >= since)
+    }
+}
+
+/// A call, or what was refused instead of one.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) time: Timestamp,
+    pub(super) lines: Vec<String>,
+    agent: String,
+    to: String,
+    was_refused: bool,
+    result: String,
+    status: Option<u16>,
+    milliseconds: Option<f64>,
+    bytes: Option<(u64, u64)>,
+    call: String,
+    notes: Vec<String>,
+}
+
+impl Row {
+    pub(super) fn started(agent: &str, time: Timestamp, start: &CallStart, text: &str) -> Self {
+        let query = start.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let credential = start.credential.as_ref().map(|used| format!("credential {}", used.name));
+        Self {
+            time,
+            lines: vec![text.to_owned()],
+            agent: agent.to_owned(),
+            to: start.to.clone(),
+            was_refused: false,
+            result: "open".to_owned(),
+            status: None,
+            milliseconds: None,
+            bytes: None,
+            call: format!("{} {}://{}{}{query}", start.method, start.scheme, start.to, start.path),
+            notes: credential.into_iter().collect(),
+        }
+    }
+
+    pub(super) fn ended(mut self, end: &CallEnd, text: &str) -> Self {
+        self.lines.push(text.to_owned());
+        self.result.clone_from(&end.outcome);
+        self.was_refused = end.outcome == "refused";
+        self.status = end.status;
+        self.milliseconds = Some(end.total_ms);
+        self.bytes = Some((end.sent, end.received));
+        if end.scrubbed > 0 {
+            self.notes.push(format!("scrubbed {}×", end.scrubbed));
+        }
+        self.notes.extend(end.reason.clone());
+        self
+    }
+
+    pub(super) fn refused(agent: &str, time: Timestamp, refused: &Refused, text: &str) -> Self {
+        let call = match (&refused.method, &refused.path) {
+            (Some(method), Some(path)) => format!("{method} {}{path}", refused.to),
+            _ => refused.to.clone(),
+        };
+        Self {
+            time,
+            lines: vec![text.to_owned()],
+            agent: agent.to_owned(),
+            to: refused.to.clone(),
+            was_refused: true,
+            result: if refused.alert { "ALERT" } else { "refused" }.to_owned(),
+            status: refused.status,
+            milliseconds: None,
+            bytes: None,
+            call,
+            notes: vec![format!("{}: {}", refused.kind, refused.reason)],
+        }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let row = format!(
+            "{:<20} {:<16} {:<9} {:<7} {:<8} {:<14} {}{}",
+            self.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            self.agent,
+            self.result,
+            or_dash(self.status.map(|status| status.to_string())),
+            or_dash(self.milliseconds.map(|ms| format!("{ms:.1}"))),
+            or_dash(self.bytes.map(|(sent, received)| format!("{sent}/{received}"))),
+            self.call,
+            self.notes.iter().map(|note| format!("  [{note}]")).collect::<String>(),
+        );
+        f.write_str(&row.replace(|c: char| c.is_control(), "?"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Row {
+        let refused = Refused {
+            connection: 1,
+            to: "[2001:db8::1]:443".to_owned(),
+            method: Some("GET".to_owned()),
+            path: Some("/a\u{1b}[2J".to_owned()),
+            kind: "host-not-listed".to_owned(),
+            status: Some(403),
+            reason: "no".to_owned(),
+            rule: None,
+            alert: false,
+        };
+        Row::refused("bot", Timestamp::UNIX_EPOCH, &refused, "{}")
+    }
+
+    #[test]
+    fn a_terminal_escape_in_a_path_does_not_reach_the_terminal() {
+        assert!(!refused().to_string().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn filters_compare_whole_hosts() {
+        let wants = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() }.wants(&refused());
+        assert!(wants("2001:db8::1"));
+        assert!(!wants("2001:db8::"));
+    }
+}

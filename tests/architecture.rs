@@ -1,0 +1,91 @@
+//! The walls between the crates, read from `cargo metadata`, and the house rules that a tool can hold.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Who may depend on whom (ARCHITECTURE.md).
+const ARROWS: [(&str, &[&str]); 5] = [
+    ("exeat-config", &[]),
+    ("exeat-broker", &["exeat-config"]),
+    ("exeat-sandbox", &["exeat-config"]),
+    ("exeat-proxy", &["exeat-broker", "exeat-config"]),
+    ("exeat", &["exeat-broker", "exeat-config", "exeat-proxy", "exeat-sandbox"]),
+];
+
+#[test]
+fn arrows_point_one_way() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let members: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(members, ARROWS.iter().map(|(name, _)| *name).collect());
+    for package in &metadata.packages {
+        let (_, allowed) = ARROWS.iter().find(|(name, _)| package.name.as_str() == *name).unwrap();
+        let found: Vec<&str> = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind == DependencyKind::Normal)
+            .map(|dependency| dependency.name.as_str())
+            .filter(|name| members.contains(name))
+            .collect();
+        for dependency in found {
+            assert!(allowed.contains(&dependency), "{} may not depend on {dependency}", package.name);
+        }
+    }
+}
+
+#[test]
+fn one_tls_stack_and_one_crypto_backend() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    for banned in ["openssl-sys", "native-tls", "ring", "rustables"] {
+        assert!(!lock.contains(&format!("name = \"{banned}\"")), "{banned} came in");
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    for file in sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//!"), "{} does not open with what enters, what leaves, what never", file.display());
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_one_place() {
+    for file in sources() {
+        let text = fs::read_to_string(&file).unwrap();
+        let used = text.lines().any(|line| line.contains("unsafe {") || line.contains("unsafe fn"));
+        let allowed = file.starts_with(root().join("sandbox/src/sys")) || file.ends_with("sandbox/src/sys.rs");
+        assert!(!used || allowed, "{} has unsafe code", file.display());
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_four_hundred_lines() {
+    for file in sources() {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= 400, "{} has {lines} lines: split it by noun", file.display());
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file of the five packages.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = ["src", "config/src", "broker/src", "proxy/src", "sandbox/src"].map(|d| root().join(d)).into();
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
