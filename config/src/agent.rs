@@ -1,7 +1,7 @@
 //! Who asks: the agent a policy is written for, the credential a rule names, the worker that runs.
 //!
-//! Enters: text from files, arguments and the broker. Leaves: names that are safe in file names, logs and URLs. Never: an
-//! identity taken from what the sandboxed client says.
+//! Enters: text from files, arguments and the broker. Leaves: names that are safe in file names, logs and URLs. Never:
+//! an identity taken from what the sandboxed client says.
 
 use std::fmt;
 use std::str::FromStr;

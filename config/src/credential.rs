@@ -1,7 +1,7 @@
 //! The credentials, as the identity team writes them for the broker.
 //!
-//! Enters: credentials.toml. Leaves: for each credential its grant, its agents, its placeholder's shape and its issuer. Never:
-//! a secret itself, only where the broker finds it.
+//! Enters: credentials.toml. Leaves: for each credential its grant, its agents, its placeholder's shape and its
+//! issuer. Never: a secret itself, only where the broker finds it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -109,8 +109,8 @@ impl Credentials {
     }
 }
 
-/// What only shows when both files are read: a rule that names a credential which is not there, not for its agent, or not
-/// for all of its destinations.
+/// What only shows when both files are read: a rule that names a credential which is not there, not for its agent, or
+/// not for all of its destinations.
 pub fn cross_check(policies: &[Policy], credentials: &Credentials) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for policy in policies {

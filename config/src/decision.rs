@@ -1,7 +1,7 @@
 //! What is asked of a policy, and what it answers.
 //!
-//! Enters: facts about a connection or a call. Leaves: a permit, which is the only way to what may be dialled and sent, or a
-//! denial with its reason. Never: a bool, and never a permit that was not judged.
+//! Enters: facts about a connection or a call. Leaves: a permit, which is the only way to what may be dialled and
+//! sent, or a denial with its reason. Never: a bool, and never a permit that was not judged.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

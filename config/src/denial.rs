@@ -1,7 +1,8 @@
 //! Why something was refused, in words that an agent can pass on to its operator.
 //!
-//! Enters: what was asked, and the rule that spoke or came nearest. Leaves: a kind for the log, a reason and a remedy. Never:
-//! raw text of the client: all that is repeated are parsed names, methods and paths, which have no control characters.
+//! Enters: what was asked, and the rule that spoke or came nearest. Leaves: a kind for the log, a reason and a remedy.
+//! Never: raw text of the client: all that is repeated are parsed names, methods and paths, which have no control
+//! characters.
 
 use std::collections::BTreeSet;
 use std::fmt;

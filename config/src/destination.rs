@@ -1,7 +1,7 @@
 //! Where a connection goes: a name or a literal address, and a port.
 //!
-//! Enters: what a client asked for. Leaves: one comparable value. Never: userinfo, zone ids, short or octal addresses, or
-//! an IPv4 address dressed as IPv6.
+//! Enters: what a client asked for. Leaves: one comparable value. Never: userinfo, zone ids, short or octal addresses,
+//! or an IPv4 address dressed as IPv6.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

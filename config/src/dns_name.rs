@@ -1,8 +1,8 @@
 //! A host name in its one canonical form.
 //!
-//! Enters: what a person wrote or a peer sent. Leaves: lower-case A-labels without the trailing dot, so that equal names
-//! are equal strings. Never: text that some resolver would read as an address, or a look-alike that IDNA would fold into
-//! another name.
+//! Enters: what a person wrote or a peer sent. Leaves: lower-case A-labels without the trailing dot, so that equal
+//! names are equal strings. Never: text that some resolver would read as an address, or a look-alike that IDNA would
+//! fold into another name.
 
 use std::borrow::Borrow;
 use std::fmt;

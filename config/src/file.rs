@@ -1,7 +1,7 @@
 //! The two files as written, read with their places so that every mistake can be shown where it is.
 //!
-//! Enters: a path or text. Leaves: a valid [`Policy`] or [`Credentials`], or every mistake of the file. Never: a half-checked
-//! value; the tables of the file do not leave this module.
+//! Enters: a path or text. Leaves: a valid [`Policy`] or [`Credentials`], or every mistake of the file. Never: a
+//! half-checked value; the tables of the file do not leave this module.
 
 mod agent;
 mod credential;

@@ -1,11 +1,12 @@
 //! What a rule says about paths.
 //!
-//! Enters: `/repos/*/issues`, `/repos/acme/**`. Leaves: a pattern over the segments of a decoded path. Never: a match whose
-//! cost grows faster than pattern times path.
+//! Enters: `/repos/*/issues`, `/repos/acme/**`. Leaves: a pattern over the segments of a decoded path. Never: a match
+//! whose cost grows faster than pattern times path.
 //!
-//! `*` stands for any characters within one segment, and a segment that has one is never the empty segment behind a last
-//! slash. `**` stands alone between slashes, for any number of segments; at the end for at least one, which may be empty:
-//! `/repos/acme/**` has `/repos/acme/` and all below it, and not `/repos/acme`. `%2A` is the character itself.
+//! `*` stands for any characters within one segment, and a segment that has one is never the empty segment behind a
+//! last slash. `**` stands alone between slashes, for any number of segments; at the end for at least one, which may
+//! be empty: `/repos/acme/**` has `/repos/acme/` and all below it, and not `/repos/acme`. `%2A` is the character
+//! itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,8 +55,8 @@ impl PathGlob {
         texts.any(|pieces| pieces.iter().any(|piece| piece.contains(';')))
     }
 
-    /// Whether a decoded path matches. After a mismatch only the last `**` is widened: an earlier one that took more could
-    /// not reach anything that this one can't.
+    /// Whether a decoded path matches. After a mismatch only the last `**` is widened: an earlier one that took more
+    /// could not reach anything that this one can't.
     pub(crate) fn matches(&self, decoded: &str) -> bool {
         let path: Vec<&str> = decoded.strip_prefix('/').unwrap_or(decoded).split('/').collect();
         let (mut at, mut segment) = (0, 0);

@@ -1,7 +1,7 @@
 //! The part of a credential that others than the broker may know: where it may go, and how it shows in the sandbox.
 //!
-//! Enters: the checked credentials.toml, or the broker's answer. Leaves: yes or no for a destination and a place. Never: where
-//! the credential comes from.
+//! Enters: the checked credentials.toml, or the broker's answer. Leaves: yes or no for a destination and a place.
+//! Never: where the credential comes from.
 
 use serde::{Deserialize, Serialize};
 

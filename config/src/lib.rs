@@ -1,7 +1,7 @@
 //! What is allowed: pure values and a total decision.
 //!
-//! Enters: the two files that people write, and facts about connections and calls. Leaves: permits and denials. Never: I/O but
-//! the reading of those files; no clock, no environment, no network.
+//! Enters: the two files that people write, and facts about connections and calls. Leaves: permits and denials. Never:
+//! I/O but the reading of those files; no clock, no environment, no network.
 //!
 //! In reading order:
 //!

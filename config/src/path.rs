@@ -1,7 +1,8 @@
 //! A request's path in its one normal form.
 //!
-//! Enters: the raw path, without the query. Leaves: the normal form, which is what goes upstream, and beside it the decoded
-//! form, which is what rules are matched on. Never: a path that two servers could read differently; it is refused.
+//! Enters: the raw path, without the query. Leaves: the normal form, which is what goes upstream, and beside it the
+//! decoded form, which is what rules are matched on. Never: a path that two servers could read differently; it is
+//! refused.
 
 use std::fmt;
 
@@ -73,8 +74,8 @@ impl NormalPath {
         &self.normal
     }
 
-    /// Every escape decoded: what rules are matched on, so that `/@me` and `/%40me` are judged alike. No escape in it can
-    /// be a separator, so its slashes are the path's own.
+    /// Every escape decoded: what rules are matched on, so that `/@me` and `/%40me` are judged alike. No escape in it
+    /// can be a separator, so its slashes are the path's own.
     pub(crate) fn decoded(&self) -> &str {
         &self.decoded
     }
@@ -86,8 +87,8 @@ impl NormalPath {
     }
 }
 
-/// Each byte in its one spelling: unreserved characters plain, other escapes in capitals, everything that RFC 3986 keeps
-/// out of a path escaped.
+/// Each byte in its one spelling: unreserved characters plain, other escapes in capitals, everything that RFC 3986
+/// keeps out of a path escaped.
 fn respelled(raw: &str) -> Result<String, PathError> {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
@@ -265,5 +266,6 @@ mod tests {
             assert_eq!(NormalPath::parse(raw), Err(error), "{raw}");
         }
         assert_eq!(NormalPath::parse(&format!("/{}", "a".repeat(MAX_PATH))), Err(TooLong));
+        assert_eq!(NormalPath::parse(&format!("/{}", "é".repeat(MAX_PATH / 4))), Err(TooLong));
     }
 }

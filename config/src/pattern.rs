@@ -1,7 +1,7 @@
 //! What a rule or a grant says about destinations.
 //!
-//! Enters: `api.example.com`, `*.example.com:8443`, `10.0.0.0/8`, `[2001:db8::]:443`. Leaves: a pattern that matches whole
-//! labels and whole addresses. Never: a catch-all.
+//! Enters: `api.example.com`, `*.example.com:8443`, `10.0.0.0/8`, `[2001:db8::]:443`. Leaves: a pattern that matches
+//! whole labels and whole addresses. Never: a catch-all.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! What one agent may do, and the decision.
 //!
-//! Enters: an agent's file, then facts. Leaves: permits and denials. Never: a policy that is half valid, nor an answer that
-//! depends on anything but the rules and the facts.
+//! Enters: an agent's file, then facts. Leaves: permits and denials. Never: a policy that is half valid, nor an answer
+//! that depends on anything but the rules and the facts.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

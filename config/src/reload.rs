@@ -1,7 +1,7 @@
 //! The policy in force, and its replacement while connections stand.
 //!
-//! Enters: a file that may have changed. Leaves: the policy to judge the next call by. Never: nothing; a file with mistakes
-//! leaves the last good policy in force.
+//! Enters: a file that may have changed. Leaves: the policy to judge the next call by. Never: nothing; a file with
+//! mistakes leaves the last good policy in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,8 +30,8 @@ impl Standing {
         self.current.load_full()
     }
 
-    /// Reads the file again. With mistakes, the last good policy stays in force and they are returned. The answer is whether
-    /// the policy changed.
+    /// Reads the file again. With mistakes, the last good policy stays in force and they are returned. The answer is
+    /// whether the policy changed.
     pub fn reload(&self) -> Result<bool, LoadError> {
         let policy = Policy::load(&self.path)?;
         let changed = policy.digest() != self.current().digest();

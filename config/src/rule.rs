@@ -1,7 +1,7 @@
 //! One rule of a policy.
 //!
-//! Enters: what the file reader has checked. Leaves: answers to "does this rule speak of that call". Never: a decision; that
-//! takes all rules, and is the policy's.
+//! Enters: what the file reader has checked. Leaves: answers to "does this rule speak of that call". Never: a
+//! decision; that takes all rules, and is the policy's.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -116,8 +116,8 @@ impl Rule {
         self.dial
     }
 
-    /// The address ranges that may be dialled although they are private or the like: those listed under `addresses`, the
-    /// address in `dial`, and the pattern's own where it is an address or a range.
+    /// The address ranges that may be dialled although they are private or the like: those listed under `addresses`,
+    /// the address in `dial`, and the pattern's own where it is an address or a range.
     pub fn addresses(&self) -> &[IpNet] {
         &self.addresses
     }

@@ -1,7 +1,7 @@
 //! What a policy gives the sandbox beside the network.
 //!
-//! Enters: the `[sandbox]` table. Leaves: settings with their defaults. Never: paths made absolute; they are relative to the
-//! working directory of the run, which only the command knows.
+//! Enters: the `[sandbox]` table. Leaves: settings with their defaults. Never: paths made absolute; they are relative
+//! to the working directory of the run, which only the command knows.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Which environment variables a file may name for the sandbox.
 //!
-//! Enters: a variable's name. Leaves: the same, checked. Never: a variable that exeat sets itself, or one that makes the
-//! loader run other code.
+//! Enters: a variable's name. Leaves: the same, checked. Never: a variable that exeat sets itself, or one that makes
+//! the loader run other code.
 
 use crate::error::{Malformed, quoted};
 

@@ -131,6 +131,7 @@ fn a_credential_is_used_only_where_both_files_say_so() {
     );
     assert!(checked("other", "api.github.com", "github").contains("is not for agent `other`"));
     assert!(checked("release-bot", "github.com", "github").contains("is not for all of `github.com`"));
+    assert!(checked("release-bot", "*.example.com:8443", "crm").contains("is not for all of `*.example.com:8443`"));
     assert!(checked("release-bot", "crm.example.com", "crm").contains("add `crm.example.com` to `to` of `crm`"));
     assert_eq!(checked("release-bot", "crm.example.com:8443", "crm"), "");
 }

@@ -80,8 +80,8 @@ fn parse(text: &str) -> Result<Policy, config::LoadError> {
     Policy::parse("bot".parse().unwrap(), "bot.toml", text)
 }
 
-/// The policy of these rules. Rules that can never come to pass are left out, as a person would who is told: if the check
-/// named one that could, the comparison with the plain decision would show it.
+/// The policy of these rules. Rules that can never come to pass are left out, as a person would who is told: if the
+/// check named one that could, the comparison with the plain decision would show it.
 fn policy(rules: &[Written]) -> Policy {
     let mut rules = rules.to_vec();
     loop {
@@ -306,7 +306,9 @@ paths = ["/repos/acme/payroll/**"]
     assert_eq!(reason, "GET https://evil.example/ is not allowed: no rule lists this host");
 
     assert_eq!(refusal(rules, "GET", "https://10.0.0.1/").0, DenialKind::AddressNotListed);
-    assert_eq!(refusal(rules, "GET", "http://api.github.com:443/").0, DenialKind::PlainNotAllowed);
+    let (kind, _, remedy) = refusal(rules, "GET", "http://api.github.com:443/");
+    assert_eq!(kind, DenialKind::PlainNotAllowed);
+    assert!(remedy.starts_with("use HTTPS, or ask the operator") && !remedy.contains("credential"), "{remedy}");
     let (kind, reason, _) = refusal(rules, "GET", "https://api.github.com:8443/");
     assert!(matches!(kind, DenialKind::PortNotListed { ports } if ports.contains(&443)));
     assert!(reason.ends_with("with other ports only: `443`"), "{reason}");
@@ -327,6 +329,12 @@ fn parameters_open_no_way_around_a_rule() {
     assert_eq!(refusal(rules, "GET", "https://a.example/open/pay%3Bx/1").0, DenialKind::DeniedByRule);
     assert!(matches!(refusal(rules, "GET", "https://a.example/secret;-pub").0, DenialKind::PathNotAllowed { .. }));
     assert!(matches!(refusal(rules, "GET", "https://a.example/secret;/x").0, DenialKind::PathNotAllowed { .. }));
+}
+
+#[test]
+fn a_deny_rule_holds_over_plain_http_too() {
+    let rules = "[[allow]]\nto = \"a.example:80\"\n[[deny]]\nto = \"a.example\"\npaths = [\"/x\"]\n";
+    assert_eq!(refusal(rules, "GET", "http://a.example/x").0, DenialKind::DeniedByRule);
 }
 
 #[test]

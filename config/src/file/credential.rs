@@ -1,7 +1,7 @@
 //! The walk over credentials.toml.
 //!
-//! Enters: text. Leaves: [`Credentials`]. Never: a secret written in the file itself; it is refused with the places where one
-//! may be.
+//! Enters: text. Leaves: [`Credentials`]. Never: a secret written in the file itself; it is refused with the places
+//! where one may be.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! A walk over TOML that remembers where everything stands and goes on after a mistake.
 //!
-//! Enters: text. Leaves: checked values one by one, and at the end every mistake. Never: a guess at what was meant; a value of
-//! the wrong type is a mistake, also where it could be converted.
+//! Enters: text. Leaves: checked values one by one, and at the end every mistake. Never: a guess at what was meant; a
+//! value of the wrong type is a mistake, also where it could be converted.
 
 use std::fmt::Display;
 use std::path::Path;
