@@ -171,6 +171,10 @@ mod tests {
     #[tokio::test]
     async fn a_command_is_bounded_and_its_output_is_in_no_error() {
         assert_eq!(read_command("echo; echo $VAULT").await.unwrap().expose(), "from the vault");
+        let seen = read_command("exec env").await.unwrap();
+        assert!(
+            seen.expose().lines().all(|line| ["PATH=", "VAULT=", "PWD="].iter().any(|name| line.starts_with(name)))
+        );
         assert!(matches!(read_command("true").await, Err(SourceError::Empty)));
         assert!(matches!(read_command("yes").await, Err(SourceError::TooLong)));
         let failed = read_command("echo s3cret; echo s3cret >&2; exit 3").await.unwrap_err();

@@ -130,7 +130,11 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     }
     Ok(match path.as_str() {
         "/fetch" => fetch(form, &state).await,
-        "/revoke" => revoke(&form, &mut state.lock().unwrap()),
+        "/revoke" => {
+            let delay = state.lock().unwrap().delay;
+            tokio::time::sleep(delay).await;
+            revoke(&form, &mut state.lock().unwrap())
+        }
         "/elsewhere" => Response::builder().status(307).header(LOCATION, "/fetch").body(Full::default()).unwrap(),
         _ => reply(StatusCode::NOT_FOUND, &json!({})),
     })

@@ -73,6 +73,7 @@ async fn workers_share_a_broker_and_nothing_else() {
     }
     assert_eq!(seen, (1, 1, 0));
 
+    endpoint.set(|state| state.delay = Duration::from_millis(300)); // the broker waits for it
     stop.send(()).unwrap();
     assert!(serving.await.unwrap().unwrap().is_empty());
     assert!(endpoint.is_revoked(second.secret.expose()));
