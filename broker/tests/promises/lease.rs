@@ -58,8 +58,8 @@ async fn a_lease_is_refreshed_before_it_ends_and_not_sooner() {
         }
         sleep(Duration::from_millis(10)).await;
     }
-    // Due after 1.2 s each.
-    assert_eq!((seen.len(), endpoint.fetches()), (4, 4));
+    // Due after 1.2 s each; a busy machine may be late, but never early.
+    assert!(matches!(seen.len(), 3 | 4) && endpoint.fetches() == seen.len(), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
