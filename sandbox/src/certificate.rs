@@ -26,9 +26,6 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 const UTF8: u8 = 0x0c;
-/// The string types whose bytes are ASCII or UTF-8 as they are: printable, IA5, visible, UTF-8.
-const STRINGS: [u8; 4] = [0x13, 0x16, 0x1a, UTF8];
-
 impl Certificate {
     pub fn der(&self) -> &[u8] {
         &self.0
@@ -103,18 +100,31 @@ fn canonical_name(mut name: &[u8]) -> Option<Vec<u8>> {
             set = after;
             let (kind, oid, value) = element(pair)?;
             let (tag, text, _) = element(value)?;
-            let value = if STRINGS.contains(&tag) {
-                let words: Vec<String> =
-                    std::str::from_utf8(text).ok()?.split_ascii_whitespace().map(str::to_ascii_lowercase).collect();
-                encode(UTF8, words.join(" ").as_bytes())
-            } else {
-                encode(tag, text)
+            let value = match text_of(tag, text) {
+                Some(text) => {
+                    let words: Vec<String> = text.split_ascii_whitespace().map(str::to_ascii_lowercase).collect();
+                    encode(UTF8, words.join(" ").as_bytes())
+                }
+                None => encode(tag, text),
             };
             content.extend(encode(SEQUENCE, &[encode(kind, oid), value].concat()));
         }
         canonical.extend(encode(SET, &content));
     }
     Some(canonical)
+}
+
+/// A string type's text. What OpenSSL takes for no text, or is none, is compared as the bytes it is.
+fn text_of(tag: u8, bytes: &[u8]) -> Option<String> {
+    match tag {
+        0x13 | 0x16 | 0x1a | UTF8 => String::from_utf8(bytes.to_vec()).ok(), // printable, IA5, visible
+        0x14 => Some(bytes.iter().copied().map(char::from).collect()),       // T61, read as Latin-1
+        0x1e => {
+            let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])); // BMP
+            char::decode_utf16(units).collect::<Result<_, _>>().ok()
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@
 //! | `status`, `probe`, `error` | what is in force; what this machine can; what went wrong |
 //! | `sys` | every unsafe line |
 
-mod certificate;
 #![deny(unsafe_code)]
 
+mod certificate;
 mod cgroup;
 mod child;
 mod confine;

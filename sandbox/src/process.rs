@@ -71,6 +71,11 @@ impl ChildProcess {
         Ok(*self.ended.insert(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)))
     }
 
+    /// Lets it live on by itself.
+    pub fn detach(mut self) {
+        self.ended = Some(0);
+    }
+
     /// Kills it, if it is still there.
     pub fn kill(&self) -> io::Result<()> {
         match pidfd_send_signal(&self.pidfd, Signal::KILL) {
