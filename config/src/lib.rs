@@ -5,7 +5,8 @@
 //!
 //! In reading order:
 //!
-//! - names: [`DnsName`], [`Host`], [`Destination`], [`AgentId`], [`CredentialName`], [`WorkerId`], [`Method`], [`NormalPath`]
+//! - names: [`DnsName`], [`Host`], [`Destination`], [`AgentId`], [`CredentialName`], [`WorkerId`], [`Method`],
+//!   [`NormalPath`]
 //! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Rule`]
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - [`Standing`], the policy in force

@@ -1,7 +1,7 @@
 //! The policy in force, and its replacement while connections stand.
 //!
-//! Enters: a file that may have changed. Leaves: the policy to judge the next call by. Never: nothing; a file with
-//! mistakes leaves the last good policy in force.
+//! Enters: a file that may have changed. Leaves: the policy to judge the next call by. Never: one from a file
+//! with mistakes; the last good policy stays in force then.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
