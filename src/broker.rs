@@ -18,19 +18,13 @@ use crate::report::{FAILED, Report};
 /// The ledger's file in the state directory.
 const LEDGER: &str = "leases.jsonl";
 
-/// A broker in a child process, and our end of the connection to it.
-pub struct Embedded {
-    /// The worker's end.
-    pub stream: UnixStream,
-    /// The process; it ends when the connection does, after it has revoked.
-    pub process: sandbox::ChildProcess,
-}
-
-/// Forks the broker. The caller has no threads yet.
+/// Forks the broker and gives the worker's end of the connection to it. The process ends when that connection does, after it
+/// has revoked; nobody waits for it, so that an issuer that cannot be reached does not hold up whoever ran the command. The
+/// caller has no threads yet.
 ///
 /// # Errors
 /// When the process cannot be made.
-pub fn embed(places: &Places) -> Result<Embedded, Report> {
+pub fn embed(places: &Places) -> Result<UnixStream, Report> {
     // Memory is the child's own after the fork: each side takes its end out of its copy, and closes the other.
     let mut pair = Some(UnixStream::pair()?);
     let process = sandbox::fork_process(|| match pair.take() {
@@ -40,19 +34,35 @@ pub fn embed(places: &Places) -> Result<Embedded, Report> {
         }
         None => FAILED,
     })?;
-    let (stream, _) = pair.take().ok_or_else(|| Report::new("the connection to the broker is gone"))?;
-    Ok(Embedded { stream, process })
+    process.detach();
+    pair.take().map(|(ours, _)| ours).ok_or_else(|| Report::new("the connection to the broker is gone"))
 }
 
 /// The whole life of the embedded broker's process.
 fn run_embedded(places: &Places, stream: UnixStream) -> u8 {
-    match settings(places).and_then(|settings| Ok(broker::serve_embedded(stream, settings)?)) {
-        Ok(()) => 0,
+    let served = settings(places).and_then(|settings| {
+        leave_terminal()?;
+        Ok(broker::serve_embedded(stream, settings)?)
+    });
+    match served {
+        // What could not be revoked is in the ledger, and no one is left to be told.
+        Ok(_standing) => 0,
         Err(report) => {
             crate::complain(&report);
             FAILED
         }
     }
+}
+
+/// A session of its own, so that Ctrl-C does not reach it, and none of the caller's streams: it may outlive the run by as long
+/// as a revocation takes, and whoever waits for the end of the run's output must not wait for that.
+fn leave_terminal() -> Result<(), Report> {
+    rustix::process::setsid()?;
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
 }
 
 /// Serves workers on a Unix socket until told to stop.
@@ -72,16 +82,21 @@ async fn serve_until_stopped(socket: &Path, settings: Settings) -> Result<(), Re
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
-    Ok(broker::serve_unix(socket, settings, stop).await?)
+    for standing in broker::serve_unix(socket, settings, stop).await? {
+        tracing::warn!(credential = %standing.credential, lease = %standing.lease, "still not revoked");
+    }
+    Ok(())
 }
 
 /// A file that is not there grants nothing: an agent without credentials needs none.
 fn settings(places: &Places) -> Result<Settings, Report> {
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file)? } else { Credentials::parse(&file, "")? };
-    let environment: HashMap<String, Secret> = std::env::vars().map(|(name, value)| (name, Secret::new(value))).collect();
+    let environment: HashMap<String, Secret> =
+        std::env::vars().map(|(name, value)| (name, Secret::new(value))).collect();
     let mut settings = Settings::new(credentials);
     settings.environment = environment;
+    places.make_state()?;
     settings.ledger = Some(places.state.join(LEDGER));
     Ok(settings)
 }

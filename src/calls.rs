@@ -83,7 +83,9 @@ fn logs(places: &Places) -> Result<Vec<PathBuf>, Report> {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            return Err(Report::new(error).hint(format!("`{}` has to be readable by whoever reviews", workers.display())));
+            return Err(
+                Report::new(error).hint(format!("`{}` has to be readable by whoever reviews", workers.display()))
+            );
         }
     };
     let mut logs = Vec::new();
@@ -120,7 +122,9 @@ fn since(text: &str) -> Result<Timestamp, Report> {
     let ago: Result<SignedDuration, _> = text.parse();
     match ago {
         Ok(ago) => Ok(Timestamp::now().checked_sub(ago)?),
-        Err(_) => Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 24h")),
+        Err(_) => {
+            Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 24h"))
+        }
     }
 }
 
@@ -164,10 +168,9 @@ impl Follower {
             }
             Event::CallEnd(end) => self.open.remove(&end.call).map(|row| row.ended(&end, text)),
             Event::Refused(refused) => Some(Row::refused(&self.agent, line.time, &refused, text)),
-            Event::NameAsked(_)
-            | Event::PolicyReloaded { .. }
-            | Event::PolicyRejected { .. }
-            | Event::WorkerEnd(_) => None,
+            Event::NameAsked(_) | Event::PolicyReloaded { .. } | Event::PolicyRejected { .. } | Event::WorkerEnd(_) => {
+                None
+            }
         }
     }
 }

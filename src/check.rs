@@ -52,7 +52,12 @@ fn files(places: &Places, out: &mut impl Write) -> Result<bool, Report> {
     }
     let credentials = credentials.map_or(0, |credentials| credentials.iter().count());
     if mistakes == 0 {
-        writeln!(out, "{}: {} agents, {credentials} credentials, no mistakes", places.config.display(), policies.len())?;
+        writeln!(
+            out,
+            "{}: {} agents, {credentials} credentials, no mistakes",
+            places.config.display(),
+            policies.len()
+        )?;
     } else {
         writeln!(out, "{}: {mistakes} mistakes", places.config.display())?;
     }
@@ -87,7 +92,9 @@ fn machine(out: &mut impl Write) -> Result<bool, Report> {
         writeln!(out, "{mark:<4}{:<18}{}", capability.name, capability.why)?;
         if !capability.present {
             able &= !capability.required;
-            writeln!(out, "  hint: {}", capability.remedy)?;
+            if let Some(remedy) = &capability.remedy {
+                writeln!(out, "    hint: {remedy}")?;
+            }
         }
     }
     Ok(able)

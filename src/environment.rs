@@ -27,7 +27,9 @@ pub fn build(
         PASSED.contains(&name.as_ref()) || name.starts_with(PASSED_FAMILY) || pass.iter().any(|passed| *passed == name)
     }));
     let home = sandbox::HOME;
-    for (name, value) in [("HOME", home), ("USER", "agent"), ("LOGNAME", "agent"), ("SHELL", "/bin/sh"), ("TMPDIR", "/tmp")] {
+    for (name, value) in
+        [("HOME", home), ("USER", "agent"), ("LOGNAME", "agent"), ("SHELL", "/bin/sh"), ("TMPDIR", "/tmp")]
+    {
         variables.push((name.into(), value.into()));
     }
     variables.push(("EXEAT_AGENT".into(), agent.into()));

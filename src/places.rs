@@ -49,15 +49,27 @@ impl Places {
         self.state.join("workers")
     }
 
+    /// Makes the state directory, for its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_state(&self) -> io::Result<()> {
+        make(&self.state)
+    }
+
     /// Makes the directory of one worker, for its owner only.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn make_worker(&self, worker: &WorkerId) -> io::Result<PathBuf> {
         let directory = self.workers().join(worker.to_string());
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        make(&directory)?;
         Ok(directory)
     }
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 fn place(given: Option<&Path>, variable: &str, below_home: &str, option: &str) -> Result<PathBuf, Report> {

@@ -3,39 +3,198 @@
 //! Enters: an agent's name and a command. Leaves: the command's exit code. Never: a command that runs before everything that
 //! holds it stands, or a lease that outlives it.
 
+mod reload;
 mod supervise;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+use std::{fs, io};
 
 use ::broker::{Client, Registration};
 use config::{Policy, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
 use proxy::record::{CallLog, Event, WorkerEnd, WorkerStart};
-use proxy::serve::{Listeners, Parts, Worker};
-use sandbox::{Prepared, Spec};
+use proxy::serve::{self, Listeners, Parts, Worker};
+use sandbox::{CaptureChoice, Limits, Prepared, Spec, Trust};
 use tokio::sync::watch;
 
+use self::supervise::Ended;
 use crate::args;
-use crate::broker::{self, Embedded};
+use crate::broker;
 use crate::environment;
 use crate::places::Places;
-use crate::report::Report;
+use crate::report::{NOT_EXECUTABLE, NOT_FOUND, OUT_OF_TIME, Report};
+
+/// Where systems keep their roots in one file.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// Runs the command. Everything up to `prepare` happens while the process has one thread: both forks need that.
 ///
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
-    let file = places.agent_file(&arguments.agent);
-    let policy = Policy::load(&file)?;
+    let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
     let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
     let authority = Authority::generate(SystemTime::now())?;
-    let prepared = sandbox::prepare(&spec(&policy, &authority, arguments)?)?;
+    let spec = spec(&standing.current(), &authority, arguments)?;
+    let prepared = sandbox::prepare(&spec).map_err(no_sandbox)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let standing = Arc::new(Standing::new(file, policy));
-    runtime.block_on(work(places, arguments, standing, authority, prepared, embedded))
+    runtime.block_on(async {
+        let broker = match (embedded, &arguments.broker) {
+            (Some(stream), _) => Client::from_stream(stream)?,
+            (None, Some(socket)) => Client::connect(socket).await?,
+            (None, None) => return Err(Report::new("there is no broker")),
+        };
+        work(places, arguments, standing, authority, prepared, broker).await
+    })
+}
+
+async fn work(
+    places: &Places,
+    arguments: &args::Run,
+    standing: Arc<Standing>,
+    authority: Authority,
+    mut prepared: Prepared,
+    broker: Client,
+) -> Result<ExitCode, Report> {
+    let registration = broker.register(&arguments.agent).await?;
+    granted(&standing.current(), &registration)?;
+    let log = CallLog::create(&places.make_worker(&registration.worker)?)?;
+    let start = worker_start(arguments, &standing.current(), &registration, &prepared)?;
+    log.append(Timestamp::now(), Event::WorkerStart(start))?;
+    let settings = standing.current().sandbox().clone();
+    let environment = environment::build(
+        arguments.agent.as_str(),
+        &settings.pass_env,
+        &registration.grants,
+        &sandbox::trust_environment(),
+    );
+    let sockets = prepared.take_sockets();
+    let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
+    let (stop, stopped) = watch::channel(false);
+    let parts = Parts { policy: Arc::clone(&standing), authority, broker: broker.clone(), registration, log };
+    let worker = Worker::new(parts, stopped)?;
+    let serving = tokio::spawn(serve::serve(Arc::clone(&worker), listeners));
+    let reloading = tokio::spawn(reload::watch(standing, Arc::clone(&worker)));
+    let ended = match prepared.start(environment) {
+        Ok(running) => supervise::until_end(running, settings.wall_clock).await.map_err(Report::from),
+        Err(error) => Err(no_sandbox(error)),
+    };
+    reloading.abort();
+    let _ = stop.send(true);
+    serving.await??;
+    finish(&worker, broker, &ended).await;
+    match ended? {
+        Ended::Exit(exit) => Ok(ExitCode::from(exit.code())),
+        Ended::OutOfTime(limit) => {
+            let told = Report::new(format!("the command was ended after its wall clock of {limit:?}"));
+            Err(told.hint("raise `wall_clock` under [sandbox] in the agent's file").code(OUT_OF_TIME))
+        }
+    }
+}
+
+/// Gives every lease back and closes the log. What cannot be revoked stays with the broker, which goes on trying.
+async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) {
+    let (revoked, kept) = match broker.end().await {
+        Ok(ended) => {
+            for kept in &ended.kept {
+                tracing::warn!(credential = %kept.credential, lease = %kept.lease, reason = kept.reason, "not revoked");
+            }
+            (ended.revoked.len(), ended.kept.len())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the broker did not say what it revoked");
+            (0, 0)
+        }
+    };
+    let outcome = match ended {
+        Ok(Ended::Exit(exit)) => format!("{exit:?}"),
+        Ok(Ended::OutOfTime(limit)) => format!("out of time after {limit:?}"),
+        Err(report) => format!("not started: {report}"),
+    };
+    let (calls, refused) = worker.counts();
+    let end = WorkerEnd { outcome, calls, refused, revoked: revoked as u64, kept: kept as u64 };
+    if let Err(error) = worker.log().append(Timestamp::now(), Event::WorkerEnd(end)).and_then(|()| worker.log().sync())
+    {
+        tracing::error!(%error, "the end of the worker is not in the call log");
+    }
+}
+
+/// What the sandbox shall be. Relative paths of the policy are relative to where `exeat run` was started.
+fn spec(policy: &Policy, authority: &Authority, arguments: &args::Run) -> Result<Spec, Report> {
+    let settings = policy.sandbox();
+    let working_directory = std::env::current_dir()?;
+    let absolute = |paths: &[PathBuf]| paths.iter().map(|path| working_directory.join(path)).collect();
+    Ok(Spec {
+        command: arguments.command.clone(),
+        read: absolute(&settings.read),
+        write: absolute(&settings.write),
+        limits: Limits::from(settings),
+        trust: Trust { worker_ca: authority.pem().to_owned(), system_bundle: system_bundle()? },
+        ports: policy.ports(),
+        capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
+        working_directory,
+    })
+}
+
+fn system_bundle() -> io::Result<Vec<u8>> {
+    match BUNDLES.iter().map(Path::new).find(|path| path.exists()) {
+        Some(path) => fs::read(path),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn no_sandbox(error: sandbox::Error) -> Report {
+    let code = match error.kind() {
+        sandbox::ErrorKind::NotFound => NOT_FOUND,
+        sandbox::ErrorKind::NotExecutable => NOT_EXECUTABLE,
+        sandbox::ErrorKind::SetUp | sandbox::ErrorKind::Spec | sandbox::ErrorKind::Limit => crate::report::FAILED,
+    };
+    let hint = error.hint().map(str::to_owned);
+    let report = Report::new(error).code(code);
+    match hint {
+        Some(hint) => report.hint(hint),
+        None => report,
+    }
+}
+
+/// Every credential that a rule names was granted to this agent; a rule that cannot work is found now, not at its first call.
+fn granted(policy: &Policy, registration: &Registration) -> Result<(), Report> {
+    for credential in policy.credentials() {
+        if !registration.grants.iter().any(|(grant, _)| *grant.credential() == credential) {
+            let agent = policy.agent();
+            let told =
+                Report::new(format!("a rule of `{agent}` names credential `{credential}`, which it is not granted"));
+            return Err(told.hint(format!(
+                "list `{agent}` under `agents` of [{credential}] in credentials.toml; see `exeat check`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn worker_start(
+    arguments: &args::Run,
+    policy: &Policy,
+    registration: &Registration,
+    prepared: &Prepared,
+) -> Result<WorkerStart, Report> {
+    Ok(WorkerStart {
+        worker: registration.worker.to_string(),
+        agent: arguments.agent.to_string(),
+        identity: registration.identity.subject.clone(),
+        policy: policy.digest().to_owned(),
+        command: arguments.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        sandbox: serde_json::to_value(prepared.status())?,
+        credentials: registration.grants.iter().map(|(grant, _)| grant.credential().to_string()).collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
 }

@@ -76,7 +76,8 @@ fn root() -> &'static Path {
 /// Every source file of the five packages.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut open: Vec<PathBuf> = ["src", "config/src", "broker/src", "proxy/src", "sandbox/src"].map(|d| root().join(d)).into();
+    let mut open: Vec<PathBuf> =
+        ["src", "config/src", "broker/src", "proxy/src", "sandbox/src"].map(|d| root().join(d)).into();
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

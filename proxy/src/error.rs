@@ -176,7 +176,8 @@ impl Refusal {
 /// The printable part of something a client sent, cut to a length that fits a sentence.
 pub(crate) fn printable(text: &[u8]) -> String {
     const LONGEST: usize = 120;
-    let mut shown: String = text.iter().take(LONGEST).map(|&b| if (0x20..0x7f).contains(&b) { char::from(b) } else { '?' }).collect();
+    let mut shown: String =
+        text.iter().take(LONGEST).map(|&b| if (0x20..0x7f).contains(&b) { char::from(b) } else { '?' }).collect();
     if text.len() > LONGEST {
         shown.push('…');
     }

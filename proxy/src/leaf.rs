@@ -68,7 +68,8 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name("exeat worker CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         params.serial_number = Some(serial().map_err(failed)?);
         params.not_before = (now - SKEW).into();
         params.not_after = (now + CA_LIFE).into();

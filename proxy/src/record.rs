@@ -41,14 +41,9 @@ impl CallRecord {
     /// [`Refusal::LogUnavailable`]: the call must not be made.
     pub fn start(log: &Arc<CallLog>, start: CallStart, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
         let end = CallEnd { call: start.call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
-        log.append(Timestamp::now(), Event::CallStart(start)).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
-        Ok(Self {
-            log: Arc::clone(log),
-            started: Instant::now(),
-            end,
-            sent,
-            scrubbed: Arc::default(),
-        })
+        log.append(Timestamp::now(), Event::CallStart(start))
+            .map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        Ok(Self { log: Arc::clone(log), started: Instant::now(), end, sent, scrubbed: Arc::default() })
     }
 
     /// Where the bytes towards the upstream are counted.
@@ -123,8 +118,7 @@ pub struct Recorded<B> {
 impl<B: Body> Recorded<B> {
     /// Ties `record` to `body`.
     pub fn new(body: B, record: CallRecord) -> Self {
-        let mut recorded =
-            Self { body, record: Some(record), idle: Box::pin(tokio::time::sleep(limit::BODY_IDLE)) };
+        let mut recorded = Self { body, record: Some(record), idle: Box::pin(tokio::time::sleep(limit::BODY_IDLE)) };
         if recorded.body.is_end_stream() {
             recorded.end("done", None);
         }

@@ -66,7 +66,9 @@ pub fn remedy(refusal: &Refusal) -> String {
              for; if this host is one, ask your operator to list it under `to` of `{credential}` and to name the credential in \
              the rule"
         ),
-        Refusal::RateLimited { retry_after, .. } => format!("wait {retry_after} s, or ask your operator for a higher `rate`"),
+        Refusal::RateLimited { retry_after, .. } => {
+            format!("wait {retry_after} s, or ask your operator for a higher `rate`")
+        }
         Refusal::CredentialUnavailable { credential, .. } => {
             format!("nothing was sent; try again later, or tell your operator that `{credential}` fails")
         }
@@ -75,7 +77,9 @@ pub fn remedy(refusal: &Refusal) -> String {
         ),
         refusal => match refusal.fault() {
             Fault::Client => "mend the request; sending it again unchanged gives the same answer".to_owned(),
-            Fault::Upstream => "the policy allows the call; the other side failed, so a later try may succeed".to_owned(),
+            Fault::Upstream => {
+                "the policy allows the call; the other side failed, so a later try may succeed".to_owned()
+            }
             Fault::Policy | Fault::Broker | Fault::Ours => "try again later, or tell your operator".to_owned(),
         },
     }
@@ -121,16 +125,14 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_why_and_what_to_ask_for() {
-        let refusal = Refusal::RateLimited {
-            rule: "allow #1 (line 3)".parse().unwrap(),
-            rate: "1/s".to_owned(),
-            retry_after: 7,
-        };
+        let refusal =
+            Refusal::RateLimited { rule: "allow #1 (line 3)".parse().unwrap(), rate: "1/s".to_owned(), retry_after: 7 };
         let response = refuse(&refusal);
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[RETRY_AFTER], "7");
         assert_eq!(response.headers()[PROXY_STATUS], "exeat; error=http_request_denied; details=\"rate-limited\"");
-        let body = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(response.into_body().collect());
+        let body =
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(response.into_body().collect());
         let problem: serde_json::Value = serde_json::from_slice(&body.unwrap().to_bytes()).unwrap();
         assert_eq!(problem["status"], 429);
         assert!(problem["detail"].as_str().unwrap().contains("allow #1"));

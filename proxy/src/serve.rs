@@ -162,9 +162,10 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
     }
     let (udp, tcp) = name_sockets(listeners.dns_udp, listeners.dns_tcp)?;
     let asking = Arc::clone(&worker);
-    let name_server = tokio::spawn(names::serve(udp, tcp, Arc::clone(&worker.names), names::Limits::default(), move |asked| {
-        asking.asked(&asked.name, &asked.kind);
-    }));
+    let name_server =
+        tokio::spawn(names::serve(udp, tcp, Arc::clone(&worker.names), names::Limits::default(), move |asked| {
+            asking.asked(&asked.name, &asked.kind);
+        }));
     while tasks.join_next().await.is_some() {}
     name_server.abort();
     Ok(())

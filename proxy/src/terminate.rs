@@ -43,7 +43,9 @@ fn explain(error: &std::io::Error) -> String {
     match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
         Some(Error::AlertReceived(
             AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown,
-        )) => "the client does not trust the worker's CA: it brings its own list of roots, or pins its server".to_owned(),
+        )) => {
+            "the client does not trust the worker's CA: it brings its own list of roots, or pins its server".to_owned()
+        }
         Some(error) => format!("the TLS handshake failed: {error}"),
         None => format!("the TLS handshake broke off: {error}"),
     }

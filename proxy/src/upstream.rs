@@ -188,9 +188,8 @@ impl Link {
             Self::Http2(_) => for_http2(request, destination, scheme),
         }
         .map_err(|error| Failure::Failed(Refusal::Malformed(error.to_string())))?;
-        let failed = |reason: String| {
-            Failure::Failed(Refusal::UpstreamAnswer { destination: destination.clone(), reason })
-        };
+        let failed =
+            |reason: String| Failure::Failed(Refusal::UpstreamAnswer { destination: destination.clone(), reason });
         let sending = async {
             match self {
                 Self::Http1(sender) => sender.try_send_request(request).await,
@@ -277,10 +276,11 @@ async fn connect(permit: &CallPermit, tls: &Arc<ClientConfig>) -> Result<Open, R
     if permit.scheme() == Scheme::Http {
         return Ok(Open { link: http1(stream, permit).await?, peer: Arc::new(Peer { address, tls: None }) });
     }
-    let failed =
-        |reason: String| Refusal::UpstreamTls { destination: permit.destination().clone(), reason };
+    let failed = |reason: String| Refusal::UpstreamTls { destination: permit.destination().clone(), reason };
     let name = match permit.destination().host() {
-        Host::Name(name) => ServerName::try_from(name.as_str().to_owned()).map_err(|error| failed(error.to_string()))?,
+        Host::Name(name) => {
+            ServerName::try_from(name.as_str().to_owned()).map_err(|error| failed(error.to_string()))?
+        }
         Host::Address(address) => ServerName::from(*address),
     };
     let handshake = TlsConnector::from(Arc::clone(tls)).connect(name, stream);

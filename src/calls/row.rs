@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use proxy::record::{CallEnd, CallStart, Refused};
 
 /// The line above the rows.
-pub(super) const HEADING: &str =
-    "TIME                 AGENT            RESULT    STATUS  MS       SENT/RECEIVED  CALL";
+pub(super) const HEADING: &str = "TIME                 AGENT            RESULT    STATUS  MS       SENT/RECEIVED  CALL";
 
 /// What is listed.
 #[derive(Debug, Default)]

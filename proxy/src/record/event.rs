@@ -219,7 +219,8 @@ pub(crate) fn redact_query(query: &str, credentials: &[String]) -> String {
     let redact = |pair: &str| match pair.split_once('=') {
         Some((name, _)) => {
             let lower = name.to_ascii_lowercase();
-            let telling = TELLING.iter().any(|word| lower.contains(word)) || credentials.iter().any(|name| lower.contains(name.as_str()));
+            let telling = TELLING.iter().any(|word| lower.contains(word))
+                || credentials.iter().any(|name| lower.contains(name.as_str()));
             if telling || lower.contains('%') { format!("{name}=…") } else { pair.to_owned() }
         }
         None => pair.to_owned(),

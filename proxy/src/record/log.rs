@@ -124,7 +124,9 @@ pub fn verify(log: &[u8]) -> Result<Vec<Line>, Tampered> {
     let whole = log.iter().rposition(|&b| b == b'\n').map_or(&log[..0], |end| &log[..end]);
     let mut prev = NO_PREDECESSOR.to_owned();
     let mut lines = Vec::new();
-    for (index, bytes) in whole.split(|&b| b == b'\n').enumerate().filter(|(_, bytes)| !whole.is_empty() || !bytes.is_empty()) {
+    for (index, bytes) in
+        whole.split(|&b| b == b'\n').enumerate().filter(|(_, bytes)| !whole.is_empty() || !bytes.is_empty())
+    {
         let line: Line = serde_json::from_slice(bytes).map_err(|_| Tampered::Unreadable { line: index + 1 })?;
         if line.prev != prev || line.seq != index as u64 + 1 {
             return Err(Tampered::Broken { line: index + 1 });

@@ -1,0 +1,152 @@
+//! Random texts with a credential in random spellings, and a judge that knows of the scrub only what it promises.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD as STANDARD_ALPHABET;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{
+    GeneralPurpose, GeneralPurposeConfig, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD,
+};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+/// What stands for the credential.
+pub const PLACEHOLDER: &str = "exeat_Zq3vB8nK1xW5cT7yL0pR4sD9fG2hJ6mA";
+
+/// Credentials of all shapes that a header can carry.
+pub fn secrets() -> impl Strategy<Value = String> {
+    prop_oneof!["[!-~]{9,70}", "gh[ps]_[A-Za-z0-9]{36}", "[A-Za-z0-9/+]{40}", "[ab]{9,20}"]
+}
+
+/// A piece of an answer: the credential in some spelling, or something else.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    Other(Vec<u8>),
+    /// The beginning of the credential, of this length.
+    Begun(usize),
+    Raw,
+    Percent {
+        lower: bool,
+        all: bool,
+    },
+    Form,
+    Json {
+        slash: bool,
+    },
+    JsonAll {
+        lower: bool,
+    },
+    /// In base64 with text before and after; `form` chooses alphabet and padding, `slash` escapes as PHP does.
+    Base64 {
+        before: Vec<u8>,
+        after: Vec<u8>,
+        form: usize,
+        slash: bool,
+    },
+}
+
+pub fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..12);
+    let piece = prop_oneof![
+        bytes().prop_map(Piece::Other),
+        "[A-Za-z0-9+/=%\\\\\"]{0,12}".prop_map(|text| Piece::Other(text.into_bytes())),
+        (1usize..40).prop_map(Piece::Begun),
+        Just(Piece::Raw),
+        any::<(bool, bool)>().prop_map(|(lower, all)| Piece::Percent { lower, all }),
+        Just(Piece::Form),
+        any::<bool>().prop_map(|slash| Piece::Json { slash }),
+        any::<bool>().prop_map(|lower| Piece::JsonAll { lower }),
+        (bytes(), bytes(), 0usize..4, any::<bool>()).prop_map(|(before, after, form, slash)| Piece::Base64 {
+            before,
+            after,
+            form,
+            slash
+        }),
+    ];
+    proptest::collection::vec(piece, 0..8)
+}
+
+fn percent(secret: &str, lower: bool, all: bool) -> String {
+    let escape = |b: u8| if lower { format!("%{b:02x}") } else { format!("%{b:02X}") };
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    secret.bytes().map(|b| if unreserved(b) && !all { char::from(b).to_string() } else { escape(b) }).collect()
+}
+
+fn json(secret: &str) -> String {
+    let quoted = serde_json::to_string(secret).unwrap();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+fn json_all(secret: &str, lower: bool) -> String {
+    let escape = |b: u8| if lower { format!("\\u{b:04x}") } else { format!("\\u{b:04X}") };
+    secret.bytes().map(escape).collect()
+}
+
+/// All pieces with `secret` for the credential.
+pub fn spelt(pieces: &[Piece], secret: &str) -> Vec<u8> {
+    pieces.iter().flat_map(|piece| spell(piece, secret)).collect()
+}
+
+fn spell(piece: &Piece, secret: &str) -> Vec<u8> {
+    match piece {
+        Piece::Other(bytes) => bytes.clone(),
+        Piece::Begun(length) => secret.as_bytes()[..(*length).min(secret.len() - 1)].to_vec(),
+        Piece::Raw => secret.into(),
+        Piece::Percent { lower, all } => percent(secret, *lower, *all).into(),
+        Piece::Form => percent(secret, false, false).replace("%20", "+").into(),
+        Piece::Json { slash: false } => json(secret).into(),
+        Piece::Json { slash: true } => json(secret).replace('/', "\\/").into(),
+        Piece::JsonAll { lower } => json_all(secret, *lower).into(),
+        Piece::Base64 { before, after, form, slash } => {
+            let engine = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD][*form];
+            let encoded = engine.encode([before, secret.as_bytes(), after].concat());
+            if *slash { encoded.replace('/', "\\/").into() } else { encoded.into() }
+        }
+    }
+}
+
+/// Whether the credential is there in any spelling, found in another way than the scrub finds it.
+pub fn shows(text: &[u8], secret: &str) -> bool {
+    let contains = |text: &[u8], needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
+    let unslashed = String::from_utf8_lossy(text).replace("\\/", "/");
+    let spellings = [
+        secret.to_owned(),
+        percent(secret, false, false),
+        percent(secret, true, false),
+        percent(secret, false, true),
+        percent(secret, true, true),
+        json(secret),
+        json(secret).replace('/', "\\/"),
+        json_all(secret, false),
+        json_all(secret, true),
+    ];
+    spellings.iter().any(|spelling| contains(text, spelling.as_bytes()))
+        || unslashed
+            .replace('-', "+")
+            .replace('_', "/")
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '+' && c != '/')
+            .any(|run| decodings(run).any(|decoded| contains(&decoded, secret.as_bytes())))
+}
+
+/// Wherever the base64 began within the run: the four ways to cut it into groups.
+fn decodings(run: &str) -> impl Iterator<Item = Vec<u8>> {
+    let lenient = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone);
+    let engine = GeneralPurpose::new(&STANDARD_ALPHABET, lenient);
+    (0..4.min(run.len())).filter_map(move |skipped| {
+        let rest = &run[skipped..];
+        let whole = if rest.len() % 4 == 1 { rest.len() - 1 } else { rest.len() };
+        engine.decode(&rest[..whole]).ok()
+    })
+}
+
+/// Cuts `text` at the given places, taken modulo what is left.
+pub fn chunks(text: &[u8], cuts: &[usize]) -> Vec<Bytes> {
+    let mut rest = Bytes::copy_from_slice(text);
+    let mut chunks: Vec<Bytes> = Vec::new();
+    for cut in cuts {
+        chunks.push(rest.split_to(cut % (rest.len() + 1)));
+    }
+    chunks.push(rest);
+    chunks
+}
