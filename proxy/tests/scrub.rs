@@ -34,7 +34,7 @@ fn whole(text: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn no_spelling_survives_and_chunks_make_no_difference(
