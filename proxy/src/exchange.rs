@@ -58,7 +58,10 @@ where
             () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
         }
     };
-    served.map_err(unreadable).or_else(|refusal| refusal.map_or(Ok(()), Err))
+    match served {
+        Ok(()) => Ok(()),
+        Err(error) => unreadable(&error).map_or(Ok(()), Err),
+    }
 }
 
 /// Ends when the worker stops, or is gone.
@@ -91,7 +94,7 @@ fn builder2() -> http2::Builder<TokioExecutor> {
 }
 
 /// A connection that ended in an error: a head that had no reading is a refusal, a client that went away is not.
-fn unreadable(error: hyper::Error) -> Option<Refusal> {
+fn unreadable(error: &hyper::Error) -> Option<Refusal> {
     if error.is_parse() {
         Some(Refusal::Malformed(error.to_string()))
     } else if error.is_timeout() {
@@ -138,7 +141,7 @@ async fn call(
     };
     match sent {
         Ok(answer) => Ok(passed_on(worker, &call, answer, rest.upgrade, record)),
-        Err(refusal) => Ok(went_wrong(worker, connection, &call, examined.or(refusal), record)),
+        Err(refusal) => Ok(went_wrong(worker, connection, &call, &examined.or(refusal), record)),
     }
 }
 
@@ -247,14 +250,14 @@ fn went_wrong(
     worker: &Worker,
     connection: &Connection,
     call: &Call,
-    refusal: Refusal,
+    refusal: &Refusal,
     record: CallRecord,
 ) -> Response<Body> {
     if refusal.is_alert() {
         let told = (call.method.to_string(), call.path.to_string());
-        worker.refuse(connection.number, call.destination.to_string(), Some(told), &refusal);
+        worker.refuse(connection.number, call.destination.to_string(), Some(told), refusal);
     }
-    refused(&refusal, record)
+    refused(refusal, record)
 }
 
 fn refused(refusal: &Refusal, record: CallRecord) -> Response<Body> {

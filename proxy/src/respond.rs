@@ -119,14 +119,16 @@ fn proxy_status(error: &str, kind: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use config::Policy;
     use http_body_util::BodyExt;
 
     use super::*;
 
     #[test]
     fn a_refusal_says_what_why_and_what_to_ask_for() {
-        let refusal =
-            Refusal::RateLimited { rule: "allow #1 (line 3)".parse().unwrap(), rate: "1/s".to_owned(), retry_after: 7 };
+        let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", "[[allow]]\nto = \"example.com\"\n").unwrap();
+        let rule = policy.rules()[0].id().clone();
+        let refusal = Refusal::RateLimited { rule, rate: "1/s".to_owned(), retry_after: 7 };
         let response = refuse(&refusal);
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[RETRY_AFTER], "7");
