@@ -39,6 +39,7 @@ const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 const HIDDEN_IN_PROC: &[&str] = &[
     "acpi",
     "asound",
+    "cmdline",
     "interrupts",
     "kallsyms",
     "kcore",

@@ -1,8 +1,9 @@
 //! System calls refused because their effect would outlive the sandbox or reach around it.
 //!
-//! For: `confine`. In: whether root started exeat. Out: a classic BPF program for seccomp(2). Refused are: set-user-ID files
-//! (in a write path of root's they would be root's), typing into a terminal, and the calls whose arguments a filter cannot
-//! see (io_uring, openat2: both say "not implemented", and programs then do without). Never: a list of what is allowed.
+//! For: `confine`. In: whether root started exeat. Out: a classic BPF program for seccomp(2). Refused are: sockets that no
+//! network namespace holds (AF_VSOCK reaches a virtual machine's host) or that nobody needs, set-user-ID files (in a write
+//! path of root's they would be root's), typing into a terminal, and the calls whose arguments a filter cannot see (io_uring,
+//! openat2: both say "not implemented", and programs then do without). Never: a list of the calls that are allowed.
 
 use libc::sock_filter;
 
@@ -26,6 +27,7 @@ const X32: u32 = 0x4000_0000;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const NOT_PERMITTED: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+const NO_SUCH_FAMILY: u32 = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32;
 const NOT_IMPLEMENTED: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
 /// The flags with which the open calls read a mode: O_CREAT and O_TMPFILE's own bit.
@@ -53,6 +55,9 @@ pub(crate) fn program(from_root: bool) -> Option<Vec<sock_filter>> {
         let creating = [load(argument(flags)), skip_if(libc::BPF_JSET, CREATES, 1, 0), give(ALLOW)];
         on(&mut program, call, &[&creating[..], &refuse_bits(flags + 1, privileged)].concat());
     }
+    for call in [libc::SYS_socket, libc::SYS_socketpair] {
+        on(&mut program, call, &families());
+    }
     let mut typing = vec![load(argument(1))];
     for request in [libc::TIOCSTI, libc::TIOCLINUX] {
         typing.extend([skip_if(libc::BPF_JEQ, u32::try_from(request).ok()?, 0, 1), give(NOT_PERMITTED)]);
@@ -61,6 +66,17 @@ pub(crate) fn program(from_root: bool) -> Option<Vec<sock_filter>> {
     on(&mut program, libc::SYS_ioctl, &typing);
     program.push(give(ALLOW));
     Some(program)
+}
+
+/// The address families that end at the namespace's border.
+fn families() -> Vec<sock_filter> {
+    let held = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+    let mut judge = vec![load(argument(0))];
+    for family in held {
+        judge.extend([skip_if(libc::BPF_JEQ, family.unsigned_abs(), 0, 1), give(ALLOW)]);
+    }
+    judge.push(give(NO_SUCH_FAMILY));
+    judge
 }
 
 /// The calls that set a mode, and which argument it is.

@@ -20,6 +20,7 @@ use rustix::{
     },
 };
 use std::{
+    borrow::Cow,
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
@@ -43,12 +44,21 @@ impl Relay {
         sys::poke_on(&[libc::SIGWINCH, libc::SIGCONT], woken.try_clone()?)?;
         ioctl_fionbio(&master, true)?;
         let found = tcgetattr(terminals.outer())?;
-        let mut ends =
-            Ends { terminals, found, raw: false, master, channel, woken, typed: Vec::new(), input: terminals.0[0] };
+        let mut ends = Ends {
+            terminals,
+            found,
+            raw: false,
+            master,
+            channel,
+            woken,
+            typed: Vec::new(),
+            input: terminals.0[0],
+            exit: None,
+        };
         let thread = thread::Builder::new().name("terminal".to_owned()).spawn(move || {
             let _over = ends.relay(); // the terminal on either side is gone
             ends.restore();
-            last_report(&ends.channel)
+            ends.exit.or_else(|| last_report(&ends.channel))
         })?;
         Ok(Self(Some(thread)))
     }
@@ -80,6 +90,8 @@ struct Ends {
     typed: Vec<u8>,
     /// Whether there is still somebody typing.
     input: bool,
+    /// How the command ended, once init has said so.
+    exit: Option<Exit>,
 }
 
 impl Ends {
@@ -116,11 +128,13 @@ impl Ends {
             if woken.contains(PollFlags::IN) {
                 self.settle();
             }
-            if channel.contains(PollFlags::IN)
-                && !channel.contains(PollFlags::HUP)
-                && let Some((Report::Stopped, _)) = self.channel.receive()?
-            {
-                self.stop();
+            // Hung up, it is over: the master will say so when the last output is out.
+            if channel.contains(PollFlags::IN) && !channel.contains(PollFlags::HUP) {
+                match self.channel.receive()? {
+                    Some((Report::Stopped, _)) => self.stop(),
+                    Some((Report::Ended(exit), _)) => self.exit = Some(exit),
+                    _ => {}
+                }
             }
             if listen && !typed.is_empty() {
                 self.read_typed(typed, &mut piece);
@@ -167,8 +181,12 @@ impl Ends {
         let _gone = self.channel.send(&Order::Resume);
     }
 
-    fn print(&self, mut piece: &[u8]) {
+    fn print(&self, piece: &[u8]) {
         let output = self.terminals.output();
+        // In the background the outer terminal still makes its own line ends.
+        let doubled = self.terminals.interactive() && !self.raw;
+        let piece = if doubled { Cow::Owned(without_returns(piece)) } else { Cow::Borrowed(piece) };
+        let mut piece = &piece[..];
         while !piece.is_empty() {
             match write(output, piece) {
                 Ok(length) => piece = &piece[length..],
@@ -191,4 +209,9 @@ impl Ends {
             Err(_) => self.input = false,
         }
     }
+}
+
+fn without_returns(piece: &[u8]) -> Vec<u8> {
+    let kept = piece.iter().enumerate().filter(|&(at, &byte)| byte != b'\r' || piece.get(at + 1) != Some(&b'\n'));
+    kept.map(|(_, &byte)| byte).collect()
 }

@@ -62,6 +62,7 @@ pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
     single_threaded()?;
     terminal::check_standard_descriptors()?;
     let plan = Plan::of(spec)?;
+    terminal::give_pipes_to(plan.user)?;
     let rlimits = Rlimits::of(&spec.limits);
     let cgroup = Cgroup::make(&spec.limits)?;
     let (channel, theirs) =

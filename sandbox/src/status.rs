@@ -19,7 +19,7 @@ pub struct Status {
     pub capture: Capture,
     /// Whether there is IPv6 inside.
     pub ipv6: bool,
-    /// Whether creating set-user-ID files, io_uring and terminal injection are refused by a system call filter.
+    /// Whether a system call filter refuses foreign socket families, set-user-ID files, io_uring and terminal injection.
     pub syscall_filter: bool,
     /// Whether the command has a terminal of its own, relayed by the worker.
     pub terminal: bool,

@@ -5,9 +5,12 @@
 //! sandbox's devpts; `relay` moves the bytes. Never: the outer terminal in the command's hands. Descriptors that are no
 //! terminals are inherited as they are.
 
-use crate::error::{Error, Step};
+use crate::{
+    error::{Error, Step},
+    plan::User,
+};
 use rustix::{
-    fs::{FileType, Mode, OFlags, fstat, open},
+    fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, fstatfs, open},
     io::Errno,
     process::{Pid, getpid, ioctl_tiocsctty},
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
@@ -65,6 +68,19 @@ pub(crate) fn check_standard_descriptors() -> Result<(), Error> {
                 .failed("hand a directory to the command as its")
                 .on(name)
                 .hint_at("it would lead out of the sandbox; list the directory under `read` instead"));
+        }
+    }
+    Ok(())
+}
+
+/// A pipe may be opened anew by its owner only, and `> /dev/stderr` is that: the pipes become the command's user's.
+pub(crate) fn give_pipes_to(user: User) -> Result<(), Error> {
+    const PIPES: u64 = 0x5049_5045; // PIPEFS_MAGIC: anonymous ones, not FIFOs of some directory
+    for fd in [stdin(), stdout(), stderr()] {
+        let is_pipe = fstatfs(fd).is_ok_and(|found| u64::try_from(found.f_type) == Ok(PIPES));
+        if user.from_root && is_pipe {
+            fchown(fd, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))
+                .map_err(|errno| Step::User.failed("give the standard pipes to the command's user").because(errno))?;
         }
     }
     Ok(())

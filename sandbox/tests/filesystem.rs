@@ -1,0 +1,147 @@
+//! Of the machine there are the programs, the paths that were named, and nothing else.
+
+mod harness;
+use harness::{Sandbox, Starter, starters};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
+
+#[test]
+fn the_root_holds_only_what_it_should() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter);
+        let out =
+            sandbox.sh("ls / | tr '\\n' ' '; ls -A /home /var /srv /tmp /home/agent /var/tmp | tr '\\n' ' '").ok();
+        for absent in ["run", "sys", "boot", "mnt", "media", "root"] {
+            assert!(!out.split_whitespace().any(|name| name == absent), "{absent} in {out} ({starter:?})");
+        }
+        let lists = out.split("/home:").nth(1).unwrap();
+        let own = sandbox.directory.path().file_name().unwrap().to_str().unwrap();
+        assert_eq!(
+            lists.split_whitespace().collect::<Vec<_>>().join(" "),
+            format!("agent /home/agent: /srv: /tmp: {own} /var: tmp /var/tmp:"),
+            "{starter:?}"
+        );
+        let sockets = "/run/docker.sock /var/run/docker.sock /etc/shadow /etc/sudoers /etc/ssh /etc/pam.d /etc/crontab";
+        assert_ne!(sandbox.sh(&format!("ls -d {sockets} 2>/dev/null")).code, 0);
+        assert_eq!(sandbox.sh(&format!("ls -d {sockets} 2>/dev/null")).out, "", "{starter:?}");
+    }
+}
+
+#[test]
+fn accounts_and_names_are_the_sandboxs_own() {
+    for starter in starters() {
+        let out = Sandbox::of(starter)
+            .sh("id -un; cut -d: -f1 /etc/passwd | sort | tr '\\n' ' '; hostname; cat /etc/resolv.conf")
+            .ok();
+        assert!(out.starts_with("agent\nagent "), "{out}");
+        assert!(out.contains("sandbox\nnameserver 198.18.0.1\n"), "{out}");
+        assert!(!out.contains("daemon") && !out.contains("postgres"), "{out}");
+    }
+}
+
+#[test]
+fn only_write_paths_and_scratch_space_can_be_written() {
+    for starter in starters() {
+        let script = "for at in / /usr /etc /opt /dev /proc/sys/kernel/hostname /etc/resolv.conf .; do
+                        (echo x > $at/x || echo x > $at) 2>/dev/null && echo wrote $at; done
+                      for at in /tmp /var/tmp /dev/shm /home/agent; do echo x > $at/x && echo wrote $at; done";
+        let out = Sandbox::of(starter).sh(script).ok();
+        assert_eq!(out, "wrote /tmp\nwrote /var/tmp\nwrote /dev/shm\nwrote /home/agent\n", "{starter:?}");
+    }
+}
+
+#[test]
+fn what_is_written_belongs_outside_to_the_owner_of_the_directory() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable();
+        fs::write(sandbox.directory.path().join("before"), "old").unwrap();
+        let owner = fs::metadata(sandbox.path()).unwrap();
+        std::os::unix::fs::chown(sandbox.directory.path().join("before"), Some(owner.uid()), Some(owner.gid()))
+            .unwrap();
+        fs::set_permissions(sandbox.directory.path().join("before"), fs::Permissions::from_mode(0o600)).unwrap();
+        let out = sandbox.sh("cat before; echo new > before; echo made > made; mkdir sub; stat -c %U made before").ok();
+        assert_eq!(out, "oldagent\nagent\n", "{starter:?}");
+        for made in ["made", "before", "sub"] {
+            assert_eq!(
+                fs::metadata(sandbox.directory.path().join(made)).unwrap().uid(),
+                owner.uid(),
+                "{starter:?} {made}"
+            );
+        }
+        assert_eq!(fs::read_to_string(sandbox.directory.path().join("before")).unwrap(), "new\n");
+    }
+}
+
+#[test]
+fn a_read_path_below_a_write_path_stays_read_only_and_one_beside_is_not_there() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable();
+        let kept = sandbox.directory.path().join("kept");
+        fs::create_dir(&kept).unwrap();
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o777)).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let sandbox = sandbox.with(&["--read", kept.to_str().unwrap()]);
+        let script = format!(
+            "touch here; touch kept/x 2>/dev/null || echo kept; ls {} 2>/dev/null || echo absent",
+            other.path().display()
+        );
+        assert_eq!(sandbox.sh(&script).ok(), "kept\nabsent\n", "{starter:?}");
+        assert!(sandbox.directory.path().join("here").exists());
+    }
+}
+
+#[test]
+fn no_set_user_id_file_can_be_left_behind() {
+    let script = r#"
+import os
+def tried(make):
+    try: make(); return "done"
+    except OSError as error: return error.errno
+open("f", "w").close()
+print(tried(lambda: os.chmod("f", 0o4755)), tried(lambda: os.open("g", os.O_CREAT | os.O_WRONLY, 0o4755)),
+      tried(lambda: os.mknod("h", 0o104755)), tried(lambda: os.fchmod(os.open("f", os.O_RDWR), 0o4755)), tried(lambda: os.chmod("f", 0o755)))
+"#;
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable();
+        assert_eq!(sandbox.run(&["/usr/bin/python3", "-c", script]).ok(), "1 1 1 1 done\n", "{starter:?}");
+        for entry in fs::read_dir(sandbox.path()).unwrap().flatten() {
+            assert_eq!(entry.metadata().unwrap().mode() & 0o6000, 0, "{starter:?}");
+        }
+    }
+}
+
+#[test]
+fn a_working_directory_below_a_directory_closed_to_others_works_for_root() {
+    if !starters().contains(&Starter::Root) {
+        return; // root's part is tested when root runs the tests; an ordinary user has no such directory
+    }
+    let sandbox = Sandbox::of(Starter::Root);
+    let inner = sandbox.directory.path().join("project");
+    fs::create_dir(&inner).unwrap();
+    fs::set_permissions(sandbox.directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let inner = inner.to_str().unwrap().to_owned();
+    let sandbox = sandbox.with(&["--write", &inner]);
+    let out = sandbox.command(&["bash", "-c", "pwd; echo x > x; ls"]).current_dir(&inner).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), format!("{inner}\nx\n"));
+}
+
+#[test]
+fn devices_work_and_there_are_no_others() {
+    for starter in starters() {
+        let script =
+            "echo x > /dev/null; head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; ls /dev | tr '\\n' ' '";
+        let out = Sandbox::of(starter).sh(script).ok();
+        assert_eq!(out, "4\n4\nfd full null ptmx pts random shm stderr stdin stdout tty urandom zero ", "{starter:?}");
+    }
+}
+
+#[test]
+fn scratch_space_ends_where_the_memory_limit_does() {
+    for starter in starters() {
+        let script = "head -c 40M /dev/zero > /tmp/a; head -c 40M /dev/zero > /dev/shm/b || echo full";
+        let outcome = Sandbox::of(starter).with(&["--memory", "67108864"]).sh(script);
+        assert_eq!(outcome.out, "full\n", "{starter:?} {}", outcome.err);
+    }
+}

@@ -1,0 +1,136 @@
+//! Runs the example `enter`, as root and as an ordinary user, and looks at what comes out.
+//!
+//! A sandbox wants a process of one thread, which a test is not; so every test is the example's parent.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Who starts exeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    Root,
+    Ordinary,
+}
+
+/// A number that owns nothing and is not the one root's commands run as.
+const ORDINARY: u32 = 54321;
+
+/// Root's tests run as both; an ordinary user can only be one.
+pub fn starters() -> Vec<Starter> {
+    if rustix::process::geteuid().is_root() { vec![Starter::Root, Starter::Ordinary] } else { vec![Starter::Ordinary] }
+}
+
+/// A sandbox to be, with a working directory that its starter owns.
+pub struct Sandbox {
+    pub starter: Starter,
+    pub directory: TempDir,
+    options: Vec<String>,
+}
+
+/// What came out.
+pub struct Outcome {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Sandbox {
+    pub fn of(starter: Starter) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        if let (Starter::Ordinary, Some(id)) = (starter, ordinary()) {
+            std::os::unix::fs::chown(directory.path(), Some(id), Some(id)).unwrap();
+        }
+        Self { starter, directory, options: Vec::new() }
+    }
+
+    pub fn path(&self) -> &str {
+        self.directory.path().to_str().unwrap()
+    }
+
+    pub fn with(mut self, options: &[&str]) -> Self {
+        self.options.extend(options.iter().map(ToString::to_string));
+        self
+    }
+
+    pub fn writable(self) -> Self {
+        let path = self.path().to_owned();
+        self.with(&["--write", &path])
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(enter());
+        command.args(&self.options).arg("--").args(words);
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
+        self.as_starter(&mut command);
+        command
+    }
+
+    pub fn as_starter(&self, command: &mut Command) {
+        if let (Starter::Ordinary, Some(id)) = (self.starter, ordinary()) {
+            command.uid(id).gid(id);
+        }
+    }
+
+    pub fn run(&self, words: &[&str]) -> Outcome {
+        Outcome::of(&self.command(words).output().unwrap())
+    }
+
+    pub fn sh(&self, script: &str) -> Outcome {
+        self.run(&["bash", "-c", script])
+    }
+}
+
+impl Outcome {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// The output, of a command that must have worked.
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+}
+
+fn ordinary() -> Option<u32> {
+    rustix::process::geteuid().is_root().then_some(ORDINARY)
+}
+
+/// The example, where every user can execute it: as built, or else a copy.
+pub fn enter() -> &'static Path {
+    static ENTER: OnceLock<PathBuf> = OnceLock::new();
+    ENTER.get_or_init(|| {
+        let built = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/enter");
+        let open = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o001 != 0;
+        if built.ancestors().all(open) {
+            return built;
+        }
+        let directory = tempfile::tempdir().unwrap().keep();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = directory.join("enter");
+        // By a process of its own: a test that forks meanwhile would hold the file open for writing, and it could not run.
+        assert!(Command::new("cp").arg(built).arg(&path).status().unwrap().success());
+        path
+    })
+}
+
+/// Waits, not for ever, until it holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within ten seconds");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,108 @@
+//! There is one way out, and it catches everything.
+
+mod harness;
+use harness::{Sandbox, starters};
+
+#[test]
+fn tcp_to_any_port_of_any_address_reaches_the_listener_with_its_destination_known() {
+    for starter in starters() {
+        let script = "for to in 1.2.3.4:80 8.8.8.8:65535 10.0.0.1:1 169.254.169.254:80 255.1.1.1:9 \
+                      [2001:db8::1]:443 [fd00::1]:22 [::ffff:7.7.7.7]:8080; do curl -sS -m 5 http://$to/; done";
+        let out = Sandbox::of(starter).sh(script).ok();
+        let expected = "wanted 1.2.3.4:80\nwanted 8.8.8.8:65535\nwanted 10.0.0.1:1\nwanted 169.254.169.254:80\nwanted \
+                        255.1.1.1:9\nwanted [2001:db8::1]:443\nwanted [fd00::1]:22\nwanted 7.7.7.7:8080\n";
+        assert_eq!(out, expected, "{starter:?}");
+    }
+}
+
+#[test]
+fn names_are_answered_whatever_server_is_asked_over_udp_and_tcp() {
+    let script = r#"
+import socket
+query = bytes.fromhex("abcd01000001000000000000076578616d706c6503636f6d0000010001")
+for family, server in ((2, "8.8.8.8"), (2, "127.0.0.53"), (10, "2001:4860:4860::8888"), (10, "::1")):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5)
+    s.connect((server, 53)); s.send(query)
+    print(server, s.recv(512)[-4:].hex())
+s = socket.create_connection(("9.9.9.9", 53), 5); s.send(b"x"); print(*s.recv(99).decode().split()[-2:])
+print(socket.gethostbyname("some.name.example"))
+"#;
+    for starter in starters() {
+        let out = Sandbox::of(starter).run(&["/usr/bin/python3", "-c", script]).ok();
+        let expected = "8.8.8.8 c6120009\n127.0.0.53 c6120009\n2001:4860:4860::8888 c6120009\n::1 c6120009\nwanted \
+                        9.9.9.9:53\n198.18.0.9\n";
+        assert_eq!(out, expected, "{starter:?}");
+    }
+}
+
+#[test]
+fn udp_but_to_port_53_is_refused_at_once() {
+    let script = r#"
+import socket, time
+for family, to in ((2, ("1.2.3.4", 443)), (10, ("2001:db8::1", 443)), (2, ("198.18.0.1", 5353))):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5); s.connect(to); s.send(b"quic?"); began = time.time()
+    try: s.recv(1); print("answered")
+    except ConnectionRefusedError: print("refused", time.time() - began < 1)
+"#;
+    for starter in starters() {
+        let out = Sandbox::of(starter).run(&["/usr/bin/python3", "-c", script]).ok();
+        assert_eq!(out, "refused True\nrefused True\nrefused True\n", "{starter:?}");
+    }
+}
+
+#[test]
+fn the_sandboxs_own_loopback_stays_its_own() {
+    let script = r#"
+import socket, threading
+for family, address in ((2, "127.0.0.1"), (2, "127.9.9.9"), (10, "::1")):
+    server = socket.create_server((address, 8080), family=family)
+    threading.Thread(target=lambda: server.accept()[0].send(b"mine")).start()
+    print(socket.create_connection((address, 8080), 5).recv(9).decode())
+    server.close()
+try: socket.create_connection(("127.0.0.1", 22), 5)
+except ConnectionRefusedError: print("nobody else")
+"#;
+    for starter in starters() {
+        let out = Sandbox::of(starter).run(&["/usr/bin/python3", "-c", script]).ok();
+        assert_eq!(out, "mine\nmine\nmine\nnobody else\n", "{starter:?}");
+    }
+}
+
+#[test]
+fn without_nat_the_policys_ports_are_caught_and_the_status_says_so() {
+    for starter in starters() {
+        let script =
+            "for to in 1.2.3.4:80 1.2.3.4:8123 [2001:db8::1]:443 name.example:80; do curl -sS -m 5 http://$to/; done
+                      curl -s -m 5 http://1.2.3.4:81/ || echo refused";
+        let outcome = Sandbox::of(starter).with(&["--ports-only", "--port", "8123", "--status"]).sh(script);
+        assert!(outcome.err.contains(r#""capture":{"ports":[80,443,8123]}"#), "{}", outcome.err);
+        let expected =
+            "wanted 1.2.3.4:80\nwanted 1.2.3.4:8123\nwanted [2001:db8::1]:443\nwanted 198.18.0.9:80\nrefused\n";
+        assert_eq!(outcome.ok(), expected, "{starter:?}");
+    }
+}
+
+#[test]
+fn nothing_of_it_can_be_changed_from_inside() {
+    let script = r#"
+import socket, struct
+def netlink(protocol, kind, header):
+    s = socket.socket(16, socket.SOCK_RAW, protocol)
+    s.send(struct.pack("=LHHLL", 16 + len(header), kind, 5, 1, 0) + header)
+    return -struct.unpack("=i", s.recv(4096)[16:20])[0]
+print("lo down", netlink(0, 16, struct.pack("=BxHiII", 0, 0, 1, 0, 1)))
+print("route gone", netlink(0, 25, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 255, 3, 254, 2, 0)))
+print("table gone", netlink(12, 10 << 8 | 2, struct.pack("=BBH", 1, 0, 0)))
+def opened(*a):
+    try: socket.socket(*a); return "opened"
+    except OSError as error: return error.errno
+print("packet", opened(17, 3, 3), "raw", opened(2, 3, 1), "vsock", opened(40, 1), "bluetooth", opened(31, 3, 1))
+"#;
+    for starter in starters() {
+        let out = Sandbox::of(starter).run(&["/usr/bin/python3", "-c", script]).ok();
+        let expected = "lo down 1\nroute gone 1\ntable gone 1\npacket 97 raw 1 vsock 97 bluetooth 97\n";
+        assert_eq!(out, expected, "{starter:?}");
+        let devices = Sandbox::of(starter).sh("ls /proc/sys/net/ipv4/conf; ip link add d type dummy").out;
+        assert_eq!(devices, "all\ndefault\nlo\n", "{starter:?}");
+    }
+}

@@ -1,0 +1,198 @@
+//! A terminal behaves as with no sandbox in between: a person types, and reads what comes back.
+
+mod harness;
+use harness::{Sandbox, Starter, enter, starters};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Mode, OFlags, open},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use std::{
+    os::fd::OwnedFd,
+    process::{Child, Command},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// A person at a shell on a terminal.
+struct Person {
+    _sandbox: Sandbox,
+    terminal: OwnedFd,
+    shell: Child,
+    unread: String,
+}
+
+impl Person {
+    fn sits_down(starter: Starter) -> Self {
+        let sandbox = Sandbox::of(starter);
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let side = || open(&name, flags, Mode::empty()).unwrap();
+        let mut shell = Command::new("setsid");
+        shell.args(["--ctty", "bash", "--norc", "--noediting", "-i"]).current_dir(sandbox.path());
+        shell.env("PS1", "outer$ ").env("ENTER", enter()).stdin(side()).stdout(side()).stderr(side());
+        sandbox.as_starter(&mut shell);
+        let mut person = Self { shell: shell.spawn().unwrap(), _sandbox: sandbox, terminal, unread: String::new() };
+        person.resizes(33, 101);
+        person.reads("outer$ ");
+        person
+    }
+
+    fn types(&self, text: &str) {
+        rustix::io::write(&self.terminal, text.as_bytes()).unwrap();
+    }
+
+    /// Up to and including `text`, which must come soon.
+    fn reads(&mut self, text: &str) {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(at) = self.unread.find(text) {
+                self.unread.drain(..at + text.len());
+                return;
+            }
+            let wait = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+            assert!(Instant::now() < end, "no {text:?} in {:?}", self.unread);
+            if poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&wait)).unwrap() > 0 {
+                let mut piece = [0; 4096];
+                let length = rustix::io::read(&self.terminal, &mut piece).unwrap_or(0);
+                self.unread.push_str(&String::from_utf8_lossy(&piece[..length]));
+            }
+        }
+    }
+
+    fn resizes(&self, rows: u16, columns: u16) {
+        tcsetwinsize(&self.terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _gone = self.shell.kill();
+        let _gone = self.shell.wait();
+    }
+}
+
+/// Long enough that a program which was just started is at its work, so that a key reaches it and not its shell.
+fn a_moment() {
+    sleep(Duration::from_millis(500));
+}
+
+#[test]
+fn an_interactive_shell_has_a_named_terminal_its_size_and_job_control() {
+    for starter in starters() {
+        let mut person = Person::sits_down(starter);
+        person.types("$ENTER --env PS1=inner: -- bash --norc --noediting -i\n");
+        person.reads("inner:");
+        person.types("tty; stty size\n");
+        person.reads("/dev/pts/0\r\n33 101\r\ninner:");
+        person.resizes(44, 111);
+        a_moment();
+        person.types("stty size\n");
+        person.reads("44 111\r\ninner:");
+        person.types("sleep 99\n");
+        a_moment();
+        person.types("\u{3}");
+        person.reads("inner:");
+        person.types("echo code=$?\n");
+        person.reads("code=130\r\ninner:");
+        person.types("sleep 99\n");
+        a_moment();
+        person.types("\u{1a}");
+        person.reads("Stopped");
+        person.reads("inner:");
+        person.types("kill -9 %1\n");
+        person.reads("inner:");
+        a_moment();
+        person.types("exit 7\n");
+        person.reads("outer$ ");
+        person.types("echo code=$?\n");
+        person.reads("code=7\r\nouter$ ");
+        person.types("stty -a | grep -cw 'icanon isig*\\|echo'\n");
+        person.reads("\r\n");
+    }
+}
+
+#[test]
+fn ctrl_z_stops_it_with_its_job_and_fg_goes_on() {
+    for starter in starters() {
+        let mut person = Person::sits_down(starter);
+        person.types("$ENTER -- sh -c 'echo be''gin; sleep 2; echo e''nd'\n");
+        person.reads("begin\r\n");
+        person.types("\u{1a}");
+        person.reads("Stopped");
+        sleep(Duration::from_secs(3));
+        person.types("echo mean''while\n");
+        person.reads("meanwhile\r\n");
+        person.types("fg\n");
+        person.reads("end\r\n");
+        person.reads("outer$ ");
+    }
+}
+
+#[test]
+fn ctrl_c_and_end_of_file_reach_the_command() {
+    for starter in starters() {
+        let mut person = Person::sits_down(starter);
+        person.types("$ENTER -- sleep 99\n");
+        a_moment();
+        person.types("\u{3}");
+        person.reads("outer$ ");
+        person.types("echo code=$?\n");
+        person.reads("code=130\r\nouter$ ");
+        person.types("$ENTER -- cat\n");
+        a_moment();
+        person.types("hello\n");
+        person.reads("hello\r\nhello\r\n");
+        person.types("\u{4}");
+        person.reads("outer$ ");
+    }
+}
+
+#[test]
+fn in_a_pipeline_only_its_own_ends_are_the_terminal() {
+    for starter in starters() {
+        let mut person = Person::sits_down(starter);
+        person.types("$ENTER -- sh -c 'test -t 1 || echo pipe; cat' | tr a-z A-Z\n");
+        person.reads("PIPE\r\n");
+        person.types("hello\n");
+        person.reads("hello\r\n");
+        person.types("\u{4}");
+        person.reads("HELLO\r\n");
+        person.reads("outer$ ");
+        person.types("echo piped | $ENTER -- sh -c 'test -t 0 || cat; test -t 1 && echo ter''minal'\n");
+        person.reads("\npiped\r\nterminal\r\n");
+        person.reads("outer$ ");
+        person.types("$ENTER -- sh -c 'sleep 1; echo be''hind' & wait\n");
+        person.reads("behind\r\n");
+        person.reads("outer$ ");
+    }
+}
+
+#[test]
+fn nothing_can_be_typed_into_the_terminal_outside() {
+    for starter in starters() {
+        let mut person = Person::sits_down(starter);
+        let script = "import fcntl, termios
+for at in (0, 1, 2):
+    try: fcntl.ioctl(at, termios.TIOCSTI, b\"x\"); print(\"ty\" \"ped\")
+    except OSError as error: print(\"re\" \"fused\", error.errno)";
+        person.types(&format!("$ENTER -- /usr/bin/python3 -c '{}'\n", script.replace('\n', "\n")));
+        person.reads("refused 1\r\nrefused 1\r\nrefused 1\r\n");
+        person.reads("outer$ ");
+        assert!(!person.unread.contains("typed"));
+    }
+}
+
+#[test]
+fn without_a_terminal_there_is_none() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).with(&["--status"]);
+        let outcome = sandbox.sh("echo x 2>/dev/null > /dev/tty || echo none");
+        assert!(outcome.err.contains(r#""terminal":false"#), "{}", outcome.err);
+        assert_eq!(outcome.out, "none\n", "{starter:?}");
+    }
+}

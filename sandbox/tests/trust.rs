@@ -1,0 +1,64 @@
+//! Clients nobody adapted trust the worker's authority, wherever they look for theirs.
+
+mod harness;
+use harness::{Sandbox, starters};
+use std::{fs, process::Command};
+
+fn authority(sandbox: &Sandbox) -> String {
+    let path = |name: &str| sandbox.directory.path().join(name).to_str().unwrap().to_owned();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"])
+        .args(["-subj", "/O=Exeat  Test/CN=Worker CA", "-addext", "basicConstraints=critical,CA:TRUE"])
+        .args(["-keyout", &path("key.pem"), "-out", &path("ca.pem")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::os::unix::fs::chown(path("ca.pem"), None, None).unwrap();
+    fs::set_permissions(path("ca.pem"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    path("ca.pem")
+}
+
+#[test]
+fn the_bundle_the_hash_directory_and_java_know_the_workers_authority() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter);
+        let ca = authority(&sandbox);
+        let sandbox = sandbox.with(&["--ca", &ca]);
+        let script = "openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt -no-CApath ca.pem
+                      openssl verify -CApath /etc/ssl/certs -no-CAfile ca.pem
+                      openssl verify -CApath /etc/ssl/certs -no-CAfile \"$(ls -d /etc/ssl/certs/*.pem | grep -v exeat | head -1)\" | grep -c OK
+                      grep -c BEGIN /etc/ssl/cert.pem /etc/pki/tls/certs/ca-bundle.crt | sort -u -t: -k2 | wc -l";
+        assert_eq!(sandbox.sh(script).ok(), "ca.pem: OK\nca.pem: OK\n1\n1\n", "{starter:?}");
+        let count = |text: &str| text.matches("BEGIN CERTIFICATE").count();
+        let bundle = sandbox.sh("cat /etc/ssl/certs/ca-certificates.crt").ok();
+        let systems = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap();
+        assert_eq!(count(&bundle), count(&systems) + 1, "{starter:?}");
+    }
+}
+
+#[test]
+fn every_variable_names_a_full_bundle_that_is_there() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).with(&["--trust-env"]);
+        let script = "for name in SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE AWS_CA_BUNDLE PIP_CERT GIT_SSL_CAINFO \
+                      NODE_EXTRA_CA_CERTS npm_config_cafile DENO_CERT CARGO_HTTP_CAINFO; do grep -q BEGIN \"${!name}\" || echo $name; done
+                      test -d $SSL_CERT_DIR && test -s ${JAVA_TOOL_OPTIONS#*=} && echo all";
+        assert_eq!(sandbox.sh(script).ok(), "all\n", "{starter:?}");
+    }
+}
+
+#[test]
+fn javas_key_store_reads_and_its_digest_is_right() {
+    // The format is checked here without a Java: header, count, and SHA-1 over password, phrase and content.
+    let script = r#"
+import hashlib, struct
+store = open("/etc/ssl/certs/java/cacerts", "rb").read()
+magic, version, count = struct.unpack(">III", store[:12])
+digest = hashlib.sha1("changeit".encode("utf-16-be") + b"Mighty Aphrodite" + store[:-20]).digest()
+print(hex(magic), version, count > 50, digest == store[-20:])
+"#;
+    for starter in starters() {
+        let out = Sandbox::of(starter).run(&["/usr/bin/python3", "-c", script]).ok();
+        assert_eq!(out, "0xfeedfeed 2 True True\n", "{starter:?}");
+    }
+}
