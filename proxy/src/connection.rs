@@ -64,9 +64,9 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
         return exchange::serve(worker, connection, stream, http2).await;
     };
     let host = server_name.map_or_else(|| connection.destination.host().clone(), Host::Name);
-    let leaf = worker.leaves.configuration(&host, SystemTime::now());
-    let leaf = leaf.map_err(|error| Refusal::NotHttp(error.to_string()))?;
-    let stream = terminate::finish(stream, leaf).await?;
+    let unfinished = |reason| Refusal::ClientTls(connection.destination.clone(), reason);
+    let leaf = worker.leaves.configuration(&host, SystemTime::now()).map_err(|error| unfinished(error.to_string()))?;
+    let stream = terminate::finish(stream, leaf).await.map_err(unfinished)?;
     let leg = terminate::leg(stream.get_ref().1);
     let http2 = leg.alpn.as_deref() == Some("h2");
     connection.tls = Some(leg);

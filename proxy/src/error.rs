@@ -55,6 +55,9 @@ pub enum Refusal {
     /// What was sent is neither TLS nor HTTP.
     #[error("the connection does not start as TLS or HTTP: {0}")]
     NotHttp(String),
+    /// The client's TLS handshake did not finish.
+    #[error("the client's TLS handshake for {0} did not finish: {1}")]
+    ClientTls(Destination, String),
     /// A method that would open a way out that is not judged.
     #[error("{0} is not offered here: connect to the destination itself, exeat is in the way without being asked")]
     MethodNotOffered(String),
@@ -147,6 +150,7 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::SlowHead(_)
             | Self::NotHttp(_)
+            | Self::ClientTls(..)
             | Self::MethodNotOffered(_) => Fault::Client,
             Self::Unresolved(..)
             | Self::Unreachable { .. }

@@ -27,6 +27,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::Malformed(_) => (S::BAD_REQUEST, "malformed", "http_request_error"),
         Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
         Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
+        Refusal::ClientTls(..) => (S::BAD_REQUEST, "client-tls", "tls_protocol_error"),
         Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
         Refusal::Misdirected(_) => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
         Refusal::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "http_request_denied"),

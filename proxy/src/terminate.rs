@@ -4,36 +4,27 @@
 //! Never: TLS below 1.2, a connection that waits for ever, a tunnel.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::{CommonState, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::error::Refusal;
 use crate::limit;
 use crate::record::TlsLeg;
 
 /// Finishes the handshake.
 ///
 /// # Errors
-/// [`Refusal::NotHttp`] when it fails; a client that does not trust the worker's CA is named as the cause.
-pub async fn finish<S>(stream: S, leaf: Arc<ServerConfig>) -> Result<TlsStream<S>, Refusal>
+/// What went wrong, in words; a client that does not trust the worker's CA is named as the cause.
+pub async fn finish<S>(stream: S, leaf: Arc<ServerConfig>) -> Result<TlsStream<S>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    within(limit::HANDSHAKE_WAIT, TlsAcceptor::from(leaf).accept(stream)).await
-}
-
-async fn within<S>(
-    wait: Duration,
-    handshake: impl Future<Output = std::io::Result<TlsStream<S>>>,
-) -> Result<TlsStream<S>, Refusal> {
-    match tokio::time::timeout(wait, handshake).await {
+    match tokio::time::timeout(limit::HANDSHAKE_WAIT, TlsAcceptor::from(leaf).accept(stream)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(Refusal::NotHttp(explain(&error))),
-        Err(_) => Err(Refusal::NotHttp(format!("the TLS handshake took more than {} s", wait.as_secs()))),
+        Ok(Err(error)) => Err(explain(&error)),
+        Err(_) => Err(format!("it took more than {} s", limit::HANDSHAKE_WAIT.as_secs())),
     }
 }
 
@@ -46,8 +37,8 @@ fn explain(error: &std::io::Error) -> String {
         )) => {
             "the client does not trust the worker's CA: it brings its own list of roots, or pins its server".to_owned()
         }
-        Some(error) => format!("the TLS handshake failed: {error}"),
-        None => format!("the TLS handshake broke off: {error}"),
+        Some(error) => error.to_string(),
+        None => format!("it broke off: {error}"),
     }
 }
 

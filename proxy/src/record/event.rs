@@ -32,7 +32,7 @@ pub enum Event {
     CallEnd(CallEnd),
     /// A call or a connection went no further.
     Refused(Refused),
-    /// A name was looked up for the first time.
+    /// A name was looked up.
     NameAsked(NameAsked),
     /// The policy in force changed.
     PolicyReloaded {
