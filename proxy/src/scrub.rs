@@ -60,8 +60,11 @@ impl Scrub {
         let heads = heads.expect("a worker's credentials have fewer than 2^28 spellings");
         let longest = forms.iter().map(|form| form.text.len() + 1).max().unwrap_or(0);
         let mut occurring = [false; 256];
-        for byte in 0..=u8::MAX {
-            occurring[usize::from(byte)] = forms.iter().any(|form| form.text.contains(&byte) || form.begins_with(byte));
+        for form in &forms {
+            form.text.iter().for_each(|&byte| occurring[usize::from(byte)] = true);
+            (0..=u8::MAX)
+                .filter(|&byte| form.edge(byte).is_some())
+                .for_each(|byte| occurring[usize::from(byte)] = true);
         }
         Self(Arc::new(Forms { heads, forms, longest, occurring }))
     }

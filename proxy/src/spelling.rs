@@ -186,7 +186,12 @@ impl Edge {
 }
 
 fn sextet(character: u8, url_safe: bool) -> Option<u8> {
-    (0..64).find(|&value| letter(value, url_safe) == character)
+    match character {
+        b'A'..=b'Z' => Some(character - b'A'),
+        b'a'..=b'z' => Some(character - b'a' + 26),
+        b'0'..=b'9' => Some(character - b'0' + 52),
+        _ => (62..64).find(|&value| letter(value, url_safe) == character),
+    }
 }
 
 fn letter(value: u8, url_safe: bool) -> u8 {

@@ -51,11 +51,6 @@ fn push(text: Zeroizing<Vec<u8>>, with: Vec<u8>, edges: Option<(Edge, Edge)>, fo
 }
 
 impl Form {
-    /// Whether this form, or the character before it, can begin with `byte`.
-    pub(super) fn begins_with(&self, byte: u8) -> bool {
-        self.text.first() == Some(&byte) || self.edges.is_some_and(|(secret, _)| secret.fits(byte))
-    }
-
     /// What the character before becomes, where it belongs to this form.
     pub(super) fn edge(&self, before: u8) -> Option<u8> {
         self.edges.filter(|(secret, _)| secret.fits(before)).map(|(_, placeholder)| placeholder.put(before))

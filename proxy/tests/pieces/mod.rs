@@ -13,6 +13,7 @@ use proptest::prelude::*;
 pub const PLACEHOLDER: &str = "exeat_Zq3vB8nK1xW5cT7yL0pR4sD9fG2hJ6mA";
 
 /// Credentials of all shapes that a header can carry.
+#[allow(dead_code, reason = "not every test binary makes them up")]
 pub fn secrets() -> impl Strategy<Value = String> {
     prop_oneof!["[!-~]{9,70}", "gh[ps]_[A-Za-z0-9]{36}", "[A-Za-z0-9/+]{40}", "[ab]{9,20}"]
 }
