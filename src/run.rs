@@ -44,7 +44,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
     let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
     let authority = Authority::generate(SystemTime::now())?;
-    let spec = spec(&standing.current(), &authority, arguments)?;
+    let spec = spec(places, &standing.current(), &authority, arguments)?;
     let prepared = sandbox::prepare(&spec).map_err(no_sandbox)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -129,7 +129,7 @@ async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) 
 }
 
 /// What the sandbox shall be. Relative paths of the policy are relative to where `exeat run` was started.
-fn spec(policy: &Policy, authority: &Authority, arguments: &args::Run) -> Result<Spec, Report> {
+fn spec(places: &Places, policy: &Policy, authority: &Authority, arguments: &args::Run) -> Result<Spec, Report> {
     let settings = policy.sandbox();
     let working_directory = std::env::current_dir()?;
     let absolute = |paths: &[PathBuf]| paths.iter().map(|path| working_directory.join(path)).collect();
@@ -137,12 +137,19 @@ fn spec(policy: &Policy, authority: &Authority, arguments: &args::Run) -> Result
         command: arguments.command.clone(),
         read: absolute(&settings.read),
         write: absolute(&settings.write),
+        hide: hidden(places, arguments),
         limits: Limits::from(settings),
         trust: Trust { worker_ca: authority.pem().to_owned(), system_bundle: system_bundle()? },
         ports: policy.ports(),
         capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
         working_directory,
     })
+}
+
+/// What the command could widen its own leave with, or read what was logged: policies, secrets, logs, the broker's socket.
+fn hidden(places: &Places, arguments: &args::Run) -> Vec<PathBuf> {
+    let socket = arguments.broker.as_deref().and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
+    [Some(places.config.as_path()), Some(places.state.as_path()), socket].into_iter().flatten().map(PathBuf::from).collect()
 }
 
 fn system_bundle() -> io::Result<Vec<u8>> {

@@ -79,6 +79,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             limits: Limits::default(),
             trust: Trust { worker_ca: String::new(), system_bundle: fs::read("/etc/ssl/certs/ca-certificates.crt")? },
             ports: [80, 443].into(),
+            hide: Vec::new(),
             capture: CaptureChoice::Best,
         },
         environment: vec![

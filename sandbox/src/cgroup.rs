@@ -47,6 +47,8 @@ impl Cgroup {
 
     fn make_in(parent: &Path, wanted: &[(&str, String)]) -> io::Result<Self> {
         let made = Self(parent.join(format!("exeat-{}", getpid().as_raw_nonzero())));
+        // A worker that was killed could not remove its own; an empty one by this number is that.
+        let _none = fs::remove_dir(&made.0);
         fs::create_dir(&made.0)?;
         for (file, value) in wanted {
             match fs::write(made.0.join(file), value) {

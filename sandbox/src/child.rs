@@ -94,7 +94,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)
         sent.map_err(step(Step::Terminal, "hand out the terminal"))?;
     }
     // Nothing more to place: the root becomes read-only. Needs the capability that goes next.
-    filesystem::seal()?;
+    filesystem::seal(&plan.covers)?;
     // Last: without capabilities, nobody in here can change what stands now.
     let syscall_filter = confine::give_up(plan.user.from_root)?;
 

@@ -7,7 +7,7 @@
 use crate::{
     error::{Error, Step},
     etc, namespace,
-    plan::Plan,
+    plan::{Cover, Plan},
     spec::Spec,
     sys::{self, MountAttributes},
     trust::{self, Singles},
@@ -61,6 +61,11 @@ const READ_ONLY_IN_PROC: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"]
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const DEVICE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+
+/// Whether a path is the system's, and so shown as it is.
+pub(crate) fn is_program(path: &Path) -> bool {
+    PROGRAMS.iter().any(|program| path.starts_with(program))
+}
 
 /// What was taken from the machine, to be placed in the new root.
 pub(crate) struct Sources {
@@ -184,7 +189,14 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
 }
 
 /// Makes read-only what is to stay as it is. Afterwards nothing can be placed any more.
-pub(crate) fn seal() -> Result<(), Error> {
+pub(crate) fn seal(covers: &[Cover]) -> Result<(), Error> {
+    for cover in covers {
+        let (tree, path) = match cover {
+            Cover::Empty(path) => (fresh("tmpfs", &[("mode", "0555"), ("size", "4k")], READ_ONLY)?, path),
+            Cover::Pinned(path) => (copy_of(path)?, path),
+        };
+        attach(&tree, path).map_err(|errno| Step::Filesystem.failed("cover").on(path.display()).because(errno))?;
+    }
     for name in READ_ONLY_IN_PROC {
         let path = Path::new("/proc").join(name);
         if path.exists() {
@@ -249,7 +261,8 @@ fn fresh(kind: &str, options: &[(&str, &str)], attributes: u64) -> Result<OwnedF
         let error = Step::Filesystem.failed("make a fresh file system").on(kind).because(errno);
         match (kind, errno) {
             ("proc", Errno::PERM) => error.hint_at(
-                "a container around this process hides parts of /proc, and the kernel then allows no new one: run the                  container with an unmasked /proc (`--security-opt systempaths=unconfined`)",
+                "a container around this process hides parts of /proc, and the kernel then allows no new one: run the \
+                 container with an unmasked /proc (`--security-opt systempaths=unconfined`)",
             ),
             _ => match namespace::remedy() {
                 Some(hint) => error.hint_at(hint),

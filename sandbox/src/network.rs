@@ -78,7 +78,7 @@ fn by_redirect(ipv6: bool) -> Result<Option<Network>, Error> {
     let names = open(&mut sockets, &[Socket::DnsTcp, Socket::DnsUdp], loopback, 0)?;
     match Netlink::open(Some(netlink::NETFILTER)).and_then(|netfilter| netfilter.request(nft::batch(proxy, names))) {
         Ok(()) => Ok(Some(Network { sockets, capture: Capture::Redirect, ipv6 })),
-        Err(Errno::PROTONOSUPPORT | Errno::OPNOTSUPP | Errno::NOENT | Errno::AFNOSUPPORT | Errno::INVAL) => Ok(None),
+        Err(Errno::PROTONOSUPPORT | Errno::OPNOTSUPP | Errno::NOENT | Errno::AFNOSUPPORT) => Ok(None),
         Err(errno) => Err(Step::Network.failed("install the NAT rules").because(errno)),
     }
 }

@@ -5,10 +5,12 @@
 
 use crate::{
     error::{Error, Step},
+    filesystem,
     spec::Spec,
 };
 use rustix::process::{getegid, geteuid};
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Component, Path, PathBuf},
@@ -22,6 +24,8 @@ pub(crate) struct Plan {
     pub user: User,
     /// Shallow paths first, so that a deeper one is mounted over the shallower.
     pub binds: Vec<Bind>,
+    /// Directories inside that are covered, after those above them that are pinned.
+    pub covers: Vec<Cover>,
     /// Also among `binds`, or below one.
     pub working_directory: PathBuf,
 }
@@ -72,7 +76,8 @@ impl Plan {
         }
         binds.sort_by_key(|bind| bind.target.components().count());
         refuse_planted_links(&binds)?;
-        Ok(Self { user, binds, working_directory })
+        let covers = covers(&spec.hide, &binds)?;
+        Ok(Self { user, binds, covers, working_directory })
     }
 
     pub fn idmapped(&self) -> impl Iterator<Item = &Bind> {
@@ -165,6 +170,45 @@ fn refuse_planted_links(binds: &[Bind]) -> Result<(), Error> {
     Ok(())
 }
 
+/// A directory that is mounted over, which also keeps it from being renamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cover {
+    /// With an empty one.
+    Empty(PathBuf),
+    /// With itself: it is writable and above a hidden one, and were it renamed, another could be put in its place.
+    Pinned(PathBuf),
+}
+
+/// Where hidden directories would show inside.
+fn covers(hide: &[PathBuf], binds: &[Bind]) -> Result<Vec<Cover>, Error> {
+    let hide: BTreeSet<PathBuf> = hide.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+    let outermost = hide.iter().filter(|path| !path.ancestors().skip(1).any(|above| hide.contains(above)));
+    let mut covers = Vec::new();
+    for hidden in outermost {
+        // The system's own directories are shown at the paths that they have.
+        covers.extend(filesystem::is_program(hidden).then(|| Cover::Empty(hidden.clone())));
+        for bind in binds {
+            if bind.source.starts_with(hidden) {
+                return Err(Step::Plan
+                    .failed("show the sandbox, with what is kept from it,")
+                    .on(bind.target.display())
+                    .hint_at(
+                        "exeat's own configuration or state is there: start from another directory, or move them",
+                    ));
+            }
+            let Ok(rest) = hidden.strip_prefix(&bind.source) else { continue };
+            let target = bind.target.join(rest);
+            let between = target.ancestors().skip(1).take_while(|above| *above != bind.target);
+            let mut above: Vec<_> = between.map(|above| Cover::Pinned(above.to_owned())).collect();
+            // Pinned once: a second time would put what is below it in sight again.
+            above.retain(|pinned| !covers.contains(pinned));
+            covers.extend(above.into_iter().rev());
+            covers.push(Cover::Empty(target));
+        }
+    }
+    Ok(covers)
+}
+
 /// A line of /etc/passwd. The file is read as text: no library that would load modules before a fork.
 struct Account {
     gid: u32,
@@ -192,6 +236,7 @@ mod tests {
             working_directory: directory.to_path_buf(),
             read: paths(read),
             write: paths(write),
+            hide: Vec::new(),
             limits: crate::Limits::default(),
             trust: crate::Trust::default(),
             ports: [].into(),
@@ -207,6 +252,26 @@ mod tests {
         let plan = Plan::of(&spec(top, &[&below, top], &[top])).unwrap();
         let seen: Vec<_> = plan.binds.iter().map(|bind| (bind.target.as_path(), bind.write)).collect();
         assert_eq!(seen, [(top, true), (below.as_path(), false)]);
+    }
+
+    #[test]
+    fn a_hidden_directory_is_covered_wherever_it_would_show_and_is_never_the_place_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let (top, below) = (directory.path(), directory.path().join("below/state"));
+        fs::create_dir_all(&below).unwrap();
+        let hiding = |at: &Path, hidden: &Path| Plan::of(&Spec { hide: vec![hidden.to_owned()], ..spec(at, &[], &[]) });
+        let covers = [Cover::Pinned(top.join("below")), Cover::Empty(below.clone())];
+        assert_eq!(hiding(top, &below).unwrap().covers, covers);
+        assert!(hiding(top, Path::new("/nonexistent")).unwrap().covers.is_empty());
+        assert!(hiding(top, Path::new("/usr/lib")).unwrap().covers.contains(&Cover::Empty("/usr/lib".into())));
+        let two = Spec { hide: vec![below.clone(), top.join("below"), top.join("below/other")], ..spec(top, &[], &[]) };
+        fs::create_dir(top.join("below/other")).unwrap();
+        assert_eq!(Plan::of(&two).unwrap().covers, [Cover::Empty(top.join("below"))]);
+        let siblings = Spec { hide: vec![below.clone(), top.join("below/other")], ..spec(top, &[], &[]) };
+        let pins = Plan::of(&siblings).unwrap().covers.into_iter().filter(|cover| matches!(cover, Cover::Pinned(_)));
+        assert_eq!(pins.count(), 1);
+        assert!(hiding(&below, &below).is_err());
+        assert!(hiding(&below, top).is_err());
     }
 
     #[test]

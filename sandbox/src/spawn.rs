@@ -57,12 +57,12 @@ pub struct Sockets {
     pub capture: Capture,
 }
 
-/// Sets everything up. To be called while this process has one thread, on the thread that lives as long as it does.
+/// Sets everything up. To be called while this process has one thread, on the thread that lives as long as it does (the
+/// sandbox dies with it). A process forked afterwards must not keep this one's descriptors: fork before.
 pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
     single_threaded()?;
     terminal::check_standard_descriptors()?;
     let plan = Plan::of(spec)?;
-    terminal::give_pipes_to(plan.user)?;
     let rlimits = Rlimits::of(&spec.limits);
     let cgroup = Cgroup::make(&spec.limits)?;
     let (channel, theirs) =
@@ -73,6 +73,7 @@ pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
     drop(inherited); // or the channel would not end with the child
 
     namespace::map(child.pid(), plan.user)?;
+    terminal::give_pipes_to(plan.user)?;
     if let Some(cgroup) = &cgroup {
         cgroup.add(child.pid())?;
     }
@@ -138,7 +139,7 @@ fn status(
         terminal,
         idmapped: plan.idmapped().map(|bind| bind.target.clone()).collect(),
         limits: LimitsInForce {
-            processes: rlimits.processes - 1,
+            processes: rlimits.processes.saturating_sub(1),
             files: rlimits.files,
             memory_per_process: rlimits.data,
             scratch: spec.limits.memory,
@@ -161,7 +162,8 @@ impl Prepared {
 
     /// Executes the command with exactly this environment. When this returns `Ok`, it runs.
     pub fn start(self, environment: Vec<(OsString, OsString)>) -> Result<Running, Error> {
-        let Self { child, channel, cgroup, terminal, .. } = self;
+        // Should it fail, they are dropped from the last to the first: the processes before their cgroup.
+        let Self { cgroup, channel, child, terminal, .. } = self;
         for (name, value) in environment {
             let shown = name.display().to_string();
             let (name, value) = (name.into_vec(), value.into_vec());

@@ -16,6 +16,9 @@ pub struct Spec {
     pub read: Vec<PathBuf>,
     /// Bound read-write, at the same paths. The deeper entry decides; of two equal ones, this one.
     pub write: Vec<PathBuf>,
+    /// Never shown, whatever holds them: an empty directory stands in their place. The working directory, and every path of
+    /// `read` and `write`, has to lie outside. Those that do not exist hide nothing.
+    pub hide: Vec<PathBuf>,
     /// What it may use up.
     pub limits: Limits,
     /// Whom it trusts.

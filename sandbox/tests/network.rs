@@ -82,6 +82,30 @@ fn without_nat_the_policys_ports_are_caught_and_the_status_says_so() {
     }
 }
 
+/// What `ipv6.disable=1` does to every socket call, done by a filter to one process.
+const WITHOUT_IPV6: &str = r#"
+import ctypes, os, struct, sys
+c = ctypes.CDLL(None)
+calls = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+code = [(0x20, 0, 0, 0), (0x15, 0, 3, calls), (0x20, 0, 0, 16), (0x15, 0, 1, 10), (6, 0, 0, 0x50000 | 97), (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *i) for i in code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 6, ctypes.addressof(code)))
+assert c.prctl(38, 1, 0, 0, 0) == 0 and c.prctl(22, 2, program, 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn on_a_machine_without_ipv6_everything_else_works_and_the_status_says_so() {
+    for starter in starters() {
+        let script =
+            "for to in 1.2.3.4:5 name.example:80 [2001:db8::1]:5; do curl -s -m 5 http://$to/ || echo refused; done";
+        let outcome =
+            Sandbox::of(starter).with(&["--status"]).within(&["/usr/bin/python3", "-c", WITHOUT_IPV6]).sh(script);
+        assert!(outcome.err.contains(r#""ipv6":false"#), "{}", outcome.err);
+        assert_eq!(outcome.ok(), "wanted 1.2.3.4:5\nwanted 198.18.0.9:80\nrefused\n", "{starter:?}");
+    }
+}
+
 #[test]
 fn nothing_of_it_can_be_changed_from_inside() {
     let script = r#"

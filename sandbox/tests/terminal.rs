@@ -1,5 +1,7 @@
 //! A terminal behaves as with no sandbox in between: a person types, and reads what comes back.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod harness;
 use harness::{Sandbox, Starter, enter, starters};
 use rustix::{

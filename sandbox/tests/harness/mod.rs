@@ -35,6 +35,7 @@ pub struct Sandbox {
     pub starter: Starter,
     pub directory: TempDir,
     options: Vec<String>,
+    within: Vec<String>,
 }
 
 /// What came out.
@@ -51,7 +52,7 @@ impl Sandbox {
         if let (Starter::Ordinary, Some(id)) = (starter, ordinary()) {
             std::os::unix::fs::chown(directory.path(), Some(id), Some(id)).unwrap();
         }
-        Self { starter, directory, options: Vec::new() }
+        Self { starter, directory, options: Vec::new(), within: Vec::new() }
     }
 
     pub fn path(&self) -> &str {
@@ -68,9 +69,17 @@ impl Sandbox {
         self.with(&["--write", &path])
     }
 
+    /// Has the worker started by another program.
+    pub fn within(mut self, words: &[&str]) -> Self {
+        self.within = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(enter());
-        command.args(&self.options).arg("--").args(words);
+        let worker = [enter().to_str().unwrap().to_owned()];
+        let mut program = self.within.iter().chain(&worker);
+        let mut command = Command::new(program.next().unwrap());
+        command.args(program).args(&self.options).arg("--").args(words);
         command.current_dir(self.directory.path()).stdin(Stdio::null());
         self.as_starter(&mut command);
         command
@@ -108,7 +117,7 @@ fn ordinary() -> Option<u32> {
     rustix::process::geteuid().is_root().then_some(ORDINARY)
 }
 
-/// The example, where every user can execute it: as built, or else a copy.
+/// The example, where every user can execute it (and `probe` beside it): as built, or else a copy.
 pub fn enter() -> &'static Path {
     static ENTER: OnceLock<PathBuf> = OnceLock::new();
     ENTER.get_or_init(|| {
@@ -119,10 +128,10 @@ pub fn enter() -> &'static Path {
         }
         let directory = tempfile::tempdir().unwrap().keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-        let path = directory.join("enter");
         // By a process of its own: a test that forks meanwhile would hold the file open for writing, and it could not run.
-        assert!(Command::new("cp").arg(built).arg(&path).status().unwrap().success());
-        path
+        let both = ["enter", "probe"].map(|name| built.with_file_name(name));
+        assert!(Command::new("cp").args(both).arg(&directory).status().unwrap().success());
+        directory.join("enter")
     })
 }
 
