@@ -1,0 +1,262 @@
+//! `exeat` as its users start it: a configuration directory, a state directory, a child process.
+//!
+//! Enters: the lines of a policy and of credentials.toml, and a command. Leaves: a child process. Never: a file outside the
+//! test's own directory.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::authority::Authority;
+use super::live::{Live, Run};
+use super::log::Log;
+use super::upstream::Upstream;
+
+/// The agent of most tests.
+const AGENT: &str = "bot";
+
+/// An installation of exeat, and how to start it.
+pub struct Exeat {
+    directory: Arc<TempDir>,
+    agent: String,
+    sandbox: String,
+    rules: String,
+    options: Vec<String>,
+    wrapper: Vec<String>,
+    environment: Vec<(String, String)>,
+    inherit: bool,
+    stdin: Vec<u8>,
+    limit: Duration,
+}
+
+impl Exeat {
+    /// An empty policy for the agent `bot`.
+    pub fn new() -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        for below in ["config/agents", "config/secrets", "state", "work"] {
+            fs::create_dir_all(directory.path().join(below)).unwrap();
+        }
+        let exeat = Self {
+            directory,
+            agent: AGENT.to_owned(),
+            sandbox: String::new(),
+            rules: String::new(),
+            options: Vec::new(),
+            wrapper: Vec::new(),
+            environment: Vec::new(),
+            inherit: true,
+            stdin: Vec::new(),
+            limit: Duration::from_secs(60),
+        };
+        fs::write(exeat.config("ca.pem"), Authority::trusted().pem()).unwrap();
+        exeat
+    }
+
+    /// Lets the agent call `to` at this upstream.
+    pub fn allow(self, to: &str, upstream: &Upstream) -> Self {
+        self.allow_with(to, upstream, "")
+    }
+
+    /// The same, with more lines in the rule.
+    pub fn allow_with(self, to: &str, upstream: &Upstream, lines: &str) -> Self {
+        self.rule(&format!("[[allow]]\nto = \"{to}\"\ndial = \"{}\"\n{lines}\n", upstream.dial()))
+    }
+
+    /// Adds lines to the end of the policy.
+    pub fn rule(mut self, lines: &str) -> Self {
+        self.rules += lines;
+        self.rules += "\n";
+        self.write_policy();
+        self
+    }
+
+    /// Adds lines to the policy's `[sandbox]`.
+    pub fn sandbox(mut self, lines: &str) -> Self {
+        self.sandbox += lines;
+        self.sandbox += "\n";
+        self.write_policy();
+        self
+    }
+
+    /// Adds a credential for the agent, in `credentials.toml`.
+    pub fn credential(self, name: &str, lines: &str) -> Self {
+        let file = self.config("credentials.toml");
+        let before = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(file, format!("{before}[{name}]\nagents = [\"{}\"]\n{lines}\n", self.agent)).unwrap();
+        self
+    }
+
+    /// Adds a credential that someone made by hand, and its secret in a file of the broker's.
+    pub fn fixed(self, name: &str, secret: &str, lines: &str) -> Self {
+        let line = format!("issuer = \"fixed\"\nvalue = {{ file = \"secrets/{name}\" }}\n{lines}");
+        self.secret(name, secret).credential(name, &line)
+    }
+
+    /// Writes a file that only the broker reads.
+    pub fn secret(self, name: &str, value: &str) -> Self {
+        let file = self.config("secrets").join(name);
+        fs::write(&file, value).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        self
+    }
+
+    /// Adds options of `exeat run`.
+    pub fn option(mut self, option: &[&str]) -> Self {
+        self.options.extend(option.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Starts exeat by way of another command.
+    pub fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Has names resolve, on exeat's side, as these lines of /etc/hosts say.
+    pub fn hosts(self, lines: &str) -> Self {
+        let file = self.path("hosts");
+        fs::write(&file, format!("127.0.0.1 localhost\n{lines}")).unwrap();
+        let mount = format!("mount --bind '{}' /etc/hosts", file.display());
+        self.through_mounts(&mount)
+    }
+
+    /// Starts exeat after shell commands that mount, where nobody else sees the mounts. An ordinary user mounts in a user
+    /// namespace, and starts exeat under their own number in one below it.
+    pub fn through_mounts(self, script: &str) -> Self {
+        let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        if user == 0 {
+            let script = format!("{script} && exec \"$@\"");
+            return self.through(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+        }
+        let script = format!("{script} && exec unshare --user --map-user={user} --map-group={group} \"$@\"");
+        self.through(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"])
+    }
+
+    /// Sets a variable of exeat's own environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives exeat nothing of the test's environment.
+    pub fn bare_environment(mut self) -> Self {
+        self.inherit = false;
+        self
+    }
+
+    /// What the command reads from standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Another time limit than a minute.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// A path in the configuration directory.
+    pub fn config(&self, path: &str) -> PathBuf {
+        self.directory.path().join("config").join(path)
+    }
+
+    /// The agent's policy file.
+    pub fn policy_file(&self) -> PathBuf {
+        self.config(&format!("agents/{}.toml", self.agent))
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// The working directory of the runs, which the command may write.
+    pub fn work(&self) -> PathBuf {
+        self.directory.path().join("work")
+    }
+
+    /// A path that the test may use for itself.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The call log so far.
+    pub fn log(&self) -> Log {
+        Log::read(&self.state())
+    }
+
+    fn write_policy(&self) {
+        let Self { sandbox, rules, .. } = self;
+        let text = format!("[upstream]\nroots = [\"../ca.pem\"]\n\n[sandbox]\nwrite = [\".\"]\n{sandbox}\n{rules}");
+        fs::write(self.policy_file(), text).unwrap();
+    }
+
+    /// Runs a command as the agent, to its end.
+    pub fn run(&self, command: &[&str]) -> Run {
+        self.start(command).finish()
+    }
+
+    /// Runs a shell script as the agent, to its end.
+    pub fn sh(&self, script: &str) -> Run {
+        self.run(&["sh", "-c", script])
+    }
+
+    /// Runs a Python program as the agent, to its end.
+    pub fn python(&self, program: &str) -> Run {
+        self.run(&["python3", "-c", program])
+    }
+
+    /// Starts a command as the agent.
+    pub fn start(&self, command: &[&str]) -> Live {
+        self.spawn(&self.run_arguments(command), Some(self.stdin.clone()))
+    }
+
+    /// Starts a command as the agent, to whose standard input the test writes as it goes.
+    pub fn start_with_input(&self, command: &[&str]) -> Live {
+        self.spawn(&self.run_arguments(command), None)
+    }
+
+    fn run_arguments<'a>(&'a self, command: &[&'a str]) -> Vec<&'a str> {
+        if !self.policy_file().exists() {
+            self.write_policy();
+        }
+        let options = self.options.iter().map(String::as_str);
+        let arguments = ["run", "--agent", &self.agent].into_iter().chain(options).chain(["--"]);
+        arguments.chain(command.iter().copied()).collect()
+    }
+
+    /// Starts any of exeat's subcommands.
+    pub fn exeat(&self, arguments: &[&str]) -> Live {
+        self.spawn(arguments, Some(self.stdin.clone()))
+    }
+
+    fn spawn(&self, arguments: &[&str], stdin: Option<Vec<u8>>) -> Live {
+        let mut words: Vec<String> = self.wrapper.clone();
+        words.push(binary());
+        let (config, state) = (self.directory.path().join("config"), self.state());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(arguments);
+        if !self.inherit {
+            command.env_clear();
+        }
+        command.env("EXEAT_CONFIG", config).env("EXEAT_STATE", &state).current_dir(self.work());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let mut live = Live::spawn(&mut command, stdin, self.limit);
+        live.keep(Arc::clone(&self.directory));
+        if arguments[0] == "run" {
+            live.log_in(state);
+        }
+        live
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> String {
+    std::env::var("EXEAT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_exeat").to_owned())
+}

@@ -1,0 +1,89 @@
+//! The call log of a run, read back with the types that wrote it.
+//!
+//! Enters: a state directory. Leaves: the records of all its workers, oldest first. Never: a log whose chain is broken.
+
+use std::fs;
+use std::path::Path;
+
+use proxy::record::{CallEnd, CallStart, Event, Line, Refused, WorkerEnd, WorkerStart, verify};
+
+/// The records.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// In the order of the files.
+    pub lines: Vec<Line>,
+    /// The files' text.
+    pub text: String,
+}
+
+impl Log {
+    /// Reads what is there now, which may be the log of a worker that still runs.
+    pub fn read(state: &Path) -> Self {
+        let workers = fs::read_dir(state.join("workers")).map(|entries| entries.flatten().collect::<Vec<_>>());
+        let mut files: Vec<_> =
+            workers.unwrap_or_default().iter().map(|entry| entry.path().join("calls.jsonl")).collect();
+        files.sort();
+        let (mut lines, mut text) = (Vec::new(), String::new());
+        for file in files.iter().filter(|file| file.exists()) {
+            let bytes = fs::read(file).unwrap();
+            lines.extend(verify(&bytes).unwrap());
+            text += &String::from_utf8(bytes).unwrap();
+        }
+        Self { lines, text }
+    }
+
+    /// How the only worker began.
+    pub fn start(&self) -> &WorkerStart {
+        match &self.lines.first().expect("the log is empty").event {
+            Event::WorkerStart(start) => start,
+            other => panic!("the log begins with {other:?}"),
+        }
+    }
+
+    /// How the only worker ended.
+    pub fn end(&self) -> &WorkerEnd {
+        match &self.lines.last().expect("the log is empty").event {
+            Event::WorkerEnd(end) => end,
+            other => panic!("the log ends with {other:?}"),
+        }
+    }
+
+    /// The calls that went upstream.
+    pub fn calls(&self) -> Vec<&CallStart> {
+        self.lines
+            .iter()
+            .filter_map(|line| if let Event::CallStart(start) = &line.event { Some(start) } else { None })
+            .collect()
+    }
+
+    /// How they ended.
+    pub fn ends(&self) -> Vec<&CallEnd> {
+        self.lines
+            .iter()
+            .filter_map(|line| if let Event::CallEnd(end) = &line.event { Some(end) } else { None })
+            .collect()
+    }
+
+    /// What was refused.
+    pub fn refusals(&self) -> Vec<&Refused> {
+        self.lines
+            .iter()
+            .filter_map(|line| if let Event::Refused(refused) = &line.event { Some(refused) } else { None })
+            .collect()
+    }
+
+    /// The kinds of what was refused, in order.
+    pub fn refused_kinds(&self) -> Vec<&str> {
+        self.refusals().iter().map(|refused| refused.kind.as_str()).collect()
+    }
+
+    /// The names that were asked for, with the type.
+    pub fn names(&self) -> Vec<(&str, &str)> {
+        self.lines
+            .iter()
+            .filter_map(|line| {
+                if let Event::NameAsked(asked) = &line.event { Some((&*asked.name, &*asked.kind)) } else { None }
+            })
+            .collect()
+    }
+}

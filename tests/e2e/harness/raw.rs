@@ -1,0 +1,85 @@
+//! An HTTPS/1.1 upstream that keeps the very bytes it received.
+//!
+//! Enters: what exeat lets out. Leaves: each connection's bytes as they were inside TLS. Never: a library between the bytes and
+//! the test.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::RUNTIME;
+use super::authority::Authority;
+use super::strict;
+
+type Connections = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// The server.
+pub struct RawUpstream {
+    dial: String,
+    connections: Connections,
+    accepting: JoinHandle<()>,
+}
+
+impl RawUpstream {
+    /// Answers each whole request with `answer`, byte for byte.
+    pub fn start(answer: &'static [u8]) -> Self {
+        let listener = RUNTIME.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let dial = listener.local_addr().unwrap().to_string();
+        let connections = Connections::default();
+        let accepting = RUNTIME.spawn(accept(listener, Arc::clone(&connections), answer));
+        Self { dial, connections, accepting }
+    }
+
+    /// For a rule's `dial`.
+    pub fn dial(&self) -> String {
+        self.dial.clone()
+    }
+
+    /// What came, connection by connection.
+    pub fn received(&self) -> Vec<Vec<u8>> {
+        self.connections.lock().unwrap().clone()
+    }
+}
+
+impl Drop for RawUpstream {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, connections: Connections, answer: &'static [u8]) {
+    let names = ["*.example.com", "*.example.org", "127.0.0.1"];
+    let acceptor = TlsAcceptor::from(Authority::trusted().identity(&names).configuration(&["http/1.1"]));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (acceptor, connections) = (acceptor.clone(), Arc::clone(&connections));
+        tokio::spawn(async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let index = {
+                let mut connections = connections.lock().unwrap();
+                connections.push(Vec::new());
+                connections.len() - 1
+            };
+            let (mut buffer, mut answered) = (vec![0; 16 * 1024], 0);
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                let mut whole = 0;
+                {
+                    let mut connections = connections.lock().unwrap();
+                    connections[index].extend_from_slice(&buffer[..length]);
+                    // What has no reading gets no answer; the test sees the bytes.
+                    while let Ok(Some((_, length))) = strict::one(&connections[index][answered..]) {
+                        answered += length;
+                        whole += 1;
+                    }
+                }
+                for _ in 0..whole {
+                    let _ = stream.write_all(answer).await;
+                }
+                let _ = stream.flush().await;
+            }
+        });
+    }
+}

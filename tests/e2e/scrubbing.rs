@@ -1,0 +1,231 @@
+//! A credential that the upstream gives back does not come in: the answer has the placeholder in its place.
+
+use crate::credentials::{SECRET, leased};
+use crate::harness::{Exeat, Run, TokenEndpoint, Upstream};
+
+fn exeat(upstream: &Upstream) -> Exeat {
+    Exeat::new()
+        .fixed(
+            "api",
+            SECRET,
+            "to = [\"api.example.com\"]\nin = [\"header\", \"basic\", \"query\"]\nenv = \"API_KEY\"\n",
+        )
+        .allow_with("api.example.com", upstream, "credential = \"api\"")
+}
+
+/// Calls `path` with the credential. What comes in is what `normal` makes of the page with the placeholder in it, and
+/// nothing of the secret in any spelling.
+#[track_caller]
+fn call(upstream: &Upstream, curl: &str) -> (Run, String) {
+    let script = format!("echo $API_KEY; curl -sS -i -H \"Authorization: Bearer $API_KEY\" {curl}");
+    let run = exeat(upstream).sh(&script).ok();
+    assert_eq!(upstream.only().header("authorization"), Some(&*format!("Bearer {SECRET}")));
+    let (placeholder, answer) = run.stdout.split_once('\n').unwrap();
+    let (placeholder, answer) = (placeholder.to_owned(), answer.to_owned());
+    assert_no_spelling_of_the_secret(&answer);
+    (run, answer.replace(&placeholder, "PLACEHOLDER"))
+}
+
+/// Decodes the text in every usual way and looks for the secret.
+#[track_caller]
+fn assert_no_spelling_of_the_secret(text: &str) {
+    let percent = |text: &str| {
+        String::from_utf8_lossy(&percent_encoding::percent_decode_str(text).collect::<Vec<_>>()).into_owned()
+    };
+    let base64 = |start: usize| {
+        use base64::Engine;
+        let engine = base64::engine::GeneralPurpose::new(
+            &base64::alphabet::STANDARD,
+            base64::engine::GeneralPurposeConfig::new()
+                .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
+                .with_decode_allow_trailing_bits(true),
+        );
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"+/".contains(letter));
+        words
+            .filter_map(|word| engine.decode(word.get(start..)?).ok())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .collect::<String>()
+    };
+    let unescaped = text.replace("\\/", "/").replace("\\u002b", "+");
+    for decoded in
+        [text.to_owned(), percent(text), percent(&percent(text)), unescaped, base64(0), base64(1), base64(2), base64(3)]
+    {
+        assert!(!decoded.contains(SECRET), "the secret came in: {text}");
+        // Half of it is a leak, too.
+        assert!(!decoded.contains("secret/4c2f") && !decoded.contains("b71&e0"), "part of the secret came in: {text}");
+    }
+}
+
+#[test]
+fn in_the_body() {
+    let upstream = Upstream::start();
+    let (run, answer) = call(&upstream, "https://api.example.com/leak/plain");
+    assert!(answer.ends_with("\r\n\r\nPLACEHOLDER\n"), "{answer}");
+    assert_eq!(run.log.ends()[0].scrubbed, 1);
+}
+
+#[test]
+fn in_the_head() {
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let (_, answer) = call(&upstream, &format!("{version} https://api.example.com/leak/head"));
+        for line in [
+            "set-cookie: session=PLACEHOLDER; Secure",
+            "set-cookie: theme=dark",
+            "x-request-authorization: Bearer PLACEHOLDER",
+            "location: https://api.example.com/next?key=PLACEHOLDER&page=2",
+        ] {
+            assert!(answer.contains(line), "{line}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn in_the_trailers() {
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let (_, answer) =
+            call(&upstream, &format!("{version} -H 'TE: trailers' -D - https://api.example.com/trailers"));
+        assert!(answer.contains("x-shown: PLACEHOLDER"), "{version}: {answer}");
+    }
+}
+
+#[test]
+fn in_a_body_that_falls_into_pieces() {
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let (run, answer) = call(&upstream, &format!("{version} https://api.example.com/leak/pieces"));
+        assert!(answer.ends_with("before PLACEHOLDER between PLACEHOLDER after\n"), "{answer}");
+        assert_eq!(run.log.ends()[0].scrubbed, 2);
+    }
+}
+
+#[test]
+fn in_a_compressed_body() {
+    for coding in ["gzip", "br", "zstd", "deflate"] {
+        let upstream = Upstream::start();
+        let script = format!(
+            "echo $API_KEY; curl -sS --raw -H \"Authorization: Bearer $API_KEY\" -H 'Accept-Encoding: {coding}' \
+             https://api.example.com/coded/{coding} -D head -o body; cat head; cat body | base64 -w0"
+        );
+        let run = exeat(&upstream).sh(&script).ok();
+        let head = run.stdout.to_ascii_lowercase();
+        let body = {
+            use base64::Engine;
+            base64::prelude::BASE64_STANDARD.decode(run.stdout.rsplit("\r\n\r\n").next().unwrap()).unwrap()
+        };
+        // Sent on in the same coding, or without any; both are right, as long as the head says so.
+        let named = head.lines().find_map(|line| line.strip_prefix("content-encoding: ")).unwrap_or("identity");
+        let page = decoded(named.trim(), &body);
+        let placeholder = run.stdout.lines().next().unwrap();
+        assert!(page.ends_with(&format!("you sent {placeholder}, and again {placeholder}.\n")), "{coding}: {page}");
+        assert_no_spelling_of_the_secret(&page);
+        assert_eq!(run.log.ends()[0].scrubbed, 2, "{coding}");
+    }
+}
+
+fn decoded(coding: &str, bytes: &[u8]) -> String {
+    use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+    use tokio::io::AsyncReadExt;
+    let mut page = String::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let read = match coding {
+        "gzip" => runtime.block_on(GzipDecoder::new(bytes).read_to_string(&mut page)),
+        "br" => runtime.block_on(BrotliDecoder::new(bytes).read_to_string(&mut page)),
+        "zstd" => runtime.block_on(ZstdDecoder::new(bytes).read_to_string(&mut page)),
+        "deflate" => runtime.block_on(ZlibDecoder::new(bytes).read_to_string(&mut page)),
+        _ => runtime.block_on((&mut &*bytes).read_to_string(&mut page)),
+    };
+    read.unwrap();
+    page
+}
+
+#[test]
+fn in_a_coding_that_cannot_be_examined() {
+    let upstream = Upstream::start();
+    let (_, answer) = call(&upstream, "-w '%{http_code}' https://api.example.com/coded/x-unheard-of");
+    assert!(answer.ends_with("502") && answer.contains("urn:exeat:refusal:unscrubbable-answer"), "{answer}");
+}
+
+#[test]
+fn in_base64_at_any_alignment() {
+    let upstream = Upstream::start();
+    let (run, answer) = call(&upstream, "https://api.example.com/leak/base64");
+    assert!(run.log.ends()[0].scrubbed >= 4, "{answer}");
+}
+
+#[test]
+fn percent_encoded() {
+    let upstream = Upstream::start();
+    let (run, answer) = call(&upstream, "https://api.example.com/leak/percent");
+    assert!(answer.contains("all=") && answer.contains("some="), "{answer}");
+    assert_eq!(run.log.ends()[0].scrubbed, 2);
+}
+
+#[test]
+fn in_json() {
+    let upstream = Upstream::start();
+    let (_, answer) = call(&upstream, "https://api.example.com/leak/json");
+    let body = answer.rsplit("\r\n\r\n").next().unwrap();
+    let page: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(page["authorization"], "Bearer PLACEHOLDER");
+    assert_eq!(page["nested"]["again"][0], "PLACEHOLDER");
+}
+
+#[test]
+fn in_an_error_page() {
+    let upstream = Upstream::start();
+    let (_, answer) = call(&upstream, "https://api.example.com/leak/error");
+    assert!(answer.contains("401") && answer.contains("<h1>PLACEHOLDER is not welcome</h1>"), "{answer}");
+}
+
+#[test]
+fn the_length_stays_right() {
+    let upstream = Upstream::start();
+    for version in ["--http1.1", "--http2"] {
+        let script = format!(
+            "curl -sS {version} -H \"Authorization: Bearer $API_KEY\" -D head -o body https://api.example.com/leak/plain \
+             && grep -i '^content-length' head; wc -c < body"
+        );
+        let run = exeat(&upstream).sh(&script).ok();
+        let numbers: Vec<&str> = run.stdout.lines().map(|line| line.rsplit(' ').next().unwrap().trim()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] == pair[1]), "{run:#?}");
+        assert_eq!(numbers.last(), Some(&"39"), "a placeholder and a newline: {run:#?}");
+    }
+}
+
+#[test]
+fn an_echo_of_the_request_shows_the_placeholder_as_it_was_sent() {
+    let upstream = Upstream::start();
+    let script = "echo $API_KEY; curl -sSf -u \"user:$API_KEY\" \"https://api.example.com/echo?key=$API_KEY\"";
+    let run = exeat(&upstream).sh(script).ok();
+    let (placeholder, page) = run.stdout.split_once('\n').unwrap();
+    let page: serde_json::Value = serde_json::from_str(page).unwrap();
+    assert_eq!(page["query"], format!("key={placeholder}"), "{page}");
+    assert_no_spelling_of_the_secret(&page.to_string());
+}
+
+#[test]
+fn a_credential_that_was_refreshed_is_still_scrubbed() {
+    let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(2));
+    let script = "for n in 1 2 3 4 5 6; do \
+        curl -sSf -H \"Authorization: Bearer $API_KEY\" https://api.example.com/leak/plain; sleep 1; done";
+    let run = leased(&upstream, &issuer).sh(script).ok();
+    assert!(issuer.issued().len() > 1);
+    for issued in issuer.issued() {
+        assert!(!run.stdout.contains(&issued), "{run:#?}");
+    }
+    assert_eq!(run.stdout.matches("exeat_").count(), 6, "{run:#?}");
+}
+
+#[test]
+fn a_later_answer_without_the_credential_in_its_request_is_scrubbed_too() {
+    let upstream = Upstream::start();
+    // A server that remembers: the query of the second call has the real secret, which the agent guessed.
+    let script = format!(
+        "curl -sSf -o /dev/null -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo
+         curl -sSf -H 'X-Api-Key: {SECRET}' https://api.example.com/leak/plain"
+    );
+    let run = exeat(&upstream).sh(&script).ok();
+    assert!(run.stdout.starts_with("exeat_"), "{run:#?}");
+}
