@@ -46,6 +46,8 @@ pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
 pub const ADDRESSES: usize = 4;
 /// The upstream's TLS handshake.
 pub const UPSTREAM_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// An answer's head, and what is read of its body at once. Cookies and policies make heads of tens of KiB.
+pub const ANSWER_HEAD_BYTES: usize = 128 * 1024;
 /// From the request to the head of the answer. Model APIs think for minutes.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(15 * 60);
 /// An answer's body without a byte: event streams send a comment line every so often.

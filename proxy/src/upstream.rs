@@ -320,7 +320,9 @@ async fn http1<S>(stream: S, permit: &CallPermit) -> Result<Link, Refusal>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let handshake = http1::Builder::new().max_headers(limit::HEAD_FIELDS).handshake(TokioIo::new(stream)).await;
+    let mut builder = http1::Builder::new();
+    builder.max_headers(limit::HEAD_FIELDS).max_buf_size(limit::ANSWER_HEAD_BYTES);
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(no_http(permit))?;
     tokio::spawn(connection.with_upgrades());
     Ok(Link::Http1(sender))
@@ -332,6 +334,7 @@ where
 {
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limit::ANSWER_HEAD_BYTES).unwrap_or(u32::MAX))
         .initial_stream_window_size(limit::STREAM_WINDOW)
         .initial_connection_window_size(limit::CONNECTION_WINDOW)
         .handshake(TokioIo::new(stream))
