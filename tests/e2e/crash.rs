@@ -87,10 +87,12 @@ fn a_broker_that_is_gone_fails_calls_that_need_a_credential_and_no_others() {
         call -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo; call https://www.example.com/echo";
     let mut live = exeat.start_with_input(&["sh", "-c", script]);
     live.wait_for("ready");
-    // The broker is the child that is not in namespaces of its own.
-    let ours = fs::read_link("/proc/self/ns/net").unwrap();
-    let in_ours = |child: &Pid| fs::read_link(format!("/proc/{child}/ns/net")).is_ok_and(|theirs| theirs == ours);
-    let brokers: Vec<Pid> = live.children().into_iter().filter(in_ours).collect();
+    // The broker is the child that has one number only: it is not in a process namespace of its own.
+    let numbers = |child: &Pid| {
+        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().count()
+    };
+    let brokers: Vec<Pid> = live.children().into_iter().filter(|child| numbers(child) == 1).collect();
     assert_eq!(brokers.len(), 1, "{brokers:?}");
     kill_process(brokers[0], Signal::KILL).unwrap();
     std::thread::sleep(Duration::from_millis(1200));
