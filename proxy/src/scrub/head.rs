@@ -71,9 +71,11 @@ impl Scrub {
         Ok(Plan(Some((coding, self.body(Arc::clone(count))))))
     }
 
-    /// Scrubs every value of a head or of trailers; how often something was replaced.
+    /// Scrubs every value of a head or of trailers, and drops a field whose name has a credential in it, in lower case as
+    /// names are; how often something was replaced or dropped.
     pub fn headers(&self, headers: &mut HeaderMap) -> u64 {
-        let mut replaced = 0;
+        let telling: Vec<HeaderName> = headers.keys().filter(|name| self.names(name.as_str())).cloned().collect();
+        let mut replaced = telling.iter().filter(|name| headers.remove(*name).is_some()).count() as u64;
         for value in headers.values_mut() {
             let Some((text, times)) = self.text(value.as_bytes()) else { continue };
             // A placeholder that is no header text leaves nothing rather than the credential.
@@ -81,6 +83,11 @@ impl Scrub {
             replaced += times;
         }
         replaced
+    }
+
+    fn names(&self, name: &str) -> bool {
+        let within = |text: &[u8]| name.as_bytes().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text));
+        self.0.forms.iter().any(|form| within(&form.text))
     }
 }
 

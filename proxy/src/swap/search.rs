@@ -12,8 +12,9 @@ const NESTED: usize = 3;
 
 pub(super) struct Search {
     pub(super) grants: Vec<(Grant, Placeholder)>,
+    /// In any case: names of hosts and of header fields arrive in lower case.
     spellings: AhoCorasick,
-    of: Vec<Seen>,
+    of: Vec<(Vec<u8>, Seen)>,
     pub(super) longest: usize,
 }
 
@@ -37,26 +38,28 @@ pub(super) enum Spelt {
 
 impl Search {
     pub(super) fn new(grants: Vec<(Grant, Placeholder)>) -> Self {
-        let (mut texts, mut of) = (Vec::new(), Vec::new());
+        let mut of = Vec::new();
         for (entry, (_, placeholder)) in grants.iter().enumerate().filter(|(_, (_, text))| !text.value().is_empty()) {
             let text = placeholder.value().as_bytes();
-            let mut add = |text: Vec<u8>, spelt| {
-                texts.push(text);
-                of.push(Seen { entry, spelt });
-            };
+            let mut add = |text: Vec<u8>, spelt| of.push((text, Seen { entry, spelt }));
             add(text.to_vec(), Spelt::Plain);
             add(percent_encoded(text).to_vec(), Spelt::Percent);
             alignments().for_each(|base64| add(base64.inner(text).to_vec(), Spelt::Otherwise));
         }
-        let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
+        let longest = of.iter().map(|(text, _)| text.len()).max().unwrap_or(0);
         // Of equal spellings the first counts.
-        let spellings = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(texts);
+        let mut builder = AhoCorasick::builder();
+        let builder = builder.match_kind(MatchKind::LeftmostFirst).ascii_case_insensitive(true);
+        let spellings = builder.build(of.iter().map(|(text, _)| text));
         Self { grants, spellings: spellings.expect("a worker's placeholders take less than 2 GiB"), of, longest }
     }
 
     /// The placeholders in `text`, as given, percent-encoded whole, or in base64.
     pub(super) fn seen<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Seen> + 'a {
-        self.spellings.find_iter(text).map(|found| self.of[found.pattern()])
+        self.spellings.find_iter(text).map(|hit| match &self.of[hit.pattern()] {
+            (spelling, seen) if *spelling == text[hit.range()] => *seen,
+            (_, seen) => Seen { spelt: Spelt::Otherwise, ..*seen },
+        })
     }
 
     /// The same, and those that show only when escapes are undone.
@@ -94,7 +97,7 @@ impl Search {
         let name = |seen: Seen| self.grants[seen.entry].0.credential();
         let mut shown = String::with_capacity(text.len());
         self.spellings.replace_all_with(text, &mut shown, |hit, _, shown| {
-            shown.push_str(&format!("‹{}›", name(self.of[hit.pattern()])));
+            shown.push_str(&format!("‹{}›", name(self.of[hit.pattern()].1)));
             true
         });
         match self.all(shown.as_bytes()).first() {

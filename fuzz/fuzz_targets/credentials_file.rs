@@ -1,0 +1,21 @@
+//! A credentials file is valid or every mistake of it is printable with its place; what is valid can make placeholders that
+//! nobody guesses.
+#![no_main]
+
+use config::{Credentials, Placeholder};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match Credentials::parse("credentials.toml", text) {
+        Ok(credentials) => credentials.iter().for_each(|credential| {
+            assert!(credential.shape.entropy_bits() >= 128.0);
+            let placeholder = Placeholder::generate(&credential.shape).expect("random bytes");
+            assert_ne!(placeholder, Placeholder::generate(&credential.shape).expect("random bytes"));
+            assert!(placeholder.value().bytes().all(|b| (0x21..0x7f).contains(&b)));
+        }),
+        Err(error) => {
+            assert!(!error.mistakes().is_empty());
+            assert!(!error.to_string().chars().any(|c| c.is_control() && c != '\n'));
+        }
+    }
+});

@@ -1,0 +1,56 @@
+//! A head that passes shows no placeholder after the swap, and nothing in it but the placeholder has changed; a body is
+//! judged alike however it is cut.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use config::{Destination, Grant, Placeholder, Places};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use libfuzzer_sys::fuzz_target;
+use proxy::swap::{Head, Swap};
+
+const PLACEHOLDER: &str = "ghs_fuzz0Z";
+const SECRET: &str = "S3CRET-of-the-fuzzer";
+
+static GRANTED: LazyLock<(Grant, Swap)> = LazyLock::new(|| {
+    let places = Places { header: true, basic: true, query: true, body: false };
+    let to = vec!["api.example.com".parse().expect("a pattern")];
+    let grant = Grant::new("fuzz".parse().expect("a name"), to, places, None);
+    let swap = Swap::new(vec![(grant.clone(), Placeholder::from_value(PLACEHOLDER.into()))]);
+    (grant, swap)
+});
+
+fuzz_target!(|input: (u8, &str, &[u8])| {
+    let (cut, target, bytes) = input;
+    // So that a placeholder is found by one mutation instead of ten.
+    let target = target.replace('$', PLACEHOLDER);
+    let value = bytes.split(|&b| b == b'$').collect::<Vec<_>>().join(PLACEHOLDER.as_bytes());
+    let to: Destination = "api.example.com:443".parse().expect("a destination");
+    let (grant, swap) = &*GRANTED;
+
+    let (mut whole, mut halves) = (swap.body(), swap.body());
+    let cut = usize::from(cut).min(value.len());
+    let whole = whole.push(&value).and_then(|()| whole.finish());
+    let halves = halves.push(&value[..cut]).and_then(|()| halves.push(&value[cut..])).and_then(|()| halves.finish());
+    assert_eq!(whole, halves);
+
+    let Ok(request) = http::Request::builder().uri(format!("/{target}")).body(()) else { return };
+    let Ok(value) = HeaderValue::from_bytes(&value) else { return };
+    let (mut parts, ()) = request.into_parts();
+    parts.headers.insert(AUTHORIZATION, value.clone());
+    let before = parts.uri.clone();
+    let head = |parts: &http::request::Parts, permitted: bool| {
+        let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));
+        let permitted = permitted.then_some(grant.credential());
+        swap.plan(&Head { destination: &to, permitted, path: &path, query: query.as_deref(), headers: &parts.headers })
+    };
+    let Ok(Some(plan)) = head(&parts, true) else { return };
+    plan.apply(&mut parts, SECRET).expect("the secret fits anywhere");
+    assert!(head(&parts, false).expect("no placeholder").is_none());
+    assert_eq!(parts.uri.to_string().replace(SECRET, PLACEHOLDER), before.to_string());
+    if !value.as_bytes().to_ascii_lowercase().starts_with(b"basic ") {
+        let after = String::from_utf8_lossy(parts.headers[AUTHORIZATION].as_bytes()).into_owned();
+        assert_eq!(after.replace(SECRET, PLACEHOLDER), String::from_utf8_lossy(value.as_bytes()));
+    }
+});
