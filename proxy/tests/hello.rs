@@ -1,4 +1,5 @@
 //! The judge of first bytes and rustls, which gets the same bytes afterwards, never read different names.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
@@ -133,11 +134,17 @@ proptest! {
 
 /// A ClientHello of TLS 1.2 with these extensions.
 fn hello_with(version: u16, extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
+    hello_and(version, extensions, &[])
+}
+
+/// The same with bytes left over at its end.
+fn hello_and(version: u16, extensions: &[(u16, Vec<u8>)], rest: &[u8]) -> Vec<u8> {
     let counted = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
     let extensions: Vec<u8> =
         extensions.iter().flat_map(|(kind, body)| [&kind.to_be_bytes()[..], &counted(body)].concat()).collect();
     let body =
-        [&version.to_be_bytes()[..], &[7; 32], &[0], &counted(&[0xc0, 0x2b]), &[1, 0], &counted(&extensions)].concat();
+        [&version.to_be_bytes()[..], &[7; 32], &[0], &counted(&[0xc0, 0x2b]), &[1, 0], &counted(&extensions), rest]
+            .concat();
     let message = [&[1, 0][..], &counted(&body)].concat();
     [&[22, 3, 1][..], &counted(&message)].concat()
 }
@@ -175,6 +182,7 @@ fn hellos_with_two_readings_are_refused() {
     assert!(refused(&hello_with(0x0303, &[(0, Vec::new())])), "no list");
     assert!(refused(&hello_with(0x0303, &[(16, vec![0, 0])])), "no protocol");
     assert!(refused(&hello_with(0x0303, &[(16, vec![0, 1, 0])])), "an empty protocol");
+    assert!(refused(&hello_and(0x0303, &[a()], b"x")), "bytes after the extensions");
     let mut longer = hello_with(0x0303, &[a()]);
     longer.push(0);
     let length = u16::from_be_bytes([longer[3], longer[4]]) + 1;

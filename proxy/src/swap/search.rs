@@ -116,7 +116,8 @@ pub(super) fn unescape(text: &[u8], plain: &mut Vec<u8>) -> usize {
         let (value, length) = match rest {
             [b'%', a, b, ..] => (hex(&[*a, *b]), 3),
             [b'\\', b'u', a, b, c, d, ..] => (hex(&[*a, *b, *c, *d]), 6),
-            [b'\\', c @ (b'/' | b'\\' | b'"'), ..] => (Some(u32::from(*c)), 2),
+            // Not `\\`: of several, as JSON within JSON has them, the last one counts.
+            [b'\\', c @ (b'/' | b'"'), ..] => (Some(u32::from(*c)), 2),
             [b'%'] | [b'%', _] | [b'\\'] => return at,
             [b'\\', b'u', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit) => return at,
             _ => (None, 1),
@@ -150,6 +151,7 @@ mod tests {
     fn escapes_are_undone_and_cut_ones_wait() {
         let whole = |text: &str| (text.to_owned(), 0);
         assert_eq!(plain("a%62c\\u0064\\/\\\"e"), whole("abcd/\"e"));
+        assert_eq!(plain("\\\\\\u0067"), whole("\\\\g"));
         assert_eq!(plain("100%, 5%x \\n \\u12g \\u20ac"), whole("100%, 5%x \\n \\u12g ?"));
         for (text, waits) in [("a%", 1), ("a%6", 2), ("a\\", 1), ("a\\u", 2), ("a\\u006", 5)] {
             assert_eq!(plain(text), ("a".to_owned(), waits), "{text}");
