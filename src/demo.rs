@@ -57,11 +57,16 @@ pub fn run(arguments: &args::Demo) -> Result<ExitCode, Report> {
 
 fn introduce(narrator: &mut Narrator, addresses: &Addresses) -> Result<(), Report> {
     narrator.heading("exeat demo: a script that wants out, and what becomes of every call")?;
-    narrator.fact("api", &format!("{} is api.example.com and files.example.com: HTTPS", addresses.api))?;
-    let issuer = format!("{} gives out access tokens for {} s, for a client secret", addresses.issuer, api::LIFETIME);
-    narrator.fact("issuer", &issuer)?;
-    narrator.fact("policy", POLICY)?;
-    narrator.fact("command", &format!("exeat run --agent {AGENT} -- sh {}", files::SCRIPT))?;
+    let Addresses { api, issuer, .. } = addresses;
+    narrator.facts(&[
+        ("api", &format!("{api} is api.example.com and files.example.com, over HTTPS")),
+        (
+            "issuer",
+            &format!("{issuer} gives out access tokens for {} s; only the broker can ask for one", api::LIFETIME),
+        ),
+        ("policy", POLICY),
+        ("command", &format!("exeat run --agent {AGENT} -- sh {}", files::SCRIPT)),
+    ])?;
     Ok(())
 }
 

@@ -58,6 +58,7 @@ pub(super) fn start(files: &Files) -> Result<Script, Report> {
         .arg("--state")
         .arg(files.state())
         .args(["run", "--agent", AGENT, "--", "sh", SCRIPT])
+        .env("NO_COLOR", "1")
         .current_dir(files.work())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

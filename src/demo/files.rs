@@ -97,18 +97,17 @@ impl Files {
 pub(super) fn say_what_is_kept(narrator: &mut Narrator, directory: &Path) -> Result<(), Report> {
     let exeat = std::env::args().next().unwrap_or_else(|| "exeat".to_owned());
     let directory = directory.display();
-    narrator.heading(&format!(
-        "\nKept in {directory}, each commented; the demo's API is gone, so put hosts of your own in:"
-    ))?;
-    narrator.fact("agents/demo.toml", "what the agent may do: edit `to`, `methods`, `paths`, and take `dial` out")?;
-    narrator.fact("credentials.toml", "which credential goes where: edit the endpoints, `client_id` and `to`")?;
-    narrator.fact("secrets/", "the client secret, which only the broker reads: put yours in")?;
-    narrator.fact("demo-ca.pem", "the authority of the demo's servers: replace it, or take `roots` out")?;
-    narrator.fact(SCRIPT, "the script")?;
-    let again = format!(
-        "{exeat} --config {directory} check && {exeat} --config {directory} run --agent demo -- sh -s <{directory}/{SCRIPT}"
-    );
-    narrator.heading("Then:")?;
+    narrator.heading(&format!("\nKept in {directory}. The demo's API is gone, so put hosts of your own in:"))?;
+    narrator.facts(&[
+        ("agents/demo.toml", "what the agent may do: edit `to`, `methods`, `paths`, and take `dial` out"),
+        ("credentials.toml", "which credential goes where: edit the endpoints, `client_id` and `to`"),
+        ("secrets/demo-client-secret", "what only the broker reads: put yours in"),
+        ("demo-ca.pem", "the authority of the demo's servers: replace it, or take `roots` out"),
+        (SCRIPT, "what ran in the sandbox"),
+    ])?;
+    let again = format!("{exeat} --config {directory} run --agent demo -- sh -s <{directory}/{SCRIPT}");
+    narrator.heading("Then, for every mistake in them, and to run it again:")?;
+    narrator.command(&format!("{exeat} --config {directory} check"))?;
     narrator.command(&again)?;
     Ok(())
 }

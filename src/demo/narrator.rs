@@ -36,10 +36,14 @@ impl Narrator {
         say(&text)
     }
 
-    /// A line of a list.
-    pub(super) fn fact(&mut self, label: &str, text: &str) -> io::Result<()> {
-        let label = self.paint(FAINT, &format!("{label:<22}"));
-        say(&format!("    {label} {text}"))
+    /// A list of things and what is to be known of each.
+    pub(super) fn facts(&mut self, facts: &[(&str, &str)]) -> io::Result<()> {
+        let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
+        for (label, text) in facts {
+            let label = self.paint(FAINT, &format!("{label:<width$}"));
+            say(&format!("    {label}  {}", printable(text)))?;
+        }
+        Ok(())
     }
 
     /// Begins the next step.
@@ -57,20 +61,23 @@ impl Narrator {
 
     /// A line of what came back.
     pub(super) fn output(&mut self, text: &str) -> io::Result<()> {
-        say(&format!("      {}", printable(text)))
+        self.folded(6, text)
     }
 
-    /// A line of a table, no longer than the terminal is wide.
+    /// A line of a table.
     pub(super) fn row(&mut self, text: &str) -> io::Result<()> {
-        const INDENT: usize = 4;
-        let text = printable(text);
-        let shown = match self.width {
-            Some(width) if text.chars().count() + INDENT > width => {
-                text.chars().take(width.saturating_sub(INDENT + 1)).chain(['…']).collect()
-            }
-            _ => text,
-        };
-        say(&format!("{:INDENT$}{shown}", ""))
+        self.folded(4, text)
+    }
+
+    /// Prints a line which may be wider than the terminal; what goes on below is set in.
+    fn folded(&self, indent: usize, text: &str) -> io::Result<()> {
+        const DEEPER: usize = 4;
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent + DEEPER).max(20));
+        for (i, line) in fold(&printable(text), room).iter().enumerate() {
+            let indent = if i == 0 { indent } else { indent + DEEPER };
+            say(&format!("{:indent$}{line}", ""))?;
+        }
+        Ok(())
     }
 
     /// Whether something was as `expected`.
@@ -82,7 +89,7 @@ impl Narrator {
         if self.failed.last() != Some(&self.steps) {
             self.failed.push(self.steps);
         }
-        let line = self.paint(RED, &format!("✗ this was expected and is not so: {}", printable(expected)));
+        let line = self.paint(RED, &format!("✗ expected: {}", printable(expected)));
         say(&format!("    {line}"))
     }
 
@@ -116,4 +123,32 @@ fn say(line: &str) -> io::Result<()> {
 
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Breaks a line at spaces, where it has any, so that no piece is longer than `room`.
+fn fold(text: &str, room: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while let Some((end, next)) = rest.char_indices().nth(room) {
+        // A space before the first word is no place to break.
+        let space = rest[..end + next.len_utf8()].rfind(' ').filter(|at| !rest[..*at].trim().is_empty());
+        let at = space.unwrap_or(end);
+        lines.push(rest[..at].trim_end().to_owned());
+        rest = rest[at..].trim_start();
+    }
+    lines.push(rest.to_owned());
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_breaks_at_spaces_and_loses_nothing() {
+        assert_eq!(fold("one two three", 8), ["one two", "three"]);
+        assert_eq!(fold("  äöüäöüäöü x", 6), ["  äöüä", "öüäöü", "x"]);
+        assert_eq!(fold("short", usize::MAX), ["short"]);
+        assert_eq!(fold("", 5), [""]);
+    }
 }

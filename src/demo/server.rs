@@ -75,11 +75,20 @@ struct Listeners {
     datagrams: UdpSocket,
 }
 
+impl Listeners {
+    fn open() -> io::Result<Self> {
+        let loopback = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        Ok(Self { api: loopback()?, issuer: loopback()?, datagrams: ear()? })
+    }
+}
+
 impl Server {
     /// Listens, then forks. The caller has one thread.
     pub(super) fn start(client: Client, tls: Arc<ServerConfig>) -> Result<Self, Report> {
-        let loopback = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let listeners = Listeners { api: loopback()?, issuer: loopback()?, datagrams: ear()? };
+        let listeners = Listeners::open().map_err(|error| {
+            Report::new(format!("the demo's server cannot listen on 127.0.0.1: {error}"))
+                .hint("the loopback device has to be up: ip link set lo up")
+        })?;
         let (api, issuer) = (listeners.api.local_addr()?, listeners.issuer.local_addr()?);
         let datagrams = listeners.datagrams.local_addr()?;
         let (line, theirs) = UnixStream::pair()?;

@@ -83,7 +83,7 @@ const STEPS: [Step; 14] = [
     step("datagram", "A UDP packet to this machine", Expected::Nothing),
     step(
         "tunnel",
-        "A DNS tunnel: a secret in a name. The name is answered in here, and no query leaves",
+        "A DNS tunnel: a secret in a name, which is answered inside",
         Expected::RefusedName("host-not-listed"),
     ),
 ];
@@ -128,7 +128,7 @@ pub(super) fn narrate(narrator: &mut Narrator, mut script: Script) -> Result<Tri
         let behaved = attempt.name == step.name && step.expected.is_met(&attempt, &tried.placeholder);
         narrator.verdict(behaved, &step.expected.to_string())?;
         if !behaved {
-            narrator.output(&format!("seen instead: exit code {}, {}", attempt.exit, attempt.output.join(" ")))?;
+            narrator.output(&seen(&attempt))?;
         }
     }
     tried.output = std::mem::take(&mut script.printed);
@@ -187,7 +187,7 @@ impl Expected {
         let detail = field(attempt, "detail");
         match self {
             Self::Placeholder => attempt.output.clone(),
-            Self::Refused(_) | Self::RefusedName(_) if !detail.is_empty() => vec![status, detail],
+            _ if !detail.is_empty() => vec![status, detail],
             Self::Echo => {
                 let echoed =
                     attempt.output.iter().filter(|line| line.contains("you-sent:") || line.contains("you_sent"));
@@ -213,6 +213,13 @@ impl std::fmt::Display for Expected {
             Self::Nothing => write!(f, "nobody there"),
         }
     }
+}
+
+/// All of an attempt on one line, for whoever looks for the cause.
+fn seen(attempt: &Attempt) -> String {
+    const LONGEST: usize = 400;
+    let output: Vec<&str> = attempt.output.iter().flat_map(|line| line.split_whitespace()).collect();
+    format!("seen: exit code {}, {}", attempt.exit, output.join(" ")).chars().take(LONGEST).collect()
 }
 
 /// A field of a problem document (RFC 9457).
