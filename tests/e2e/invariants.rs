@@ -217,7 +217,11 @@ call('api.example.com', headers={'X-Key': key})",
         }
     }
     assert!(run.stdout.ends_with("gone.example.com 503\napi.example.com 200\n"), "{run:#?}");
-    let reached: BTreeSet<String> = run.log.calls().iter().map(|call| call.to.clone()).collect();
+    // A body of unknown length shows its placeholder when its head is upstream already; such a call breaks off.
+    let broke_off: BTreeSet<u64> =
+        run.log.ends().into_iter().filter(|end| end.outcome == "refused").map(|end| end.call).collect();
+    let whole = run.log.calls().into_iter().filter(|call| !broke_off.contains(&call.call));
+    let reached: BTreeSet<String> = whole.map(|call| call.to.clone()).collect();
     assert_eq!(reached, ["api.example.com:443".to_owned()].into(), "{run:#?}");
     assert!(
         run.log.refusals().iter().all(|refused| refused.alert || refused.kind == "credential-unavailable"),
@@ -407,7 +411,7 @@ fn invariant_10_leases_are_revoked_however_the_worker_ends_or_kept_and_tried_aga
     live.wait_for("called");
     live.signal(Signal::KILL);
     live.finish();
-    let ledger = || fs::read_to_string(exeat.state().join("leases.jsonl")).unwrap();
+    let ledger = || exeat.ledgers();
     within(Duration::from_secs(10), "the lease kept", || ledger().contains("\"kept\""));
     assert!(!ledger().contains(&issuer.issued()[0]), "the ledger has the credential");
     issuer.set_revokes(true);

@@ -161,6 +161,27 @@ fn nothing_of_the_machine_is_in_sight_but_what_the_policy_shows() {
 }
 
 #[test]
+fn exeats_own_files_are_not_in_sight_even_where_the_policy_shows_all_around_them() {
+    // Configuration, secrets, logs and the broker's socket in the very directory that the command may write.
+    let exeat = Exeat::new().fixed("api", "s3cret-of-the-broker", "to = [\"api.example.com\"]\nenv = \"API_KEY\"\n");
+    let around = exeat.path("");
+    let exeat = exeat.sandbox(&format!("write = [\"{}\"]", around.display()));
+    let policy = fs::read_to_string(exeat.policy_file()).unwrap().replace("write = [\".\"]\n", "");
+    fs::write(exeat.policy_file(), &policy).unwrap();
+    let run = exeat.sh(
+        "touch ../beside && echo wrote; find .. -type f | sort; cat ../config/*.toml ../config/*/* ../state/*/*/* 2>/dev/null
+         echo '[[allow]]' > ../config/agents/bot.toml; mv ../config ../elsewhere 2>/dev/null && echo MOVED; rm -rf ../state ../config 2>/dev/null; true",
+    );
+    let run = run.ok();
+    assert!(run.stdout.starts_with("wrote\n"), "{run:#?}");
+    for hidden in ["s3cret", "[sandbox]", "worker-start", "calls.jsonl", "MOVED"] {
+        assert!(!run.stdout.contains(hidden), "{hidden}: {run:#?}");
+    }
+    assert_eq!(fs::read_to_string(exeat.policy_file()).unwrap(), policy);
+    assert_eq!(run.log.end().outcome, "Code(0)");
+}
+
+#[test]
 fn no_process_of_the_machine_is_in_sight() {
     let run = Exeat::new().sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; ls -d /proc/[0-9]* | wc -l; cat /proc/1/environ 2>&1 | tr '\\0' '\\n'");
     let run = run.ok();

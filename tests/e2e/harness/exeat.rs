@@ -176,6 +176,12 @@ impl Exeat {
         self.directory.path().join("state")
     }
 
+    /// The ledgers of all brokers of the runs, one after the other.
+    pub fn ledgers(&self) -> String {
+        let ledgers = fs::read_dir(self.state().join("leases")).unwrap();
+        ledgers.map(|ledger| fs::read_to_string(ledger.unwrap().path()).unwrap()).collect()
+    }
+
     /// The working directory of the runs, which the command may write.
     pub fn work(&self) -> PathBuf {
         self.directory.path().join("work")
