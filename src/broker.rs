@@ -15,8 +15,8 @@ use crate::args::BrokerServe;
 use crate::places::Places;
 use crate::report::{FAILED, Report};
 
-/// The ledger's file in the state directory.
-const LEDGER: &str = "leases.jsonl";
+/// The ledger of the broker that is a service. Each run with a broker of its own has a ledger named by its process.
+const SERVICE: &str = "service";
 
 /// Forks the broker and gives the worker's end of the connection to it. The process ends when that connection does, after it
 /// has revoked; nobody waits for it, so that an issuer that cannot be reached does not hold up whoever ran the command. The
@@ -40,13 +40,19 @@ pub fn embed(places: &Places) -> Result<UnixStream, Report> {
 
 /// The whole life of the embedded broker's process.
 fn run_embedded(places: &Places, stream: UnixStream) -> u8 {
-    let served = settings(places).and_then(|settings| {
+    let ledger = places.ledger(&std::process::id().to_string());
+    let served = settings(places, &ledger).and_then(|settings| {
         leave_terminal()?;
         Ok(broker::serve_embedded(stream, settings)?)
     });
     match served {
-        // What could not be revoked is in the ledger, and no one is left to be told.
-        Ok(_standing) => 0,
+        Ok(_standing) => {
+            // What could not be revoked stays in the ledger. Where nothing was ever leased it has nothing to say.
+            if std::fs::metadata(&ledger).is_ok_and(|ledger| ledger.len() == 0) {
+                let _ = std::fs::remove_file(ledger);
+            }
+            0
+        }
         Err(report) => {
             crate::complain(&report);
             FAILED
@@ -70,7 +76,7 @@ fn leave_terminal() -> Result<(), Report> {
 /// # Errors
 /// When the configuration is wrong or the socket is taken.
 pub fn serve(places: &Places, arguments: &BrokerServe) -> Result<ExitCode, Report> {
-    let settings = settings(places)?;
+    let settings = settings(places, &places.ledger(SERVICE))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve_until_stopped(&arguments.socket, settings))?;
     Ok(ExitCode::SUCCESS)
@@ -89,14 +95,14 @@ async fn serve_until_stopped(socket: &Path, settings: Settings) -> Result<(), Re
 }
 
 /// A file that is not there grants nothing: an agent without credentials needs none.
-fn settings(places: &Places) -> Result<Settings, Report> {
+fn settings(places: &Places, ledger: &Path) -> Result<Settings, Report> {
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file)? } else { Credentials::parse(&file, "")? };
     let environment: HashMap<String, Secret> =
         std::env::vars().map(|(name, value)| (name, Secret::new(value))).collect();
     let mut settings = Settings::new(credentials);
     settings.environment = environment;
-    places.make_state()?;
-    settings.ledger = Some(places.state.join(LEDGER));
+    places.make_ledgers()?;
+    settings.ledger = Some(ledger.to_owned());
     Ok(settings)
 }

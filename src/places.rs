@@ -18,7 +18,7 @@ use crate::report::Report;
 pub struct Places {
     /// Holds `agents/NAME.toml` and `credentials.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/calls.jsonl`.
+    /// Holds `workers/ID/calls.jsonl` and `leases/BROKER.jsonl`.
     pub state: PathBuf,
 }
 
@@ -49,12 +49,21 @@ impl Places {
         self.state.join("workers")
     }
 
-    /// Makes the state directory, for its owner only.
+    /// The file in which a broker keeps who holds what.
+    pub fn ledger(&self, broker: &str) -> PathBuf {
+        self.ledgers().join(format!("{broker}.jsonl"))
+    }
+
+    /// Makes the directory of the ledgers, for its owner only.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn make_state(&self) -> io::Result<()> {
-        make(&self.state)
+    pub fn make_ledgers(&self) -> io::Result<()> {
+        make(&self.ledgers())
+    }
+
+    fn ledgers(&self) -> PathBuf {
+        self.state.join("leases")
     }
 
     /// Makes the directory of one worker, for its owner only.

@@ -149,7 +149,11 @@ fn spec(places: &Places, policy: &Policy, authority: &Authority, arguments: &arg
 /// What the command could widen its own leave with, or read what was logged: policies, secrets, logs, the broker's socket.
 fn hidden(places: &Places, arguments: &args::Run) -> Vec<PathBuf> {
     let socket = arguments.broker.as_deref().and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
-    [Some(places.config.as_path()), Some(places.state.as_path()), socket].into_iter().flatten().map(PathBuf::from).collect()
+    [Some(places.config.as_path()), Some(places.state.as_path()), socket]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn system_bundle() -> io::Result<Vec<u8>> {

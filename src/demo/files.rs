@@ -117,7 +117,8 @@ fn datagram_command(to: SocketAddr, protocols: &str) -> String {
     if protocols.split_whitespace().any(|protocol| protocol == "tftp") {
         return format!("curl --max-time 0.3 tftp://{to}/payroll");
     }
-    format!("bash -c \"printf payroll >/dev/udp/{}/{}\"", to.ip(), to.port())
+    // The first packet meets a refusal, of which the second hears.
+    format!("bash -c \"exec >/dev/udp/{}/{}; echo payroll; echo payroll\"", to.ip(), to.port())
 }
 
 /// Makes the directory that is kept, or takes an empty one.
