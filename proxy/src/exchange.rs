@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use broker::Lease;
 use config::CallPermit;
-use http::header::ALT_SVC;
+use http::header::{ALT_SVC, IF_RANGE, RANGE};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -114,7 +114,7 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let told = (request.method().to_string(), request.uri().path().to_owned());
     Ok(call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
-        worker.refuse(connection.number, connection.destination.to_string(), Some(told), &refusal);
+        worker.refuse(connection.number, &connection.destination.to_string(), Some(told), &refusal);
         answered(&refusal)
     }))
 }
@@ -171,6 +171,10 @@ fn outgoing(
         scrub::accept(&mut parts.headers);
     }
     if let Some((plan, lease)) = swap {
+        // An upstream that echoes could be asked for the credential a byte at a time, which no scrub sees whole.
+        for range in [RANGE, IF_RANGE] {
+            parts.headers.remove(range);
+        }
         plan.apply(&mut parts, lease.secret.expose()).map_err(|error| Refusal::CredentialUnavailable {
             credential: plan.credential().clone(),
             reason: error.to_string(),
@@ -255,7 +259,7 @@ fn went_wrong(
 ) -> Response<Body> {
     if refusal.is_alert() {
         let told = (call.method.to_string(), call.path.to_string());
-        worker.refuse(connection.number, call.destination.to_string(), Some(told), refusal);
+        worker.refuse(connection.number, &call.destination.to_string(), Some(told), refusal);
     }
     refused(refusal, record)
 }

@@ -110,14 +110,14 @@ impl Worker {
     }
 
     /// Records that a call or connection went no further. `request` is its method and path, where there was one.
-    pub(crate) fn refuse(&self, number: u64, to: String, request: Option<(String, String)>, refusal: &Refusal) {
+    pub(crate) fn refuse(&self, number: u64, to: &str, request: Option<(String, String)>, refusal: &Refusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let (status, kind, _) = respond::row(refusal);
         let (method, path) = request.unzip();
         let status = method.is_some().then(|| status.as_u16());
         let refused = Refused {
             connection: number,
-            to,
+            to: self.swap.redact(to),
             method,
             path: path.map(|path| self.swap.redact(&path)),
             kind: kind.to_owned(),
@@ -224,6 +224,6 @@ async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
     let _ = stream.set_nodelay(true);
     let (number, to) = (accepted.number, accepted.destination.to_string());
     if let Err(refusal) = connection::run(Arc::clone(&worker), stream, accepted).await {
-        worker.refuse(number, to, None, &refusal);
+        worker.refuse(number, &to, None, &refusal);
     }
 }

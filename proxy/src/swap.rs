@@ -14,7 +14,7 @@ mod search;
 use std::fmt;
 use std::sync::Arc;
 
-use config::{CredentialName, Destination, Grant, Placeholder};
+use config::{CredentialName, Destination, Grant, Host, Placeholder};
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName};
 
@@ -51,7 +51,7 @@ pub enum Place {
     Query,
     /// The name of a header field.
     HeaderName,
-    /// The `Host` field.
+    /// The host, as the connection's name or the `Host` field has it.
     Host,
     /// The value of another field.
     Header(HeaderName),
@@ -151,6 +151,9 @@ impl Swap {
         let mut look = |text: &[u8], place: &Place| {
             sightings.extend(self.0.all(text).into_iter().map(|seen| (seen, place.clone())));
         };
+        if let Host::Name(name) = head.destination.host() {
+            look(name.as_str().as_bytes(), &Place::Host);
+        }
         look(head.path.as_bytes(), &Place::Path);
         look(head.query.unwrap_or_default().as_bytes(), &Place::Query);
         for (name, value) in head.headers {
@@ -181,7 +184,7 @@ impl fmt::Display for Place {
             Self::Path => f.write_str("path"),
             Self::Query => f.write_str("query"),
             Self::HeaderName => f.write_str("name of a header"),
-            Self::Host => f.write_str("`host` header"),
+            Self::Host => f.write_str("host"),
             Self::Header(name) => write!(f, "`{name}` header"),
             Self::Basic => write!(f, "`{AUTHORIZATION}` header (Basic)"),
             Self::Body => f.write_str("body"),
