@@ -1,6 +1,6 @@
 //! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
 //!
-//!     enter [--write DIR] [--read PATH] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
+//!     enter [--write DIR] [--read PATH] [--hide DIR] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
 //!           [--env NAME=VALUE] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
 //!
 //! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
@@ -96,6 +96,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
         let Wish { spec, .. } = &mut wish;
         match option.to_str().unwrap_or_default() {
             "--write" => spec.write.push(value()?.into()),
+            "--hide" => spec.hide.push(value()?.into()),
             "--read" => spec.read.push(value()?.into()),
             "--port" => drop(spec.ports.insert(number(value()?)?.parse()?)),
             "--ports-only" => spec.capture = CaptureChoice::Ports,

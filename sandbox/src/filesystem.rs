@@ -193,7 +193,7 @@ pub(crate) fn seal(covers: &[Cover]) -> Result<(), Error> {
     for cover in covers {
         let (tree, path) = match cover {
             Cover::Empty(path) => (fresh("tmpfs", &[("mode", "0555"), ("size", "4k")], READ_ONLY)?, path),
-            Cover::Pinned(path) => (copy_of(path)?, path),
+            Cover::Pinned(path) => (copy_of_all(path)?, path),
         };
         attach(&tree, path).map_err(|errno| Step::Filesystem.failed("cover").on(path.display()).because(errno))?;
     }
@@ -281,7 +281,16 @@ fn restricted(tree: OwnedFd, attributes: u64, of: &Path) -> Result<OwnedFd, Erro
 
 /// A copy of one mount of the new root, attached nowhere.
 fn copy_of(path: &Path) -> Result<OwnedFd, Error> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    copy(path, OpenTreeFlags::empty())
+}
+
+/// With what is mounted below it: a read-only path must not come to light as the writable one it lies on.
+fn copy_of_all(path: &Path) -> Result<OwnedFd, Error> {
+    copy(path, OpenTreeFlags::AT_RECURSIVE)
+}
+
+fn copy(path: &Path, depth: OpenTreeFlags) -> Result<OwnedFd, Error> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | depth;
     open_tree(CWD, path, flags)
         .map_err(|errno| Step::Filesystem.failed("copy the mount at").on(path.display()).because(errno))
 }

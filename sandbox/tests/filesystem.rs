@@ -93,6 +93,23 @@ fn a_read_path_below_a_write_path_stays_read_only_and_one_beside_is_not_there() 
 }
 
 #[test]
+fn a_hidden_directory_is_empty_stays_where_it_is_and_brings_nothing_else_to_light() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable();
+        let made = sandbox.sh("mkdir -p a/state a/kept && echo secret > a/state/s && echo old > a/kept/k");
+        assert_eq!(made.code, 0, "{}", made.err);
+        let path = |name: &str| sandbox.directory.path().join(name).to_str().unwrap().to_owned();
+        let (state, kept) = (path("a/state"), path("a/kept"));
+        let sandbox = sandbox.with(&["--hide", &state, "--read", &kept]);
+        let script = "ls -A a/state; touch a/state/x 2>/dev/null; mv a b 2>/dev/null; mv a/state c 2>/dev/null; rm -rf a/state 2>/dev/null
+                      cat a/kept/k; echo new 2>/dev/null > a/kept/k; echo written > a/beside; cat a/beside";
+        assert_eq!(sandbox.sh(script).out, "old\nwritten\n", "{starter:?}");
+        assert_eq!(fs::read_to_string(sandbox.directory.path().join("a/state/s")).unwrap(), "secret\n", "{starter:?}");
+        assert_eq!(fs::read_to_string(sandbox.directory.path().join("a/kept/k")).unwrap(), "old\n", "{starter:?}");
+    }
+}
+
+#[test]
 fn no_set_user_id_file_can_be_left_behind() {
     let script = r#"
 import os
