@@ -14,7 +14,7 @@ mod places;
 mod report;
 mod run;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -26,13 +26,14 @@ use crate::report::Report;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr();
-    let done = Places::find(&arguments).and_then(|places| match &arguments.command {
-        Command::Run(run) => run::run(&places, run),
-        Command::Check(check) => check::run(&places, check),
-        Command::Calls(calls) => calls::run(&places, calls),
-        Command::Broker(Broker::Serve(serve)) => broker::serve(&places, serve),
+    let places = || Places::find(&arguments);
+    let done = match &arguments.command {
+        Command::Run(run) => places().and_then(|places| run::run(&places, run)),
+        Command::Check(check) => places().and_then(|places| check::run(&places, check)),
+        Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
+        Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),
         Command::Demo(demo) => demo::run(demo),
-    });
+    };
     done.unwrap_or_else(|report| {
         complain(&report);
         report.exit_code()
@@ -45,6 +46,7 @@ fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .without_time()
         .init();
 }

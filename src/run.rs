@@ -65,7 +65,10 @@ async fn work(
     mut prepared: Prepared,
     broker: Client,
 ) -> Result<ExitCode, Report> {
-    let registration = broker.register(&arguments.agent).await?;
+    let registration = broker.register(&arguments.agent).await.map_err(|error| {
+        Report::new(error)
+            .hint("where the broker itself says why, it is above; `exeat check` names every mistake in its file")
+    })?;
     granted(&standing.current(), &registration)?;
     let log = CallLog::create(&places.make_worker(&registration.worker)?)?;
     let start = worker_start(arguments, &standing.current(), &registration, &prepared)?;

@@ -1,5 +1,7 @@
 //! The walls between the crates, read from `cargo metadata`, and the house rules that a tool can hold.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -75,11 +75,11 @@ pub enum Refusal {
         retry_after: u64,
     },
     /// No usable credential: nothing was sent.
-    #[error("credential `{credential}` is not available: {reason}")]
+    #[error("{reason}; nothing was sent")]
     CredentialUnavailable {
         /// Which one.
         credential: CredentialName,
-        /// What the broker said.
+        /// What the broker said, which names the credential.
         reason: String,
     },
     /// The call log cannot be written, so no call is made.

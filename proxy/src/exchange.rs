@@ -9,7 +9,7 @@ mod websocket;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use broker::Lease;
+use broker::{ClientError, Lease};
 use config::CallPermit;
 use http::header::{ALT_SVC, IF_RANGE, RANGE};
 use http::{Request, Response, StatusCode};
@@ -149,7 +149,9 @@ async fn call(
 async fn lease(worker: &Worker, permit: &CallPermit, plan: Option<&Plan>) -> Result<Option<Arc<Lease>>, Refusal> {
     let Some(plan) = plan else { return Ok(None) };
     let lease = worker.broker.lease(plan.credential(), permit.destination()).await.map_err(|error| {
-        Refusal::CredentialUnavailable { credential: plan.credential().clone(), reason: error.to_string() }
+        let (ClientError::Denied { reason } | ClientError::Unavailable { reason } | ClientError::Broken { reason }) =
+            error;
+        Refusal::CredentialUnavailable { credential: plan.credential().clone(), reason }
     })?;
     worker.known.remember(lease.secret.expose(), plan.placeholder().value());
     Ok(Some(lease))

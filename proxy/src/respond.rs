@@ -71,7 +71,7 @@ pub fn remedy(refusal: &Refusal) -> String {
             format!("wait {retry_after} s, or ask your operator for a higher `rate`")
         }
         Refusal::CredentialUnavailable { credential, .. } => {
-            format!("nothing was sent; try again later, or tell your operator that `{credential}` fails")
+            format!("try again later, or tell your operator that `{credential}` fails")
         }
         Refusal::ForbiddenAddress { address, .. } => format!(
             "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use proxy::record::{CallEnd, CallStart, Refused};
 
 /// The line above the rows.
-pub(super) const HEADING: &str = "TIME                 AGENT            RESULT    STATUS  MS       SENT/RECEIVED  CALL";
+pub(super) const HEADING: &str = "TIME                 AGENT        RESULT    STATUS MS       SENT/RECEIVED CALL";
 
 /// What is listed.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Row {
             status: None,
             milliseconds: None,
             bytes: None,
-            call: format!("{} {}://{}{}{query}", start.method, start.scheme, start.to, start.path),
+            call: format!("{} {}{}{query}", start.method, site(&start.scheme, &start.to), start.path),
             notes: credential.into_iter().collect(),
         }
     }
@@ -81,7 +81,7 @@ impl Row {
 
     pub(super) fn refused(agent: &str, time: Timestamp, refused: &Refused, text: &str) -> Self {
         let call = match (&refused.method, &refused.path) {
-            (Some(method), Some(path)) => format!("{method} {}{path}", refused.to),
+            (Some(method), Some(path)) => format!("{method} {}{path}", site("https", &refused.to)),
             _ => refused.to.clone(),
         };
         Self {
@@ -100,11 +100,19 @@ impl Row {
     }
 }
 
+/// A destination as people write it: without what goes without saying.
+fn site(scheme: &str, to: &str) -> String {
+    match scheme {
+        "https" => to.strip_suffix(":443").unwrap_or(to).to_owned(),
+        scheme => format!("{scheme}://{to}"),
+    }
+}
+
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let row = format!(
-            "{:<20} {:<16} {:<9} {:<7} {:<8} {:<14} {}{}",
+            "{:<20} {:<12} {:<9} {:<6} {:<8} {:<13} {}{}",
             self.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             self.agent,
             self.result,

@@ -9,7 +9,7 @@ use crate::harness::{Exeat, Live, Run, binary};
 
 /// Plays a person: `steps` are pairs of what to wait for and what to type then. Ends with the command's own code.
 const PERSON: &str = "
-import fcntl, json, os, pty, select, struct, sys, termios, time
+import fcntl, json, os, pty, select, struct, subprocess, sys, termios, time
 steps, command = json.loads(sys.argv[1]), sys.argv[2:]
 child, terminal = pty.fork()
 if child == 0:
@@ -36,6 +36,9 @@ while time.monotonic() < end:
             break
         seen += piece
 else:
+    # Who is still there, and what each waits for.
+    columns = 'pid,ppid,pgid,sid,tpgid,stat,wchan:24,ignored,blocked,pending,args'
+    os.write(2, subprocess.run(['ps', 'x', '-o', columns], capture_output=True).stdout)
     os.kill(child, 9)
     sys.stdout.buffer.write(seen)
     sys.exit('the terminal was waited for in vain: ' + repr(steps[:1]))
