@@ -1,0 +1,177 @@
+//! The parts of a request that are functions of their input, one at a time.
+//!
+//! Enters: policies, paths, heads and bodies such as the figures of the whole use, and some that are much larger. Leaves: criterion's
+//! estimates, which `exeat-bench figures` puts into its table. Never: a part that waits for the network.
+#![expect(clippy::unwrap_used, reason = "what is written here parses")]
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use config::{CallFacts, Credentials, Destination, Method, NormalPath, Placeholder, Policy, Scheme};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
+use proxy::leaf::{Authority, Leaves};
+use proxy::record::{CallLog, CallStart, CredentialUse, Event, TlsLeg};
+use proxy::scrub::Scrub;
+use proxy::swap::{Head, Swap};
+
+const PLACEHOLDER: &str = "exeat_q7Xr2mNcV9bLk4TzWf8HdYs3Jp6Ga1";
+const SECRET: &str = "ghs_A8fK2mQ9xV4nB7cL1zR5tY3wE6uI0oP8sDfG";
+const TEXT: &str =
+    "{\"id\":4711,\"name\":\"release-42\",\"draft\":false,\"body\":\"Fixes three bugs.\",\"tags\":[\"a\",\"b\"]}\n";
+
+/// `rules` allow rules over a tenth as many hosts; the call is for the last of them.
+fn policy(rules: usize) -> (Policy, Destination) {
+    let hosts = rules.div_ceil(10);
+    let mut text = String::new();
+    for rule in 0..rules {
+        let host = rule % hosts;
+        let line =
+            writeln!(text, "[[allow]]\nto = \"h{host}.example.com\"\nmethods = [\"GET\"]\npaths = [\"/r{rule}/**\"]");
+        line.unwrap();
+    }
+    let policy = Policy::parse("bench".parse().unwrap(), "bench.toml", &text).unwrap();
+    let last = format!("h{}.example.com:443", hosts - 1);
+    (policy, Destination::parse_authority(&last, 443).unwrap())
+}
+
+fn decide(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decide");
+    // A file may have 256 KiB and 1000 rules at most.
+    for rules in [10, 100, 1000] {
+        let (policy, destination) = policy(rules);
+        let method: Method = "GET".parse().unwrap();
+        let path = NormalPath::parse(&format!("/r{}/releases/latest", rules - 1)).unwrap();
+        let call = CallFacts { destination: &destination, scheme: Scheme::Https, method: &method, path: &path };
+        assert!(policy.call(&call).is_ok());
+        group.bench_function(format!("{rules} rules, the last one"), |b| {
+            b.iter(|| policy.call(black_box(&call)).is_ok());
+        });
+    }
+    group.finish();
+}
+
+fn path(c: &mut Criterion) {
+    let mut group = c.benchmark_group("path");
+    for (name, raw) in [
+        ("as it should be", "/repos/acme/widgets/releases/latest"),
+        ("dots and escapes", "/repos/acme/./widgets/%7Euser/../releases/%e2%82%ac/latest"),
+    ] {
+        group.bench_function(name, |b| b.iter(|| NormalPath::parse(black_box(raw)).is_ok()));
+    }
+    group.finish();
+}
+
+fn scrub(c: &mut Criterion) {
+    let scrub = Scrub::new([(SECRET, PLACEHOLDER)]);
+    let json: Bytes = TEXT.bytes().cycle().take(64 * 1024).collect::<Vec<u8>>().into();
+    // A generator of Marsaglia's: bytes as in an archive or a picture.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let binary: Bytes = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    })
+    .take(64 * 1024)
+    .collect::<Vec<u8>>()
+    .into();
+    let base64: Bytes = binary
+        .iter()
+        .map(|byte| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[usize::from(byte & 63)])
+        .collect::<Vec<u8>>()
+        .into();
+    assert!(scrub.text(SECRET.as_bytes()).is_some(), "what is timed finds what it is there for");
+    let mut group = c.benchmark_group("scrub");
+    group.throughput(Throughput::Bytes(64 * 1024));
+    for (name, chunk) in [("JSON", &json), ("binary", &binary), ("base64", &base64)] {
+        group.bench_function(format!("64 KiB of {name}, no match"), |b| {
+            let mut body = scrub.body(std::sync::Arc::default());
+            b.iter(|| body.push(chunk.clone()).len());
+        });
+    }
+    group.finish();
+}
+
+fn swap(c: &mut Criterion) {
+    let text = "[bench]\nissuer = \"fixed\"\nvalue = { env = \"X\" }\nagents = [\"bench\"]\nto = [\"api.example.com\"]\nin = [\"header\"]\n";
+    let credentials = Credentials::parse("credentials.toml", text).unwrap();
+    let grant = credentials.iter().next().unwrap().grant.clone();
+    let name = grant.credential().clone();
+    let swap = Swap::new(vec![(grant, Placeholder::from_value(PLACEHOLDER.to_owned()))]);
+    let destination = Destination::parse_authority("api.example.com", 443).unwrap();
+    let mut headers = HeaderMap::new();
+    for (field, value) in [
+        ("user-agent", "bench/1.0 (Linux; x86_64)"),
+        ("accept", "application/vnd.github+json"),
+        ("accept-encoding", "gzip, br, zstd"),
+        ("x-github-api-version", "2022-11-28"),
+        ("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark"),
+    ] {
+        headers.insert(field, HeaderValue::from_static(value));
+    }
+    let without = headers.clone();
+    headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {PLACEHOLDER}")).unwrap());
+    let mut group = c.benchmark_group("swap");
+    for (what, headers) in [("plan, no placeholder", &without), ("plan, one placeholder", &headers)] {
+        let head = Head {
+            destination: &destination,
+            permitted: Some(&name),
+            path: "/repos/acme/widgets/releases/latest",
+            query: Some("page=2&per_page=100"),
+            headers,
+        };
+        group.bench_function(what, |b| b.iter(|| swap.plan(black_box(&head)).is_ok()));
+    }
+    let body: Bytes = TEXT.bytes().cycle().take(64 * 1024).collect::<Vec<u8>>().into();
+    group.throughput(Throughput::Bytes(64 * 1024));
+    group.bench_function("64 KiB of a request's body", |b| {
+        b.iter_batched(|| swap.body(), |mut watch| watch.push(&body).is_ok(), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn leaf(c: &mut Criterion) {
+    let leaves = Leaves::new(Authority::generate(SystemTime::now()).unwrap());
+    let mut number = 0;
+    c.benchmark_group("leaf").bench_function("minted", |b| {
+        b.iter(|| {
+            number += 1;
+            leaves.configuration(&format!("n{number}.example.com").parse().unwrap(), SystemTime::now()).is_ok()
+        });
+    });
+}
+
+fn log(c: &mut Criterion) {
+    let directory = std::env::temp_dir().join(format!("exeat-bench-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let log = CallLog::create(&directory).unwrap();
+    let start = CallStart {
+        call: 1,
+        connection: 1,
+        scheme: "https".to_owned(),
+        to: "api.example.com:443".to_owned(),
+        method: "GET".to_owned(),
+        path: "/repos/acme/widgets/releases/latest".to_owned(),
+        query: Some("page=2&per_page=100".to_owned()),
+        http: "HTTP/1.1".to_owned(),
+        rule: "allow #2 (line 14)".to_owned(),
+        policy: format!("sha256:{}", "0".repeat(64)),
+        credential: Some(CredentialUse { name: "bench".to_owned(), lease: "l".repeat(32) }),
+        client_tls: Some(TlsLeg {
+            version: "TLSv1_3".to_owned(),
+            cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+            alpn: Some("http/1.1".to_owned()),
+        }),
+    };
+    c.benchmark_group("log").bench_function("a call's start", |b| {
+        b.iter(|| log.append(Timestamp::now(), Event::CallStart(start.clone())).is_ok());
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+criterion_group!(parts, decide, path, scrub, swap, leaf, log);
+criterion_main!(parts);

@@ -1,0 +1,181 @@
+//! A client as plain as can be: one connection, one request, the body read to its end.
+//!
+//! Enters: an address, a name, a path. Leaves: a link that requests can be made on, or nothing but the time it took. Never: a
+//! resumed session, a second try, an answer other than 200 with the whole body.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::error::Error;
+use crate::identity::provider;
+use crate::job::Protocol;
+
+/// Of anything that is waited for: far over what a loaded machine needs.
+const WAIT: Duration = Duration::from_secs(10);
+/// Where the sandbox has the placeholder; outside it is the credential itself.
+pub const VARIABLE: &str = "BENCH_CREDENTIAL";
+/// As long as a credential, for the agent that has none.
+const NONE: &str = "no-credential-of-any-worker.";
+
+/// What all connections share.
+pub struct Client {
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+    authorization: String,
+}
+
+impl Client {
+    /// Trusts what `SSL_CERT_FILE` says, as any other client in the sandbox.
+    pub fn new() -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(std::env::var("SSL_CERT_FILE")?)? {
+            // A system's bundle may hold one that rustls does not take; what is missed shows in the first handshake.
+            let _ = roots.add(certificate?);
+        }
+        let roots = Arc::new(roots);
+        let credential = std::env::var(VARIABLE).unwrap_or_else(|_| NONE.to_owned());
+        Ok(Self {
+            http1: configuration(&roots, b"http/1.1")?,
+            http2: configuration(&roots, b"h2")?,
+            authorization: format!("Bearer {credential}"),
+        })
+    }
+
+    /// TCP and TLS.
+    async fn secured(&self, to: SocketAddr, name: &str, protocol: Protocol) -> Result<TlsStream<TcpStream>, Error> {
+        let configuration = match protocol {
+            Protocol::Http1 => &self.http1,
+            Protocol::Http2 => &self.http2,
+        };
+        let name = ServerName::try_from(name.to_owned())?;
+        let stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        Ok(TlsConnector::from(Arc::clone(configuration)).connect(name, stream).await?)
+    }
+
+    /// A connection that stands.
+    pub async fn open(&self, to: SocketAddr, name: &str, protocol: Protocol) -> Result<Link, Error> {
+        within("a connection", async {
+            let stream = self.secured(to, name, protocol).await?;
+            if protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                return Err(Error::new("the other side does not speak HTTP/2"));
+            }
+            let stream = TokioIo::new(stream);
+            Ok(match protocol {
+                Protocol::Http1 => {
+                    let (sender, connection) = http1::handshake(stream).await?;
+                    tokio::task::spawn_local(connection);
+                    Link::Http1(sender)
+                }
+                Protocol::Http2 => {
+                    let mut builder = http2::Builder::new(TokioExecutor::new());
+                    builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+                    let (sender, connection) = builder.handshake(stream).await?;
+                    tokio::task::spawn_local(connection);
+                    Link::Http2(sender)
+                }
+            })
+        })
+        .await
+    }
+
+    /// A handshake and an orderly end; when this returns, the other side has seen both.
+    pub async fn shake_hands(&self, to: SocketAddr, name: &str) -> Result<(), Error> {
+        within("a handshake", async {
+            let mut stream = self.secured(to, name, Protocol::Http1).await?;
+            stream.shutdown().await?;
+            match stream.read(&mut [0]).await? {
+                0 => Ok(()),
+                _ => Err(Error::new("an answer to nothing")),
+            }
+        })
+        .await
+    }
+
+    /// One request, answered whole.
+    pub async fn ask(&self, link: &mut Link, name: &str, path: &str) -> Result<(), Error> {
+        within("a request", async {
+            let request = Request::get(match link {
+                Link::Http1(_) => path.to_owned(),
+                Link::Http2(_) => format!("https://{name}{path}"),
+            });
+            let request = request.header("authorization", &self.authorization).header("accept", "application/json");
+            let response = match link {
+                Link::Http1(sender) => sender.send_request(request.header("host", name).body(Empty::new())?).await?,
+                Link::Http2(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request.version(Version::HTTP_2).body(Empty::new())?).await?
+                }
+            };
+            let status = response.status();
+            let (mut body, mut read) = (response.into_body(), 0);
+            let mut first = None;
+            while let Some(frame) = body.frame().await {
+                if let Ok(bytes) = frame?.into_data() {
+                    read += bytes.len();
+                    first.get_or_insert(bytes);
+                }
+            }
+            let whole = path.rsplit('/').next().and_then(|length| length.parse().ok()) == Some(read);
+            if status != StatusCode::OK || !whole {
+                let first = first.unwrap_or_default();
+                return Err(Error::new(format!("{status} with {read} bytes: {}", String::from_utf8_lossy(&first))));
+            }
+            if let Link::Http1(sender) = link {
+                sender.ready().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// A connection that requests can be made on.
+pub enum Link {
+    /// One at a time.
+    Http1(http1::SendRequest<Empty<Bytes>>),
+    /// Many at once.
+    Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+impl Link {
+    /// The same connection for another stream; none where there are no streams.
+    pub fn another(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+        }
+    }
+}
+
+fn configuration(roots: &Arc<RootCertStore>, protocol: &[u8]) -> Result<Arc<ClientConfig>, Error> {
+    let mut configuration = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(Arc::clone(roots))
+        .with_no_client_auth();
+    configuration.alpn_protocols = vec![protocol.to_vec()];
+    configuration.resumption = Resumption::disabled();
+    Ok(Arc::new(configuration))
+}
+
+async fn within<T>(what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(WAIT, work).await {
+        Ok(done) => done.map_err(|error| error.during(what)),
+        Err(_) => Err(Error::new(format!("{what} took more than {} s", WAIT.as_secs()))),
+    }
+}

@@ -1,0 +1,182 @@
+//! A job, opened and then run.
+//!
+//! Enters: a job. Leaves: how many, how long, how fast. Never: a connection opened within the time that is measured, unless that
+//! is what is measured.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::error::Error;
+use crate::job::{Job, Load, Outcome, numbered};
+
+use super::http::{Client, Link};
+use super::lookup::Lookup;
+
+/// The port on which every rule listens.
+const PORT: u16 = 443;
+/// Requests on each stream before anything is measured: connections upstream, leases and caches stand then.
+const WARM: usize = 20;
+/// No latency is more than this many nanoseconds; the driver's own limits come first.
+const CEILING: u64 = 60_000_000_000;
+
+/// What stands when a job says that it is ready.
+pub enum Opened {
+    /// A link a stream.
+    Links(Vec<Link>),
+    /// An address a name.
+    Addresses(Vec<(String, SocketAddr)>),
+    /// Where names are looked up; nothing for a server whose address is known.
+    Lookup(Option<Lookup>),
+}
+
+impl Opened {
+    /// Opens what `job` needs.
+    pub async fn open(client: &Client, job: &Job) -> Result<Self, Error> {
+        Ok(match job.load {
+            Load::Requests { connections, streams, .. } => {
+                let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
+                let mut links = Vec::new();
+                for _ in 0..connections {
+                    let first = client.open(to, &job.host, job.protocol).await?;
+                    links.extend((1..streams).filter_map(|_| first.another()));
+                    links.push(first);
+                }
+                for link in &mut links {
+                    for _ in 0..WARM {
+                        client.ask(link, &job.host, &job.path).await?;
+                    }
+                }
+                Self::Links(links)
+            }
+            Load::Handshakes { .. } => {
+                let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
+                for _ in 0..WARM {
+                    client.shake_hands(to, &job.host).await?;
+                }
+                Self::Addresses(vec![(job.host.clone(), to)])
+            }
+            Load::NewNames { first, count, .. } => {
+                let lookup = lookup(job).await?;
+                let mut addresses = Vec::new();
+                for number in first..first + count {
+                    let name = numbered(number, &job.host);
+                    let to = address(job, &name, lookup.as_ref()).await?;
+                    addresses.push((name, to));
+                }
+                Self::Addresses(addresses)
+            }
+            Load::FirstRequests { .. } => Self::Lookup(lookup(job).await?),
+        })
+    }
+
+    /// Does what is measured.
+    pub async fn run(self, client: &Rc<Client>, job: &Rc<Job>) -> Result<Outcome, Error> {
+        let (cpu, started) = (clock::own()?, Instant::now());
+        let times = match (self, &job.load) {
+            (Self::Links(links), Load::Requests { seconds, .. }) => {
+                let end = started + Duration::from_secs_f64(*seconds);
+                together(links.into_iter().map(|link| requests(Rc::clone(client), Rc::clone(job), link, end))).await?
+            }
+            (Self::Addresses(addresses), Load::Handshakes { at_once, seconds }) => {
+                let end = started + Duration::from_secs_f64(*seconds);
+                let names = addresses.into_iter().cycle().take_while(move |_| Instant::now() < end);
+                many_handshakes(client, *at_once, names).await?
+            }
+            (Self::Addresses(addresses), Load::NewNames { at_once, .. }) => {
+                many_handshakes(client, *at_once, addresses.into_iter()).await?
+            }
+            (Self::Lookup(lookup), Load::FirstRequests { first, count }) => {
+                let mut times = histogram()?;
+                for number in *first..first + count {
+                    let name = numbered(number, &job.host);
+                    let begun = Instant::now();
+                    let to = address(job, &name, lookup.as_ref()).await?;
+                    let mut link = client.open(to, &name, job.protocol).await?;
+                    client.ask(&mut link, &name, &job.path).await?;
+                    note(&mut times, begun);
+                }
+                times
+            }
+            _ => return Err(Error::new("what was opened is not what the job needs")),
+        };
+        let (seconds, cpu) = (started.elapsed().as_secs_f64(), clock::own()? - cpu);
+        let microseconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64() * 1e6;
+        let at = |quantile| microseconds(times.value_at_quantile(quantile));
+        Ok(Outcome { done: times.len(), seconds, cpu, p50: at(0.5), p99: at(0.99), slowest: microseconds(times.max()) })
+    }
+}
+
+/// Names to shake hands for, taken by whichever task is free.
+type Names = Rc<RefCell<dyn Iterator<Item = (String, SocketAddr)>>>;
+
+async fn requests(client: Rc<Client>, job: Rc<Job>, mut link: Link, end: Instant) -> Result<Histogram<u64>, Error> {
+    let mut times = histogram()?;
+    while Instant::now() < end {
+        let begun = Instant::now();
+        client.ask(&mut link, &job.host, &job.path).await?;
+        note(&mut times, begun);
+    }
+    Ok(times)
+}
+
+async fn many_handshakes(
+    client: &Rc<Client>,
+    at_once: usize,
+    names: impl Iterator<Item = (String, SocketAddr)> + 'static,
+) -> Result<Histogram<u64>, Error> {
+    let names: Names = Rc::new(RefCell::new(names));
+    together((0..at_once).map(|_| handshakes(Rc::clone(client), Rc::clone(&names)))).await
+}
+
+async fn handshakes(client: Rc<Client>, names: Names) -> Result<Histogram<u64>, Error> {
+    let mut times = histogram()?;
+    loop {
+        let Some((name, to)) = names.borrow_mut().next() else { return Ok(times) };
+        let begun = Instant::now();
+        client.shake_hands(to, &name).await?;
+        note(&mut times, begun);
+    }
+}
+
+/// All of them at once; the first failure is everyone's.
+async fn together<F>(work: impl Iterator<Item = F>) -> Result<Histogram<u64>, Error>
+where
+    F: Future<Output = Result<Histogram<u64>, Error>> + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for future in work {
+        tasks.spawn_local(future);
+    }
+    let mut times = histogram()?;
+    while let Some(done) = tasks.join_next().await {
+        times.add(done??)?;
+    }
+    Ok(times)
+}
+
+async fn lookup(job: &Job) -> Result<Option<Lookup>, Error> {
+    if job.connect.is_some() { Ok(None) } else { Lookup::open().await.map(Some) }
+}
+
+async fn address(job: &Job, name: &str, lookup: Option<&Lookup>) -> Result<SocketAddr, Error> {
+    match (job.connect, lookup) {
+        (Some(address), _) => Ok(address),
+        (None, Some(lookup)) => Ok(SocketAddr::new(lookup.address(name).await?, PORT)),
+        (None, None) => Err(Error::new("nowhere to look names up")),
+    }
+}
+
+/// Three digits are right, from nanoseconds on.
+fn histogram() -> Result<Histogram<u64>, Error> {
+    Ok(Histogram::new_with_max(CEILING, 3)?)
+}
+
+fn note(times: &mut Histogram<u64>, begun: Instant) {
+    times.saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(CEILING));
+}

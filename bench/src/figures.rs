@@ -1,0 +1,58 @@
+//! All rounds, interleaved, and what is read from them.
+//!
+//! Enters: where the binaries are. Leaves: tables in Markdown on standard output. Never: a figure from a single run, or two that
+//! are compared and were not measured turn by turn.
+
+mod installation;
+mod machine;
+mod memory;
+mod player;
+mod pure;
+mod serving;
+mod spread;
+mod start;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::Error;
+
+use self::installation::Installation;
+
+/// What to measure, and with what.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The exeat to be measured
+    #[arg(long, value_name = "FILE")]
+    exeat: PathBuf,
+    /// A directory on a disk, outside /tmp, which the sandbox replaces; what is made in it is removed
+    #[arg(long, value_name = "DIR")]
+    room: PathBuf,
+    /// Where criterion left its estimates; without it, the pure parts are left out
+    #[arg(long, value_name = "DIR")]
+    criterion: Option<PathBuf>,
+    /// Rounds of everything that is measured by load
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of each turn
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Starts of each kind
+    #[arg(long, default_value_t = 40)]
+    starts: u32,
+}
+
+/// Measures everything and prints it.
+pub fn run(settings: &Settings) -> Result<(), Error> {
+    let installation = Installation::lay_out(&settings.exeat, &settings.room)?;
+    let mut text = machine::told()?;
+    text += &start::table(&installation, settings.starts)?;
+    text += &memory::table(&installation)?;
+    text += &serving::tables(&installation, settings.rounds, settings.seconds)?;
+    if let Some(directory) = &settings.criterion {
+        text += &pure::table(directory)?;
+    }
+    crate::say(text.trim_end())
+}

@@ -1,0 +1,148 @@
+//! exeat as it is measured: two agents, one upstream, ten rules.
+//!
+//! Enters: where exeat is, and a directory. Leaves: configuration files, the upstream's process, and commands that run as an agent.
+//! Never: a file or a process that is left behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::error::Error;
+use crate::upstream::{Addresses, CREDENTIAL};
+
+/// Without a credential: nothing is swapped or scrubbed.
+pub const PLAIN: &str = "plain";
+/// With one: each request's header is swapped, each answer scrubbed.
+pub const SWAPS: &str = "swaps";
+
+/// What every agent may do, to be a policy of ten rules in which the one that matters is not the first.
+const OTHERS: &str = r#"
+[[allow]]
+to = "api.example.net"
+methods = ["GET", "POST"]
+paths = ["/repos/acme/**", "/users/*"]
+
+[[allow]]
+to = "registry.example.net"
+methods = ["GET", "HEAD"]
+
+[[allow]]
+to = "*.packages.example.net"
+methods = ["GET"]
+paths = ["/simple/**"]
+
+[[allow]]
+to = "10.20.0.0/16"
+
+[[deny]]
+to = "api.example.net"
+paths = ["/repos/acme/payroll/**"]
+
+[[deny]]
+to = "*.bench.example"
+paths = ["/internal/**"]
+"#;
+
+/// Everything that stands while figures are taken.
+pub struct Installation {
+    room: TempDir,
+    exeat: PathBuf,
+    /// The upstream's process.
+    pub upstream: Served,
+}
+
+/// The upstream, which ends when this is dropped.
+pub struct Served {
+    process: Child,
+    /// Where it listens.
+    pub addresses: Addresses,
+}
+
+impl Served {
+    /// The process, for its clock.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+impl Installation {
+    /// Writes the files and starts the upstream.
+    pub fn lay_out(exeat: &Path, room: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(room)?;
+        let room = tempfile::Builder::new().prefix("figures-").tempdir_in(room.canonicalize()?)?;
+        let below = |path: &str| room.path().join(path);
+        for directory in ["config/agents", "work", "state"] {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(below(directory))?;
+        }
+        // The sandbox's user, who is not root, reads the driver from the working directory.
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755))?;
+        fs::copy(std::env::current_exe()?, below("work/driver"))?;
+        let upstream = serve(&below("config/ca.pem"))?;
+        for agent in [PLAIN, SWAPS] {
+            fs::write(below(&format!("config/agents/{agent}.toml")), policy(agent, &upstream.addresses))?;
+        }
+        fs::write(below("config/credential"), CREDENTIAL)?;
+        fs::set_permissions(below("config/credential"), fs::Permissions::from_mode(0o600))?;
+        fs::write(below("config/credentials.toml"), credentials())?;
+        Ok(Self { exeat: exeat.canonicalize()?, room, upstream })
+    }
+
+    /// Runs `words` as `agent`, from the directory that the driver is in.
+    pub fn command(&self, agent: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.exeat);
+        command.arg("--config").arg(self.room.path().join("config")).arg("--state").arg(self.room.path().join("state"));
+        command.args(["run", "--agent", agent, "--"]).args(words).current_dir(self.room.path().join("work"));
+        command
+    }
+
+    /// Runs the driver with no sandbox around it.
+    pub fn directly(&self) -> Command {
+        let mut command = Command::new("./driver");
+        command.arg("drive").current_dir(self.room.path().join("work"));
+        command.env("SSL_CERT_FILE", self.room.path().join("config/ca.pem")).env("BENCH_CREDENTIAL", CREDENTIAL);
+        command
+    }
+}
+
+fn serve(authority: &Path) -> Result<Served, Error> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("upstream").arg("--authority").arg(authority).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn()?;
+    let out = process.stdout.take().ok_or_else(|| Error::new("the upstream has no standard output"))?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let addresses = serde_json::from_str(&line).map_err(|error| Error::from(error).during("starting the upstream"))?;
+    Ok(Served { process, addresses })
+}
+
+fn policy(agent: &str, addresses: &Addresses) -> String {
+    let Addresses { http1, both } = addresses;
+    let credential = if agent == SWAPS { "credential = \"bench\"\n" } else { "" };
+    let rule =
+        |to: &str, dial| format!("[[allow]]\nto = \"{to}\"\ndial = \"{dial}\"\nmethods = [\"GET\"]\n{credential}");
+    format!(
+        "[upstream]\nroots = [\"../ca.pem\"]\n{OTHERS}\n{}\n{}\n{}\n{}",
+        rule("h1.bench.example", http1),
+        rule("h2.bench.example", both),
+        rule("*.names.bench.example", http1),
+        "[[allow]]\nto = \"status.example.net\"\n",
+    )
+}
+
+fn credentials() -> String {
+    format!(
+        "[bench]\nissuer = \"fixed\"\nvalue = {{ file = \"credential\" }}\nagents = [\"{SWAPS}\"]\n\
+         to = [\"*.bench.example\"]\nin = [\"header\"]\nenv = \"BENCH_CREDENTIAL\"\n"
+    )
+}

@@ -1,0 +1,107 @@
+//! A driver that stands, inside the sandbox or outside of it, and the clocks around it.
+//!
+//! Enters: a command, then jobs. Leaves: outcomes with the CPU time of the worker and the server. Never: a wait without an end, nor
+//! a process that outlives this.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use crate::clock;
+use crate::error::Error;
+use crate::job::{Job, Outcome, Reply, per};
+
+/// For an answer of the driver: far over the longest job.
+const WAIT: Duration = Duration::from_secs(60);
+/// For its end.
+const END: Duration = Duration::from_secs(10);
+
+/// A driver and, around it, the worker.
+pub struct Player {
+    process: Child,
+    jobs: Option<ChildStdin>,
+    replies: Receiver<String>,
+    sandboxed: bool,
+}
+
+/// One turn.
+pub struct Turn {
+    /// What the driver says.
+    pub outcome: Outcome,
+    /// CPU microseconds of exeat's worker for each thing done; none without it.
+    pub worker: Option<f64>,
+    /// CPU microseconds of the server for each thing done.
+    pub server: f64,
+    /// CPU microseconds of driver and server together for each thing done.
+    pub ends: f64,
+}
+
+impl Player {
+    /// Starts `command`, which ends up as a driver on its standard input and output.
+    pub fn start(mut command: Command, sandboxed: bool) -> Result<Self, Error> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (jobs, out) = (process.stdin.take(), process.stdout.take());
+        let (heard, replies) = channel();
+        std::thread::spawn(move || {
+            for line in out.into_iter().flat_map(|out| BufReader::new(out).lines()) {
+                let Ok(line) = line else { break };
+                if heard.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { process, jobs, replies, sandboxed })
+    }
+
+    /// The process that was started: the worker's, where there is one.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Has `job` done; `server` is the process of the upstream.
+    pub fn play(&mut self, job: &Job, server: u32) -> Result<Turn, Error> {
+        let worker = self.sandboxed.then(|| self.process.id());
+        self.say(&serde_json::to_string(job)?)?;
+        let Reply::Ready = self.hear()? else { return Err(Error::new("the driver was done before it began")) };
+        let read = || Ok::<_, Error>((worker.map(clock::of).transpose()?, clock::of(server)?));
+        let before = read()?;
+        self.say("")?;
+        let Reply::Done(outcome) = self.hear()? else { return Err(Error::new("the driver is ready for ever")) };
+        let after = read()?;
+        if outcome.done == 0 {
+            return Err(Error::new("nothing was done in time"));
+        }
+        let each = |seconds: f64| seconds * 1e6 / per(outcome.done, 1.0);
+        Ok(Turn {
+            worker: before.0.zip(after.0).map(|(before, after)| each(after - before)),
+            server: each(after.1 - before.1),
+            ends: each(after.1 - before.1 + outcome.cpu),
+            outcome,
+        })
+    }
+
+    fn say(&mut self, line: &str) -> Result<(), Error> {
+        let jobs = self.jobs.as_mut().ok_or_else(|| Error::new("the driver has no standard input"))?;
+        Ok(writeln!(jobs, "{line}").and_then(|()| jobs.flush())?)
+    }
+
+    fn hear(&self) -> Result<Reply, Error> {
+        let line =
+            self.replies.recv_timeout(WAIT).map_err(|error| Error::new(format!("the driver is silent: {error}")))?;
+        match serde_json::from_str(&line)? {
+            Reply::Failed(reason) => Err(Error::new(reason)),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        // Its standard output ends with it.
+        while self.replies.recv_timeout(END).is_ok() {}
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

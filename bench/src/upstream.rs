@@ -1,0 +1,129 @@
+//! The server at the other end: HTTPS, HTTP/1.1 on one port and both versions on another, one thread.
+//!
+//! Enters: `GET /open/BYTES`, and `GET /guarded/BYTES` which demands the credential. Leaves: as many bytes of text. Never: an answer
+//! that looks like success where the credential did not arrive.
+
+use std::convert::Infallible;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::error::Error;
+use crate::identity::Identity;
+
+/// What the broker has and the sandbox must not.
+pub const CREDENTIAL: &str = "bench-3f9Kq27TzXw8Lr5VbNcY1uHs";
+/// The largest answer.
+const LARGEST: usize = 1024 * 1024;
+/// A piece of JSON such as an API would say, over and over.
+const TEXT: &str =
+    "{\"id\":4711,\"name\":\"release-42\",\"draft\":false,\"body\":\"Fixes three bugs.\",\"tags\":[\"a\",\"b\"]}\n";
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Offers HTTP/1.1 only.
+    pub http1: SocketAddr,
+    /// Offers HTTP/2 and HTTP/1.1.
+    pub both: SocketAddr,
+}
+
+/// Serves until standard input ends.
+pub fn run(authority: &Path) -> Result<(), Error> {
+    let identity = Identity::generate()?;
+    std::fs::write(authority, &identity.authority)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let text: Bytes = TEXT.bytes().cycle().take(LARGEST).collect::<Vec<u8>>().into();
+        let one = TcpListener::bind("127.0.0.1:0").await?;
+        let both = TcpListener::bind("127.0.0.1:0").await?;
+        let addresses = Addresses { http1: one.local_addr()?, both: both.local_addr()? };
+        tokio::task::spawn_local(accept(one, identity.configuration(&[b"http/1.1"])?, text.clone()));
+        tokio::task::spawn_local(accept(both, identity.configuration(&[b"h2", b"http/1.1"])?, text));
+        crate::say(&serde_json::to_string(&addresses)?)
+    })?;
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        let _ = ended.send(());
+    });
+    let _ = tasks.block_on(&runtime, end);
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, text: Bytes) {
+    let text = Rc::new(text);
+    // Only what this benchmark started connects, and it ends with standard input.
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::task::spawn_local(serve(stream, TlsAcceptor::from(Arc::clone(&tls)), Rc::clone(&text)));
+    }
+}
+
+/// How a connection ends is its client's business: a client that did not get its answer reports that.
+async fn serve(stream: TcpStream, tls: TlsAcceptor, text: Rc<Bytes>) {
+    let _ = stream.set_nodelay(true);
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let service = service_fn(move |request| {
+        let answer = answer(&request, &text);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let stream = TokioIo::new(stream);
+    if http2 {
+        let mut builder = http2::Builder::new(LocalExecutor);
+        builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        let _ = builder.serve_connection(stream, service).await;
+    } else {
+        let _ = http1::Builder::new().serve_connection(stream, service).await;
+    }
+}
+
+fn answer(request: &Request<Incoming>, text: &Bytes) -> Response<Full<Bytes>> {
+    let refused = |status| {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = status;
+        response
+    };
+    let (guarded, length) = match request.uri().path().strip_prefix("/open/") {
+        Some(length) => (false, Some(length)),
+        None => (true, request.uri().path().strip_prefix("/guarded/")),
+    };
+    let Some(length) = length.and_then(|length| length.parse::<usize>().ok()).filter(|&length| length <= LARGEST)
+    else {
+        return refused(StatusCode::NOT_FOUND);
+    };
+    let carried = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if guarded && carried.strip_prefix("Bearer ") != Some(CREDENTIAL) {
+        return refused(StatusCode::UNAUTHORIZED);
+    }
+    let mut response = Response::new(Full::new(text.slice(..length)));
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Tasks of hyper's, on the one thread that there is.
+#[derive(Clone, Copy)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(async {
+            task.await;
+        });
+    }
+}
