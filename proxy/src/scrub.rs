@@ -1,7 +1,7 @@
 //! Answers without credentials: wherever one would show, its placeholder does.
 //!
 //! Enters: the head, body and trailers of an answer, and the credentials that this worker was given. Leaves: the same with
-//! every spelling of each credential ([`crate::spelling`]) replaced by the like spelling of its placeholder, however the
+//! every spelling of each credential (`crate::spelling`) replaced by the like spelling of its placeholder, however the
 //! chunks fall. Never: an answer in a content coding that it cannot read; more of a body held back than could become a
 //! credential; a length that is no longer true.
 //!
