@@ -160,6 +160,9 @@ time.sleep(60)",
     assert!(has(&memory, "exeat_"), "the placeholder is there, so the search works");
     assert!(!has(&memory, &issued), "the short-lived credential is in the sandbox's memory");
     assert!(!has(&memory, TokenEndpoint::SECRET), "the long-lived secret is in the sandbox's memory");
+    live.signal(Signal::TERM);
+    live.finish();
+    assert!(issuer.all_revoked());
 }
 
 #[test]
