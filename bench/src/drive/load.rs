@@ -96,7 +96,10 @@ impl Opened {
                 for number in *first..first + count {
                     let name = numbered(number, &job.host);
                     let begun = Instant::now();
-                    let to = address(job, &name, lookup.as_ref()).await?;
+                    let to = match (job.connect, &lookup) {
+                        (None, Some(lookup)) => SocketAddr::new(lookup.address_at_once(&name).await?, PORT),
+                        _ => address(job, &name, None).await?,
+                    };
                     let mut link = client.open(to, &name, job.protocol).await?;
                     client.ask(&mut link, &name, &job.path).await?;
                     note(&mut times, begun);
@@ -167,7 +170,7 @@ async fn lookup(job: &Job) -> Result<Option<Lookup>, Error> {
 async fn address(job: &Job, name: &str, lookup: Option<&Lookup>) -> Result<SocketAddr, Error> {
     match (job.connect, lookup) {
         (Some(address), _) => Ok(address),
-        (None, Some(lookup)) => Ok(SocketAddr::new(lookup.address(name).await?, PORT)),
+        (None, Some(lookup)) => Ok(SocketAddr::new(lookup.address_in_time(name).await?, PORT)),
         (None, None) => Err(Error::new("nowhere to look names up")),
     }
 }

@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 
 use crate::error::Error;
 
-/// For one try. The server says REFUSED at once when asked too often.
+/// For an answer, which is there at once, even when it is REFUSED.
 const WAIT: Duration = Duration::from_secs(2);
 /// Before asking again after a REFUSED.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -36,21 +36,37 @@ impl Lookup {
         Ok(Self { socket })
     }
 
-    /// The address of `name`, asked for until the server has time.
-    pub async fn address(&self, name: &str) -> Result<IpAddr, Error> {
+    /// The address of `name`, asked for until the server has time. Not while a clock runs: what is waited for here would be
+    /// taken for what the name costs.
+    pub async fn address_in_time(&self, name: &str) -> Result<IpAddr, Error> {
         let query = query(name);
         for _ in 0..TRIES {
-            self.socket.send(&query).await?;
-            let mut reply = [0; 512];
-            let Ok(received) = tokio::time::timeout(WAIT, self.socket.recv(&mut reply)).await else { continue };
-            let reply = &reply[..received?];
-            if reply.get(3).map(|flags| flags & 0x0f) == Some(REFUSED) {
-                tokio::time::sleep(PAUSE).await;
-                continue;
+            if let Some(address) = self.ask(&query, name).await? {
+                return Ok(address);
             }
-            return address(reply, query.len()).ok_or_else(|| Error::new(format!("`{name}` has no address")));
+            tokio::time::sleep(PAUSE).await;
         }
-        Err(Error::new(format!("no answer for `{name}`")))
+        Err(Error::new(format!("the name server has no time for `{name}`")))
+    }
+
+    /// The address of `name`, asked for once. A server that was asked too often is a failure.
+    pub async fn address_at_once(&self, name: &str) -> Result<IpAddr, Error> {
+        let address = self.ask(&query(name), name).await?;
+        address.ok_or_else(|| Error::new(format!("asked for too many names before `{name}`: REFUSED")))
+    }
+
+    /// None where the server refuses.
+    async fn ask(&self, query: &[u8], name: &str) -> Result<Option<IpAddr>, Error> {
+        self.socket.send(query).await?;
+        let mut reply = [0; 512];
+        let received = tokio::time::timeout(WAIT, self.socket.recv(&mut reply)).await;
+        let received = received.map_err(|_| Error::new(format!("no answer for `{name}`")))?;
+        let reply = &reply[..received?];
+        if reply.get(3).map(|flags| flags & 0x0f) == Some(REFUSED) {
+            return Ok(None);
+        }
+        let address = address(reply, query.len());
+        address.map(Some).ok_or_else(|| Error::new(format!("`{name}` has no address")))
     }
 }
 
