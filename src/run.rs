@@ -9,7 +9,7 @@ mod supervise;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use ::broker::{Client, Registration};
@@ -36,6 +36,9 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// For what is left when the log is closed: nothing that anybody waits for.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
 /// Runs the command. Everything up to `prepare` happens while the process has one thread: both forks need that.
 ///
 /// # Errors
@@ -47,14 +50,17 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let spec = spec(places, &standing.current(), &authority, arguments)?;
     let prepared = sandbox::prepare(&spec).map_err(no_sandbox)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let broker = match (embedded, &arguments.broker) {
             (Some(stream), _) => Client::from_stream(stream)?,
             (None, Some(socket)) => Client::connect(socket).await?,
             (None, None) => return Err(Report::new("there is no broker")),
         };
         work(places, arguments, standing, authority, prepared, broker).await
-    })
+    });
+    // A name that is still being looked up would be waited for.
+    runtime.shutdown_timeout(SHUTDOWN);
+    done
 }
 
 async fn work(

@@ -162,8 +162,9 @@ fn leases_are_revoked_when_exeat_is_told_to_stop() {
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
         let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
         let exeat = leased(&upstream, &issuer);
-        let script =
-            "curl -sSf -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo; echo called; sleep 60";
+        // Without a trap, a shell that is about to execute its last command drops a SIGINT.
+        let script = "trap 'exit 3' INT; curl -sSf -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo; \
+            echo called; while :; do sleep 0.1; done";
         let mut live = exeat.start(&["sh", "-c", script]);
         live.wait_for("called");
         live.signal(signal);

@@ -46,6 +46,9 @@ status = os.waitpid(child, 0)[1]
 sys.exit(os.waitstatus_to_exitcode(status))
 ";
 
+/// The beginning of a program that a Ctrl-C ends from its first line on.
+const SLEEPER: &str = "from signal import *; from time import sleep; signal(SIGINT, SIG_DFL)";
+
 fn at_a_terminal(command: &[&str], steps: &[(&str, &str)]) -> Run {
     let exeat = Exeat::new();
     // Writes the policy.
@@ -77,16 +80,19 @@ fn ctrl_c_reaches_the_command_which_decides() {
     let script = "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done";
     let run = at_a_terminal(&["sh", "-c", script], &[("ready", "\u{3}")]).ended_with(9);
     assert!(run.stdout.contains("caught"), "{run:#?}");
-    at_a_terminal(&["sh", "-c", "echo ready; exec sleep 60"], &[("ready", "\u{3}")]).ended_with(128 + 2);
+    let ready = format!("{SLEEPER}; print('ready'); sleep(60)");
+    at_a_terminal(&["/usr/bin/python3", "-uc", &ready], &[("ready", "\u{3}")]).ended_with(128 + 2);
 }
 
 #[test]
 fn an_interactive_shell_has_job_control() {
+    let sleeper = |word: &str| format!("/usr/bin/python3 -uc \"{SLEEPER}; print({word}); sleep(60)\"\n");
+    let (begun, again) = (sleeper("'be' + 'gun'"), sleeper("'a' + 'gain'"));
     let steps = [
         ("$ ", "echo $((6 * 7))\n"),
-        ("42", "sh -c 'echo be''gun; exec sleep 60'\n"),
+        ("42", &begun),
         ("begun", "\u{3}"),
-        ("$ ", "sh -c 'echo a''gain; exec sleep 60'\n"),
+        ("$ ", &again),
         ("again", "\u{1a}"),
         ("Stopped", "jobs; echo still $((20 + 3))\n"),
         ("still 23", "exit 5\n"),
