@@ -9,6 +9,18 @@ fn exeat(upstream: &Upstream) -> Exeat {
     Exeat::new().sandbox(&read).allow("api.example.com", upstream)
 }
 
+/// The events came about as far apart as they were sent, in milliseconds. A busy machine may bring two of them closer together,
+/// but neither most of them nor the first and the last.
+#[track_caller]
+fn assert_apart(arrived: &[u64], sent: u64) {
+    let gaps: Vec<u64> = arrived.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let apart = gaps.iter().filter(|gap| **gap > sent / 2).count();
+    assert!(
+        apart + 1 >= gaps.len() && gaps.iter().sum::<u64>() > sent * gaps.len() as u64 * 2 / 3,
+        "held back: {gaps:?}"
+    );
+}
+
 #[test]
 fn server_sent_events_arrive_as_they_are_sent() {
     let upstream = Upstream::start();
@@ -24,9 +36,7 @@ for line in answer:
     );
     let arrived: Vec<u64> = run.ok().stdout.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(arrived.len(), 5);
-    for (number, pair) in arrived.windows(2).enumerate() {
-        assert!((100..1000).contains(&(pair[1] - pair[0])), "event {number} was held back: {arrived:?}");
-    }
+    assert_apart(&arrived, 200);
 }
 
 #[test]
@@ -37,7 +47,7 @@ fn an_event_stream_arrives_as_it_is_sent_over_http_2_too() {
             [ -z \"$line\" ] || echo $(($(date +%s%N) / 1000000)); done");
     let arrived: Vec<u64> = run.ok().stdout.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(arrived.len(), 4);
-    assert!(arrived.windows(2).all(|pair| pair[1] - pair[0] > 150), "{arrived:?}");
+    assert_apart(&arrived, 300);
 }
 
 #[test]
