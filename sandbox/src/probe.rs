@@ -108,11 +108,10 @@ fn try_network() -> Result<Tried, String> {
 
 fn landlock() -> Capability {
     let abi = sys::landlock_abi();
-    Capability::new("Landlock", false, abi.is_ok(), format!("ABI {}; not yet made use of", abi.unwrap_or(0)))
-        .or(
-            Some("the worker cannot take the file system from itself".to_owned()),
-            "a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` among its `lsm=`",
-        )
+    Capability::new("Landlock", false, abi.is_ok(), format!("ABI {}; not yet made use of", abi.unwrap_or(0))).or(
+        Some("the worker cannot take the file system from itself".to_owned()),
+        "a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` among its `lsm=`",
+    )
 }
 
 fn delegation() -> Capability {
