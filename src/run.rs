@@ -114,7 +114,7 @@ async fn work(
 async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) {
     let (revoked, kept) = match broker.end().await {
         Ok(ended) => {
-            for kept in &ended.kept {
+            for kept in ended.kept.iter().filter(|kept| kept.again) {
                 tracing::warn!(credential = %kept.credential, lease = %kept.lease, reason = kept.reason, "not revoked");
             }
             (ended.revoked.len(), ended.kept.len())

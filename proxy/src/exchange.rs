@@ -140,7 +140,7 @@ async fn call(
         Some(_) => worker.upstream.send_alone(&permit, request).await,
     };
     match sent {
-        Ok(answer) => Ok(passed_on(worker, &call, answer, rest.upgrade, record)),
+        Ok(answer) => Ok(passed_on(worker, connection, &call, answer, rest.upgrade, record)),
         Err(refusal) => Ok(went_wrong(worker, connection, &call, &examined.or(refusal), record)),
     }
 }
@@ -211,7 +211,8 @@ fn start(
 
 /// The answer without credentials, carrying the record of its call to its end.
 fn passed_on(
-    worker: &Worker,
+    worker: &Arc<Worker>,
+    connection: &Connection,
     call: &Call,
     answer: Answer,
     upgrade: Option<OnUpgrade>,
@@ -239,9 +240,13 @@ fn passed_on(
         (false, _) => Response::from_parts(parts, Recorded::new(plan.wrap(body), record).boxed_unsync()),
         (true, Some((client, upstream))) => {
             websocket::agree(&mut parts.headers);
-            let looks = (worker.swap.clone(), scrub);
-            let sent = record.sent();
-            tokio::spawn(websocket::carry(client, upstream, looks, sent, record));
+            let carried = websocket::carry(client, upstream, (worker.swap.clone(), scrub), record);
+            let alert = alert(worker, connection, call);
+            tokio::spawn(async move {
+                if let Some(misdirected) = carried.await {
+                    alert(&misdirected.into());
+                }
+            });
             Response::from_parts(parts, empty())
         }
         (true, None) => {
@@ -253,17 +258,23 @@ fn passed_on(
 
 /// A call that has begun and gets no answer from its upstream. Its end says why; an alert has a record of its own as well.
 fn went_wrong(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     connection: &Connection,
     call: &Call,
     refusal: &Refusal,
     record: CallRecord,
 ) -> Response<Body> {
     if refusal.is_alert() {
-        let told = (call.method.to_string(), call.path.to_string());
-        worker.refuse(connection.number, &call.destination.to_string(), Some(told), refusal);
+        alert(worker, connection, call)(refusal);
     }
     refused(refusal, record)
+}
+
+/// Records what a call that has begun turned out to carry off.
+fn alert(worker: &Arc<Worker>, connection: &Connection, call: &Call) -> impl FnOnce(&Refusal) + Send + 'static {
+    let (worker, number, to) = (Arc::clone(worker), connection.number, call.destination.to_string());
+    let told = (call.method.to_string(), call.path.to_string());
+    move |refusal| worker.refuse(number, &to, Some(told), refusal)
 }
 
 fn refused(refusal: &Refusal, record: CallRecord) -> Response<Body> {

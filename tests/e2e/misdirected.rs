@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::credentials::SECRET;
-use crate::harness::{Exeat, Run, Upstream};
+
+use crate::harness::{Exeat, Run, Upstream, WEBSOCKET};
 
 /// `api` is for api.example.com, in headers only. www.example.com and a second rule of api.example.com have no credential.
 fn exeat(upstream: &Upstream) -> Exeat {
@@ -170,4 +171,19 @@ fn in_a_field_that_connection_names_it_is_not_passed_on_at_all() {
         assert!(!seen.text().contains("exeat_") && !seen.text().contains(SECRET), "{seen:#?}");
     }
     assert!(matches!(run.code, Some(0 | 22)), "{run:#?}");
+}
+
+#[test]
+fn in_a_websocket() {
+    let upstream = Upstream::with_alpn(&["http/1.1"]);
+    let program = format!(
+        "{WEBSOCKET}
+stream = open('www.example.com')
+say(stream, b'note ' + os.environ['API_KEY'].encode())
+print(rest(stream))"
+    );
+    let run = exeat(&upstream).run(&["/usr/bin/python3", "-c", &program]).ok();
+    assert_eq!(run.stdout, "b''\n");
+    assert_eq!(run.log.refused_kinds(), ["placeholder-misdirected"]);
+    assert!(run.log.refusals()[0].alert, "{run:#?}");
 }

@@ -1,7 +1,8 @@
 //! A credential that the upstream gives back does not come in: the answer has the placeholder in its place.
 
 use crate::credentials::{SECRET, leased};
-use crate::harness::{Exeat, Run, TokenEndpoint, Upstream};
+
+use crate::harness::{Exeat, Run, TokenEndpoint, Upstream, WEBSOCKET};
 
 fn exeat(upstream: &Upstream) -> Exeat {
     Exeat::new()
@@ -228,4 +229,18 @@ fn a_later_answer_without_the_credential_in_its_request_is_scrubbed_too() {
     );
     let run = exeat(&upstream).sh(&script).ok();
     assert!(run.stdout.starts_with("exeat_"), "{run:#?}");
+}
+
+#[test]
+fn in_a_websocket_the_message_breaks_off_before_the_credential_begins() {
+    let program = format!(
+        "{WEBSOCKET}
+stream = open('api.example.com', 'Authorization: Bearer ' + os.environ['API_KEY'])
+say(stream, b'leak')
+print(rest(stream))"
+    );
+    let upstream = Upstream::start();
+    let run = exeat(&upstream).run(&["/usr/bin/python3", "-c", &program]).ok();
+    assert!(!run.stdout.contains(&SECRET[..3]), "{run:#?}");
+    assert_eq!(run.log.ends()[0].outcome, "broken");
 }

@@ -2,7 +2,8 @@
 //!
 //! Enters: both raw connections, and the record of the call. Leaves: bytes both ways until either side ends, counted. Never: a
 //! placeholder to the upstream or a credential to the client. Messages are not rewritten, which would mean framing them anew;
-//! either of the two ends the connection. Compression, which would hide them, is not negotiated.
+//! either of the two ends the connection, and of a credential not even its beginning has passed. Compression, which would hide
+//! them, is not negotiated.
 
 mod frames;
 
@@ -20,13 +21,33 @@ use self::frames::Frames;
 use crate::limit;
 use crate::record::CallRecord;
 use crate::scrub::Scrub;
-use crate::swap::Swap;
+use crate::swap::{Misdirected, Swap};
 
 /// One read: a typical message whole.
 const PIECE: usize = 16 * 1024;
 
-/// Looks at the payload of one direction; an error ends the connection and says why.
-type Look = Box<dyn FnMut(&[u8]) -> Result<(), String> + Send>;
+/// What may be the beginning of a credential is held back; this much of one is too short to tell, and passes with the message
+/// that it ends. Otherwise a message that happens to end like a credential begins would wait for the next.
+const TELLING: u64 = 8;
+/// Held back at most, until it is clear what it is.
+const HELD: usize = 1024 * 1024;
+
+/// What may be done with what came.
+enum Pass {
+    Now,
+    /// More has to come before that is clear.
+    Later,
+}
+
+/// Why one direction ended.
+enum End {
+    Closed,
+    Broke(String),
+    Misdirected(Misdirected),
+}
+
+/// Looks at the payload of one direction, and is told whether a message ends with it.
+type Look = Box<dyn FnMut(&[u8], bool) -> Result<Pass, End> + Send>;
 
 /// Asks for the upgrade again on the next hop, without extensions.
 pub(super) fn ask(headers: &mut HeaderMap) {
@@ -40,70 +61,100 @@ pub(super) fn agree(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Waits for both upgrades and carries bytes until one side ends.
+/// Waits for both upgrades and carries bytes until one side ends. What was carried off is returned, to be recorded as an alert.
 pub(super) async fn carry(
     client: OnUpgrade,
     upstream: OnUpgrade,
     (swap, scrub): (Swap, Scrub),
-    sent: Arc<AtomicU64>,
     mut record: CallRecord,
-) {
+) -> Option<Misdirected> {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
         Ok(both) => both,
-        Err(error) => return record.broken(error.to_string()),
+        Err(error) => {
+            record.broken(error.to_string());
+            return None;
+        }
     };
     let (client_in, client_out) = split(TokioIo::<Upgraded>::new(client));
     let (upstream_in, upstream_out) = split(TokioIo::<Upgraded>::new(upstream));
-    let received = AtomicU64::new(0);
+    let (sent, received) = (record.sent(), AtomicU64::new(0));
     let up = copy(client_in, upstream_out, placeholders(&swap), &sent);
     let down = copy(upstream_in, client_out, credentials(&scrub), &received);
     // Either side's end is the end of both: a WebSocket closes with a frame first, there is nothing left to say.
-    let outcome = tokio::select! { outcome = up => outcome, outcome = down => outcome };
+    let end = tokio::select! { end = up => end, end = down => end };
     record.received(received.load(Ordering::Relaxed));
-    match outcome {
-        Ok(()) => record.done(),
-        Err(reason) => record.broken(reason),
+    match end {
+        End::Closed => record.done(),
+        End::Broke(reason) => record.broken(reason),
+        End::Misdirected(misdirected) => {
+            record.broken(misdirected.to_string());
+            return Some(misdirected);
+        }
     }
+    None
 }
 
 fn placeholders(swap: &Swap) -> Look {
     let mut watch = swap.body();
-    Box::new(move |payload| watch.push(payload).map_err(|misdirected| misdirected.to_string()))
+    Box::new(move |payload, _| watch.push(payload).map(|()| Pass::Now).map_err(End::Misdirected))
 }
 
 fn credentials(scrub: &Scrub) -> Look {
     let count = Arc::new(AtomicU64::new(0));
     let mut body = scrub.body(Arc::clone(&count));
-    Box::new(move |payload| {
-        body.push(Bytes::copy_from_slice(payload));
-        match count.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            _ => Err("the upstream sent a credential, which does not enter the sandbox".to_owned()),
+    let mut held = 0;
+    Box::new(move |payload, message_ends| {
+        let clear = body.push(Bytes::copy_from_slice(payload));
+        if count.load(Ordering::Relaxed) > 0 {
+            let reason = "the upstream sent a credential, which does not enter the sandbox";
+            return Err(End::Broke(reason.to_owned()));
         }
+        // Nothing was replaced, so what did not come out is what is held.
+        held = held + payload.len() as u64 - clear.len() as u64;
+        Ok(if held == 0 || message_ends && held < TELLING { Pass::Now } else { Pass::Later })
     })
 }
 
-async fn copy(
+async fn copy(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, look: Look, count: &AtomicU64) -> End {
+    match passing(from, to, look, count).await {
+        Ok(()) => End::Closed,
+        Err(end) => end,
+    }
+}
+
+async fn passing(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut look: Look,
     count: &AtomicU64,
-) -> Result<(), String> {
+) -> Result<(), End> {
+    let broke = |error: std::io::Error| End::Broke(error.to_string());
     let mut frames = Frames::default();
     let mut piece = vec![0; PIECE];
+    let mut waiting = Vec::new();
     loop {
         let read = match tokio::time::timeout(limit::BODY_IDLE, from.read(&mut piece)).await {
             Ok(Ok(0)) => {
                 let _ = to.shutdown().await;
                 return Ok(());
             }
-            Ok(read) => read.map_err(|error| error.to_string())?,
-            Err(_) => return Err(format!("no byte for {} s", limit::BODY_IDLE.as_secs())),
+            Ok(read) => read.map_err(broke)?,
+            Err(_) => return Err(End::Broke(format!("no byte for {} s", limit::BODY_IDLE.as_secs()))),
         };
-        let payload = frames.push(&piece[..read]).map_err(|_| "what was sent is not a WebSocket frame".to_owned())?;
-        look(&payload)?;
-        to.write_all(&piece[..read]).await.map_err(|error| error.to_string())?;
-        to.flush().await.map_err(|error| error.to_string())?;
-        count.fetch_add(read as u64, Ordering::Relaxed);
+        let no_frame = |_| End::Broke("what was sent is not a WebSocket frame".to_owned());
+        let payload = frames.push(&piece[..read]).map_err(no_frame)?;
+        waiting.extend_from_slice(&piece[..read]);
+        match look(&payload, frames.between_messages())? {
+            Pass::Now => {
+                to.write_all(&waiting).await.map_err(broke)?;
+                to.flush().await.map_err(broke)?;
+                count.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+                waiting.clear();
+            }
+            Pass::Later if waiting.len() > HELD => {
+                return Err(End::Broke("what the upstream sends looks like a credential without end".to_owned()));
+            }
+            Pass::Later => {}
+        }
     }
 }

@@ -32,7 +32,7 @@ pub use self::log::Log;
 pub use self::processes::{memory_of, process_with};
 pub use self::raw::RawUpstream;
 pub use self::strict::requests;
-pub use self::tools::{node_tools, output, python_tools, tools};
+pub use self::tools::{WEBSOCKET, node_tools, output, python_tools, tools};
 pub use self::upstream::Upstream;
 
 /// What the servers of the tests run on.

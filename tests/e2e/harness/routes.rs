@@ -239,8 +239,10 @@ fn percent(text: &str, all: bool) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// Agrees to a WebSocket (RFC 6455) and sends every frame back, unmasked.
+/// Agrees to a WebSocket (RFC 6455) and sends every frame back, unmasked. To `leak` it says the `Authorization` of the request, in
+/// one message that comes a byte at a time.
 fn websocket(request: &mut Request<Incoming>) -> Response<Body> {
+    let leak = request.headers().get("authorization").map(|value| value.as_bytes().to_vec()).unwrap_or_default();
     let key = request.headers().get("sec-websocket-key").map(|key| key.as_bytes().to_vec()).unwrap_or_default();
     let accept = [&key[..], b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &accept);
@@ -256,6 +258,14 @@ fn websocket(request: &mut Request<Incoming>) -> Response<Body> {
                 let (mask, mut payload) = (&head[2..], vec![0; usize::from(head[1] & 0x7f)]);
                 stream.read_exact(&mut payload).await?;
                 payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+                if payload == b"leak" {
+                    for byte in [&[head[0], u8::try_from(leak.len()).unwrap()], &leak[..]].concat() {
+                        stream.write_all(&[byte]).await?;
+                        stream.flush().await?;
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    continue;
+                }
                 stream.write_all(&[&[head[0], head[1] & 0x7f], &payload[..]].concat()).await?;
             }
         }

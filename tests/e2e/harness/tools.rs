@@ -37,3 +37,27 @@ pub fn output(command: &[&str]) -> String {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
+
+/// A Python program that opens a WebSocket by hand, to see every byte that comes: a client library keeps the beginning of a
+/// message to itself. `open(name, fields)` gives a stream after one message was echoed; `say` sends a message.
+pub const WEBSOCKET: &str = "import os, socket, ssl
+def say(stream, text):
+    stream.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+def open(name, *fields):
+    stream = ssl.create_default_context().wrap_socket(socket.create_connection((name, 443)), server_hostname=name)
+    stream.settimeout(10)
+    head = ['GET /ws HTTP/1.1', 'Host: ' + name, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
+            'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', *fields, '', '']
+    stream.sendall('\\r\\n'.join(head).encode())
+    seen = b''
+    while not seen.endswith(b'\\r\\n\\r\\n'):
+        seen += stream.recv(1)
+    say(stream, b'hello')
+    assert stream.recv(7) == b'\\x81\\x05hello'
+    return stream
+def rest(stream):
+    seen = b''
+    while piece := stream.recv(4096):
+        seen += piece
+    return seen
+";

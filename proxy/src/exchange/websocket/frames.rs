@@ -10,6 +10,8 @@ pub(super) struct Frames {
     left: u64,
     mask: [u8; 4],
     position: usize,
+    /// Whether more frames of a message have to come (FIN was not set).
+    unfinished: bool,
 }
 
 /// What came is not a frame of this version and without extensions.
@@ -36,6 +38,11 @@ impl Frames {
         Ok(payload)
     }
 
+    /// Whether what came so far ends with the end of a message.
+    pub(super) fn between_messages(&self) -> bool {
+        self.left == 0 && self.head.is_empty() && !self.unfinished
+    }
+
     /// Opens the frame once its head is whole.
     fn open(&mut self) -> Result<(), NoFrame> {
         let head = &self.head;
@@ -56,6 +63,10 @@ impl Frames {
         self.left = if lengths == 0 { u64::from(second & 0x7f) } else { long };
         self.mask = head[2 + lengths..].try_into().unwrap_or([0; 4]);
         self.position = 0;
+        // Control frames (opcodes from 8 on) come between the frames of a message and do not end it.
+        if head[0] & 0x08 == 0 {
+            self.unfinished = head[0] & 0x80 == 0;
+        }
         self.head.clear();
         Ok(())
     }
@@ -98,6 +109,17 @@ mod tests {
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let _ = Frames::default().push(&bytes);
         }
+    }
+
+    #[test]
+    fn a_message_ends_with_its_last_frame_whatever_control_frames_come_between() {
+        let mut frames = Frames::default();
+        let mut after = |piece: &[u8]| frames.push(piece).map(|_| frames.between_messages());
+        assert_eq!(after(&[0x01, 2, b'a']), Ok(false));
+        assert_eq!(after(b"b"), Ok(false));
+        assert_eq!(after(&[0x89, 0]), Ok(false));
+        assert_eq!(after(&[0x80, 1, b'c']), Ok(true));
+        assert_eq!(after(&[0x81]), Ok(false));
     }
 
     #[test]
