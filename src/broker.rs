@@ -4,6 +4,7 @@
 //! the process that runs the proxy; this one is forked before the other has read anything.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -94,12 +95,17 @@ async fn serve_until_stopped(socket: &Path, settings: Settings) -> Result<(), Re
     Ok(())
 }
 
+/// A variable as text; one that is no text is no secret either.
+fn text((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
+}
+
 /// A file that is not there grants nothing: an agent without credentials needs none.
 fn settings(places: &Places, ledger: &Path) -> Result<Settings, Report> {
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file)? } else { Credentials::parse(&file, "")? };
     let environment: HashMap<String, Secret> =
-        std::env::vars().map(|(name, value)| (name, Secret::new(value))).collect();
+        std::env::vars_os().filter_map(text).map(|(name, value)| (name, Secret::new(value))).collect();
     let mut settings = Settings::new(credentials);
     settings.environment = environment;
     places.make_ledgers()?;

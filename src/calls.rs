@@ -6,8 +6,8 @@
 mod row;
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -131,7 +131,7 @@ fn since(text: &str) -> Result<Timestamp, Report> {
 /// How far one log was read, and the calls of it that have not ended.
 #[derive(Default)]
 struct Follower {
-    read: usize,
+    read: u64,
     agent: String,
     open: HashMap<u64, Row>,
 }
@@ -139,10 +139,12 @@ struct Follower {
 impl Follower {
     /// Rows that were completed since the last time; with `all`, also those of calls without an end.
     fn more(&mut self, log: &Path, all: bool) -> Result<Vec<Row>, Report> {
-        let bytes = fs::read(log)?;
-        let fresh = bytes.get(self.read..).unwrap_or_default();
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut fresh = Vec::new();
+        file.read_to_end(&mut fresh)?;
         let whole = fresh.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        self.read += whole;
+        self.read += whole as u64;
         let mut rows = Vec::new();
         for text in String::from_utf8_lossy(&fresh[..whole]).lines() {
             let line: Line = serde_json::from_str(text).map_err(|error| {

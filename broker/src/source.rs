@@ -102,14 +102,19 @@ fn text(bytes: &[u8]) -> Result<Secret, SourceError> {
     }
 }
 
+/// A file without its directories: the reason is told to the agent too, whom they are no business of.
+fn name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()
+}
+
 /// Why a long-lived secret could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
-    #[error("cannot read the secret file `{}`", path.display())]
+    #[error("cannot read the secret file `{}`", name(path))]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("`{}` is not a regular file", .0.display())]
+    #[error("`{}` is not a regular file", name(.0))]
     NotAFile(PathBuf),
-    #[error("every user of the machine can read or write the secret file `{}`: `chmod o= FILE`", .0.display())]
+    #[error("every user of the machine can read or write the secret file `{}`: `chmod o= FILE`", name(.0))]
     OpenToAll(PathBuf),
     #[error("the broker's environment has no variable `{0}`")]
     NoVariable(String),

@@ -73,19 +73,23 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     exchange::serve(worker, connection, stream, http2).await
 }
 
-/// Where `stream` was going. `None` for a connection to the sandbox's own loopback, which is never for the proxy.
-pub fn destination(stream: &TcpStream, names: &AddressMap, number: u64) -> Option<Accepted> {
+/// Where `stream` was going.
+///
+/// # Errors
+/// [`Refusal::OwnListener`] for a connection to the sandbox's own loopback, which is never for the proxy;
+/// [`Refusal::NotHttp`] for one that is gone already.
+pub fn destination(stream: &TcpStream, names: &AddressMap, number: u64) -> Result<Accepted, Refusal> {
     let socket = SockRef::from(stream);
+    let own = stream.local_addr().map_err(|error| Refusal::NotHttp(error.to_string()))?;
     // Without NAT in the way (listeners on the policy's ports) the socket's own address is the original one.
-    let original = match stream.local_addr().ok()? {
+    let original = match own {
         SocketAddr::V4(_) => socket.original_dst_v4(),
         SocketAddr::V6(_) => socket.original_dst_v6(),
     };
-    let original = original.ok().and_then(|address| address.as_socket());
-    let address = original.map_or_else(|| stream.local_addr().ok(), Some)?;
+    let address = original.ok().and_then(|address| address.as_socket()).unwrap_or(own);
     let ip = address.ip().to_canonical();
     if ip.is_loopback() {
-        return None;
+        return Err(Refusal::OwnListener(address));
     }
     let (host, unknown) = match ip {
         IpAddr::V4(v4) if AddressMap::holds(v4) => match names.name_of(v4, Instant::now()) {
@@ -94,5 +98,5 @@ pub fn destination(stream: &TcpStream, names: &AddressMap, number: u64) -> Optio
         },
         ip => (Host::Address(ip), false),
     };
-    Some(Accepted { number, destination: Destination::new(host, address.port()), unknown })
+    Ok(Accepted { number, destination: Destination::new(host, address.port()), unknown })
 }

@@ -3,7 +3,7 @@
 //! Enters: what each step found. Leaves: a [`Refusal`], whose kind decides status, log entry and advice in one table
 //! ([`crate::respond`]). Never: a credential, a placeholder's value, or bytes that were not checked to be printable.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use config::{CredentialName, Denial, Destination, DnsName, RuleId};
 
@@ -20,7 +20,7 @@ pub enum Fault {
     Upstream,
     /// The broker could not provide what the call needs.
     Broker,
-    /// exeat itself is at a limit or cannot keep its promises right now.
+    /// exeat itself cannot keep its promises right now.
     Ours,
 }
 
@@ -132,9 +132,9 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
-    /// Too much at once.
-    #[error("too many {0} at once in this worker")]
-    Overload(&'static str),
+    /// The worker's own name server or listener was connected to, which are not there to be talked to.
+    #[error("{0} is exeat's own, and not there to be connected to: connect to the destination itself")]
+    OwnListener(SocketAddr),
 }
 
 impl Refusal {
@@ -151,6 +151,7 @@ impl Refusal {
             | Self::SlowHead(_)
             | Self::NotHttp(_)
             | Self::ClientTls(..)
+            | Self::OwnListener(_)
             | Self::MethodNotOffered(_) => Fault::Client,
             Self::Unresolved(..)
             | Self::Unreachable { .. }
@@ -158,7 +159,7 @@ impl Refusal {
             | Self::UpstreamAnswer { .. }
             | Self::Unscrubbable { .. } => Fault::Upstream,
             Self::CredentialUnavailable { .. } => Fault::Broker,
-            Self::LogUnavailable(_) | Self::Overload(_) => Fault::Ours,
+            Self::LogUnavailable(_) => Fault::Ours,
         }
     }
 

@@ -42,7 +42,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::UpstreamTls { .. } => (S::BAD_GATEWAY, "upstream-tls", "tls_certificate_error"),
         Refusal::UpstreamAnswer { .. } => (S::BAD_GATEWAY, "upstream-answer", "http_protocol_error"),
         Refusal::Unscrubbable { .. } => (S::BAD_GATEWAY, "unscrubbable-answer", "http_protocol_error"),
-        Refusal::Overload(_) => (S::SERVICE_UNAVAILABLE, "overload", "connection_limit_reached"),
+        Refusal::OwnListener(_) => (S::MISDIRECTED_REQUEST, "own-listener", "http_request_denied"),
     }
 }
 

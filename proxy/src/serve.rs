@@ -190,9 +190,10 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
     let mut stop = worker.stop.clone();
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        // Without a place, what arrives waits in the kernel.
+        let arrives = async { (Arc::clone(&room).acquire_owned().await, listener.accept().await) };
+        let (place, accepted) = tokio::select! {
+            arrived = arrives => arrived,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let stream = match accepted {
@@ -205,7 +206,13 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
             }
         };
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(accepted) = connection::destination(&stream, &worker.names, number) else { continue };
+        let accepted = match connection::destination(&stream, &worker.names, number) {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                worker.refuse(number, "exeat", None, &refusal);
+                continue;
+            }
+        };
         let worker = Arc::clone(&worker);
         connections.spawn(async move {
             one(worker, stream, accepted).await;

@@ -204,6 +204,24 @@ fn an_address_that_was_never_given_out_leads_nowhere() {
 }
 
 #[test]
+fn the_workers_own_listeners_are_not_there_to_be_connected_to() {
+    let run = Exeat::new().python(
+        "import socket
+for line in open('/proc/net/tcp').readlines()[1:]:
+    local, state = line.split()[1], line.split()[3]
+    if state == '0A':
+        stream = socket.create_connection(('127.0.0.1', int(local.split(':')[1], 16)))
+        try:
+            stream.sendall(b'GET / HTTP/1.1\\r\\nHost: api.example.com\\r\\n\\r\\n')
+            print(stream.recv(100))
+        except OSError:
+            pass",
+    );
+    assert!(!run.stdout.contains("HTTP"), "{run:#?}");
+    assert_eq!(run.log.refused_kinds(), ["own-listener"]);
+}
+
+#[test]
 fn the_only_interface_is_a_loopback_of_its_own() {
     let run = Exeat::new()
         .sh("cat /proc/net/dev | tail -n +3 | cut -d: -f1 | tr -d ' '; ls /sys/class/net 2>/dev/null; true")

@@ -145,7 +145,18 @@ fn a_secret_that_is_not_there_fails_the_call_and_says_so() {
     fs::remove_file(exeat.config("secrets/api")).unwrap();
     let run = exeat.sh("curl -sS -w '%{http_code}' -H \"X-Key: $API_KEY\" https://api.example.com/echo").ok();
     assert!(run.stdout.ends_with("503"), "{run:#?}");
+    let told = exeat.config("secrets").display().to_string();
+    assert!(run.stdout.contains("secret file `api`") && !run.stdout.contains(&told), "{run:#?}");
     upstream.assert_untouched();
+}
+
+#[test]
+fn a_variable_that_is_no_text_does_not_stop_the_broker() {
+    let upstream = Upstream::start();
+    let exeat =
+        fixed(&upstream, "\"header\"").through(&["sh", "-c", "ODD=$(printf '\\377'); export ODD; exec \"$@\"", "sh"]);
+    exeat.sh("curl -sSf -H \"X-Key: $API_KEY\" https://api.example.com/echo").ok();
+    assert_eq!(upstream.only().header("x-key"), Some(SECRET));
 }
 
 #[test]
