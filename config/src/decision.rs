@@ -129,18 +129,37 @@ impl CallPermit {
         self.rule.rate()
     }
 
-    /// The address to dial instead of resolving the name.
-    pub fn dial(&self) -> Option<SocketAddr> {
-        self.rule.dial()
-    }
-
-    /// Address ranges that may be dialled although they are private or the like.
-    pub fn ranges(&self) -> &[IpNet] {
-        self.rule.addresses()
+    /// The way to the destination that the rule wants taken.
+    pub fn route(&self) -> Route<'_> {
+        Route { destination: &self.destination, rule: &self.rule }
     }
 
     /// The digest of the policy that judged.
     pub fn policy(&self) -> &str {
         &self.policy
+    }
+}
+
+/// Where to dial and what may be dialled. There is none without a permit.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    destination: &'a Destination,
+    rule: &'a Rule,
+}
+
+impl<'a> Route<'a> {
+    /// Where it leads.
+    pub fn destination(self) -> &'a Destination {
+        self.destination
+    }
+
+    /// The address to dial instead of resolving the name.
+    pub fn dial(self) -> Option<SocketAddr> {
+        self.rule.dial()
+    }
+
+    /// Address ranges that may be dialled although they are private or the like.
+    pub fn ranges(self) -> &'a [IpNet] {
+        self.rule.addresses()
     }
 }

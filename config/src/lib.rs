@@ -39,7 +39,7 @@ mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source, cross_check};
-pub use decision::{CallFacts, CallPermit, ConnectPermit, Scheme};
+pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme};
 pub use denial::{Denial, DenialKind};
 pub use destination::{Destination, Host};
 pub use dns_name::DnsName;

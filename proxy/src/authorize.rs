@@ -10,6 +10,7 @@ use crate::error::{Refusal, printable};
 use crate::hello::Hello;
 use crate::request::Call;
 use crate::swap::{Swap, Why};
+use crate::upstream::Floor;
 
 /// Whether what a connection says of itself fits where it goes. The result stands for the whole life of the connection; the
 /// policy is asked anew for each call.
@@ -58,5 +59,13 @@ pub(crate) fn scheme(hello: &Hello) -> Scheme {
     match hello {
         Hello::Tls { .. } => Scheme::Https,
         Hello::Http1 | Hello::Http2Preface => Scheme::Http,
+    }
+}
+
+/// What the client itself would not have gone below.
+pub(crate) fn floor(hello: &Hello) -> Floor {
+    match hello {
+        Hello::Tls { tls12: false, .. } => Floor::Tls13,
+        Hello::Tls { .. } | Hello::Http1 | Hello::Http2Preface => Floor::Tls12,
     }
 }

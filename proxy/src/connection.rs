@@ -16,6 +16,7 @@ use crate::hello::{self, Hello, HelloError};
 use crate::names::AddressMap;
 use crate::record::TlsLeg;
 use crate::serve::Worker;
+use crate::upstream::Floor;
 use crate::{authorize, exchange, limit, terminate};
 
 /// Where an accepted socket was going before it was turned here.
@@ -40,6 +41,8 @@ pub struct Connection {
     pub scheme: Scheme,
     /// What the client's TLS agreed on.
     pub tls: Option<TlsLeg>,
+    /// What upstream TLS must not be below.
+    pub floor: Floor,
     /// Why no request on it can go further, if so.
     pub verdict: Result<(), Refusal>,
 }
@@ -56,9 +59,9 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
         Err(error) => return Err(Refusal::NotHttp(error.to_string())),
     };
     let verdict = authorize::connection(&accepted, &hello);
-    let scheme = authorize::scheme(&hello);
+    let (scheme, floor) = (authorize::scheme(&hello), authorize::floor(&hello));
     let Accepted { number, destination, .. } = accepted;
-    let mut connection = Connection { number, destination, scheme, tls: None, verdict };
+    let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict };
     let Hello::Tls { server_name, .. } = hello else {
         let http2 = matches!(hello, Hello::Http2Preface);
         return exchange::serve(worker, connection, stream, http2).await;

@@ -113,8 +113,10 @@ pub enum Refusal {
     UpstreamTls {
         /// The destination.
         destination: Destination,
-        /// What rustls said.
+        /// What is wrong, in plain words.
         reason: String,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// The upstream's answer was not HTTP, or broke off before its head was whole.
     #[error("{destination} gave no usable answer: {reason}")]
@@ -123,6 +125,14 @@ pub enum Refusal {
         destination: Destination,
         /// What went wrong.
         reason: String,
+    },
+    /// The upstream took the request and then gave no answer.
+    #[error("{destination} gave no answer within {waited} s")]
+    UpstreamSilent {
+        /// The destination.
+        destination: Destination,
+        /// For how many seconds it was waited for.
+        waited: u64,
     },
     /// The answer cannot be examined for credentials, so it is not passed on.
     #[error("the answer of {destination} cannot be examined for credentials: {reason}")]
@@ -157,6 +167,7 @@ impl Refusal {
             | Self::Unreachable { .. }
             | Self::UpstreamTls { .. }
             | Self::UpstreamAnswer { .. }
+            | Self::UpstreamSilent { .. }
             | Self::Unscrubbable { .. } => Fault::Upstream,
             Self::CredentialUnavailable { .. } => Fault::Broker,
             Self::LogUnavailable(_) => Fault::Ours,

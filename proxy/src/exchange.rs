@@ -136,8 +136,8 @@ async fn call(
     let start = start(worker, connection, &call, &permit, lease.as_deref());
     let record = CallRecord::start(&worker.log, start, examined.sent())?;
     let sent = match rest.upgrade {
-        None => worker.upstream.send(&permit, request).await,
-        Some(_) => worker.upstream.send_alone(&permit, request).await,
+        None => worker.upstream.send(&permit, connection.floor, request).await,
+        Some(_) => worker.upstream.send_alone(&permit, connection.floor, request).await,
     };
     match sent {
         Ok(answer) => Ok(passed_on(worker, connection, &call, answer, rest.upgrade, record)),

@@ -31,6 +31,8 @@ pub enum Hello {
         server_name: Option<DnsName>,
         /// The protocols it offers, in its order (RFC 7301); empty where the extension is absent.
         alpn: Vec<Vec<u8>>,
+        /// Whether it offers TLS 1.2, and not only what came after.
+        tls12: bool,
         /// Whether it carries an encrypted ClientHello, real or GREASE: the two cannot be told apart (RFC 9849).
         ech: bool,
     },

@@ -13,6 +13,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls::ServerConfig;
+use rustls::server::NoServerSessionStorage;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::limit;
@@ -25,6 +26,15 @@ const LEAF_LIFE: Duration = Duration::from_secs(12 * 3600);
 const LEAF_MARGIN: Duration = Duration::from_secs(3600);
 /// Clocks in containers and virtual machines run behind.
 const SKEW: Duration = Duration::from_secs(3600);
+
+/// What every worker's CA calls itself, and thus what stands in each certificate that one has made.
+const AUTHORITY_NAME: &str = "exeat worker CA";
+
+/// Whether a certificate is a worker's CA or was made by one, this or another. Looked for in all of it, as it has to be found
+/// however it is encoded; that nobody else can carry the name is the better mistake.
+pub(crate) fn is_of_a_worker(certificate: &[u8]) -> bool {
+    certificate.windows(AUTHORITY_NAME.len()).any(|window| window == AUTHORITY_NAME.as_bytes())
+}
 
 /// The worker's authority: a P-256 key that is in this process's memory only.
 pub struct Authority {
@@ -66,7 +76,7 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let leaf_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name("exeat worker CA");
+        params.distinguished_name = common_name(AUTHORITY_NAME);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
@@ -157,6 +167,11 @@ impl Leaves {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(|source| LeafError::new(host, source))?;
+        // A session is never taken up again: it would be kept in memory for each leaf, could be carried to another worker, and
+        // would save one signature on loopback. No early data either, as it can be replayed.
+        configuration.session_storage = Arc::new(NoServerSessionStorage {});
+        configuration.send_tls13_tickets = 0;
+        configuration.max_early_data_size = 0;
         configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(configuration)
     }
@@ -164,6 +179,9 @@ impl Leaves {
 
 #[cfg(test)]
 mod tests {
+    use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
+    use rustls_pki_types::{ServerName, UnixTime};
+
     use super::*;
 
     fn name(name: &str) -> Host {
@@ -188,6 +206,87 @@ mod tests {
             leaves.configuration(&name(&format!("n{i}.example.com")), now).unwrap();
         }
         assert!(leaves.made.len() <= limit::LEAVES);
+    }
+
+    /// Shakes hands in memory, as a client at `time` that trusts `authority` and means `name`.
+    fn handshake(
+        server: Arc<ServerConfig>,
+        client: &Arc<ClientConfig>,
+        name: &str,
+    ) -> Result<HandshakeKind, rustls::Error> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+        let mut server = ServerConnection::new(server).unwrap();
+        for _ in 0..4 {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            let mut wire = Vec::new();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        assert!(!client.is_early_data_accepted());
+        Ok(client.handshake_kind().unwrap())
+    }
+
+    /// A client that trusts these workers, keeps their sessions, and would send early data.
+    fn client(leaves: &[&Leaves], clock: SystemTime) -> Arc<ClientConfig> {
+        #[derive(Debug)]
+        struct At(UnixTime);
+        impl rustls::time_provider::TimeProvider for At {
+            fn current_time(&self) -> Option<UnixTime> {
+                Some(self.0)
+            }
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        for leaves in leaves {
+            roots.add(leaves.authority.certificate.clone()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let time = UnixTime::since_unix_epoch(clock.duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        let mut client = ClientConfig::builder_with_details(provider, Arc::new(At(time)))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.enable_early_data = true;
+        Arc::new(client)
+    }
+
+    #[test]
+    fn a_session_is_taken_up_again_by_no_worker() {
+        let now = SystemTime::now();
+        let workers = [0, 1].map(|_| Leaves::new(Authority::generate(now).unwrap()));
+        let client = client(&[&workers[0], &workers[1]], now);
+        for worker in [&workers[0], &workers[0], &workers[1], &workers[0]] {
+            let leaf = worker.configuration(&name("example.com"), now).unwrap();
+            assert_eq!(handshake(leaf, &client, "example.com"), Ok(HandshakeKind::Full));
+        }
+    }
+
+    #[test]
+    fn a_leaf_is_valid_for_clocks_that_run_behind_and_for_its_own_name_or_address_only() {
+        let now = SystemTime::now();
+        let leaves = Leaves::new(Authority::generate(now).unwrap());
+        let behind = client(&[&leaves], now - SKEW / 2);
+        for (host, other) in
+            [("example.com", "example.org"), ("192.0.2.7", "192.0.2.8"), ("2001:db8::1", "2001:db8::2")]
+        {
+            let leaf = leaves.configuration(&name(host), now).unwrap();
+            assert!(handshake(Arc::clone(&leaf), &behind, host).is_ok(), "{host}");
+            assert!(handshake(leaf, &behind, other).is_err(), "{host} is taken for {other}");
+        }
+    }
+
+    #[test]
+    fn a_leaf_names_its_authority_and_shows_whose_it_is() {
+        const AUTHORITY_KEY_IDENTIFIER: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x23];
+        let authority = Authority::generate(SystemTime::now()).unwrap();
+        let leaf = authority.leaf(&name("example.com"), SystemTime::now()).unwrap();
+        assert!(leaf.windows(5).any(|window| window == AUTHORITY_KEY_IDENTIFIER));
+        assert!(is_of_a_worker(&leaf) && is_of_a_worker(&authority.certificate));
     }
 
     #[test]

@@ -1,25 +1,25 @@
 //! From a permit to the addresses that may be dialled for it.
 //!
-//! Enters: a call's permit. Leaves: checked addresses, and exactly these are dialled. Never: an address that is private,
+//! Enters: a permit's route. Leaves: checked addresses, and exactly these are dialled. Never: an address that is private,
 //! loopback, link-local, a metadata service, shared, embedded IPv4 or multicast, unless the rule lists it; a second lookup.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use config::{CallPermit, Host};
+use config::{Host, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::error::Refusal;
 use crate::limit;
 
-/// The addresses to dial for `permit`, in the order to try them, at least one.
+/// The addresses to dial for `route`, in the order to try them, at least one.
 ///
 /// # Errors
 /// [`Refusal::Unresolved`] without an address, [`Refusal::ForbiddenAddress`] when none of them may be dialled.
-pub async fn addresses(permit: &CallPermit) -> Result<Vec<SocketAddr>, Refusal> {
-    if let Some(dial) = permit.dial() {
+pub async fn addresses(route: Route<'_>) -> Result<Vec<SocketAddr>, Refusal> {
+    if let Some(dial) = route.dial() {
         return Ok(vec![dial]);
     }
-    let destination = permit.destination();
+    let destination = route.destination();
     let found: Vec<IpAddr> = match destination.host() {
         Host::Address(address) => vec![*address],
         Host::Name(name) => {
@@ -34,7 +34,7 @@ pub async fn addresses(permit: &CallPermit) -> Result<Vec<SocketAddr>, Refusal> 
     let mut refused = None;
     let mut allowed = Vec::new();
     for address in found.into_iter().take(limit::ADDRESSES * 2) {
-        match judge(address, permit.ranges()) {
+        match judge(address, route.ranges()) {
             Ok(()) => allowed.push(SocketAddr::new(address, destination.port())),
             Err(class) => refused = Some((address, class)),
         }
@@ -78,7 +78,7 @@ const fn v6(a: u16, b: u16, c: u16, length: u8) -> Ipv6Net {
 }
 
 fn class_v4(address: Ipv4Addr) -> Option<&'static str> {
-    const CLASSES: [(Ipv4Net, &str); 16] = [
+    const CLASSES: [(Ipv4Net, &str); 19] = [
         (v4(0, 0, 0, 0, 8), "this network, RFC 791"),
         (v4(10, 0, 0, 0, 8), "private, RFC 1918"),
         (v4(100, 64, 0, 0, 10), "shared with the carrier, RFC 6598"),
@@ -87,8 +87,11 @@ fn class_v4(address: Ipv4Addr) -> Option<&'static str> {
         (v4(172, 16, 0, 0, 12), "private, RFC 1918"),
         (v4(192, 0, 0, 0, 24), "IETF protocol assignments, RFC 6890"),
         (v4(192, 0, 2, 0, 24), "documentation, RFC 5737"),
+        (v4(192, 31, 196, 0, 24), "AS112, RFC 7535"),
+        (v4(192, 52, 193, 0, 24), "AMT, RFC 7450"),
         (v4(192, 88, 99, 0, 24), "6to4 relay, RFC 7526"),
         (v4(192, 168, 0, 0, 16), "private, RFC 1918"),
+        (v4(192, 175, 48, 0, 24), "AS112, RFC 7534"),
         (v4(198, 18, 0, 0, 15), "benchmarking, RFC 2544"),
         (v4(198, 51, 100, 0, 24), "documentation, RFC 5737"),
         (v4(203, 0, 113, 0, 24), "documentation, RFC 5737"),
@@ -100,7 +103,16 @@ fn class_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn class_v6(address: Ipv6Addr) -> Option<&'static str> {
-    const CLASSES: [(Ipv6Net, &str); 6] = [
+    const CLASSES: [(Ipv6Net, &str); 15] = [
+        (v6(0x64, 0xff9b, 0, 96), "NAT64, RFC 6052"),
+        (v6(0x64, 0xff9b, 1, 48), "NAT64 within a network, RFC 8215"),
+        (v6(0x100, 0, 0, 64), "discard only, RFC 6666"),
+        (v6(0x100, 0, 0, 32), "dummy prefix, RFC 9780"),
+        (v6(0x5f00, 0, 0, 16), "segment routing, RFC 9602"),
+        (v6(0xfc00, 0, 0, 7), "private, RFC 4193"),
+        (v6(0xfe80, 0, 0, 10), "link-local, RFC 4291"),
+        (v6(0xfec0, 0, 0, 10), "site-local, RFC 3879"),
+        (v6(0xff00, 0, 0, 8), "multicast, RFC 4291"),
         (v6(0x2001, 0, 0, 32), "Teredo, RFC 4380"),
         (v6(0x2001, 0, 0, 23), "IETF protocol assignments, RFC 2928"),
         (v6(0x2001, 0xdb8, 0, 32), "documentation, RFC 3849"),
@@ -108,12 +120,12 @@ fn class_v6(address: Ipv6Addr) -> Option<&'static str> {
         (v6(0x3fff, 0, 0, 20), "documentation, RFC 9637"),
         (v6(0x2620, 0x4f, 0x8000, 48), "AS112, RFC 7534"),
     ];
-    // NAT64, mapped, compatible, loopback, unique local, link-local, site-local and multicast all lie outside 2000::/3.
+    // The table says what an address is; whatever lies outside is refused as well (loopback, IPv4-compatible, not assigned).
     const GLOBAL: Ipv6Net = v6(0x2000, 0, 0, 3);
-    if !GLOBAL.contains(&address) {
-        return Some("not global unicast (loopback, local, NAT64, IPv4-embedded or multicast)");
-    }
-    CLASSES.iter().find(|(range, _)| range.contains(&address)).map(|(_, class)| *class)
+    let known = CLASSES.iter().find(|(range, _)| range.contains(&address)).map(|(_, class)| *class);
+    known.or_else(|| {
+        (!GLOBAL.contains(&address)).then_some("not global unicast (loopback, IPv4-embedded or not assigned)")
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +170,48 @@ mod tests {
             assert_eq!(class(address).is_none(), public, "{address}");
         }
         for address in ["1.1.1.1", "8.8.8.8", "172.32.0.1", "198.20.0.1", "2606:4700::1111", "2001:4860:4860::8888"] {
+            assert_eq!(class(address.parse().unwrap()), None, "{address}");
+        }
+    }
+
+    /// The IANA special-purpose registries, whole. Some of these are globally reachable; none is where an API lives.
+    #[test]
+    fn every_range_of_the_registries_is_refused_from_its_first_address_to_its_last() {
+        let registries = "0.0.0.0/8 0.0.0.0/32 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 \
+            192.0.0.0/29 192.0.0.8/32 192.0.0.9/32 192.0.0.10/32 192.0.0.170/32 192.0.0.171/32 192.0.2.0/24 192.31.196.0/24 \
+            192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 \
+            240.0.0.0/4 255.255.255.255/32 224.0.0.0/4 \
+            ::1/128 ::/128 64:ff9b::/96 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001::/23 2001::/32 2001:1::1/128 2001:1::2/128 \
+            2001:1::3/128 2001:2::/48 2001:3::/32 2001:4:112::/48 2001:10::/28 2001:20::/28 2001:30::/28 2001:db8::/32 \
+            2002::/16 2620:4f:8000::/48 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8 ::/96 4000::/3 8000::/1";
+        for range in registries.split_whitespace() {
+            let net: IpNet = range.parse().unwrap();
+            for address in [net.network(), net.broadcast()] {
+                assert!(class(address).is_some(), "{address} of {range} would be dialled");
+            }
+        }
+        // What lies next to them is not.
+        for address in [
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "192.0.1.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2001:200::",
+            "2001:db7:ffff::1",
+            "2001:db9::",
+            "2003::",
+            "3ffe:ffff::1",
+            "2620:4f:8001::",
+        ] {
             assert_eq!(class(address.parse().unwrap()), None, "{address}");
         }
     }

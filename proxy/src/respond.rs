@@ -41,6 +41,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::Unreachable { .. } => (S::BAD_GATEWAY, "unreachable", "connection_refused"),
         Refusal::UpstreamTls { .. } => (S::BAD_GATEWAY, "upstream-tls", "tls_certificate_error"),
         Refusal::UpstreamAnswer { .. } => (S::BAD_GATEWAY, "upstream-answer", "http_protocol_error"),
+        Refusal::UpstreamSilent { .. } => (S::GATEWAY_TIMEOUT, "upstream-silent", "http_response_timeout"),
         Refusal::Unscrubbable { .. } => (S::BAD_GATEWAY, "unscrubbable-answer", "http_protocol_error"),
         Refusal::OwnListener(_) => (S::MISDIRECTED_REQUEST, "own-listener", "http_request_denied"),
     }
@@ -76,6 +77,7 @@ pub fn remedy(refusal: &Refusal) -> String {
         Refusal::ForbiddenAddress { address, .. } => format!(
             "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"
         ),
+        Refusal::UpstreamTls { remedy, .. } => (*remedy).to_owned(),
         refusal => match refusal.fault() {
             Fault::Client => "mend the request; sending it again unchanged gives the same answer".to_owned(),
             Fault::Upstream => {

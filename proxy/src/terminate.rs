@@ -35,7 +35,10 @@ fn explain(error: &std::io::Error) -> String {
         Some(Error::AlertReceived(
             AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown,
         )) => {
-            "the client does not trust the worker's CA: it brings its own list of roots, or pins its server".to_owned()
+            "the client does not trust the worker's CA: it brings its own list of roots (point its own variable, such as \
+             SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE or JAVA_TOOL_OPTIONS, at what the sandbox sets there, and \
+             do not unset them), or pins its server (then its rule needs `tls = \"passthrough\"`)"
+                .to_owned()
         }
         Some(error) => error.to_string(),
         None => format!("it broke off: {error}"),

@@ -89,6 +89,7 @@ proptest! {
         let expected = Hello::Tls {
             server_name: Some(name.parse().unwrap()),
             alpn: alpn.iter().map(|name| name.to_vec()).collect(),
+            tls12: true,
             ech: false,
         };
         prop_assert_eq!(read(&bytes), Progress::Complete(expected.clone()));
@@ -199,7 +200,8 @@ fn old_versions_are_refused_and_an_encrypted_hello_is_seen() {
     let verdict = |version, extensions: &[(u16, Vec<u8>)]| read(&hello_with(version, extensions));
     assert_eq!(verdict(0x0302, &[]), Progress::Refused(Unreadable::TooOld));
     assert_eq!(verdict(0x0303, &[(43, vec![4, 3, 2, 3, 1])]), Progress::Refused(Unreadable::TooOld));
-    let none = |ech| Progress::Complete(Hello::Tls { server_name: None, alpn: Vec::new(), ech });
-    assert_eq!(verdict(0x0303, &[(43, vec![4, 0x7a, 0x7a, 3, 4])]), none(false));
-    assert_eq!(verdict(0x0303, &[(0xfe0d, vec![0; 8])]), none(true));
+    let none = |tls12, ech| Progress::Complete(Hello::Tls { server_name: None, alpn: Vec::new(), tls12, ech });
+    assert_eq!(verdict(0x0303, &[(43, vec![4, 0x7a, 0x7a, 3, 4])]), none(false, false));
+    assert_eq!(verdict(0x0303, &[(43, vec![4, 3, 4, 3, 3])]), none(true, false));
+    assert_eq!(verdict(0x0303, &[(0xfe0d, vec![0; 8])]), none(true, true));
 }

@@ -87,7 +87,8 @@ fn client_hello(body: &[u8]) -> Outcome<Hello> {
 
 fn named(mut extensions: Reader<'_>) -> Outcome<Hello> {
     let mut seen = std::collections::BTreeSet::new();
-    let (mut server_name, mut alpn, mut ech) = (None, Vec::new(), false);
+    // Without the extension that lists versions, TLS 1.2 is what is offered (RFC 8446 section 4.2.1).
+    let (mut server_name, mut alpn, mut tls12, mut ech) = (None, Vec::new(), true, false);
     while !extensions.0.is_empty() {
         let kind = extensions.u16()?;
         let body = extensions.vector16()?;
@@ -97,12 +98,12 @@ fn named(mut extensions: Reader<'_>) -> Outcome<Hello> {
         match kind {
             0 => server_name = Some(one_name(body)?),
             16 => alpn = protocols(body)?,
-            43 => supported(body)?,
+            43 => tls12 = supports_tls12(body)?,
             0xfe0d => ech = true,
             _ => {}
         }
     }
-    Ok(Hello::Tls { server_name, alpn, ech })
+    Ok(Hello::Tls { server_name, alpn, tls12, ech })
 }
 
 /// RFC 6066 section 3, less what nobody sends: one list, one entry, a host name in A-labels.
@@ -137,15 +138,19 @@ fn protocols(mut body: Reader<'_>) -> Outcome<Vec<Vec<u8>>> {
     if protocols.is_empty() { malformed("its list of protocols (ALPN) is empty") } else { Ok(protocols) }
 }
 
-/// RFC 8446 section 4.2.1.
-fn supported(mut body: Reader<'_>) -> Outcome<()> {
+/// RFC 8446 section 4.2.1: whether TLS 1.2 is among the versions; if not, 1.3 has to be.
+fn supports_tls12(mut body: Reader<'_>) -> Outcome<bool> {
     let mut list = body.vector8()?;
     body.end()?;
-    let mut recent = false;
+    let (mut tls12, mut tls13) = (false, false);
     while !list.0.is_empty() {
-        recent |= matches!(list.u16()?, 0x0303 | 0x0304);
+        match list.u16()? {
+            0x0303 => tls12 = true,
+            0x0304 => tls13 = true,
+            _ => {}
+        }
     }
-    if recent { Ok(()) } else { Err(Unreadable::TooOld) }
+    if tls12 || tls13 { Ok(tls12) } else { Err(Unreadable::TooOld) }
 }
 
 fn malformed<T>(reason: &'static str) -> Outcome<T> {

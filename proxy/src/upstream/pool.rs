@@ -12,25 +12,29 @@ use config::{CallPermit, Destination, Scheme};
 use hyper::client::conn::http1;
 use ipnet::IpNet;
 
-use super::{Body, Link, Open, Peer};
+use super::link::{Link, Open};
+use super::{Body, Floor, Peer};
 use crate::limit;
 
-/// What two calls must share to share a connection: everything that decided which address was dialled.
+/// What two calls must share to share a connection: everything that decided which address was dialled, and how safely.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) destination: Destination,
     pub(super) scheme: Scheme,
     dial: Option<SocketAddr>,
     ranges: Vec<IpNet>,
+    floor: Floor,
 }
 
 impl Key {
-    pub(super) fn of(permit: &CallPermit) -> Self {
+    pub(super) fn of(permit: &CallPermit, floor: Floor) -> Self {
+        let route = permit.route();
         Self {
             destination: permit.destination().clone(),
             scheme: permit.scheme(),
-            dial: permit.dial(),
-            ranges: permit.ranges().to_vec(),
+            dial: route.dial(),
+            ranges: route.ranges().to_vec(),
+            floor,
         }
     }
 }
@@ -79,14 +83,5 @@ impl Pool {
                 pool.put(&key, Open { link: Link::Http1(sender), peer });
             }
         });
-    }
-}
-
-impl Open {
-    fn is_usable(&self) -> bool {
-        match &self.link {
-            Link::Http1(sender) => sender.is_ready(),
-            Link::Http2(sender) => sender.is_ready(),
-        }
     }
 }

@@ -1,0 +1,169 @@
+//! One connection that carries requests.
+//!
+//! Enters: a stream to the permitted destination, then requests. Leaves: the heads of their answers. Never: an authority other
+//! than the destination's, a second authority, a wait without an end.
+
+use std::sync::Arc;
+
+use config::{Destination, Scheme};
+use http::header::{CONNECTION, HOST, HeaderValue, TE};
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Body, Failure, Peer};
+use crate::error::Refusal;
+use crate::limit;
+
+/// One connection that can carry a request.
+#[derive(Debug)]
+pub(super) enum Link {
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
+}
+
+/// A link with the peer it leads to.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) link: Link,
+    pub(super) peer: Arc<Peer>,
+}
+
+impl Open {
+    /// Whether it can take a request now.
+    pub(super) fn is_usable(&self) -> bool {
+        match &self.link {
+            Link::Http1(sender) => sender.is_ready(),
+            Link::Http2(sender) => sender.is_ready(),
+        }
+    }
+}
+
+impl Link {
+    pub(super) async fn send(
+        &mut self,
+        destination: &Destination,
+        scheme: Scheme,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let request = match self {
+            Self::Http1(_) => for_http1(request, destination, scheme),
+            Self::Http2(_) => for_http2(request, destination, scheme),
+        }
+        .map_err(|error| Failure::Failed(Refusal::Malformed(error.to_string())))?;
+        let sending = async {
+            match self {
+                Self::Http1(sender) => sender.try_send_request(request).await,
+                Self::Http2(sender) => sender.try_send_request(request).await,
+            }
+        };
+        match tokio::time::timeout(limit::ANSWER_WAIT, sending).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => Failure::Unsent(Box::new(request)),
+                None => Failure::Failed(no_http(destination)(error.error())),
+            }),
+            Err(_) => Err(Failure::Failed(Refusal::UpstreamSilent {
+                destination: destination.clone(),
+                waited: limit::ANSWER_WAIT.as_secs(),
+            })),
+        }
+    }
+}
+
+/// An error with its causes in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The authority as a server expects it: without the scheme's own port.
+fn authority(destination: &Destination, scheme: Scheme) -> String {
+    let text = destination.to_string();
+    let default = format!(":{}", scheme.default_port());
+    text.strip_suffix(&default).map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// Origin form with one `Host` (RFC 9112 section 3.2.1).
+fn for_http1(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Result<Request<Body>, http::Error> {
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    *request.uri_mut() = Uri::builder().path_and_query(path).build()?;
+    *request.version_mut() = http::Version::HTTP_11;
+    if request.headers().contains_key(TE) {
+        request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
+    }
+    let host = HeaderValue::from_str(&authority(to, scheme))?;
+    request.headers_mut().insert(HOST, host);
+    Ok(request)
+}
+
+/// All four pseudo-header fields and no `Host` (RFC 9113 section 8.3.1).
+fn for_http2(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Result<Request<Body>, http::Error> {
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    *request.uri_mut() =
+        Uri::builder().scheme(scheme.as_str()).authority(authority(to, scheme)).path_and_query(path).build()?;
+    *request.version_mut() = http::Version::HTTP_2;
+    request.headers_mut().remove(HOST);
+    Ok(request)
+}
+
+fn no_http(destination: &Destination) -> impl Fn(&hyper::Error) -> Refusal {
+    |error| Refusal::UpstreamAnswer { destination: destination.clone(), reason: describe(error) }
+}
+
+/// HTTP/1.1 over `stream`.
+pub(super) async fn http1<S>(stream: S, destination: &Destination) -> Result<Link, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_headers(limit::HEAD_FIELDS).max_buf_size(limit::ANSWER_HEAD_BYTES);
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
+    tokio::spawn(connection.with_upgrades());
+    Ok(Link::Http1(sender))
+}
+
+/// HTTP/2 over `stream`.
+pub(super) async fn http2<S>(stream: S, destination: &Destination) -> Result<Link, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limit::ANSWER_HEAD_BYTES).unwrap_or(u32::MAX))
+        .initial_stream_window_size(limit::STREAM_WINDOW)
+        .initial_connection_window_size(limit::CONNECTION_WINDOW)
+        .handshake(TokioIo::new(stream))
+        .await;
+    let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
+    tokio::spawn(connection);
+    Ok(Link::Http2(sender))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_never_answers_is_a_gateway_timeout() {
+        let destination = Destination::parse_authority("api.example.com", 443).unwrap();
+        let (ours, _theirs) = tokio::io::duplex(64 * 1024);
+        let mut link = http1(ours, &destination).await.unwrap();
+        let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let request = Request::get("https://api.example.com/").body(body).unwrap();
+        let Err(Failure::Failed(refusal)) = link.send(&destination, Scheme::Https, request).await else {
+            panic!("it was answered");
+        };
+        assert_eq!(crate::respond::row(&refusal).0, http::StatusCode::GATEWAY_TIMEOUT, "{refusal}");
+    }
+}

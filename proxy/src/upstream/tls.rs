@@ -1,0 +1,247 @@
+//! TLS towards upstreams: who may be at the other end, and which versions will do.
+//!
+//! Enters: a stream to a permitted destination. Leaves: a verified TLS stream, or in plain words what is wrong and what to do.
+//! Never: TLS below 1.2 or below what the client offered, a name other than the permitted one, a certificate by a worker's
+//! CA, data before the handshake is finished (0-RTT, which can be replayed).
+
+use std::sync::Arc;
+
+use config::{Destination, Host};
+use jiff::Timestamp;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::error::Refusal;
+use crate::{leaf, limit};
+
+/// The lowest version that will do: what is judged here is not carried on more weakly than the client itself would have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Floor {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3: the client offered nothing below.
+    Tls13,
+}
+
+/// What is offered by ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocols {
+    /// HTTP/2, then HTTP/1.1.
+    Any,
+    /// HTTP/1.1.
+    Http1,
+}
+
+/// The configurations, one for each pair of floor and protocols.
+#[derive(Debug)]
+pub(super) struct Tls {
+    any12: Arc<ClientConfig>,
+    any13: Arc<ClientConfig>,
+    http12: Arc<ClientConfig>,
+    http13: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Trusts `roots`.
+    pub(super) fn new(roots: RootCertStore) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?;
+        let verifier = Arc::new(Verifier(inner));
+        Ok(Self {
+            any12: client(&verifier, Floor::Tls12, Protocols::Any)?,
+            any13: client(&verifier, Floor::Tls13, Protocols::Any)?,
+            http12: client(&verifier, Floor::Tls12, Protocols::Http1)?,
+            http13: client(&verifier, Floor::Tls13, Protocols::Http1)?,
+        })
+    }
+
+    fn configuration(&self, floor: Floor, protocols: Protocols) -> &Arc<ClientConfig> {
+        match (floor, protocols) {
+            (Floor::Tls12, Protocols::Any) => &self.any12,
+            (Floor::Tls13, Protocols::Any) => &self.any13,
+            (Floor::Tls12, Protocols::Http1) => &self.http12,
+            (Floor::Tls13, Protocols::Http1) => &self.http13,
+        }
+    }
+
+    /// Shakes hands with `destination`, which has to prove its name.
+    pub(super) async fn handshake<S>(
+        &self,
+        destination: &Destination,
+        stream: S,
+        floor: Floor,
+        protocols: Protocols,
+    ) -> Result<TlsStream<S>, Refusal>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let refused = |(reason, remedy): (String, &'static str)| Refusal::UpstreamTls {
+            destination: destination.clone(),
+            reason,
+            remedy,
+        };
+        let name = match destination.host() {
+            Host::Name(name) => ServerName::try_from(name.as_str().to_owned())
+                .map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?,
+            Host::Address(address) => ServerName::from(*address),
+        };
+        let connector = TlsConnector::from(Arc::clone(self.configuration(floor, protocols)));
+        match tokio::time::timeout(limit::UPSTREAM_HANDSHAKE_WAIT, connector.connect(name, stream)).await {
+            Ok(done) => done.map_err(|error| refused(explain(&error, floor))),
+            Err(_) => {
+                let reason = format!("no handshake within {} s", limit::UPSTREAM_HANDSHAKE_WAIT.as_secs());
+                Err(refused((reason, "try again later; if it stays so, check that the port speaks TLS")))
+            }
+        }
+    }
+}
+
+fn client(verifier: &Arc<Verifier>, floor: Floor, protocols: Protocols) -> Result<Arc<ClientConfig>, Error> {
+    const FROM_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    const FROM_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = match floor {
+        Floor::Tls12 => FROM_12,
+        Floor::Tls13 => FROM_13,
+    };
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<Verifier>::clone(verifier))
+        .with_no_client_auth();
+    client.enable_early_data = false;
+    client.alpn_protocols = match protocols {
+        Protocols::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Protocols::Http1 => vec![b"http/1.1".to_vec()],
+    };
+    Ok(Arc::new(client))
+}
+
+/// webpki's verdict, and no certificate that a worker's CA has made: one of those vouches for any name it is asked for.
+#[derive(Debug)]
+struct Verifier(Arc<WebPkiServerVerifier>);
+
+/// What an upstream showed was made by a worker's CA.
+#[derive(Debug, thiserror::Error)]
+#[error("a worker's CA made it")]
+struct OfAWorker;
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if leaf::is_of_a_worker(end_entity) || intermediates.iter().any(|shown| leaf::is_of_a_worker(shown)) {
+            return Err(CertificateError::Other(OtherError(Arc::new(OfAWorker))).into());
+        }
+        self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+const TELL_OPERATOR: &str = "tell your operator; nothing was sent";
+
+/// What a failed handshake means, and what to do about it.
+fn explain(error: &std::io::Error, floor: Floor) -> (String, &'static str) {
+    match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(wrong)) => certificate(wrong),
+        Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)) => match floor {
+            Floor::Tls12 => (
+                "it speaks no TLS that is safe: neither 1.3 nor 1.2 with a modern cipher".to_owned(),
+                "its owner has to update it; exeat does not go below TLS 1.2",
+            ),
+            Floor::Tls13 => (
+                "it does not speak TLS 1.3, and the client offered nothing below".to_owned(),
+                "let the client offer TLS 1.2 as well, or have the server updated",
+            ),
+        },
+        Some(Error::NoCertificatesPresented) => ("it showed no certificate".to_owned(), TELL_OPERATOR),
+        Some(Error::AlertReceived(alert)) => {
+            (format!("it ended the handshake with the alert {alert:?}"), "look at the server's own log for its reason")
+        }
+        Some(other) => (other.to_string(), "check that the port speaks TLS"),
+        None => (format!("it broke off the handshake: {error}"), "check that the port speaks TLS"),
+    }
+}
+
+fn certificate(wrong: &CertificateError) -> (String, &'static str) {
+    use CertificateError as C;
+    const RENEW: &str = "its owner has to renew the certificate; until then no call is made";
+    const CLOCK: &str = "check this machine's clock; where it is right, the server's owner has to mend the certificate";
+    const NAME: &str =
+        "check the name in the call, and `dial` in the rule; else the server's owner has to mend the certificate";
+    match wrong {
+        C::Expired => ("its certificate has expired".to_owned(), RENEW),
+        C::ExpiredContext { not_after, .. } => (format!("its certificate expired on {}", date(*not_after)), RENEW),
+        C::NotValidYet => ("its certificate is not valid yet".to_owned(), CLOCK),
+        C::NotValidYetContext { time, not_before } => {
+            (format!("its certificate is valid from {} on; here it is {}", date(*not_before), date(*time)), CLOCK)
+        }
+        C::NotValidForName => ("its certificate is for another name".to_owned(), NAME),
+        C::NotValidForNameContext { presented, .. } => {
+            let names = presented.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+            (format!("its certificate is for another name: {names}"), NAME)
+        }
+        C::UnknownIssuer => (
+            "its certificate is self-signed, or issued by an authority that is not trusted here".to_owned(),
+            "if the server is your house's own, ask your operator to add its authority under `[upstream] roots`; else do not trust it",
+        ),
+        C::Other(other) if other.0.is::<OfAWorker>() => (
+            "its certificate was made by the CA of an exeat worker, which vouches for nobody outside its sandbox"
+                .to_owned(),
+            "somebody may be in the way: tell your operator; nothing was sent",
+        ),
+        C::BadSignature
+        | C::UnsupportedSignatureAlgorithmContext { .. }
+        | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            "its certificate has a key or signature that is too weak, unknown or wrong".to_owned(),
+            "its owner has to replace the certificate: RSA from 2048 bits, or ECDSA, with SHA-256 or better",
+        ),
+        C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
+            ("its certificate is not for a server".to_owned(), "its owner has to replace the certificate")
+        }
+        C::Revoked => ("its certificate was revoked".to_owned(), "its owner has to replace the certificate"),
+        other => (format!("its certificate cannot be accepted: {other}"), TELL_OPERATOR),
+    }
+}
+
+/// The day and time, UTC.
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).map_or_else(|_| "an unknown day".to_owned(), |time| time.to_string())
+}
