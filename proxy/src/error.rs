@@ -49,6 +49,9 @@ pub enum Refusal {
     /// The request has no single reading.
     #[error("the request is malformed: {0}")]
     Malformed(String),
+    /// The request's body is coded so that a placeholder could hide in it.
+    #[error("the request cannot be examined for placeholders: {0}")]
+    UnexaminedBody(String),
     /// The head of the request did not arrive in time.
     #[error("the head of the request did not arrive within {0} seconds")]
     SlowHead(u64),
@@ -158,6 +161,7 @@ impl Refusal {
             | Self::NoServerName(_)
             | Self::Witness { .. }
             | Self::Malformed(_)
+            | Self::UnexaminedBody(_)
             | Self::SlowHead(_)
             | Self::NotHttp(_)
             | Self::ClientTls(..)

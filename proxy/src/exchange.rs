@@ -4,6 +4,7 @@
 //! upstream without permit, record and swap; an answer that was not scrubbed.
 
 mod body;
+mod coded;
 mod websocket;
 
 use std::convert::Infallible;
@@ -130,7 +131,7 @@ async fn call(
     let permit = authorize::call(&worker.policy.current(), &call, &worker.swap)?;
     worker.rates.admit(&permit)?;
     let plan = worker.swap.plan(&call.head(permit.credential()))?;
-    let (body, examined) = examine(rest.body, &worker.swap).await?;
+    let (body, examined) = examine(rest.body, &call.headers, &worker.swap).await?;
     let lease = lease(worker, &permit, plan.as_ref()).await?;
     let request = outgoing(worker, &call, body, plan.zip(lease.clone()), rest.upgrade.is_some())?;
     let start = start(worker, connection, &call, &permit, lease.as_deref());

@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authorize;
+mod coding;
 pub mod connection;
 pub mod error;
 pub mod exchange;

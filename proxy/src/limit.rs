@@ -38,6 +38,10 @@ pub const PENDING_RESETS: usize = 20;
 pub const EXAMINED_BODY: u64 = 64 * 1024;
 /// The whole of such a body.
 pub const EXAMINED_BODY_WAIT: Duration = Duration::from_secs(60);
+/// What a coded request body may become, whatever its ratio.
+pub const DECODED_FREE: u64 = 8 * 1024 * 1024;
+/// Beyond that, decoded bytes for each coded one: logs and JSON reach about 50, a bomb 1000 and more.
+pub const DECODED_RATIO: u64 = 200;
 /// Looking up a name.
 pub const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 /// One address: longer than any healthy round trip, short enough to try the next.

@@ -25,6 +25,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::NoServerName(_) => (S::MISDIRECTED_REQUEST, "no-server-name", "http_request_denied"),
         Refusal::Witness { .. } => (S::MISDIRECTED_REQUEST, "witnesses-disagree", "http_request_denied"),
         Refusal::Malformed(_) => (S::BAD_REQUEST, "malformed", "http_request_error"),
+        Refusal::UnexaminedBody(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unexamined-body", "http_request_denied"),
         Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
         Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
         Refusal::ClientTls(..) => (S::BAD_REQUEST, "client-tls", "tls_protocol_error"),
@@ -78,6 +79,9 @@ pub fn remedy(refusal: &Refusal) -> String {
             "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"
         ),
         Refusal::UpstreamTls { remedy, .. } => (*remedy).to_owned(),
+        Refusal::UnexaminedBody(_) => {
+            "send the body without `Content-Encoding`, or in one of gzip, deflate, br and zstd alone".to_owned()
+        }
         refusal => match refusal.fault() {
             Fault::Client => "mend the request; sending it again unchanged gives the same answer".to_owned(),
             Fault::Upstream => {

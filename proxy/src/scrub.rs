@@ -9,7 +9,6 @@
 //! forwarded with a credential), or in a spelling of the upstream's own making (reversed, encrypted, in an archive).
 
 mod body;
-mod coding;
 mod form;
 mod head;
 mod known;
@@ -21,8 +20,8 @@ use aho_corasick::{AhoCorasick, Input, MatchKind};
 use bytes::Bytes;
 use http::HeaderMap;
 
+pub use crate::coding::{Coding, UnreadableCoding, accept};
 pub use body::{BodyError, ScrubbedBody};
-pub use coding::{Coding, UnreadableCoding, accept};
 pub use head::Plan;
 pub use known::Known;
 

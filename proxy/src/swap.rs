@@ -5,7 +5,8 @@
 //! credential's, another destination, a place or a spelling that is not granted) stops the call.
 //!
 //! Placeholders are found as they are, percent-encoded, escaped in JSON, and in base64 of either alphabet at any alignment;
-//! escapes may be nested three deep in a head, and are looked through once in a body. Compressed bodies are not looked into.
+//! escapes may be nested three deep in a head, and are looked through once in a body. Bodies are looked into
+//! behind one content coding.
 
 mod body;
 mod plan;
@@ -139,6 +140,11 @@ impl Swap {
             Some(seen) => Err(self.out_of_place(seen, Place::Trailer)),
             None => Ok(()),
         }
+    }
+
+    /// Whether there is no placeholder that could be anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.0.grants.is_empty()
     }
 
     /// `text` fit for a log: placeholders are named, not shown.

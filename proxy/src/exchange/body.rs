@@ -9,13 +9,15 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use super::coded::CodedWatch;
 use crate::error::Refusal;
 use crate::limit;
-use crate::swap::{BodyWatch, Misdirected, Swap};
+use crate::swap::Swap;
 use crate::upstream::{Body, BoxError};
 
 /// What was found in, and counted of, a body that streams on after its head was sent.
@@ -40,10 +42,10 @@ impl Examined {
 /// Examines a short body whole; a long one, or one of unknown length, while it passes.
 ///
 /// # Errors
-/// [`Refusal::Misdirected`] for a placeholder, [`Refusal::Malformed`] for a body that does not come.
-pub(super) async fn examine(body: Incoming, swap: &Swap) -> Result<(Body, Examined), Refusal> {
+/// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body that does not come.
+pub(super) async fn examine(body: Incoming, headers: &HeaderMap, swap: &Swap) -> Result<(Body, Examined), Refusal> {
     let examined = Examined::default();
-    let mut watch = swap.body();
+    let mut watch = CodedWatch::new(headers, swap)?;
     if body.size_hint().upper().is_none_or(|length| length > limit::EXAMINED_BODY) {
         let watched = Watched { body, watch: Some(watch), swap: swap.clone(), examined: examined.clone() };
         return Ok((watched.boxed_unsync(), examined));
@@ -74,19 +76,19 @@ pub(super) async fn examine(body: Incoming, swap: &Swap) -> Result<(Body, Examin
 struct Watched {
     body: Incoming,
     /// Until the body has ended.
-    watch: Option<BodyWatch>,
+    watch: Option<CodedWatch>,
     swap: Swap,
     examined: Examined,
 }
 
 impl Watched {
-    fn judge(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Misdirected> {
-        let Some(frame) = frame else { return self.watch.take().map_or(Ok(()), BodyWatch::finish) };
+    fn judge(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Refusal> {
+        let Some(frame) = frame else { return self.watch.take().map_or(Ok(()), CodedWatch::finish) };
         if let (Some(bytes), Some(watch)) = (frame.data_ref(), &mut self.watch) {
             watch.push(bytes)?;
             self.examined.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        frame.trailers_ref().map_or(Ok(()), |trailers| self.swap.trailers(trailers))
+        frame.trailers_ref().map_or(Ok(()), |trailers| Ok(self.swap.trailers(trailers)?))
     }
 }
 
@@ -99,10 +101,10 @@ impl http_body::Body for Watched {
             Ok(frame) => frame,
             Err(error) => return Poll::Ready(Some(Err(error.into()))),
         };
-        if let Err(misdirected) = self.judge(frame.as_ref()) {
+        if let Err(refusal) = self.judge(frame.as_ref()) {
             // Only the first one counts; a second cannot come, the body ends here.
-            let _ = self.examined.found.set(misdirected.clone().into());
-            return Poll::Ready(Some(Err(misdirected.into())));
+            let _ = self.examined.found.set(refusal.clone());
+            return Poll::Ready(Some(Err(refusal.into())));
         }
         Poll::Ready(frame.map(Ok))
     }

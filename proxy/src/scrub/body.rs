@@ -13,7 +13,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::BodyScrub;
-use super::coding::{Coding, Decoder};
+use crate::coding::{Coding, Decoder};
 
 /// What is decoded at once: a TLS record's worth.
 const ROOM: usize = 16 * 1024;

@@ -11,8 +11,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body;
 
-use super::coding::{self, Coding, UnreadableCoding};
 use super::{BodyScrub, Scrub, ScrubbedBody};
+use crate::coding::{self, Coding, UnreadableCoding};
 
 /// Digests over the content as it was coded (RFC 9530, RFC 3230, RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];

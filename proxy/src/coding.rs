@@ -1,7 +1,7 @@
 //! The content codings (RFC 9110 section 8.4.1) that can be read.
 //!
 //! Enters: header fields and coded bytes. Leaves: decoded bytes, as many at a time as the caller has room for, as soon as
-//! they can be had. Never: a window larger than the coding's RFC allows, more than one coding, a guess.
+//! they can be had; for answers and for requests alike. Never: a window larger than the coding's RFC allows, more than one coding, a guess.
 
 use std::io;
 
@@ -36,13 +36,13 @@ pub enum Coding {
 pub struct UnreadableCoding(String);
 
 impl UnreadableCoding {
-    pub(super) fn part() -> Self {
+    pub(crate) fn part() -> Self {
         Self("as a part (206) of a coded body".to_owned())
     }
 }
 
 /// The coding that a head announces.
-pub(super) fn of(headers: &HeaderMap) -> Result<Coding, UnreadableCoding> {
+pub(crate) fn of(headers: &HeaderMap) -> Result<Coding, UnreadableCoding> {
     let mut coding = Coding::Identity;
     for name in headers.get_all(CONTENT_ENCODING).iter().flat_map(members) {
         let next =
@@ -83,7 +83,7 @@ fn named(name: &str) -> Option<Coding> {
 }
 
 /// Decodes one body.
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     coding: Coding,
     /// Made when the first byte is there, which tells zlib from bare deflate.
     codec: Option<Box<dyn DecodeV2 + Send + Sync>>,
@@ -92,17 +92,22 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(coding: Coding) -> Self {
+    pub(crate) fn new(coding: Coding) -> Self {
         Self { coding, codec: None, input: Bytes::new(), ended: false }
     }
 
+    /// Whether nothing is left of what was fed. Something is only where it goes on behind its coding's end.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.input.is_empty()
+    }
+
     /// Takes a chunk. The one before has to be used up.
-    pub(super) fn feed(&mut self, chunk: Bytes) {
+    pub(crate) fn feed(&mut self, chunk: Bytes) {
         self.input = chunk;
     }
 
     /// Decodes into `room`; 0 when the next chunk is needed.
-    pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let Some(first) = self.input.first().copied().or(self.codec.as_ref().map(|_| 0)) else { return Ok(0) };
         let codec = match &mut self.codec {
             Some(codec) => codec,
@@ -137,7 +142,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the body breaks off before its coding ends. One without a single byte does not.
-    pub(super) fn finish(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn finish(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let Some(codec) = self.codec.as_mut().filter(|_| !self.ended) else { return Ok(0) };
         let mut output = WriteBuffer::new_initialized(room);
         self.ended = codec.finish(&mut output)?;
