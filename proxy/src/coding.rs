@@ -1,7 +1,8 @@
 //! The content codings (RFC 9110 section 8.4.1) that can be read.
 //!
 //! Enters: header fields and coded bytes. Leaves: decoded bytes, as many at a time as the caller has room for, as soon as
-//! they can be had; for answers and for requests alike. Never: a window larger than the coding's RFC allows, more than one coding, a guess.
+//! they can be had; for answers and for requests alike. Never: a window larger than the coding's RFC allows, more than one
+//! coding, a guess.
 
 use std::io;
 

@@ -37,7 +37,7 @@ fn explain(error: &std::io::Error) -> String {
         )) => {
             "the client does not trust the worker's CA: it brings its own list of roots (point its own variable, such as \
              SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE or JAVA_TOOL_OPTIONS, at what the sandbox sets there, and \
-             do not unset them), or pins its server (then its rule needs `tls = \"passthrough\"`)"
+             do not unset them), or it pins its server, and then it cannot be served"
                 .to_owned()
         }
         Some(error) => error.to_string(),

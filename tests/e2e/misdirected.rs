@@ -138,6 +138,21 @@ fn where_it_could_hide_in_a_compressed_body() {
 }
 
 #[test]
+fn in_a_long_compressed_body_that_breaks_off() {
+    // Of known length: nobody asks such a body for more than its last piece.
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let script = format!(
+            "python3 -c \"import os,gzip; open('body','wb').write(gzip.compress(os.urandom(300000))[:-9])\"
+curl -sS {version} -w '\\n%{{http_code}}' -H 'Content-Encoding: gzip' --data-binary @body https://www.example.com/upload"
+        );
+        let run = exeat(&upstream).sh(&script).ok();
+        assert!(run.stdout.ends_with("415"), "{version}: {run:#?}");
+        assert_eq!(run.log.ends()[0].outcome, "refused", "{version}");
+    }
+}
+
+#[test]
 fn at_the_end_of_the_first_64_kib_of_a_body() {
     let fill = "(head -c 65000 /dev/zero | tr '\\0' x; echo $API_KEY) > body;";
     let upstream = Upstream::start();

@@ -42,7 +42,8 @@ impl Examined {
 /// Examines a short body whole; a long one, or one of unknown length, while it passes.
 ///
 /// # Errors
-/// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body that does not come.
+/// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body
+/// that does not come.
 pub(super) async fn examine(body: Incoming, headers: &HeaderMap, swap: &Swap) -> Result<(Body, Examined), Refusal> {
     let examined = Examined::default();
     let mut watch = CodedWatch::new(headers, swap)?;
@@ -83,12 +84,18 @@ struct Watched {
 
 impl Watched {
     fn judge(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Refusal> {
-        let Some(frame) = frame else { return self.watch.take().map_or(Ok(()), CodedWatch::finish) };
-        if let (Some(bytes), Some(watch)) = (frame.data_ref(), &mut self.watch) {
+        if let (Some(bytes), Some(watch)) = (frame.and_then(Frame::data_ref), &mut self.watch) {
             watch.push(bytes)?;
             self.examined.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        frame.trailers_ref().map_or(Ok(()), |trailers| Ok(self.swap.trailers(trailers)?))
+        if let Some(trailers) = frame.and_then(Frame::trailers_ref) {
+            self.swap.trailers(trailers)?;
+        }
+        // A body of known length is not asked for more than that: its end is looked at before its last piece goes.
+        if frame.is_none() || self.body.is_end_stream() {
+            self.watch.take().map_or(Ok(()), CodedWatch::finish)?;
+        }
+        Ok(())
     }
 }
 
@@ -110,7 +117,7 @@ impl http_body::Body for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.watch.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
