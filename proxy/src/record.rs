@@ -119,10 +119,15 @@ impl<B: Body> Recorded<B> {
     /// Ties `record` to `body`.
     pub fn new(body: B, record: CallRecord) -> Self {
         let mut recorded = Self { body, record: Some(record), idle: Box::pin(tokio::time::sleep(limit::BODY_IDLE)) };
-        if recorded.body.is_end_stream() {
-            recorded.end("done", None);
-        }
+        recorded.end_if_whole();
         recorded
+    }
+
+    /// A client that has all the bytes it was told of asks for no more, so the end of such a body is never heard.
+    fn end_if_whole(&mut self) {
+        if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) {
+            self.end("done", None);
+        }
     }
 
     fn end(&mut self, outcome: &str, reason: Option<String>) {
@@ -153,9 +158,7 @@ where
                 if let (Some(record), Some(bytes)) = (&mut self.record, frame.data_ref()) {
                     record.received(bytes.len() as u64);
                 }
-                if self.body.is_end_stream() {
-                    self.end("done", None);
-                }
+                self.end_if_whole();
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
@@ -176,5 +179,55 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Three bytes, as announced; that these were all is never said.
+    struct Announced(u64);
+
+    impl Body for Announced {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            if self.0 == 0 {
+                return Poll::Pending;
+            }
+            self.0 -= 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0)
+        }
+    }
+
+    async fn outcome_after(frames: u64) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Arc::new(CallLog::create(directory.path()).unwrap());
+        let end = CallEnd { outcome: "abandoned".to_owned(), ..CallEnd::default() };
+        let (sent, scrubbed) = Default::default();
+        let record = CallRecord { log: Arc::clone(&log), started: Instant::now(), end, sent, scrubbed };
+        let mut body = Recorded::new(Announced(3), record);
+        for _ in 0..frames {
+            body.frame().await.unwrap().unwrap();
+        }
+        drop(body);
+        let Event::CallEnd(end) = verify(&std::fs::read(log.path()).unwrap()).unwrap().remove(0).event else {
+            panic!("no end")
+        };
+        end.outcome
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_done_when_all_that_was_announced_has_passed_and_not_before() {
+        assert_eq!(outcome_after(2).await, "abandoned");
+        assert_eq!(outcome_after(3).await, "done");
     }
 }
