@@ -44,6 +44,8 @@ pub enum DenialKind {
         /// The paths.
         paths: Vec<PathGlob>,
     },
+    /// Allow rules have the path, but do not say that a slash in it may be escaped.
+    EncodedSlash,
     /// A deny rule has it.
     DeniedByRule,
 }
@@ -58,6 +60,7 @@ impl DenialKind {
             Self::PlainNotAllowed => "plain-not-allowed",
             Self::MethodNotAllowed { .. } => "method-not-allowed",
             Self::PathNotAllowed { .. } => "path-not-allowed",
+            Self::EncodedSlash => "encoded-slash",
             Self::DeniedByRule => "denied-by-rule",
         }
     }
@@ -134,6 +137,10 @@ impl Denial {
             DenialKind::PathNotAllowed { paths } => {
                 format!("{asked} is not allowed: the paths listed for it are {}{nearest}", listed(paths))
             }
+            DenialKind::EncodedSlash => format!(
+                "{asked} is not allowed: its path has an escaped slash (`%2F`), which some servers read as `/` and others as \
+                 a character; only a rule with `encoded_slash = true` lets it through{nearest}"
+            ),
             DenialKind::DeniedByRule => match &self.0.rule {
                 Some(rule) => format!("{asked} is denied by rule {rule}"),
                 None => format!("{asked} is denied by a rule"),
@@ -188,6 +195,9 @@ impl Denial {
                 0..=SHOWN_PATH => format!("paths = [\"{exact}\"]\n"),
                 _ => "paths = [\"…\"] # a pattern for the path, which is too long to repeat\n".to_owned(),
             };
+            if path.has_encoded_slash() {
+                lines += "encoded_slash = true\n";
+            }
             if self.is_plain() && self.0.destination.port() != 80 {
                 lines += "plain = true\n";
             }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Malformed, quoted};
-use crate::path::{NormalPath, PathError};
+use crate::path::{self, NormalPath, PathError};
 use crate::text::travels_as_text;
 
 /// Longer than any path a person writes by hand.
@@ -44,6 +44,11 @@ impl PathGlob {
     /// Whether the pattern is for every path.
     pub(crate) fn is_every_path(&self) -> bool {
         &*self.text == "/**"
+    }
+
+    /// Whether only a path with an escaped slash can match.
+    pub(crate) fn has_encoded_slash(&self) -> bool {
+        self.text.contains("%2F")
     }
 
     /// Whether the person who wrote it thought of `;parameters`.
@@ -138,7 +143,7 @@ impl FromStr for PathGlob {
 }
 
 fn decoded(piece: &str) -> Box<str> {
-    percent_encoding::percent_decode_str(piece).decode_utf8_lossy().into()
+    path::decoded_keeping_slashes(piece).into()
 }
 
 fn hint_for(error: PathError) -> &'static str {
@@ -146,7 +151,8 @@ fn hint_for(error: PathError) -> &'static str {
         PathError::NotAbsolute => "a path pattern starts with `/`: `/repos/**`",
         PathError::TooLong => "a path pattern has at most 1024 characters",
         PathError::BadEscape => "write a percent sign as `%25`",
-        PathError::Separator => "escaped slashes and backslashes are never let through, so no pattern can have them",
+        PathError::Separator => "backslashes are never let through, so no pattern can have them",
+        PathError::SlashEdge => "an escaped slash (`%2F`) stands between two names: `/projects/group%2Fname`",
         PathError::Control => "control characters are never let through, so no pattern can have them",
         PathError::Delimiter => "rules are for the path alone, without the query; a space is written `%20`",
         PathError::NotUtf8 => "paths are UTF-8: write the characters themselves",
@@ -211,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn an_escaped_slash_is_a_character_and_no_separator() {
+        assert!(matches("/@*", "/@scope%2fname"));
+        assert!(matches("/@scope%2Fname", "/@scope%2fname"));
+        assert!(matches("/projects/*/issues", "/projects/group%2Fname/issues"));
+        assert!(!matches("/projects/group/name", "/projects/group%2Fname"));
+        assert!(!matches("/projects/group%2Fname", "/projects/group/name"));
+        assert!(!matches("/projects/*/name", "/projects/group%2Fname"));
+    }
+
+    #[test]
     fn what_can_never_match_is_refused() {
         for text in [
             "",
@@ -224,7 +240,9 @@ mod tests {
             "/***",
             "/a?b=1",
             "/a b",
-            "/a%2fb",
+            "/a%2f",
+            "/a%2f..%2fb",
+            "/a%5cb",
             "/a%",
             "/a%252f",
             "/a/..",

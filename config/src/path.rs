@@ -2,7 +2,8 @@
 //!
 //! Enters: the raw path, without the query. Leaves: the normal form, which is what goes upstream, and beside it the
 //! decoded form, which is what rules are matched on. Never: a path that two servers could read differently; it is
-//! refused.
+//! refused. The one exception is an escaped slash within a segment (`/@scope%2Fname`): it is kept as it is, and goes out
+//! only by a rule that says `encoded_slash = true`.
 
 use std::fmt;
 
@@ -29,9 +30,14 @@ pub enum PathError {
     /// A `%` without two hexadecimal digits.
     #[error("the path has a `%` that is not followed by two hexadecimal digits")]
     BadEscape,
-    /// A slash or backslash in escaped form, or a raw backslash.
-    #[error("the path has an escaped slash or a backslash, which servers read in different ways")]
+    /// A backslash, raw or escaped.
+    #[error("the path has a backslash, which servers read in different ways")]
     Separator,
+    /// An escaped slash with nothing, or with a dot segment, on one side of it.
+    #[error(
+        "the path has an escaped slash (`%2F`) beside an empty or dot segment, which servers read in different ways"
+    )]
+    SlashEdge,
     /// A control character, raw or escaped.
     #[error("the path has a control character")]
     Control,
@@ -74,18 +80,37 @@ impl NormalPath {
         &self.normal
     }
 
-    /// Every escape decoded: what rules are matched on, so that `/@me` and `/%40me` are judged alike. No escape in it
-    /// can be a separator, so its slashes are the path's own.
+    /// Every escape decoded: what rules are matched on, so that `/@me` and `/%40me` are judged alike. An escaped slash is
+    /// [`ENCODED_SLASH`], so its slashes are the path's own.
     pub(crate) fn decoded(&self) -> &str {
         &self.decoded
     }
 
-    /// The decoded form as a server sees it that takes `;parameters` off each segment; `None` where there are none.
-    pub(crate) fn without_parameters(&self) -> Option<String> {
-        let bare = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
-        self.decoded.contains(';').then(|| self.decoded.split('/').map(bare).collect::<Vec<_>>().join("/"))
+    /// Whether a segment has an escaped slash in it.
+    pub fn has_encoded_slash(&self) -> bool {
+        self.decoded.contains(ENCODED_SLASH)
+    }
+
+    /// The decoded form as a server sees it that takes `%2F` for a separator; `None` where there is none.
+    pub(crate) fn with_slashes_decoded(&self) -> Option<String> {
+        self.has_encoded_slash().then(|| self.decoded.replace(ENCODED_SLASH, "/"))
     }
 }
+
+/// A decoded path as a server sees it that takes `;parameters` off each segment; `None` where there are none.
+pub(crate) fn without_parameters(decoded: &str) -> Option<String> {
+    let bare = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
+    decoded.contains(';').then(|| decoded.split('/').map(bare).collect::<Vec<_>>().join("/"))
+}
+
+/// A decoded path as a server sees it that decodes what is left (`100%ab`) once more; `None` where nothing is.
+pub(crate) fn decoded_again(decoded: &str) -> Option<String> {
+    let again = percent_encoding::percent_decode_str(decoded).decode_utf8_lossy();
+    (again != decoded).then(|| again.into_owned())
+}
+
+/// What stands for an escaped slash in a decoded path, which has no control character of its own.
+const ENCODED_SLASH: char = '\0';
 
 /// Each byte in its one spelling: unreserved characters plain, other escapes in capitals, everything that RFC 3986
 /// keeps out of a path escaped.
@@ -101,7 +126,7 @@ fn respelled(raw: &str) -> Result<String, PathError> {
                 let byte = escaped_byte(tail).ok_or(PathError::BadEscape)?;
                 rest = &tail[2..];
                 match byte {
-                    b'/' | b'\\' => return Err(PathError::Separator),
+                    b'\\' => return Err(PathError::Separator),
                     byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => out.push(char::from(byte)),
                     byte => escape(byte, &mut out),
                 }
@@ -139,6 +164,7 @@ fn without_dot_segments(path: &str) -> Result<String, PathError> {
             }
             segment if has_parameters_only(segment) => return Err(PathError::EmptySegment),
             segment if has_dot_parameters(segment) => return Err(PathError::DotParameters),
+            segment if has_slash_edge(segment) => return Err(PathError::SlashEdge),
             segment => {
                 kept.push(segment);
                 continue;
@@ -161,6 +187,12 @@ fn has_dot_parameters(segment: &str) -> bool {
     rest.is_some_and(has_parameters_only)
 }
 
+/// `a%2F..` and the like: with `%2F` read as a separator, a path that is not in normal form.
+fn has_slash_edge(segment: &str) -> bool {
+    let odd = |piece: &str| matches!(piece, "" | "." | "..") || has_parameters_only(piece) || has_dot_parameters(piece);
+    segment.contains("%2F") && segment.split("%2F").any(odd)
+}
+
 /// Every escape decoded; refuses what would be read differently by a server that decodes twice or decodes leniently.
 fn decoded(normal: &str) -> Result<String, PathError> {
     let bytes = percent_encoding::percent_decode_str(normal).collect::<Vec<u8>>();
@@ -177,7 +209,13 @@ fn decoded(normal: &str) -> Result<String, PathError> {
             return Err(PathError::DoubleEscape);
         }
     }
-    Ok(decoded)
+    Ok(decoded_keeping_slashes(normal))
+}
+
+/// The text with every escape decoded, but an escaped slash as [`ENCODED_SLASH`].
+pub(crate) fn decoded_keeping_slashes(text: &str) -> String {
+    let decoded = |piece| percent_encoding::percent_decode_str(piece).decode_utf8_lossy();
+    text.split("%2F").map(decoded).collect::<Vec<_>>().join(ENCODED_SLASH.encode_utf8(&mut [0; 4]))
 }
 
 impl fmt::Display for NormalPath {
@@ -213,6 +251,7 @@ mod tests {
             ("/...", "/..."),
             ("/100%25ab", "/100%25ab"),
             ("/100%25", "/100%25"),
+            ("/@scope%2fname", "/@scope%2Fname"),
         ] {
             assert_eq!(NormalPath::parse(raw).unwrap().as_str(), normal, "{raw}");
         }
@@ -235,8 +274,14 @@ mod tests {
             ("/..", AboveRoot),
             ("/a/../../b", AboveRoot),
             ("/%2e%2e/b", AboveRoot),
-            ("/a%2fb", Separator),
-            ("/a%2Fb", Separator),
+            ("/a%2f", SlashEdge),
+            ("/%2Fb", SlashEdge),
+            ("/a%2F%2fb", SlashEdge),
+            ("/a%2F../b", SlashEdge),
+            ("/a%2f%2e%2E%2fb", SlashEdge),
+            ("/a%2f.", SlashEdge),
+            ("/a%2f..;x", SlashEdge),
+            ("/a%2f;x", SlashEdge),
             ("/a\\b", Separator),
             ("/a%5cb", Separator),
             ("/a%00", Control),

@@ -135,6 +135,10 @@ impl Policy {
             (self.unlisted(call.destination), None)
         } else if with_scheme.is_empty() {
             (DenialKind::PlainNotAllowed, listed.first().copied())
+        } else if let (true, Some(rule)) =
+            (with_path.is_empty(), with_scheme.iter().find(|rule| rule.would_have(call.path)))
+        {
+            (DenialKind::EncodedSlash, Some(*rule))
         } else if with_path.is_empty() {
             let with_method = keep(&with_scheme, |rule| rule.has_method(call.method));
             let rules = if with_method.is_empty() { with_scheme } else { with_method };

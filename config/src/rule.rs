@@ -13,7 +13,7 @@ use crate::decision::{CallFacts, Scheme};
 use crate::glob::PathGlob;
 use crate::limits::Rate;
 use crate::method::Method;
-use crate::path::NormalPath;
+use crate::path::{NormalPath, decoded_again, without_parameters};
 use crate::pattern::Pattern;
 
 /// Whether a rule lets out or keeps in.
@@ -55,6 +55,7 @@ pub struct Rule {
     pub(crate) dial: Option<SocketAddr>,
     pub(crate) addresses: Vec<IpNet>,
     pub(crate) plain: bool,
+    pub(crate) encoded_slash: bool,
     /// Line and column of the `credential` key, for mistakes that only show beside the credentials.
     pub(crate) credential_at: (usize, usize),
 }
@@ -72,6 +73,7 @@ impl Rule {
             dial: None,
             addresses: Vec::new(),
             plain: false,
+            encoded_slash: false,
             credential_at: (0, 0),
         }
     }
@@ -127,6 +129,11 @@ impl Rule {
         self.plain
     }
 
+    /// Whether it lets paths through that have an escaped slash within a segment.
+    pub fn encoded_slash(&self) -> bool {
+        self.encoded_slash
+    }
+
     /// Whether the rule speaks of this call.
     pub(crate) fn matches(&self, call: &CallFacts<'_>) -> bool {
         self.to.matches(call.destination)
@@ -148,20 +155,38 @@ impl Rule {
         self.methods.as_ref().is_none_or(|methods| methods.contains(method))
     }
 
-    /// Some servers take `;parameters` off a path's segments, some do not. So a path that has them is denied if either
-    /// reading is, and allowed if both are, or if the pattern itself names parameters.
+    /// Servers differ in what they do with a path: some take `;parameters` off its segments, some decode an escape that is
+    /// left after decoding. It is denied if any reading is, and allowed if all are, or if the pattern itself names parameters.
+    ///
+    /// Some take `%2F` for a separator, some for a character. It is let through only where the rule says that its server
+    /// takes it for a character, and denied if either reading is.
     pub(crate) fn has_path(&self, path: &NormalPath) -> bool {
-        let Some(globs) = &self.paths else { return true };
-        let among = |decoded: &str| globs.iter().any(|glob| glob.matches(decoded));
-        let as_sent = among(path.decoded());
-        match (path.without_parameters(), self.effect()) {
-            (None, _) => as_sent,
-            (Some(bare), Effect::Deny) => as_sent || among(&bare),
-            (Some(bare), Effect::Allow) => {
-                let named = |glob: &PathGlob| glob.has_parameters() && glob.matches(path.decoded());
-                as_sent && (among(&bare) || globs.iter().any(named))
+        match self.effect() {
+            Effect::Allow => (self.encoded_slash || !path.has_encoded_slash()) && self.would_have(path),
+            Effect::Deny => {
+                let either =
+                    |read: &str| self.lists(read) || without_parameters(read).is_some_and(|bare| self.lists(&bare));
+                let split = path.with_slashes_decoded();
+                let once = [Some(path.decoded()), split.as_deref()];
+                once.into_iter()
+                    .flatten()
+                    .any(|read| either(read) || decoded_again(read).is_some_and(|twice| either(&twice)))
             }
         }
+    }
+
+    /// Whether an allow rule has the path, or would if it said `encoded_slash = true`.
+    pub(crate) fn would_have(&self, path: &NormalPath) -> bool {
+        let both = |read: &str| {
+            let named = |globs: &Vec<PathGlob>| globs.iter().any(|glob| glob.has_parameters() && glob.matches(read));
+            let bare = |bare: String| self.lists(&bare) || self.paths.as_ref().is_some_and(named);
+            self.lists(read) && without_parameters(read).is_none_or(bare)
+        };
+        both(path.decoded()) && decoded_again(path.decoded()).is_none_or(|twice| both(&twice))
+    }
+
+    fn lists(&self, read: &str) -> bool {
+        self.paths.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(read)))
     }
 
     /// Whether every call that `other` speaks of is one that this rule speaks of.
@@ -178,6 +203,7 @@ impl Rule {
             (Some(_), None) => false,
         };
         let schemes = self.effect() == Effect::Deny || self.plain || !other.plain;
-        self.to.covers(&other.to) && methods && paths && schemes
+        let slashes = self.effect() == Effect::Deny || self.encoded_slash || !other.encoded_slash;
+        self.to.covers(&other.to) && methods && paths && schemes && slashes
     }
 }

@@ -332,6 +332,42 @@ fn parameters_open_no_way_around_a_rule() {
 }
 
 #[test]
+fn an_escape_within_an_escape_opens_no_way_around_a_rule() {
+    let rules = "[[allow]]\nto = \"a.example\"\npaths = [\"/open/**\", \"/*-pub\"]\n[[deny]]\nto = \"a.example\"\npaths = [\"/open/pay/**\"]\n";
+    assert_eq!(refusal(rules, "GET", "https://a.example/open/%2570ay/1").0, DenialKind::DeniedByRule);
+    assert_eq!(refusal(rules, "GET", "https://a.example/open/pay%253Bx/1").0, DenialKind::DeniedByRule);
+    assert!(matches!(refusal(rules, "GET", "https://a.example/%256fpen/x").0, DenialKind::PathNotAllowed { .. }));
+    assert!(matches!(refusal(rules, "GET", "https://a.example/x%252Dpub").0, DenialKind::PathNotAllowed { .. }));
+}
+
+#[test]
+fn an_escaped_slash_passes_only_where_a_rule_says_so_and_opens_no_way_around_a_deny_rule() {
+    let open = "[[allow]]\nto = \"a.example\"\npaths = [\"/@*\", \"/projects/*/issues\"]\n";
+    let (kind, reason, remedy) = refusal(open, "GET", "https://a.example/@scope%2fname");
+    assert_eq!(kind, DenialKind::EncodedSlash);
+    assert!(reason.contains("`encoded_slash = true`") && reason.contains("allow #1"), "{reason}");
+    assert!(remedy.ends_with("paths = [\"/@scope%2Fname\"]\nencoded_slash = true\n"), "{remedy}");
+    assert_eq!(
+        refusal("[[allow]]\nto = \"a.example\"\n", "GET", "https://a.example/a%2Fb").0,
+        DenialKind::EncodedSlash
+    );
+
+    let rules = format!(
+        "{open}encoded_slash = true\n[[deny]]\nto = \"a.example\"\npaths = [\"/projects/secret/**\", \"/@x%2Fy\"]\n"
+    );
+    let allowed = |path: &str| {
+        let asked = Asked { host: "a.example", port: 443, scheme: Scheme::Https, method: "GET", path: path.to_owned() };
+        allows(&parse(&rules).unwrap(), &asked)
+    };
+    assert!(allowed("/@scope%2fname") && allowed("/projects/group%2Fname/issues"));
+    // The escaped slash is no separator for the allow rule, and both for the deny rule.
+    assert!(!allowed("/projects%2Fgroup/issues") && !allowed("/projects/a%2Fissues"));
+    for path in ["/projects/secret%2Fname/issues", "/projects/secret;x%2Fname/issues", "/@x%2Fy"] {
+        assert_eq!(refusal(&rules, "GET", &format!("https://a.example{path}")).0, DenialKind::DeniedByRule, "{path}");
+    }
+}
+
+#[test]
 fn a_deny_rule_holds_over_plain_http_too() {
     let rules = "[[allow]]\nto = \"a.example:80\"\n[[deny]]\nto = \"a.example\"\npaths = [\"/x\"]\n";
     assert_eq!(refusal(rules, "GET", "http://a.example/x").0, DenialKind::DeniedByRule);

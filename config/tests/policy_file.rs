@@ -145,6 +145,10 @@ fn nonsense_is_refused() {
         (allow("dial = \"localhost:80\""), 3, "allow[1].dial"),
         (allow("dial = \"127.0.0.1:0\""), 3, "allow[1].dial"),
         (allow("plain = \"yes\""), 3, "allow[1].plain"),
+        (allow("encoded_slash = 1"), 3, "allow[1].encoded_slash"),
+        (allow("paths = [\"/@scope%2fname\"]"), 3, "allow[1].paths"),
+        (allow("paths = [\"/x\"]\n[[deny]]\nto = \"b.example\"\nencoded_slash = true"), 6, "deny[1].encoded_slash"),
+        (allow("encoded_slash = true\n[[allow]]\nto = \"a.example\""), 4, "allow[2]"),
         (allow("plain = true\ncredential = \"x\""), 4, "allow[1].credential"),
         (allow("credential = \"\""), 3, "allow[1].credential"),
         (allow("[[allow]]\nto = \"A.example.\""), 3, "allow[2]"),
@@ -178,6 +182,8 @@ fn a_rule_that_can_never_come_to_pass_is_named_with_the_one_in_its_way() {
             "3 allow[2]: it is never reached: allow #1 (line 1) comes first and has all of it | put the narrower rule first, or take one of the two out"
         ]
     );
+    // A rule that lets escaped slashes through has something that one before it has not.
+    assert!(parse("[[allow]]\nto = \"a.example\"\n[[allow]]\nto = \"a.example\"\nencoded_slash = true\n").is_ok());
     // The narrower first is how it is meant to be written.
     assert!(parse("[[allow]]\nto = \"b.a.example\"\nmethods = [\"GET\"]\n[[allow]]\nto = \"*.a.example\"\n").is_ok());
     let text = "[[allow]]\nto = \"a.example\"\npaths = [\"/x\"]\n[[deny]]\nto = \"a.example\"\npaths = [\"/**\"]\n";

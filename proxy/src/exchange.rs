@@ -28,6 +28,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::record::{CallRecord, CallStart, CredentialUse, Recorded};
 use crate::request::{Call, strip_hop};
+use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::Plan;
 use crate::upstream::{Answer, Body};
@@ -114,9 +115,10 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let told = (request.method().to_string(), request.uri().path().to_owned());
+    let reader = Reader::of(request.version(), request.headers());
     Ok(call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
         worker.refuse(connection.number, &connection.destination.to_string(), Some(told), &refusal);
-        answered(&refusal)
+        answered(&refusal, reader)
     }))
 }
 
@@ -234,7 +236,7 @@ fn passed_on(
         Ok(plan) => plan,
         Err(error) => {
             let refusal = Refusal::Unscrubbable { destination: call.destination.clone(), reason: error.to_string() };
-            return refused(&refusal, record);
+            return refused(&refusal, call, record);
         }
     };
     match (switched, upgrades) {
@@ -252,7 +254,7 @@ fn passed_on(
         }
         (true, None) => {
             let reason = "it switched protocols without being asked".to_owned();
-            refused(&Refusal::UpstreamAnswer { destination: call.destination.clone(), reason }, record)
+            refused(&Refusal::UpstreamAnswer { destination: call.destination.clone(), reason }, call, record)
         }
     }
 }
@@ -268,7 +270,7 @@ fn went_wrong(
     if refusal.is_alert() {
         alert(worker, connection, call)(refusal);
     }
-    refused(refusal, record)
+    refused(refusal, call, record)
 }
 
 /// Records what a call that has begun turned out to carry off.
@@ -278,13 +280,13 @@ fn alert(worker: &Arc<Worker>, connection: &Connection, call: &Call) -> impl FnO
     move |refusal| worker.refuse(number, &to, Some(told), refusal)
 }
 
-fn refused(refusal: &Refusal, record: CallRecord) -> Response<Body> {
+fn refused(refusal: &Refusal, call: &Call, record: CallRecord) -> Response<Body> {
     record.refused(respond::row(refusal).0.as_u16(), refusal.to_string());
-    answered(refusal)
+    answered(refusal, Reader::of(call.version, &call.headers))
 }
 
-fn answered(refusal: &Refusal) -> Response<Body> {
-    respond::refuse(refusal).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+fn answered(refusal: &Refusal, reader: Reader) -> Response<Body> {
+    respond::refuse(refusal, reader).map(|body| body.map_err(|never| match never {}).boxed_unsync())
 }
 
 fn empty() -> Body {

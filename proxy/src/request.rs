@@ -68,6 +68,7 @@ impl Call {
             return Err(Refusal::MethodNotOffered("CONNECT".to_owned()));
         }
         framing(request.headers())?;
+        connection_options(request.headers())?;
         witnesses(&request, connection)?;
         let method = request.method().as_str().parse().map_err(|error| malformed("method", &error))?;
         let path = match request.uri().path() {
@@ -136,6 +137,18 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
         return Err(Refusal::Malformed("a Transfer-Encoding other than chunked".to_owned()));
+    }
+    Ok(())
+}
+
+/// What `Connection` names is not passed on; a name that cannot be read might be one that a server reads.
+fn connection_options(headers: &HeaderMap) -> Result<(), Refusal> {
+    for value in headers.get_all(CONNECTION) {
+        for option in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if !option.is_empty() && HeaderName::from_bytes(option).is_err() {
+                return Err(Refusal::Malformed(format!("Connection names `{}`, which is no field", printable(option))));
+            }
+        }
     }
     Ok(())
 }
@@ -251,6 +264,15 @@ mod tests {
         let mut headers = head(&[("connection", "X-Inner, close"), ("x-inner", "1"), ("x-outer", "2"), ("te", "gzip")]);
         strip_hop(&mut headers);
         assert_eq!(headers, head(&[("x-outer", "2")]));
+    }
+
+    #[test]
+    fn a_connection_field_with_a_name_that_is_none_is_refused() {
+        for value in ["a b", "close, x\u{e9}", "x-a; y", "\"close\""] {
+            let headers = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_bytes(value.as_bytes()).unwrap())]);
+            assert!(connection_options(&headers).is_err(), "{value:?}");
+        }
+        assert!(connection_options(&head(&[("connection", "keep-alive, , X-Inner,")])).is_ok());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! A refusal becomes an answer that its reader can act on: one table.
 //!
 //! Enters: a [`Refusal`]. Leaves: a response with `application/problem+json` (RFC 9457) and `Proxy-Status` (RFC 9209): what was
-//! refused, by which rule or for want of one, and what to ask for. Never: a credential, a placeholder, a byte that was not
-//! checked.
+//! refused, by which rule or for want of one, and what to ask for; to a gRPC client, a status that it hands its caller. Never:
+//! a credential, a placeholder, a byte that was not checked.
 
 use bytes::Bytes;
 use config::{Denial, DenialKind};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode, Version};
 use http_body_util::Full;
 
 use crate::error::{Fault, Refusal};
@@ -15,6 +15,8 @@ use crate::swap::Misdirected;
 
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The row of the table: the status, the last part of the problem type, and the proxy error of RFC 9209 section 2.3.
 pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
@@ -56,6 +58,7 @@ fn denied(denial: &Denial) -> &'static str {
         DenialKind::PlainNotAllowed => "plain-http-not-allowed",
         DenialKind::MethodNotAllowed { .. } => "method-not-allowed",
         DenialKind::PathNotAllowed { .. } => "path-not-allowed",
+        DenialKind::EncodedSlash => "encoded-slash",
         DenialKind::DeniedByRule => "denied-by-rule",
     }
 }
@@ -92,8 +95,69 @@ pub fn remedy(refusal: &Refusal) -> String {
     }
 }
 
+/// Who reads an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// An HTTP client.
+    Http,
+    /// A gRPC client, which looks at `grpc-status` and at nothing else.
+    Grpc,
+}
+
+impl Reader {
+    /// Who sent a request with these fields. gRPC is spoken over HTTP/2 alone.
+    pub fn of(version: Version, headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        // `application/grpc-web` is spoken by browsers over plain HTTP bodies and has another form of trailers.
+        match kind.strip_prefix(b"application/grpc") {
+            Some([] | [b'+' | b';', ..]) if version == Version::HTTP_2 => Self::Grpc,
+            _ => Self::Http,
+        }
+    }
+}
+
 /// The answer for a refusal.
-pub fn refuse(refusal: &Refusal) -> Response<Full<Bytes>> {
+pub fn refuse(refusal: &Refusal, reader: Reader) -> Response<Full<Bytes>> {
+    match reader {
+        Reader::Http => problem(refusal),
+        Reader::Grpc => trailers_only(refusal),
+    }
+}
+
+/// A gRPC answer that is all head: the status and, percent-encoded, what was refused and what to ask for.
+fn trailers_only(refusal: &Refusal) -> Response<Full<Bytes>> {
+    let (status, kind, proxy_error) = row(refusal);
+    let code = match status {
+        StatusCode::BAD_REQUEST => "3",
+        StatusCode::TOO_MANY_REQUESTS => "8",
+        StatusCode::NOT_IMPLEMENTED => "12",
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => "14",
+        _ => "7",
+    };
+    let message = grpc_message(&format!("exeat did not let this call out: {refusal}; {}", remedy(refusal)));
+    let mut response = Response::new(Full::default());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
+    for (name, value) in [(GRPC_MESSAGE, message), (PROXY_STATUS, proxy_status(proxy_error, kind))] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// As gRPC wants it: printable ASCII but `%`, everything else escaped; cut to what every client takes as a head.
+fn grpc_message(text: &str) -> String {
+    const LONGEST: usize = 2048;
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'%';
+    text.bytes()
+        .take(LONGEST)
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+fn problem(refusal: &Refusal) -> Response<Full<Bytes>> {
     let (status, kind, proxy_error) = row(refusal);
     let problem = serde_json::json!({
         "type": format!("urn:exeat:refusal:{kind}"),
@@ -136,7 +200,7 @@ mod tests {
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", "[[allow]]\nto = \"example.com\"\n").unwrap();
         let rule = policy.rules()[0].id().clone();
         let refusal = Refusal::RateLimited { rule, rate: "1/s".to_owned(), retry_after: 7 };
-        let response = refuse(&refusal);
+        let response = refuse(&refusal, Reader::Http);
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[RETRY_AFTER], "7");
         assert_eq!(response.headers()[PROXY_STATUS], "exeat; error=http_request_denied; details=\"rate-limited\"");
@@ -146,5 +210,23 @@ mod tests {
         assert_eq!(problem["status"], 429);
         assert!(problem["detail"].as_str().unwrap().contains("allow #1"));
         assert!(problem["ask_for"].as_str().unwrap().contains("wait 7 s"));
+    }
+
+    #[test]
+    fn a_grpc_client_reads_a_refusal_as_a_status() {
+        let refused = Refusal::MethodNotOffered("CONNECT é 100%".to_owned());
+        let response = refuse(&refused, Reader::Grpc);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["grpc-status"], "12");
+        let message = response.headers()["grpc-message"].to_str().unwrap();
+        assert!(message.contains("CONNECT %C3%A9 100%25 is not offered"), "{message}");
+        let over = |version| {
+            move |kind: &'static str| {
+                Reader::of(version, &HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]))
+            }
+        };
+        let kinds = ["application/grpc", "application/grpc+proto", "application/grpc-web", "application/json"];
+        assert_eq!(kinds.map(over(Version::HTTP_2)), [Reader::Grpc, Reader::Grpc, Reader::Http, Reader::Http]);
+        assert_eq!(kinds.map(over(Version::HTTP_11)), [Reader::Http; 4]);
     }
 }

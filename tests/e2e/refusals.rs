@@ -83,8 +83,19 @@ fn a_path_that_no_rule_lists_however_it_is_spelt() {
 fn a_path_with_more_than_one_reading() {
     let upstream = Upstream::start();
     let exeat = Exeat::new().allow("api.example.com", &upstream);
-    let paths =
-        ["/a%2fb", "/a%5cb", "/a\\b", "/a%00", "//a", "/a//b", "/%252e%252e/x", "/../x", "/a%zz", "/a/..;x=1/b"];
+    let paths = [
+        "/a%2f../b",
+        "/a%2f",
+        "/a%5cb",
+        "/a\\b",
+        "/a%00",
+        "//a",
+        "/a//b",
+        "/%252e%252e/x",
+        "/../x",
+        "/a%zz",
+        "/a/..;x=1/b",
+    ];
     for path in paths {
         let script = format!("curl -sS --path-as-is -w '%{{http_code}}' 'https://api.example.com{path}'");
         let run = exeat.sh(&script).ok();
@@ -92,6 +103,22 @@ fn a_path_with_more_than_one_reading() {
         assert_eq!(run.log.refused_kinds().last(), Some(&"malformed"));
     }
     upstream.assert_untouched();
+}
+
+#[test]
+fn an_escaped_slash_passes_as_it_is_where_a_rule_says_so_and_nowhere_else() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let (_, problem) = assert_refused(&exeat, &upstream, "https://api.example.com/@scope%2fname", "encoded-slash");
+    assert!(problem["ask_for"].as_str().unwrap().contains("encoded_slash = true"), "{problem}");
+
+    let exeat = Exeat::new().allow_with("api.example.com", &upstream, "paths = [\"/@*\"]\nencoded_slash = true");
+    let run = exeat.run(&["curl", "-sSf", "https://api.example.com/@scope%2fname"]).ok();
+    assert_eq!(upstream.only().target, "/@scope%2Fname");
+    assert_eq!(run.log.calls()[0].path, "/@scope%2Fname");
+    let (_, problem) =
+        assert_refused(&exeat, &Upstream::start(), "https://api.example.com/@a%2fb/c", "path-not-allowed");
+    assert!(problem["detail"].as_str().unwrap().contains("/@*"), "{problem}");
 }
 
 #[test]

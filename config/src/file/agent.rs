@@ -12,6 +12,7 @@ use super::beside;
 use super::reader::{Field, Reader, Section};
 use crate::agent::AgentId;
 use crate::error::{LoadError, Malformed, quoted};
+use crate::glob::PathGlob;
 use crate::limits::{parse_duration, parse_size};
 use crate::pattern::{Pattern, parse_range};
 use crate::policy::Policy;
@@ -22,7 +23,7 @@ use crate::variable::sandbox_variable;
 /// Each call looks at every rule.
 const MAX_RULES: usize = 1000;
 /// What an allow rule has and a deny rule has not.
-const ALLOW_ONLY: [&str; 5] = ["credential", "rate", "dial", "addresses", "plain"];
+const ALLOW_ONLY: [&str; 6] = ["credential", "rate", "dial", "addresses", "plain", "encoded_slash"];
 
 pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str) -> Result<Policy, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
@@ -76,7 +77,8 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
         }
     };
     let methods = section.take("methods").map(|field| reader.some_values(&field, LEAVE_OUT, str::parse));
-    let paths = section.take("paths").map(|field| reader.some_values(&field, LEAVE_OUT, str::parse));
+    let paths_field = section.take("paths");
+    let paths = paths_field.as_ref().map(|field| reader.some_values(field, LEAVE_OUT, str::parse));
     if effect == Effect::Deny {
         for field in ALLOW_ONLY.into_iter().filter_map(|name| section.take_stray(name)) {
             reader.mistake_at(&field, "it means nothing in a deny rule", "a deny rule has `to`, `methods` and `paths`");
@@ -92,6 +94,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     let dial = dial_field.as_ref().and_then(|field| reader.value(field, parse_dial));
     let addresses = section.take("addresses").and_then(|field| reader.some_values(&field, LEAVE_OUT, parse_range));
     let plain = section.take("plain").and_then(|field| reader.flag(&field));
+    let encoded_slash = section.take("encoded_slash").map(|field| reader.flag(&field));
     reader.nothing_else(section);
 
     let to = to?;
@@ -110,6 +113,11 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     ranges.extend(dial.map(|dial| ipnet::IpNet::from(dial.ip())));
     let credential_at = credential_field.map_or((0, 0), |field| reader.place(field.at));
     let (methods, paths) = (all_or(methods)?, all_or(paths)?);
+    let needs = paths.iter().flatten().find(|glob: &&PathGlob| glob.has_encoded_slash());
+    if let (Some(field), Some(glob), None) = (&paths_field, needs, encoded_slash) {
+        let reason = format!("`{glob}` has an escaped slash, and no path with one is let through by this rule");
+        reader.mistake_at(field, reason, "add `encoded_slash = true`, or write a plain `/`");
+    }
     Some(Rule {
         methods,
         paths,
@@ -118,6 +126,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
         dial,
         addresses: ranges,
         plain,
+        encoded_slash: encoded_slash.flatten().unwrap_or_default(),
         credential_at,
         ..Rule::everything(id, to)
     })
