@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use broker::LeaseId;
 use clap::{Args, Parser, Subcommand};
 use config::AgentId;
 
@@ -36,6 +37,8 @@ pub enum Command {
     Check(Check),
     /// List the calls that were made and refused
     Calls(Calls),
+    /// Take a lease back from its worker, at once
+    Revoke(Revoke),
     /// The broker as a service of its own
     #[command(subcommand)]
     Broker(Broker),
@@ -107,6 +110,17 @@ pub struct BrokerServe {
     /// The Unix socket to listen on
     #[arg(long, value_name = "SOCKET")]
     pub socket: PathBuf,
+}
+
+/// `exeat revoke`
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// Which one, as in the call log or the ledger
+    #[arg(long, value_name = "ID")]
+    pub lease: LeaseId,
+    /// The broker that gave it; one of a worker's own ends with its worker
+    #[arg(long, value_name = "SOCKET")]
+    pub broker: PathBuf,
 }
 
 /// `exeat demo`

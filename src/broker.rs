@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-use broker::{Secret, Settings};
+use broker::{Client, Secret, Settings};
 use config::Credentials;
 
-use crate::args::BrokerServe;
+use crate::args::{BrokerServe, Revoke};
 use crate::places::Places;
 use crate::report::{FAILED, Report};
 
@@ -93,6 +94,30 @@ async fn serve_until_stopped(socket: &Path, settings: Settings) -> Result<(), Re
         tracing::warn!(credential = %standing.credential, lease = %standing.lease, "still not revoked");
     }
     Ok(())
+}
+
+/// Takes one lease back: its worker uses it no longer, and what it carries under way is cut off. The exit code is 1 when the
+/// issuer still takes the credential.
+///
+/// # Errors
+/// When the broker is not there, or knows no such lease of a worker that lives.
+pub fn revoke(arguments: &Revoke) -> Result<ExitCode, Report> {
+    let Revoke { lease, broker: socket } = arguments;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async { Client::connect(socket).await?.revoke(*lease).await });
+    let ended = ended.map_err(|error| {
+        Report::new(error)
+            .hint("`lease` in the call log and in the ledger is the id of a lease; it is gone when its worker is")
+    })?;
+    let mut out = std::io::stdout().lock();
+    for lease in &ended.revoked {
+        writeln!(out, "{lease}: revoked")?;
+    }
+    for kept in &ended.kept {
+        let again = if kept.again { "; the broker tries again" } else { "" };
+        writeln!(out, "{}: taken from its worker, but not revoked: {}{again}", kept.lease, kept.reason)?;
+    }
+    Ok(if ended.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A variable as text; one that is no text is no secret either.

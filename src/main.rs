@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Check(check) => places().and_then(|places| check::run(&places, check)),
         Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),
+        Command::Revoke(revoke) => broker::revoke(revoke),
         Command::Demo(demo) => demo::run(demo),
     };
     done.unwrap_or_else(|report| {

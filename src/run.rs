@@ -89,10 +89,10 @@ async fn work(
     let sockets = prepared.take_sockets();
     let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
     let (stop, stopped) = watch::channel(false);
-    let parts = Parts { policy: Arc::clone(&standing), authority, broker: broker.clone(), registration, log };
+    let parts = Parts { policy: standing, authority, broker: broker.clone(), registration, log };
     let worker = Worker::new(parts, stopped)?;
     let serving = tokio::spawn(serve::serve(Arc::clone(&worker), listeners));
-    let reloading = tokio::spawn(reload::watch(standing, Arc::clone(&worker)));
+    let reloading = tokio::spawn(reload::watch(Arc::clone(&worker)));
     let ended = match prepared.start(environment) {
         Ok(running) => supervise::until_end(running, settings.wall_clock).await.map_err(Report::from),
         Err(error) => Err(no_sandbox(error)),

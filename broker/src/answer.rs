@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use crate::api::{Ask, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, Problem, Register, Registration, Wire};
+use crate::api::{Ask, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, Problem, Register, Registration, TakenBack, Wire};
 use crate::broker::Broker;
 use crate::identity::Identity;
 use crate::secret::zeroising_bytes;
@@ -25,6 +25,9 @@ use crate::worker::{Wish, Worker};
 
 /// A body of 8 KiB that takes longer to cross a local socket is not coming.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The path of a lease, before its id.
+const ONE_LEASE: &str = "/v1/leases/";
 
 /// One connection: the worker that it is, once registered.
 pub(crate) struct Connection {
@@ -88,6 +91,12 @@ impl Connection {
                 Wish::Granted(lease) => json(StatusCode::OK, &*lease),
                 Wish::Pending => Ok(respond(StatusCode::ACCEPTED, "application/json", b"{}".to_vec())),
             },
+            (&Method::GET, "/v1/leases") => {
+                json(StatusCode::OK, &TakenBack { taken_back: self.worker()?.taken_back() })
+            }
+            (&Method::DELETE, path) if path.starts_with(ONE_LEASE) => {
+                json(StatusCode::OK, &self.revoke(&path[ONE_LEASE.len()..]).await?)
+            }
             (&Method::GET, "/v1/identity") => json(StatusCode::OK, &self.identity(request.uri().query())?),
             (&Method::DELETE, "/v1/workers/self") => {
                 let mut response = json(StatusCode::OK, &self.worker()?.end().await)?;
@@ -99,8 +108,10 @@ impl Connection {
             (&Method::GET, "/.well-known/openid-configuration") => {
                 public(serde_json::to_vec(&self.broker.signer.discovery()))
             }
-            (_, "/v1/workers" | "/v1/leases") => Err(Refusal::MethodNotAllowed("POST")),
+            (_, "/v1/workers") => Err(Refusal::MethodNotAllowed("POST")),
+            (_, "/v1/leases") => Err(Refusal::MethodNotAllowed("GET, POST")),
             (_, "/v1/workers/self") => Err(Refusal::MethodNotAllowed("DELETE")),
+            (_, path) if path.starts_with(ONE_LEASE) => Err(Refusal::MethodNotAllowed("DELETE")),
             (_, "/v1/identity" | "/v1/health" | "/.well-known/jwks.json" | "/.well-known/openid-configuration") => {
                 Err(Refusal::MethodNotAllowed("GET"))
             }
@@ -127,6 +138,16 @@ impl Connection {
         let worker = self.worker()?;
         let issuer = self.broker.granted(&worker.agent, credential, destination)?;
         worker.lease(credential, issuer).await
+    }
+
+    /// An operator's wish. A worker gives its leases back by ending.
+    async fn revoke(&self, id: &str) -> Result<Ended, Refusal> {
+        if self.is_registered() {
+            return Err(Refusal::Denied("a worker takes no lease back; that is for operators".to_owned()));
+        }
+        let id = id.parse().map_err(|_| Refusal::Malformed("the path does not end in the id of a lease".to_owned()))?;
+        let unknown = || Refusal::Denied(format!("no worker that lives has lease {id}"));
+        self.broker.ledger.revoke(id).await.ok_or_else(unknown)
     }
 
     fn identity(&self, query: Option<&str>) -> Result<Identity, Refusal> {

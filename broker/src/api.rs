@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `POST /v1/workers` | `{agent}` → 201 [`Registration`]: the connection is now the worker |
 //! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 while the issuer is being asked: ask again |
+//! | `GET /v1/leases` | → 200 `{taken_back}`: the worker's leases that it is to use no longer |
+//! | `DELETE /v1/leases/ID` | → 200 [`Ended`]: that lease is over; for a connection that is no worker |
 //! | `GET /v1/identity?audience=…` | → 200 [`Identity`] |
 //! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over |
 //! | `GET /v1/health` | → 200 [`Health`] |
@@ -85,6 +87,13 @@ pub struct Kept {
     pub reason: String,
     /// Whether the broker tries again.
     pub again: bool,
+}
+
+/// `GET /v1/leases`: those of the worker's leases that it is to use no longer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TakenBack {
+    pub(crate) taken_back: Vec<LeaseId>,
 }
 
 /// How a broker fares.
@@ -170,6 +179,7 @@ wire!(
     Register as Register,
     Ask as Ask,
     Ended as Ended,
+    TakenBack as TakenBack,
     Health as Health,
     Problem as Problem,
     Identity as IdentityTwin,

@@ -3,7 +3,9 @@
 //! Enters: a stream to a broker; then, for each call, a credential and a destination. Leaves: the lease, out of memory while
 //! it is fresh. However many ask at once, one request is under way; a lease that is due but still good is used while one
 //! caller fetches the next. The connection is the worker: it closes when the last clone is dropped, or never comes back
-//! once it broke. A cancelled caller does not cancel its request, which would break the connection.
+//! once it broke, and no lease stands then. A cancelled caller does not cancel its request, which would break the connection.
+
+mod standing;
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -23,11 +25,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 
-use crate::api::{Ask, Ended, Health, MAX_ANSWER, Problem, Register, Registration, Wire};
+use self::standing::{LOOK, Standing};
+use crate::api::{Ask, Ended, Health, MAX_ANSWER, Problem, Register, Registration, TakenBack, Wire};
 use crate::identity::Identity;
-use crate::lease::Lease;
+use crate::lease::{Lease, LeaseId};
 
 /// How long a call waits for its lease. A client's own timeout is 30 s or more.
 const WAIT: Duration = Duration::from_secs(20);
@@ -44,6 +47,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     jobs: mpsc::Sender<Job>,
+    standing: Arc<Standing>,
     slots: OnceLock<HashMap<CredentialName, Slot>>,
 }
 
@@ -108,8 +112,9 @@ impl Client {
 
     fn over(stream: UnixStream) -> Client {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(drive(stream, queue));
-        Client(Arc::new(Inner { jobs, slots: OnceLock::new() }))
+        let standing = Arc::new(Standing::new());
+        tokio::spawn(drive(stream, queue, Arc::clone(&standing)));
+        Client(Arc::new(Inner { jobs, standing, slots: OnceLock::new() }))
     }
 
     /// Makes the connection a worker of this agent. Once per connection.
@@ -135,6 +140,16 @@ impl Client {
         })
     }
 
+    /// Waits until a lease is taken back, or nobody is left who would say so. Known within a quarter of a second.
+    pub async fn revoked(&self, lease: LeaseId) {
+        self.0.standing.end_of(lease).await;
+    }
+
+    /// Takes one lease back, whoever's it is, and waits until it is revoked, or kept. For a connection that is no worker.
+    pub async fn revoke(&self, lease: LeaseId) -> Result<Ended, ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/leases/{lease}"), None::<&Register>).await
+    }
+
     /// An identity of this worker for an audience that the broker allows.
     pub async fn identity(&self, audience: &str) -> Result<Identity, ClientError> {
         let audience = utf8_percent_encode(audience, NON_ALPHANUMERIC);
@@ -152,7 +167,12 @@ impl Client {
     }
 
     async fn fresh(&self, slot: &Slot, name: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
-        let held = || slot.lease.load_full().filter(|lease| lease.is_valid(SystemTime::now()));
+        let standing = &self.0.standing;
+        if !standing.is_watched() {
+            return Err(gone());
+        }
+        let stands = |lease: &Arc<Lease>| lease.is_valid(SystemTime::now()) && standing.holds(lease.id);
+        let held = || slot.lease.load_full().filter(stands);
         let is_fresh = |lease: &Arc<Lease>| lease.is_fresh(SystemTime::now());
         let _turn = match held() {
             Some(lease) if is_fresh(&lease) => return Ok(lease),
@@ -166,6 +186,8 @@ impl Client {
         if let Some(lease) = held().filter(is_fresh) {
             return Ok(lease);
         }
+        // Before the request: what carries it looks only once it is done.
+        standing.leased();
         match self.fetch(name, to).await {
             Ok(lease) => {
                 slot.lease.store(Some(Arc::clone(&lease)));
@@ -192,8 +214,7 @@ impl Client {
 
     async fn exchange(&self, method: Method, target: &str, body: Option<&impl Wire>) -> Result<Answer, ClientError> {
         let body = body.map(Wire::to_json).transpose().map_err(|error| broken(&error))?.unwrap_or_default();
-        let request = Request::builder().method(method).uri(target).header("host", "broker");
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| broken(&error))?;
+        let request = request(method, target, Bytes::from(body))?;
         let (answer, answered) = oneshot::channel();
         self.0.jobs.send(Job { request, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
@@ -203,6 +224,17 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// An error is the end of the connection as well.
+    async fn done(self, sender: &mut SendRequest<Full<Bytes>>) -> Result<(), ClientError> {
+        let outcome = exchange(sender, self.request).await;
+        let done = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+        // The caller may have gone.
+        let _ = self.answer.send(outcome);
+        done
     }
 }
 
@@ -221,19 +253,44 @@ impl Answer {
 }
 
 /// Carries requests over the connection, one after the other, until the last client is dropped or the connection breaks.
-async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>) {
-    let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await else { return };
-    let connection = tokio::spawn(connection);
-    while let Some(Job { request, answer }) = queue.recv().await {
-        let outcome = timeout(EXCHANGE, send(&mut sender, request)).await.unwrap_or_else(|_| Err(gone()));
-        let over = outcome.is_err();
-        // The caller may have gone.
-        let _ = answer.send(outcome);
-        if over {
-            break;
+async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>, standing: Arc<Standing>) {
+    if let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await {
+        let mut connection = tokio::spawn(connection);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let done = tokio::select! {
+                job = queue.recv() => match job {
+                    Some(job) => job.done(&mut sender).await,
+                    None => break,
+                },
+                _ = look.tick(), if standing.is_leased() => learn(&mut sender, &standing).await,
+                _ = &mut connection => break,
+            };
+            if done.is_err() {
+                break;
+            }
         }
+        connection.abort();
     }
-    connection.abort();
+    standing.take_back_all();
+}
+
+/// Asks what was taken back.
+async fn learn(sender: &mut SendRequest<Full<Bytes>>, standing: &Standing) -> Result<(), ClientError> {
+    let request = request(Method::GET, "/v1/leases", Bytes::new())?;
+    let TakenBack { taken_back } = exchange(sender, request).await?.read()?;
+    standing.take_back(taken_back);
+    Ok(())
+}
+
+async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
+    timeout(EXCHANGE, send(sender, request)).await.unwrap_or_else(|_| Err(gone()))
+}
+
+fn request(method: Method, target: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
+    let request = Request::builder().method(method).uri(target).header("host", "broker");
+    request.body(Full::new(body)).map_err(|error| broken(&error))
 }
 
 async fn send(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {

@@ -4,6 +4,7 @@
 //! it still holds is a function of the lease and the time; a lease never renews itself.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 use config::CredentialName;
@@ -21,6 +22,15 @@ impl LeaseId {
     /// A new name, in the order of time.
     pub fn generate() -> LeaseId {
         LeaseId(Uuid::now_v7())
+    }
+}
+
+impl FromStr for LeaseId {
+    type Err = uuid::Error;
+
+    /// As it is displayed.
+    fn from_str(text: &str) -> Result<LeaseId, uuid::Error> {
+        text.parse().map(LeaseId)
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct Ledger {
     pub(crate) standing: DashMap<LeaseId, Standing>,
     /// How many leases some task still tries to revoke.
     pub(crate) pending: watch::Sender<usize>,
+    /// Leases taken back from workers that live, until these end.
+    taken_back: DashMap<WorkerId, Vec<LeaseId>>,
     file: Option<Mutex<File>>,
 }
 
@@ -98,7 +100,10 @@ impl Ledger {
                 (Some(Mutex::new(file)), left)
             }
         };
-        Ok((Ledger { standing: DashMap::new(), pending: watch::Sender::new(0), file }, left))
+        Ok((
+            Ledger { standing: DashMap::new(), pending: watch::Sender::new(0), taken_back: DashMap::new(), file },
+            left,
+        ))
     }
 
     /// Whether one more lease may be asked for.
@@ -128,6 +133,23 @@ impl Ledger {
         let standing = Standing { entry: entry.clone(), lease: Arc::clone(lease), issuer: Arc::clone(issuer) };
         self.standing.insert(lease.id, standing);
         self.write(&entry)
+    }
+
+    /// Notes that a lease is to be used no longer, though its worker lives. `None`: no living worker has such a lease.
+    pub(crate) fn take_back(&self, id: LeaseId) -> Option<WorkerId> {
+        let worker = self.standing.get(&id).filter(|one| one.entry.event == Event::Leased)?.entry.worker;
+        self.taken_back.entry(worker).or_default().push(id);
+        Some(worker)
+    }
+
+    /// What was taken back from a worker. No more than it was given.
+    pub(crate) fn taken_back(&self, worker: WorkerId) -> Vec<LeaseId> {
+        self.taken_back.get(&worker).map(|ids| ids.clone()).unwrap_or_default()
+    }
+
+    /// The worker has ended and asks no more.
+    pub(crate) fn forget(&self, worker: WorkerId) {
+        self.taken_back.remove(&worker);
     }
 
     /// Keeps a lease in memory though its worker has ended.

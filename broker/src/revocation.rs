@@ -1,6 +1,6 @@
-//! The end of a worker's leases.
+//! The end of leases.
 //!
-//! Enters: a worker that has ended, however it ended. Leaves: for each of its leases, that it is revoked, or that it is
+//! Enters: a worker that has ended, however it ended, or one lease that is taken back. Leaves: for each lease, that it is revoked, or that it is
 //! kept and why. A kept one is tried again, at growing intervals, until it is revoked or has run out; never longer, and
 //! never without the ledger saying so.
 
@@ -52,7 +52,24 @@ impl Ledger {
                 Err(error) => tracing::error!(%error, %worker, "a revocation broke off"),
             }
         }
+        self.forget(worker);
         ended
+    }
+
+    /// Takes one lease back. Its worker is told whatever the issuer says. `None`: no living worker has such a lease.
+    pub(crate) async fn revoke(self: &Arc<Self>, id: LeaseId) -> Option<Ended> {
+        self.take_back(id)?;
+        // A task of its own: who asked may go, the revocation is tried.
+        let ledger = Arc::clone(self);
+        let attempt = tokio::spawn(async move { ledger.first_attempt(id).await });
+        let mut ended = Ended::default();
+        match attempt.await {
+            Ok(Some(Ok(id))) => ended.revoked.push(id),
+            Ok(Some(Err(kept))) => ended.kept.push(kept),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, lease = %id, "a revocation broke off"),
+        }
+        Some(ended)
     }
 
     /// Waits until no revocation is pending.
@@ -72,7 +89,7 @@ impl Ledger {
                     _ => self.keep(id, &reason),
                 }
                 let credential = standing.lease.credential.clone();
-                tracing::warn!(lease = %id, %credential, reason, again, "a lease outlives its worker");
+                tracing::warn!(lease = %id, %credential, reason, again, "a lease could not be revoked");
                 if again {
                     self.pending.send_modify(|pending| *pending += 1);
                     tokio::spawn(self.retry(standing));

@@ -72,7 +72,7 @@ impl Worker {
             Ok(Ok(landed)) => landed.clone(),
             Ok(Err(_)) | Err(_) => None,
         };
-        match (landed, before.filter(|lease| lease.is_valid(SystemTime::now()))) {
+        match (landed, before.filter(|lease| self.stands(lease))) {
             (Some(Ok(lease)), _) | (_, Some(lease)) => Ok(Wish::Granted(lease)),
             (Some(Err(failure)), None) => Err(Refusal::Unavailable(failure.reason.to_string())),
             (None, None) => Ok(Wish::Pending),
@@ -93,6 +93,16 @@ impl Worker {
         self.ledger.end_worker(self.id).await
     }
 
+    /// The worker's leases that were taken back.
+    pub(crate) fn taken_back(&self) -> Vec<LeaseId> {
+        self.ledger.taken_back(self.id)
+    }
+
+    /// Good, and not taken back.
+    fn stands(&self, lease: &Lease) -> bool {
+        lease.is_valid(SystemTime::now()) && !self.taken_back().contains(&lease.id)
+    }
+
     /// Joins the fetch that is under way or whose outcome still stands; else starts one.
     fn slot(&self, name: &CredentialName, issuer: &Arc<Issuer>) -> Result<Slot, Refusal> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,9 +114,9 @@ impl Worker {
             let landed = slot.flight.borrow().clone();
             match landed {
                 None if slot.flight.has_changed().is_ok() => return Ok(slot.clone()),
-                Some(Ok(lease)) if lease.is_fresh(SystemTime::now()) => return Ok(slot.clone()),
+                Some(Ok(lease)) if lease.is_fresh(SystemTime::now()) && self.stands(&lease) => return Ok(slot.clone()),
                 Some(Err(failure)) if failure.at.elapsed() < FAILURE_STANDS => return Ok(slot.clone()),
-                Some(Ok(lease)) => before = Some(lease),
+                Some(Ok(lease)) => before = Some(lease).filter(|lease| self.stands(lease)),
                 Some(Err(_)) | None => before = slot.before.clone(), // failed a while ago, or broke off
             }
         }

@@ -3,7 +3,7 @@
 //! Enters: where a connection goes and what it said of itself; then each call. Leaves: a permit, or the refusal that the client
 //! will read. Never: a decision remembered from an earlier policy, or one that a witness disagrees with.
 
-use config::{CallFacts, CallPermit, Host, Policy, Scheme};
+use config::{CallFacts, CallPermit, CredentialName, Denial, Host, Policy, Scheme};
 
 use crate::connection::Accepted;
 use crate::error::{Refusal, printable};
@@ -40,18 +40,33 @@ pub fn connection(accepted: &Accepted, hello: &Hello) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::Denied`], [`Refusal::Misdirected`].
 pub fn call(policy: &Policy, call: &Call, swap: &Swap) -> Result<CallPermit, Refusal> {
-    let judged = policy.connect(&call.destination).and_then(|connect| {
-        policy.call(&CallFacts {
-            destination: connect.destination(),
-            scheme: call.scheme,
-            method: &call.method,
-            path: &call.path,
-        })
-    });
-    judged.map_err(|denial| match swap.plan(&call.head(None)) {
+    judge(policy, &call.facts()).map_err(|denial| match swap.plan(&call.head(None)) {
         Err(misdirected) if misdirected.why == Why::Destination => misdirected.into(),
         _ => Refusal::Denied(denial),
     })
+}
+
+/// What a later policy is asked while `call` is under way: the same, and whether the rule still grants the credential that it
+/// `carries`.
+pub fn again(
+    call: &Call,
+    carries: Option<CredentialName>,
+) -> impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static {
+    let (destination, scheme) = (call.destination.clone(), call.scheme);
+    let (method, path) = (call.method.clone(), call.path.clone());
+    move |policy| {
+        let facts = CallFacts { destination: &destination, scheme, method: &method, path: &path };
+        let permit = judge(policy, &facts).map_err(Refusal::Denied)?;
+        match &carries {
+            Some(credential) if permit.credential() != Some(credential) => Err(Refusal::Revoked(credential.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn judge(policy: &Policy, facts: &CallFacts<'_>) -> Result<CallPermit, Denial> {
+    let connect = policy.connect(facts.destination)?;
+    policy.call(&CallFacts { destination: connect.destination(), ..*facts })
 }
 
 /// The scheme that a connection's first bytes stand for.

@@ -85,6 +85,12 @@ pub enum Refusal {
         /// What the broker said, which names the credential.
         reason: String,
     },
+    /// The credential that a call under way carries was taken back.
+    #[error("credential `{0}` was taken back while the call was under way")]
+    Revoked(CredentialName),
+    /// The worker stopped while the call was under way.
+    #[error("the worker was stopped while the call was under way")]
+    Stopped,
     /// The call log cannot be written, so no call is made.
     #[error("the call log cannot be written ({0}), and a call that cannot be logged is not made")]
     LogUnavailable(String),
@@ -154,9 +160,11 @@ impl Refusal {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Denied(_) | Self::Misdirected(_) | Self::RateLimited { .. } | Self::ForbiddenAddress { .. } => {
-                Fault::Policy
-            }
+            Self::Denied(_)
+            | Self::Misdirected(_)
+            | Self::RateLimited { .. }
+            | Self::ForbiddenAddress { .. }
+            | Self::Revoked(_) => Fault::Policy,
             Self::UnknownAddress(_)
             | Self::NoServerName(_)
             | Self::Witness { .. }
@@ -174,7 +182,7 @@ impl Refusal {
             | Self::UpstreamSilent { .. }
             | Self::Unscrubbable { .. } => Fault::Upstream,
             Self::CredentialUnavailable { .. } => Fault::Broker,
-            Self::LogUnavailable(_) => Fault::Ours,
+            Self::LogUnavailable(_) | Self::Stopped => Fault::Ours,
         }
     }
 

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use self::body::examine;
 use crate::connection::Connection;
 use crate::error::Refusal;
+use crate::leave::Leave;
 use crate::record::{CallRecord, CallStart, CredentialUse, Recorded};
 use crate::request::{Call, strip_hop};
 use crate::respond::Reader;
@@ -130,20 +131,31 @@ async fn call(
 ) -> Result<Response<Body>, Refusal> {
     connection.verdict.clone()?;
     let (call, rest) = Call::read(request, connection)?;
-    let permit = authorize::call(&worker.policy.current(), &call, &worker.swap)?;
+    let policy = worker.policy.current();
+    let permit = authorize::call(&policy, &call, &worker.swap)?;
     worker.rates.admit(&permit)?;
     let plan = worker.swap.plan(&call.head(permit.credential()))?;
     let (body, examined) = examine(rest.body, &call.headers, &worker.swap).await?;
     let lease = lease(worker, &permit, plan.as_ref()).await?;
+    let carries = lease.as_ref().map(|lease| lease.credential.clone());
+    let leave = Leave::new(worker, policy, lease.clone(), authorize::again(&call, carries));
+    let body = leave.clone().hold(body).boxed_unsync();
     let request = outgoing(worker, &call, body, plan.zip(lease.clone()), rest.upgrade.is_some())?;
     let start = start(worker, connection, &call, &permit, lease.as_deref());
     let record = CallRecord::start(&worker.log, start, examined.sent())?;
-    let sent = match rest.upgrade {
-        None => worker.upstream.send(&permit, connection.floor, request).await,
-        Some(_) => worker.upstream.send_alone(&permit, connection.floor, request).await,
+    let send = async {
+        match rest.upgrade {
+            None => worker.upstream.send(&permit, connection.floor, request).await,
+            Some(_) => worker.upstream.send_alone(&permit, connection.floor, request).await,
+        }
+    };
+    let sent = tokio::select! {
+        biased;
+        refusal = leave.clone().withdrawn() => Err(refusal),
+        sent = send => sent,
     };
     match sent {
-        Ok(answer) => Ok(passed_on(worker, connection, &call, answer, rest.upgrade, record)),
+        Ok(answer) => Ok(passed_on(worker, connection, &call, answer, rest.upgrade, (leave, record))),
         Err(refusal) => Ok(went_wrong(worker, connection, &call, &examined.or(refusal), record)),
     }
 }
@@ -219,7 +231,7 @@ fn passed_on(
     call: &Call,
     answer: Answer,
     upgrade: Option<OnUpgrade>,
-    mut record: CallRecord,
+    (leave, mut record): (Leave, CallRecord),
 ) -> Response<Body> {
     let Answer { mut response, peer } = answer;
     record.answered(response.status().as_u16(), peer.address.to_string(), peer.tls.clone());
@@ -240,10 +252,10 @@ fn passed_on(
         }
     };
     match (switched, upgrades) {
-        (false, _) => Response::from_parts(parts, Recorded::new(plan.wrap(body), record).boxed_unsync()),
+        (false, _) => Response::from_parts(parts, Recorded::new(leave.hold(plan.wrap(body)), record).boxed_unsync()),
         (true, Some((client, upstream))) => {
             websocket::agree(&mut parts.headers);
-            let carried = websocket::carry(client, upstream, (worker.swap.clone(), scrub), record);
+            let carried = websocket::carry(client, upstream, (worker.swap.clone(), scrub), (leave, record));
             let alert = alert(worker, connection, call);
             tokio::spawn(async move {
                 if let Some(misdirected) = carried.await {

@@ -15,6 +15,7 @@
 //! | request | [`request`] | an HTTP request → a `Call` with one reading |
 //! | swap | [`swap`] | placeholder → credential, only where granted |
 //! | upstream | [`resolve`], [`upstream`] | permit → checked address → connection → answer |
+//! | | `leave` | what a call under way stands on; taken back → cut off |
 //! | scrub | [`scrub`] | credential → placeholder, in the answer |
 //! | record | [`record`] | the call log |
 //! | | [`respond`] | refusals → answers, one table |
@@ -30,6 +31,7 @@ pub mod error;
 pub mod exchange;
 pub mod hello;
 pub mod leaf;
+mod leave;
 pub mod limit;
 pub mod names;
 pub mod record;

@@ -43,6 +43,7 @@ impl CallRecord {
         let end = CallEnd { call: start.call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
         log.append(Timestamp::now(), Event::CallStart(start))
             .map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        log.opened();
         Ok(Self { log: Arc::clone(log), started: Instant::now(), end, sent, scrubbed: Arc::default() })
     }
 
@@ -80,6 +81,11 @@ impl CallRecord {
         self.finish("broken", Some(reason));
     }
 
+    /// The call was cut off: its leave was taken back.
+    pub fn cut(mut self, reason: String) {
+        self.finish("cut", Some(reason));
+    }
+
     /// So many more bytes went to the client.
     pub fn received(&mut self, bytes: u64) {
         self.end.received += bytes;
@@ -100,6 +106,7 @@ impl Drop for CallRecord {
         if let Err(error) = self.log.append(Timestamp::now(), Event::CallEnd(self.end.clone())) {
             tracing::error!(call = self.end.call, %error, "the end of a call is not in the log");
         }
+        self.log.closed();
     }
 }
 
@@ -163,7 +170,7 @@ where
             }
             Some(Err(error)) => {
                 let error = error.into();
-                self.end("broken", Some(error.to_string()));
+                self.end(if error.is::<Refusal>() { "cut" } else { "broken" }, Some(error.to_string()));
                 Poll::Ready(Some(Err(error)))
             }
             None => {
@@ -213,6 +220,7 @@ mod tests {
         let log = Arc::new(CallLog::create(directory.path()).unwrap());
         let end = CallEnd { outcome: "abandoned".to_owned(), ..CallEnd::default() };
         let (sent, scrubbed) = Default::default();
+        log.opened();
         let record = CallRecord { log: Arc::clone(&log), started: Instant::now(), end, sent, scrubbed };
         let mut body = Recorded::new(Announced(3), record);
         for _ in 0..frames {

@@ -4,7 +4,7 @@
 //! fields that concern one hop only. Never: a request with two lengths, two hosts, a path with two readings, or an authority
 //! that is not the connection's.
 
-use config::{CredentialName, Destination, Method, NormalPath, Scheme};
+use config::{CallFacts, CredentialName, Destination, Method, NormalPath, Scheme};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
     UPGRADE,
@@ -58,6 +58,11 @@ pub struct Rest {
 }
 
 impl Call {
+    /// What a policy looks at.
+    pub fn facts(&self) -> CallFacts<'_> {
+        CallFacts { destination: &self.destination, scheme: self.scheme, method: &self.method, path: &self.path }
+    }
+
     /// Reads a request that came on `connection`.
     ///
     /// # Errors

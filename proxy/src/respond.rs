@@ -37,6 +37,8 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::CredentialUnavailable { .. } => {
             (S::SERVICE_UNAVAILABLE, "credential-unavailable", "proxy_configuration_error")
         }
+        Refusal::Revoked(_) => (S::FORBIDDEN, "credential-revoked", "http_request_denied"),
+        Refusal::Stopped => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),
         Refusal::LogUnavailable(_) => (S::SERVICE_UNAVAILABLE, "log-unavailable", "proxy_internal_error"),
         Refusal::ForbiddenAddress { .. } => (S::FORBIDDEN, "forbidden-address", "destination_ip_prohibited"),
         Refusal::Unresolved(..) => (S::BAD_GATEWAY, "unresolved", "dns_error"),
@@ -77,6 +79,9 @@ pub fn remedy(refusal: &Refusal) -> String {
         }
         Refusal::CredentialUnavailable { credential, .. } => {
             format!("try again later, or tell your operator that `{credential}` fails")
+        }
+        Refusal::Revoked(credential) => {
+            format!("ask your operator whether `{credential}` is still yours to use, then send the call again")
         }
         Refusal::ForbiddenAddress { address, .. } => format!(
             "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::{Client, Registration};
-use config::Standing;
+use config::{LoadError, Policy, Standing};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
@@ -54,6 +54,7 @@ pub struct Worker {
     pub(crate) rates: Rates,
     pub(crate) log: Arc<CallLog>,
     pub(crate) stop: watch::Receiver<bool>,
+    policy_changed: watch::Sender<()>,
     credentials: Vec<String>,
     calls: AtomicU64,
     refused: AtomicU64,
@@ -90,6 +91,7 @@ impl Worker {
             rates: Rates::default(),
             log: Arc::new(parts.log),
             stop,
+            policy_changed: watch::Sender::new(()),
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }))
@@ -98,6 +100,28 @@ impl Worker {
     /// The call log, for the records that are not about a call.
     pub fn log(&self) -> &CallLog {
         &self.log
+    }
+
+    /// Reads the policy file again. What is under way is asked about again as well, if the policy changed, which is the answer.
+    ///
+    /// # Errors
+    /// The mistakes in the file; the last good policy stays in force.
+    pub fn reload(&self) -> Result<bool, LoadError> {
+        let changed = self.policy.reload()?;
+        if changed {
+            self.policy_changed.send_replace(());
+        }
+        Ok(changed)
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.current()
+    }
+
+    /// Tells of each change of the policy from now on.
+    pub(crate) fn policy_changes(&self) -> watch::Receiver<()> {
+        self.policy_changed.subscribe()
     }
 
     /// Calls that went upstream, and refusals, so far.
@@ -168,6 +192,8 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
         }));
     while tasks.join_next().await.is_some() {}
     name_server.abort();
+    // A WebSocket is no connection's any more; it is cut off like the rest, and has its end in the log before the worker's.
+    let _ = tokio::time::timeout(limit::DRAIN_WAIT, worker.log.all_ended()).await;
     Ok(())
 }
 

@@ -1,12 +1,11 @@
 //! A policy file that is edited while its agent runs.
 //!
-//! Enters: the file, looked at twice a second. Leaves: the new policy in force from the next call on, or the last good one and
-//! a record of every mistake in the new. Never: a moment without a policy.
+//! Enters: the file, looked at twice a second. Leaves: the new policy in force from the next call on and for what is
+//! under way, or the last good one and a record of every mistake in the new. Never: a moment without a policy.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::Standing;
 use jiff::Timestamp;
 use proxy::record::Event;
 use proxy::serve::Worker;
@@ -15,18 +14,18 @@ use proxy::serve::Worker;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Looks for ever; to be aborted with the worker.
-pub async fn watch(standing: Arc<Standing>, worker: Arc<Worker>) {
+pub async fn watch(worker: Arc<Worker>) {
     let mut last = None;
     loop {
         tokio::time::sleep(LOOK).await;
-        let said = match standing.reload() {
+        let said = match worker.reload() {
             Ok(false) => {
                 last = None;
                 continue;
             }
             Ok(true) => {
                 last = None;
-                Event::PolicyReloaded { policy: standing.current().digest().to_owned() }
+                Event::PolicyReloaded { policy: worker.policy().digest().to_owned() }
             }
             Err(error) => {
                 let reason = error.to_string();

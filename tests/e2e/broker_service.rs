@@ -10,7 +10,7 @@ use crate::credentials::leased;
 use crate::harness::{Exeat, Live, TokenEndpoint, Upstream, within};
 
 /// Starts `exeat broker serve` on this installation's credentials.
-fn serve(exeat: &Exeat) -> (Live, String) {
+pub fn serve(exeat: &Exeat) -> (Live, String) {
     let socket = exeat.path("broker.sock").to_str().unwrap().to_owned();
     let live = exeat.exeat(&["broker", "serve", "--socket", &socket]);
     within(Duration::from_secs(10), "the broker's socket", || fs::metadata(&socket).is_ok());

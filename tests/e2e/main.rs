@@ -23,6 +23,7 @@ mod refusals;
 mod reload;
 mod sandbox;
 mod scrubbing;
+mod standing;
 mod streaming;
 mod terminal;
 mod witnesses;

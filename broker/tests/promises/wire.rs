@@ -54,7 +54,10 @@ async fn what_is_not_of_the_api_gets_a_problem_that_says_why() {
     let long = json!({"agent": "b".repeat(9000)}).to_string();
     for (method, target, body, status) in [
         (Method::GET, "/", "", 404),
-        (Method::GET, "/v1/leases", "", 405),
+        (Method::PUT, "/v1/leases", "", 405),
+        (Method::GET, "/v1/leases", "", 409),
+        (Method::DELETE, "/v1/leases/x", "", 400),
+        (Method::DELETE, "/v1/leases/019ac000-0000-7000-8000-000000000000", "", 403),
         (Method::POST, "/v1/health", "", 405),
         (Method::POST, "/v1/leases", ask.as_str(), 409),
         (Method::GET, "/v1/identity?audience=x", "", 409),

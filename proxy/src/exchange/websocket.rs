@@ -18,6 +18,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
 use self::frames::Frames;
+use crate::error::Refusal;
+use crate::leave::Leave;
 use crate::limit;
 use crate::record::CallRecord;
 use crate::scrub::Scrub;
@@ -43,6 +45,7 @@ enum Pass {
 enum End {
     Closed,
     Broke(String),
+    Cut(Refusal),
     Misdirected(Misdirected),
 }
 
@@ -66,7 +69,7 @@ pub(super) async fn carry(
     client: OnUpgrade,
     upstream: OnUpgrade,
     (swap, scrub): (Swap, Scrub),
-    mut record: CallRecord,
+    (leave, mut record): (Leave, CallRecord),
 ) -> Option<Misdirected> {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
         Ok(both) => both,
@@ -81,11 +84,16 @@ pub(super) async fn carry(
     let up = copy(client_in, upstream_out, placeholders(&swap), &sent);
     let down = copy(upstream_in, client_out, credentials(&scrub), &received);
     // Either side's end is the end of both: a WebSocket closes with a frame first, there is nothing left to say.
-    let end = tokio::select! { end = up => end, end = down => end };
+    let end = tokio::select! {
+        end = up => end,
+        end = down => end,
+        refusal = leave.withdrawn() => End::Cut(refusal),
+    };
     record.received(received.load(Ordering::Relaxed));
     match end {
         End::Closed => record.done(),
         End::Broke(reason) => record.broken(reason),
+        End::Cut(refusal) => record.cut(refusal.to_string()),
         End::Misdirected(misdirected) => {
             record.broken(misdirected.to_string());
             return Some(misdirected);

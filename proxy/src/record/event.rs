@@ -127,7 +127,7 @@ pub struct TlsLeg {
 pub struct CallEnd {
     /// Number of the call, as in its start.
     pub call: u64,
-    /// `done`, `refused`, `broken` (the answer broke off) or `abandoned` (the client went away).
+    /// `done`, `refused`, `broken` (the answer broke off), `cut` (its leave was taken back) or `abandoned` (the client went away).
     pub outcome: String,
     /// Status of the answer, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

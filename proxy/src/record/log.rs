@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::event::{Event, Line};
 
@@ -34,6 +35,7 @@ pub struct LogError {
 pub struct CallLog {
     path: PathBuf,
     state: Mutex<State>,
+    open: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl CallLog {
             Ok(file) => Ok(Self {
                 path,
                 state: Mutex::new(State { file, seq: 0, prev: NO_PREDECESSOR.to_owned(), broken: None }),
+                open: watch::Sender::new(0),
             }),
             Err(source) => Err(LogError { action: "create", path, source }),
         }
@@ -86,6 +89,22 @@ impl CallLog {
         state.seq += 1;
         state.prev = prev;
         Ok(())
+    }
+
+    /// A call has begun that will have an end.
+    pub(super) fn opened(&self) {
+        self.open.send_modify(|open| *open += 1);
+    }
+
+    /// A call has ended.
+    pub(super) fn closed(&self) {
+        self.open.send_modify(|open| *open -= 1);
+    }
+
+    /// Waits until every call that has begun has ended.
+    pub(crate) async fn all_ended(&self) {
+        // The sender is in `self`, so the wait cannot fail.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
     }
 
     /// Waits until what was appended is on the disk.
@@ -193,7 +212,7 @@ mod tests {
         let full = Path::new("/dev/full");
         let file = OpenOptions::new().append(true).open(full).unwrap();
         let state = State { file, seq: 0, prev: NO_PREDECESSOR.to_owned(), broken: None };
-        let log = CallLog { path: full.to_owned(), state: Mutex::new(state) };
+        let log = CallLog { path: full.to_owned(), state: Mutex::new(state), open: watch::Sender::new(0) };
         assert!(log.append(Timestamp::UNIX_EPOCH, event("a")).is_err());
         assert!(log.append(Timestamp::UNIX_EPOCH, event("a")).is_err());
     }

@@ -1,0 +1,133 @@
+//! The leave of a call under way, taken back when it no longer holds.
+//!
+//! Enters: a call, the policy that let it out, and the lease it carries. Leaves: the refusal, once a later policy would not let it
+//! out, its lease is revoked, or its worker has stopped. Never: a stream or socket that outlives its leave by a second.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use broker::Lease;
+use bytes::Bytes;
+use config::Policy;
+use http_body::{Frame, SizeHint};
+use tokio::sync::watch;
+
+use crate::error::Refusal;
+use crate::limit;
+use crate::serve::Worker;
+use crate::upstream::BoxError;
+
+/// Asks a policy once more.
+type Judge = Box<dyn Fn(&Policy) -> Result<(), Refusal> + Send + Sync>;
+
+type Withdrawn = Pin<Box<dyn Future<Output = Refusal> + Send>>;
+
+/// What a call under way stands on. Clones are of one call.
+#[derive(Clone)]
+pub(crate) struct Leave(Arc<Inner>);
+
+struct Inner {
+    worker: Arc<Worker>,
+    judge: Judge,
+    judged_by: Arc<Policy>,
+    lease: Option<Arc<Lease>>,
+}
+
+impl Leave {
+    /// The leave that `judged_by` gave. `judge` asks a later policy the same, and whether it still grants the lease.
+    pub fn new(
+        worker: &Arc<Worker>,
+        judged_by: Arc<Policy>,
+        lease: Option<Arc<Lease>>,
+        judge: impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Inner { worker: Arc::clone(worker), judge: Box::new(judge), judged_by, lease }))
+    }
+
+    /// Waits until it is taken back; for ever where it is not.
+    pub async fn withdrawn(self) -> Refusal {
+        let Inner { worker, lease, .. } = &*self.0;
+        tokio::select! {
+            refusal = self.denied() => refusal,
+            refusal = revoked(worker, lease.as_deref()) => refusal,
+            () = stopped(worker.stop.clone()) => Refusal::Stopped,
+        }
+    }
+
+    /// Waits for a policy that would not let the call out.
+    async fn denied(&self) -> Refusal {
+        let Inner { worker, judge, judged_by, .. } = &*self.0;
+        // Subscribed before it is looked at: a change in between is not missed.
+        let mut changes = worker.policy_changes();
+        let mut judged_by = Arc::clone(judged_by);
+        loop {
+            let current = worker.policy.current();
+            if !Arc::ptr_eq(&current, &judged_by) {
+                if let Err(refusal) = judge(&current) {
+                    return refusal;
+                }
+                judged_by = current;
+            }
+            if changes.changed().await.is_err() {
+                // No policy comes any more.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// The same body, which breaks off when the leave is taken back.
+    pub fn hold<B: http_body::Body>(self, body: B) -> Held<B> {
+        let withdrawn = (!body.is_end_stream()).then(|| Box::pin(self.withdrawn()) as Withdrawn);
+        Held { body, withdrawn }
+    }
+}
+
+/// Waits until the lease is revoked, or nobody is left who would say so.
+async fn revoked(worker: &Worker, lease: Option<&Lease>) -> Refusal {
+    match lease {
+        None => std::future::pending().await,
+        Some(lease) => {
+            worker.broker.revoked(lease.id).await;
+            Refusal::Revoked(lease.credential.clone())
+        }
+    }
+}
+
+/// What is nearly done may finish; its client is gone by then, or soon will be.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(limit::STOP_WAIT).await;
+}
+
+/// A body with its leave.
+pub(crate) struct Held<B> {
+    body: B,
+    /// Until it was.
+    withdrawn: Option<Withdrawn>,
+}
+
+impl<B> http_body::Body for Held<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(Poll::Ready(refusal)) = self.withdrawn.as_mut().map(|withdrawn| withdrawn.as_mut().poll(cx)) {
+            self.withdrawn = None;
+            return Poll::Ready(Some(Err(refusal.into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
