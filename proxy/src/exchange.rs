@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use broker::{ClientError, Lease};
 use config::CallPermit;
-use http::header::{ALT_SVC, IF_RANGE, RANGE};
+use http::header::{ALT_SVC, CONNECTION, HeaderValue, IF_RANGE, RANGE};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -298,7 +298,12 @@ fn refused(refusal: &Refusal, call: &Call, record: CallRecord) -> Response<Body>
 }
 
 fn answered(refusal: &Refusal, reader: Reader) -> Response<Body> {
-    respond::refuse(refusal, reader).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+    let mut response = respond::refuse(refusal, reader);
+    if matches!(refusal, Refusal::Malformed(_)) {
+        // Where a request with no single reading ends, nobody can say either. HTTP/2, which can, ignores the field.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
 }
 
 fn empty() -> Body {

@@ -14,12 +14,14 @@ use hyper::body::Incoming;
 
 use crate::connection::Connection;
 use crate::error::{Refusal, printable};
+use crate::limit;
 use crate::swap::Head;
 use crate::upstream::Body;
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
-const HOP: [&str; 8] = [
+const HOP: [&str; 9] = [
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -73,6 +75,7 @@ impl Call {
             return Err(Refusal::MethodNotOffered("CONNECT".to_owned()));
         }
         framing(request.headers())?;
+        fields(request.headers())?;
         connection_options(request.headers())?;
         witnesses(&request, connection)?;
         let method = request.method().as_str().parse().map_err(|error| malformed("method", &error))?;
@@ -144,6 +147,31 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::Malformed("a Transfer-Encoding other than chunked".to_owned()));
     }
     Ok(())
+}
+
+/// Fields that go out over HTTP/1.1 and HTTP/2 alike, and that everyone reads alike: no blanks around a value (RFC 9113 section
+/// 8.2.1; HTTP/1.1 knows no such value), and no more of them than a head over HTTP/1.1 may have.
+fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.len() > limit::HEAD_FIELDS {
+        return Err(Refusal::Malformed(format!("more than {} fields", limit::HEAD_FIELDS)));
+    }
+    match headers.iter().find(|(_, value)| value.as_bytes().trim_ascii() != value.as_bytes()) {
+        Some((name, _)) => Err(Refusal::Malformed(format!("blanks around the value of `{name}`"))),
+        None => Ok(()),
+    }
+}
+
+/// Fields behind the body. Whoever merges them into the head must not find there what frames or routes a request (RFC 9110
+/// section 6.5.1), and what concerns one hop has no business there.
+///
+/// # Errors
+/// [`Refusal::Malformed`].
+pub(crate) fn trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
+    let head_only = |name: &HeaderName| HOP.contains(&name.as_str()) || [HOST, CONTENT_LENGTH].contains(name);
+    if let Some(name) = trailers.keys().find(|name| head_only(name)) {
+        return Err(Refusal::Malformed(format!("`{name}` behind the body, which belongs before it")));
+    }
+    fields(trailers)
 }
 
 /// What `Connection` names is not passed on; a name that cannot be read might be one that a server reads.

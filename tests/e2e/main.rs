@@ -13,6 +13,7 @@ mod check;
 mod clients;
 mod crash;
 mod credentials;
+mod differential;
 mod git;
 mod invariants;
 mod log;

@@ -16,9 +16,9 @@ use hyper::body::Incoming;
 
 use super::coded::CodedWatch;
 use crate::error::Refusal;
-use crate::limit;
 use crate::swap::Swap;
 use crate::upstream::{Body, BoxError};
+use crate::{limit, request};
 
 /// What was found in, and counted of, a body that streams on after its head was sent.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +57,7 @@ pub(super) async fn examine(body: Incoming, headers: &HeaderMap, swap: &Swap) ->
         Err(_) => return Err(Refusal::Malformed("the body did not arrive in time".to_owned())),
     };
     if let Some(trailers) = whole.trailers() {
+        request::trailers(trailers)?;
         swap.trailers(trailers)?;
     }
     let (trailers, bytes) = (whole.trailers().cloned(), whole.to_bytes());
@@ -89,6 +90,7 @@ impl Watched {
             self.examined.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         if let Some(trailers) = frame.and_then(Frame::trailers_ref) {
+            request::trailers(trailers)?;
             self.swap.trailers(trailers)?;
         }
         // A body of known length is not asked for more than that: its end is looked at before its last piece goes.

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use config::{Destination, Scheme};
-use http::header::{CONNECTION, HOST, HeaderValue, TE};
+use http::header::{CONNECTION, HOST, HeaderValue, TE, TRANSFER_ENCODING};
 use http::{Request, Response, Uri};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -98,6 +99,10 @@ fn for_http1(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Re
     *request.version_mut() = http::Version::HTTP_11;
     if request.headers().contains_key(TE) {
         request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
+    }
+    // Unless told how to frame it, hyper leaves out the body of a GET whose length it does not know.
+    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let host = HeaderValue::from_str(&authority(to, scheme))?;
     request.headers_mut().insert(HOST, host);

@@ -14,23 +14,36 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Without the chunks' framing.
     pub body: Vec<u8>,
+    /// Names in lower case, and values.
+    pub trailers: Vec<(String, String)>,
 }
 
+/// A body, its trailers, and how many bytes they took.
+type Framed = (Vec<u8>, Vec<(String, String)>, usize);
+
 /// All requests in `bytes`, to the last byte.
-pub fn requests(mut bytes: &[u8]) -> Result<Vec<Request>, String> {
-    let mut found = Vec::new();
-    while !bytes.is_empty() {
-        let (request, length) = one(bytes)?.ok_or("it ends within a request")?;
-        found.push(request);
-        bytes = &bytes[length..];
+pub fn requests(bytes: &[u8]) -> Result<Vec<Request>, String> {
+    match whole_requests(bytes)? {
+        (found, length) if length == bytes.len() => Ok(found),
+        _ => Err("it ends within a request".to_owned()),
     }
-    Ok(found)
+}
+
+/// All requests that are whole, and how many bytes they took; behind them there may be one that is not.
+pub fn whole_requests(bytes: &[u8]) -> Result<(Vec<Request>, usize), String> {
+    let (mut found, mut taken) = (Vec::new(), 0);
+    while let Some((request, length)) = one(&bytes[taken..])? {
+        found.push(request);
+        taken += length;
+    }
+    Ok((found, taken))
 }
 
 /// The first request and its length; `None` while it is not whole.
 pub fn one(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
-    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "a head that is not text")?;
+    // Bytes above ASCII are opaque, and may stand in values (RFC 9110 section 5.5); everything else is checked below.
+    let head: String = bytes[..end].iter().map(|&byte| char::from(byte)).collect();
     let mut lines = head.split("\r\n");
     let line = lines.next().unwrap_or_default();
     let [method, target, "HTTP/1.1"] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -47,16 +60,16 @@ pub fn one(bytes: &[u8]) -> Result<Option<(Request, usize)>, String> {
     }
     let rest = &bytes[end + 4..];
     let body = match (&values("content-length")[..], &values("transfer-encoding")[..]) {
-        ([], []) => Some((Vec::new(), 0)),
+        ([], []) => Some((Vec::new(), Vec::new(), 0)),
         ([length], []) if length.bytes().all(|byte| byte.is_ascii_digit()) => {
             let length = length.parse::<usize>().map_err(|error| error.to_string())?;
-            rest.get(..length).map(|body| (body.to_vec(), length))
+            rest.get(..length).map(|body| (body.to_vec(), Vec::new(), length))
         }
         ([], ["chunked"]) => chunked(rest)?,
         framing => return Err(format!("framing {framing:?}")),
     };
     let (method, target) = (method.to_owned(), target.to_owned());
-    Ok(body.map(|(body, length)| (Request { method, target, headers, body }, end + 4 + length)))
+    Ok(body.map(|(body, trailers, length)| (Request { method, target, headers, body, trailers }, end + 4 + length)))
 }
 
 fn is_name(text: &str) -> bool {
@@ -71,8 +84,8 @@ fn field(line: &str) -> Result<(String, String), String> {
     Ok((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()))
 }
 
-fn chunked(mut rest: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
-    let (whole, mut body) = (rest.len(), Vec::new());
+fn chunked(mut rest: &[u8]) -> Result<Option<Framed>, String> {
+    let (whole, mut body, mut trailers) = (rest.len(), Vec::new(), Vec::new());
     loop {
         let Some(end) = rest.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
         let size =
@@ -94,9 +107,9 @@ fn chunked(mut rest: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> {
         let line = std::str::from_utf8(&rest[..end]).map_err(|_| "a trailer that is not text")?;
         rest = &rest[end + 2..];
         if line.is_empty() {
-            return Ok(Some((body, whole - rest.len())));
+            return Ok(Some((body, trailers, whole - rest.len())));
         }
-        field(line)?;
+        trailers.push(field(line)?);
     }
 }
 
