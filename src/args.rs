@@ -28,6 +28,9 @@ const EXIT_CODES: &str = "\
 Exit codes of `run`: the command's own; 128+N when signal N ended it; 124 when its wall clock ran out; 125 when exeat \
 itself failed and nothing has run; 126 when the command cannot be executed; 127 when it is not there.";
 
+const PROBE_EXIT_CODES: &str =
+    "Exit codes: 0, everything held; 1, something broke; 2, the battery could not be run to its end.";
+
 /// What `exeat` does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -44,6 +47,15 @@ pub enum Command {
     Broker(Broker),
     /// Show the main job on built-in defaults, offline
     Demo(Demo),
+    /// Try every escape and bypass from inside a worker, under an agent's real policy
+    #[command(after_help = PROBE_EXIT_CODES)]
+    Probe(Probe),
+    /// What `probe` runs inside
+    #[command(hide = true)]
+    ProbeInside {
+        /// The word of the run, by which its log is found
+        word: String,
+    },
 }
 
 /// `exeat run`
@@ -129,6 +141,23 @@ pub struct Demo {
     /// Leave the configuration in this directory, as a starting point
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+/// `exeat probe`
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// Whose policy applies: agents/NAME.toml
+    #[arg(long, value_name = "NAME")]
+    pub agent: AgentId,
+    /// Use the broker that listens on this Unix socket instead of one of our own
+    #[arg(long, value_name = "SOCKET")]
+    pub broker: Option<PathBuf>,
+    /// As `run` has it
+    #[arg(long)]
+    pub capture_ports_only: bool,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

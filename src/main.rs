@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod environment;
 mod places;
+mod probe;
 mod report;
 mod run;
 
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),
         Command::Revoke(revoke) => broker::revoke(revoke),
         Command::Demo(demo) => demo::run(demo),
+        Command::Probe(probe) => places().and_then(|places| probe::run(&places, probe)),
+        Command::ProbeInside { .. } => probe::inside::run(),
     };
     done.unwrap_or_else(|report| {
         complain(&report);

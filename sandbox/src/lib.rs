@@ -21,10 +21,12 @@
 //! | `init` | pid 1, and the command's `exec` |
 //! | `running`, `process` | until the end |
 //! | `status`, `probe`, `error` | what is in force; what this machine can; what went wrong |
+//! | [`attempt`] | what a hostile command would ask the kernel for |
 //! | `sys` | every unsafe line |
 
 #![deny(unsafe_code)]
 
+pub mod attempt;
 mod certificate;
 mod cgroup;
 mod child;

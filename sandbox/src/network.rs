@@ -54,7 +54,7 @@ pub(crate) fn set_up(choice: CaptureChoice, ports: &BTreeSet<u16>) -> Result<Net
     by_ports(ports, ipv6)
 }
 
-fn bring_up(route: &Netlink) -> Result<(), Errno> {
+pub(crate) fn bring_up(route: &Netlink) -> Result<(), Errno> {
     let up = libc::IFF_UP.unsigned_abs().to_ne_bytes();
     // ifinfomsg: family, padding, type, index, flags, changed flags
     let header = [&[0; 4][..], &LO.to_ne_bytes(), &up, &up].concat();

@@ -20,6 +20,7 @@ mod log;
 mod misdirected;
 mod oidc;
 mod packages;
+mod probe;
 mod refusals;
 mod reload;
 mod sandbox;

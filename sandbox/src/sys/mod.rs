@@ -3,10 +3,12 @@
 //! For: the rest of this crate, which is safe code. In and out: owned descriptors, slices, plain numbers. Never: policy;
 //! a function here does one system call and says what must hold for it.
 
+mod attempt;
 mod mount;
 mod process;
 mod signal;
 
+pub(crate) use attempt::{add_key, bpf_map, drop_key, find_key, io_uring, seize, type_into, unload_module, unshare};
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub(crate) use process::{
     close_other_fds, enter_cgroup_namespace, execute, fresh_session_keyring, landlock_abi, refuse_by, spawn,

@@ -1,0 +1,82 @@
+//! What a hostile command would ask the kernel for, to show that it is refused.
+//!
+//! For: `exeat probe`, whose attempts run inside. In: what is tried. Out: the kernel's answer. Never: an effect that outlives the
+//! calling process, but for a key, which [`remove_key`] takes away.
+
+use crate::{
+    netlink::{ACK, Message, Netlink},
+    network,
+    process::ChildProcess,
+    sys,
+};
+use rustix::{
+    io::{Errno, Result},
+    net::netlink,
+    process::Pid,
+};
+use std::{ffi::CString, os::fd::BorrowedFd};
+
+/// Makes the calling process root of a user namespace of its own.
+pub fn enter_user_namespace() -> Result<()> {
+    sys::unshare(libc::CLONE_NEWUSER)
+}
+
+/// The same for a child, which ends at once: another system call, whose flags no filter can see.
+pub fn spawn_into_user_namespace() -> Result<()> {
+    ChildProcess::spawn(libc::CLONE_NEWUSER, || 0).map(drop)
+}
+
+/// Asks the kernel's routing for a change that is none: the loopback device up, which it is.
+pub fn change_a_device() -> Result<()> {
+    network::bring_up(&Netlink::open(None)?)
+}
+
+/// Asks the kernel's firewall for a table without saying which: EINVAL from whoever may change it, EPERM for all others.
+pub fn ask_the_firewall() -> Result<()> {
+    const GET_TABLE: u16 = 10 << 8 | 1;
+    Netlink::open(Some(netlink::NETFILTER))?.request(vec![Message::new(GET_TABLE, ACK, &[2, 0, 0, 0])])
+}
+
+/// Sets up an io_uring, whose operations no filter sees.
+pub fn set_up_io_uring() -> Result<()> {
+    sys::io_uring()
+}
+
+/// Makes a map for BPF programs.
+pub fn make_bpf_map() -> Result<()> {
+    sys::bpf_map()
+}
+
+/// Traces a process, which goes on running.
+pub fn trace(process: Pid) -> Result<()> {
+    sys::seize(process)
+}
+
+/// Types a newline into a terminal.
+pub fn type_into(terminal: BorrowedFd<'_>) -> Result<()> {
+    sys::type_into(terminal)
+}
+
+/// Unloads a kernel module; ENOENT, where there is none of the name, means that it would have been.
+pub fn unload_module(name: &str) -> Result<()> {
+    sys::unload_module(&text(name)?)
+}
+
+/// Puts a key into the user's keyring.
+pub fn add_key(name: &str) -> Result<()> {
+    sys::add_key(&text(name)?)
+}
+
+/// Looks for a key in the user's keyring.
+pub fn find_key(name: &str) -> Result<()> {
+    sys::find_key(&text(name)?).map(drop)
+}
+
+/// Takes a key out of the user's keyring.
+pub fn remove_key(name: &str) -> Result<()> {
+    sys::drop_key(sys::find_key(&text(name)?)?)
+}
+
+fn text(name: &str) -> Result<CString> {
+    CString::new(name).map_err(|_| Errno::INVAL)
+}

@@ -1,0 +1,92 @@
+//! What the battery inside is told: where the canaries are, what the policy would and would not let out.
+//!
+//! Enters: what was read outside. Leaves: one JSON document on the battery's standard input. Never: a credential, nor the value of
+//! a placeholder; the battery finds that in its environment.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that the attempts need to know of the outside.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Brief {
+    /// A word of this run, which nothing else has in it.
+    pub(crate) nonce: String,
+    /// What listens and lies outside.
+    pub(crate) canaries: Canaries,
+    /// Addresses at which there is nobody (RFC 5737, RFC 3849).
+    pub(crate) nobody: Vec<IpAddr>,
+    /// Services at private and metadata addresses that no rule lists.
+    pub(crate) private: Vec<SocketAddr>,
+    /// The resolvers that the machine itself asks.
+    pub(crate) machine_resolvers: Vec<IpAddr>,
+    /// Well-known resolvers that no rule lists, by address and by name.
+    pub(crate) public_resolvers: Vec<(IpAddr, String)>,
+    /// Exeat's own directories, files first.
+    pub(crate) own_files: Vec<PathBuf>,
+    /// Directories in which a file of the command's would be believed by exeat.
+    pub(crate) own_directories: Vec<PathBuf>,
+    /// Variables that exeat makes or passes on.
+    pub(crate) variables: Vec<String>,
+    /// Digests of the values of the caller's other variables.
+    pub(crate) withheld: Vec<String>,
+    /// The port to call on: one that the policy names.
+    pub(crate) port: u16,
+    /// A name that no rule lists and that does not exist.
+    pub(crate) unlisted: String,
+    /// A call that a rule allows, where there is such a rule.
+    pub(crate) allowed: Option<Call>,
+    /// Names that look like a listed one, and that no rule lists.
+    pub(crate) look_alikes: Vec<String>,
+    /// Calls whose path climbs or hides, each refused by the policy.
+    pub(crate) paths: Vec<Call>,
+    /// Placeholders, and where their credential may not go.
+    pub(crate) placeholders: Vec<Misdirection>,
+}
+
+/// The digest of a value, which tells nobody the value.
+pub(crate) fn digest(nonce: &str, value: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[nonce.as_bytes(), value].concat());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What listens and lies outside, none of it to be reached.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Canaries {
+    /// On the machine's loopback, IPv4 then IPv6.
+    pub(crate) loopback: Vec<SocketAddr>,
+    /// On its other addresses, IPv4 then IPv6; those that a rule lists are left out.
+    pub(crate) machine: Vec<SocketAddr>,
+    /// UDP, on all of these addresses.
+    pub(crate) datagrams: Vec<SocketAddr>,
+    /// The name of an abstract Unix socket.
+    pub(crate) abstract_socket: String,
+    /// A Unix socket in a directory that the policy does not show.
+    pub(crate) socket: PathBuf,
+    /// Files in the machine's directories for temporary ones.
+    pub(crate) temporary: Vec<PathBuf>,
+    /// The name of a key in the user's keyring; none where the kernel has no keyrings.
+    pub(crate) key: Option<String>,
+}
+
+/// A call as it is tried.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Call {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) method: String,
+    pub(crate) path: String,
+}
+
+/// A placeholder and a call that its credential does not belong to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Misdirection {
+    /// The variable that has the placeholder.
+    pub(crate) variable: String,
+    pub(crate) call: Call,
+    /// Whether a rule allows the call, so that only the placeholder speaks against it.
+    pub(crate) allowed: bool,
+}

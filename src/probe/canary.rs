@@ -1,0 +1,184 @@
+//! What listens and lies outside, to be reached by nobody inside.
+//!
+//! Enters: the run's own word, and addresses of this machine. Leaves: canaries that say the word, and a count of who came with it. Never: a canary that is left behind, on disk or in the keyring.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::brief::Canaries;
+
+/// Where systems let everyone put files.
+const FOR_EVERYONE: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+
+/// How often each kind was reached.
+#[derive(Debug, Default)]
+pub(crate) struct Reached {
+    loopback: AtomicUsize,
+    machine: AtomicUsize,
+    datagrams: AtomicUsize,
+    abstract_socket: AtomicUsize,
+    socket: AtomicUsize,
+}
+
+impl Reached {
+    /// The attempts whose canary was reached since the last look.
+    pub(crate) fn take(&self) -> Vec<&'static str> {
+        let counts = [
+            (&self.loopback, "network/tcp-loopback"),
+            (&self.machine, "network/tcp-machine"),
+            (&self.datagrams, "network/udp-machine"),
+            (&self.abstract_socket, "network/abstract-socket"),
+            (&self.socket, "network/unix-socket"),
+        ];
+        counts.into_iter().filter(|(count, _)| count.swap(0, Ordering::SeqCst) > 0).map(|(_, id)| id).collect()
+    }
+}
+
+/// The canaries of one run. Their threads end with the process.
+#[derive(Debug)]
+pub(crate) struct Aviary {
+    pub(crate) canaries: Canaries,
+    pub(crate) reached: Arc<Reached>,
+    /// Only this user can enter it.
+    _directory: TempDir,
+}
+
+impl Aviary {
+    /// Puts one wherever this machine has a place for it.
+    pub(crate) fn open(nonce: &str) -> io::Result<Self> {
+        let reached = Arc::new(Reached::default());
+        let word = nonce;
+        let mut canaries = Canaries { abstract_socket: format!("exeat-probe-{nonce}"), ..Canaries::default() };
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        for address in loopback {
+            canaries.loopback.extend(tcp(address, word, &reached, |reached| &reached.loopback));
+        }
+        let machine = own_addresses();
+        for address in &machine {
+            canaries.machine.extend(tcp(*address, word, &reached, |reached| &reached.machine));
+        }
+        for address in loopback.into_iter().chain(machine) {
+            canaries.datagrams.extend(udp(address, word, &reached));
+        }
+        let name = UnixAddress::from_abstract_name(&canaries.abstract_socket)?;
+        unix(UnixListener::bind_addr(&name)?, word, &reached, |reached| &reached.abstract_socket);
+
+        let directory = tempfile::Builder::new().prefix("exeat-probe-").tempdir()?;
+        canaries.socket = directory.path().join("socket");
+        unix(UnixListener::bind(&canaries.socket)?, word, &reached, |reached| &reached.socket);
+
+        for place in FOR_EVERYONE.map(Path::new).into_iter().filter(|place| place.is_dir()) {
+            let path = place.join(&canaries.abstract_socket);
+            if fs::write(&path, word).is_ok() {
+                canaries.temporary.push(path);
+            }
+        }
+        canaries.key =
+            sandbox::attempt::add_key(&canaries.abstract_socket).ok().map(|()| canaries.abstract_socket.clone());
+        Ok(Self { canaries, reached, _directory: directory })
+    }
+}
+
+impl Drop for Aviary {
+    fn drop(&mut self) {
+        for path in &self.canaries.temporary {
+            let _ = fs::remove_file(path);
+        }
+        if let Some(key) = &self.canaries.key {
+            let _ = sandbox::attempt::remove_key(key);
+        }
+    }
+}
+
+/// The addresses that this machine would call from; to connect a UDP socket sends nothing.
+fn own_addresses() -> Vec<IpAddr> {
+    let towards = [
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1))),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
+    ];
+    let own = towards.into_iter().filter_map(|(own, other)| {
+        let socket = UdpSocket::bind((own, 0)).ok()?;
+        socket.connect((other, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    });
+    own.filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
+}
+
+type Counted = fn(&Reached) -> &AtomicUsize;
+
+/// How long a canary listens to one client, which says the word at once.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Says the word first, as the proxy would wait for it for ever, and counts who says it too: others may come by.
+fn tcp(address: IpAddr, word: &str, reached: &Arc<Reached>, counted: Counted) -> Option<SocketAddr> {
+    let listener = TcpListener::bind((address, 0)).ok()?;
+    let own = listener.local_addr().ok()?;
+    let (word, reached) = (word.to_owned(), Arc::clone(reached));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(word.as_bytes());
+            let _ = stream.set_read_timeout(Some(PATIENCE));
+            if heard(&mut stream, &word) {
+                counted(&reached).fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    Some(own)
+}
+
+/// Says the word to whoever has said it.
+fn unix(listener: UnixListener, word: &str, reached: &Arc<Reached>, counted: Counted) {
+    let (word, reached) = (word.to_owned(), Arc::clone(reached));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.set_read_timeout(Some(PATIENCE));
+            if heard(&mut stream, &word) {
+                counted(&reached).fetch_add(1, Ordering::SeqCst);
+                let _ = stream.write_all(word.as_bytes());
+            }
+        }
+    });
+}
+
+fn heard(stream: &mut impl Read, word: &str) -> bool {
+    let mut said = [0; 256];
+    let length = stream.read(&mut said).unwrap_or_default();
+    said[..length].windows(word.len()).any(|window| window == word.as_bytes())
+}
+
+fn udp(address: IpAddr, word: &str, reached: &Arc<Reached>) -> Option<SocketAddr> {
+    let socket = UdpSocket::bind((address, 0)).ok()?;
+    let own = socket.local_addr().ok()?;
+    let (word, reached) = (word.to_owned(), Arc::clone(reached));
+    std::thread::spawn(move || {
+        let mut datagram = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+            if datagram[..length] == *word.as_bytes() {
+                reached.datagrams.fetch_add(1, Ordering::SeqCst);
+                let _ = socket.send_to(&datagram[..length], from);
+            }
+        }
+    });
+    Some(own)
+}
+
+/// The resolvers that this machine asks, but those on its loopback, which is another one inside.
+pub(crate) fn machine_resolvers() -> Vec<IpAddr> {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok());
+    servers.filter(|server: &IpAddr| !server.is_loopback()).collect()
+}
+
+/// Files of exeat's that are there and that this user can read.
+pub(crate) fn readable(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.into_iter().filter(|path| path.is_dir() || fs::File::open(path).is_ok()).collect()
+}

@@ -1,0 +1,190 @@
+//! What came back on a connection, and whether that is a refusal of exeat.
+//!
+//! Enters: bytes. Leaves: statuses and kinds of refusal. Never: a real server's refusal taken for one of exeat's; those have a
+//! problem type of their own, or say nothing at all.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::super::finding::Outcome;
+use super::told;
+
+/// What exeat's refusals have as their type, before the kind.
+const PROBLEM: &str = "urn:exeat:refusal:";
+/// For a connection, and for the first byte of an answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+/// Once something has come, more follows soon or not at all.
+const REST: Duration = Duration::from_millis(300);
+/// What a request is answered with whose head cannot be read: malformed, late, too long, not known.
+const UNREAD: [u16; 6] = [400, 408, 414, 431, 501, 505];
+/// More than any refusal.
+const LONGEST: usize = 64 * 1024;
+
+/// Everything that came until the other side closed, or fell silent.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    text: String,
+    closed: bool,
+}
+
+impl Answer {
+    /// Reads until the end, or until nothing more comes.
+    pub(super) fn read(stream: &mut (impl Read + Timed), patience: Duration) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        let mut piece = [0; 4096];
+        let deadline = Instant::now() + patience + REST;
+        let mut closed = false;
+        stream.wait_at_most(patience)?;
+        while bytes.len() < LONGEST && Instant::now() < deadline {
+            match stream.read(&mut piece) {
+                Ok(0) => {
+                    closed = true;
+                    break;
+                }
+                Ok(read) => {
+                    bytes.extend_from_slice(&piece[..read]);
+                    stream.wait_at_most(REST)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                // Reset, or closed without TLS's own goodbye: what came before it counts.
+                Err(_) => {
+                    closed = true;
+                    break;
+                }
+            }
+        }
+        Ok(Self { text: String::from_utf8_lossy(&bytes).into_owned(), closed })
+    }
+
+    /// What stands for an answer that was not waited for.
+    pub(super) fn of(what: &str) -> Self {
+        Self { text: what.to_owned(), closed: true }
+    }
+
+    /// The statuses of its HTTP/1 responses.
+    pub(super) fn statuses(&self) -> Vec<u16> {
+        let starts = self.text.match_indices("HTTP/1.").filter(|(at, _)| *at == 0 || self.text[..*at].ends_with('\n'));
+        starts.filter_map(|(at, _)| self.text.get(at + 9..at + 12)?.parse().ok()).collect()
+    }
+
+    /// The kinds of its refusals.
+    pub(super) fn kinds(&self) -> Vec<&str> {
+        self.text
+            .match_indices(PROBLEM)
+            .map(|(at, found)| {
+                let kind = &self.text[at + found.len()..];
+                &kind[..kind.find(|c: char| c != '-' && !c.is_ascii_lowercase()).unwrap_or(kind.len())]
+            })
+            .collect()
+    }
+
+    /// Whether this can only be exeat that says no: each answer has a kind of refusal or, where the head was not even HTTP, is one
+    /// of a few bare statuses without a body; or the connection was closed without a byte.
+    pub(super) fn is_refusal(&self) -> bool {
+        let (statuses, kinds) = (self.statuses(), self.kinds());
+        if self.text.is_empty() {
+            return self.closed;
+        }
+        if statuses.is_empty() {
+            return !kinds.is_empty(); // HTTP/2
+        }
+        let unread = statuses.iter().filter(|status| UNREAD.contains(status)).count();
+        let bare = self.text.to_ascii_lowercase().matches("content-length: 0\r").count().min(unread);
+        statuses.iter().all(|status| (400..600).contains(status)) && kinds.len() + bare == statuses.len()
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (statuses, kinds) = (self.statuses(), self.kinds());
+        match (statuses.is_empty(), self.text.is_empty()) {
+            (true, true) if self.closed => f.write_str("closed without an answer"),
+            (true, true) => f.write_str("no answer"),
+            (true, false) if kinds.is_empty() => {
+                let start: String = self.text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect();
+                write!(f, "answered `{start}`")
+            }
+            (true, false) => write!(f, "HTTP/2, {}", kinds.join(", ")),
+            (false, _) => {
+                let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
+                write!(f, "HTTP {}", statuses.join(", "))?;
+                if kinds.is_empty() { Ok(()) } else { write!(f, " {}", kinds.join(", ")) }
+            }
+        }
+    }
+}
+
+/// A stream that can be told not to wait for ever.
+pub(super) trait Timed {
+    fn wait_at_most(&self, patience: Duration) -> io::Result<()>;
+}
+
+impl Timed for TcpStream {
+    fn wait_at_most(&self, patience: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(patience))
+    }
+}
+
+/// Says something in the clear, and listens.
+pub(super) fn plain(to: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    match stream.write_all(bytes) {
+        Ok(()) => Answer::read(&mut stream, PATIENCE),
+        // It may have answered before it closed.
+        Err(_) => Answer::read(&mut stream, REST),
+    }
+}
+
+/// The outcome of something that exeat has to refuse. A connection that never came to be shows nothing, unless it was refused.
+pub(super) fn judged(what: &str, answer: io::Result<Answer>) -> Outcome {
+    let what = if what.is_empty() { String::new() } else { format!("{what}: ") };
+    match answer {
+        Ok(answer) if answer.is_refusal() => Outcome::held(format!("{what}{answer}")),
+        Ok(answer) if answer.text.is_empty() => Outcome::not_applicable(format!("{what}{answer}")),
+        Ok(answer) => Outcome::broke(format!("{what}{answer}")),
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {
+            Outcome::held(format!("{what}{}", told(error)))
+        }
+        Err(error) => Outcome::not_applicable(format!("{what}{}", told(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> Answer {
+        Answer { text: text.to_owned(), closed: true }
+    }
+
+    const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\n\r\n{\n  \"type\": \"urn:exeat:refusal:host-not-listed\"\n}\n";
+
+    #[test]
+    fn a_refusal_of_exeat_is_told_from_any_other_answer() {
+        for refusal in ["", REFUSED, &REFUSED.repeat(2), "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"] {
+            assert!(answer(refusal).is_refusal(), "{refusal}");
+        }
+        let smuggled = format!("{REFUSED}HTTP/1.1 200 OK\r\n\r\n");
+        for other in [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 403 Forbidden\r\nServer: x\r\n\r\nno",
+            &smuggled,
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+        ] {
+            assert!(!answer(other).is_refusal(), "{other}");
+        }
+        assert!(!Answer::default().is_refusal(), "silence says nothing");
+    }
+
+    #[test]
+    fn an_answer_is_told_in_few_words() {
+        assert_eq!(answer(REFUSED).to_string(), "HTTP 403 host-not-listed");
+        assert_eq!(answer("").to_string(), "closed without an answer");
+        assert_eq!(answer("SSH-2.0\r\n").to_string(), "answered `SSH-2.0??`");
+    }
+}

@@ -1,0 +1,146 @@
+//! What the real policy would and would not let out, and so what is worth trying.
+//!
+//! Enters: an agent's policy and, where it can be read, what credentials are granted. Leaves: a [`Brief`]. Never: a call that the
+//! policy would let go out as it is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use config::{CallFacts, Destination, Effect, Method, NormalPath, Policy, Rule, Scheme};
+
+use super::brief::{Brief, Call, Canaries, digest};
+use super::canary::{machine_resolvers, readable};
+use crate::environment;
+use crate::places::Places;
+
+/// Nobody is there: RFC 5737 and RFC 3849.
+const NOBODY: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7))];
+/// Metadata services first, then one address of each range that companies have services in.
+const PRIVATE: [&str; 11] = [
+    "169.254.169.254:80",
+    "[fd00:ec2::254]:80",
+    "100.100.100.200:80",
+    "168.63.129.16:80",
+    "10.0.0.1:443",
+    "172.16.0.1:443",
+    "192.168.0.1:443",
+    "100.64.0.1:443",
+    "0.0.0.0:443",
+    "[::ffff:10.0.0.1]:443",
+    "[64:ff9b::a00:1]:443",
+];
+const RESOLVERS: [(&str, &str); 4] = [
+    ("8.8.8.8", "dns.google"),
+    ("1.1.1.1", "cloudflare-dns.com"),
+    ("9.9.9.9", "dns.quad9.net"),
+    ("2001:4860:4860::8888", "dns.google"),
+];
+
+/// Everything for the battery.
+pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce: &str) -> Brief {
+    let listed = |address: IpAddr, port: u16| policy.connect(&Destination::new(address.into(), port)).is_ok();
+    let unlisted = |socket: &SocketAddr| !listed(socket.ip(), socket.port());
+    let variables = variables(policy);
+    let mut canaries = canaries.clone();
+    canaries.machine.retain(unlisted);
+    let resolvers = RESOLVERS.iter().filter_map(|(address, name)| Some((address.parse().ok()?, (*name).to_owned())));
+    Brief {
+        nonce: nonce.to_owned(),
+        canaries,
+        nobody: NOBODY.into_iter().filter(|address| !listed(*address, 443)).collect(),
+        private: PRIVATE.iter().filter_map(|text| text.parse().ok()).filter(unlisted).collect(),
+        machine_resolvers: machine_resolvers(),
+        public_resolvers: resolvers
+            .filter(|(address, _): &(IpAddr, String)| !listed(*address, 443) && !listed(*address, 853))
+            .collect(),
+        own_files: readable(vec![
+            places.agent_file(policy.agent()),
+            places.credentials_file(),
+            places.config.clone(),
+            places.config.join("secrets"),
+            places.state.clone(),
+            places.workers(),
+        ]),
+        own_directories: vec![
+            places.config.join("agents"),
+            places.config.clone(),
+            places.workers(),
+            places.state.clone(),
+        ],
+        withheld: withheld(nonce, &variables),
+        variables,
+        port: policy.ports().into_iter().next().unwrap_or(443),
+        unlisted: format!("probe-{nonce}.invalid"),
+        allowed: allowed(policy, nonce),
+        ..Brief::default()
+    }
+}
+
+/// The variables that exeat makes or passes on.
+fn variables(policy: &Policy) -> Vec<String> {
+    let (agent, pass) = (policy.agent().as_str(), &policy.sandbox().pass_env);
+    let built = environment::build(agent, pass, &[], &sandbox::trust_environment());
+    built.into_iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+}
+
+/// The caller's other variables. Short values are nobody's secret, and stand in many places.
+fn withheld(nonce: &str, variables: &[String]) -> Vec<String> {
+    const SHORT: usize = 8;
+    let others =
+        std::env::vars_os().filter(|(name, _)| !variables.iter().any(|listed| *listed == name.to_string_lossy()));
+    let values = others.map(|(_, value)| value.into_encoded_bytes()).filter(|value| value.len() >= SHORT);
+    values.chain([nonce.as_bytes().to_owned()]).map(|value| digest(nonce, &value)).collect()
+}
+
+/// A call that a rule lets out: what is wrong with an attempt is then the only thing that speaks against it.
+fn allowed(policy: &Policy, nonce: &str) -> Option<Call> {
+    let allowing = policy.rules().iter().filter(|rule| rule.effect() == Effect::Allow);
+    allowing.filter_map(|rule| call_by(rule, nonce)).find(|call| is_allowed(policy, call))
+}
+
+/// A call that the rule speaks of, if it is for names.
+pub(super) fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
+    let pattern = rule.to().to_string().replace("*.", &format!("probe-{nonce}."));
+    let destination = Destination::parse_authority(&pattern, 443).ok()?;
+    let config::Host::Name(name) = destination.host() else { return None };
+    let methods = rule.methods().unwrap_or_default();
+    let get = methods.is_empty() || methods.iter().any(|method| method.as_str() == "GET");
+    let method = if get { "GET".to_owned() } else { methods.first()?.as_str().to_owned() };
+    let glob = rule.paths().and_then(<[_]>::first).map_or("/".to_owned(), ToString::to_string);
+    let path = glob.replace("**", "probe").replace('*', "probe");
+    Some(Call { host: name.to_string(), port: destination.port(), method, path })
+}
+
+/// Whether the policy lets it out.
+pub(super) fn is_allowed(policy: &Policy, call: &Call) -> bool {
+    let judged = || {
+        let destination = Destination::parse_authority(&format!("{}:{}", call.host, call.port), 443).ok()?;
+        let (method, path) = (call.method.parse::<Method>().ok()?, NormalPath::parse(&call.path).ok()?);
+        let facts = CallFacts { destination: &destination, scheme: Scheme::Https, method: &method, path: &path };
+        policy.call(&facts).ok()
+    };
+    judged().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(rules: &str) -> Policy {
+        Policy::parse("bot".parse().unwrap(), "agents/bot.toml", rules).unwrap()
+    }
+
+    #[test]
+    fn the_call_that_is_tried_is_one_that_a_rule_lets_out() {
+        let found = |rules: &str| {
+            allowed(&policy(rules), "n").map(|call| format!("{} {}:{}{}", call.method, call.host, call.port, call.path))
+        };
+        assert_eq!(found(""), None);
+        assert_eq!(found("[[allow]]\nto = \"10.0.0.1\"\n"), None);
+        let deep = "[[allow]]\nto = \"*.example.com:8443\"\nmethods = [\"PUT\"]\npaths = [\"/a/*/b/**\"]\n";
+        assert_eq!(found(deep).unwrap(), "PUT probe-n.example.com:8443/a/probe/b/probe");
+        let denied =
+            format!("[[deny]]\nto = \"*.example.com\"\npaths = [\"/a/**\"]\n{deep}[[allow]]\nto = \"a.example\"\n");
+        assert_eq!(found(&denied).unwrap(), "GET a.example:443/");
+    }
+}

@@ -1,0 +1,106 @@
+//! A worker of the agent's, whose command is the battery.
+//!
+//! Enters: what `exeat run` is told, and the brief. Leaves: findings, as they come, and where the worker's log is. Never: a weaker
+//! sandbox than `exeat run` makes; it is that which is started.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use proxy::record::{self, Event, Line};
+
+use super::brief::Brief;
+use super::finding::Finding;
+use crate::args;
+use crate::places::Places;
+use crate::report::Report;
+
+/// The whole battery takes seconds; a worker that hangs is ended.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Where the run's own word is found in the worker's environment, and nowhere inside.
+pub(super) const WORD: &str = "EXEAT_PROBE";
+/// The command: this program, through a link that leads to it whatever can be seen inside.
+const BATTERY: [&str; 2] = ["/proc/self/exe", "probe-inside"];
+
+/// The battery under way; it waits for its brief.
+#[derive(Debug)]
+pub(super) struct Battery {
+    run: Child,
+    brief: ChildStdin,
+    said: JoinHandle<String>,
+}
+
+impl Battery {
+    /// Starts this program anew, as anybody would from a shell.
+    pub(super) fn start(places: &Places, arguments: &args::Probe, nonce: &str) -> Result<Self, Report> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--config").arg(&places.config).arg("--state").arg(&places.state);
+        command.args(["run", "--agent", arguments.agent.as_str()]);
+        if let Some(socket) = &arguments.broker {
+            command.arg("--broker").arg(socket);
+        }
+        if arguments.capture_ports_only {
+            command.arg("--capture-ports-only");
+        }
+        command.arg("--").args(BATTERY).arg(nonce).env(WORD, nonce);
+        let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let piped = |stream: &str| Report::new(format!("the run has no {stream}"));
+        let brief = run.stdin.take().ok_or_else(|| piped("input"))?;
+        let mut diagnostics = run.stderr.take().ok_or_else(|| piped("diagnostics"))?;
+        let said = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = diagnostics.read_to_string(&mut text);
+            text
+        });
+        Ok(Self { run, brief, said })
+    }
+
+    /// Gives it the brief, and takes every finding.
+    pub(super) fn finish(self, brief: &Brief) -> Result<Vec<Finding>, Report> {
+        let Self { mut run, brief: mut input, said } = self;
+        // Without a reader, the run has something to say of why.
+        let _ = serde_json::to_writer(&mut input, brief).and_then(|()| input.flush().map_err(serde_json::Error::io));
+        drop(input);
+        let output = run.stdout.take().ok_or_else(|| Report::new("the run has no output"))?;
+        let (ended, over) = std::sync::mpsc::channel::<()>();
+        let watched = rustix::process::Pid::from_child(&run);
+        let watch = std::thread::spawn(move || {
+            if over.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let _ = rustix::process::kill_process(watched, rustix::process::Signal::TERM);
+            }
+        });
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        let findings: Vec<Finding> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
+        drop(ended);
+        let _ = watch.join();
+        let status = run.wait()?;
+        let said = said.join().unwrap_or_default();
+        if status.success() {
+            return Ok(findings);
+        }
+        let made = findings.len();
+        let told =
+            Report::new(format!("the battery ended early ({status}), after {made} attempts: {}", said.trim_end()));
+        Err(told
+            .hint("`exeat check` says what this machine or the files lack; the agent's wall clock may be too short"))
+    }
+}
+
+/// The log of the worker whose command has the word.
+pub(super) fn log(places: &Places, nonce: &str) -> Result<(String, Vec<Line>), Report> {
+    for entry in fs::read_dir(places.workers())?.flatten() {
+        let Ok(bytes) = fs::read(entry.path().join(record::FILE_NAME)) else { continue };
+        if !bytes.windows(nonce.len()).any(|window| window == nonce.as_bytes()) {
+            continue;
+        }
+        let lines = record::verify(&bytes)?;
+        if let Some(Event::WorkerStart(start)) = lines.first().map(|line| &line.event)
+            && start.command.iter().any(|argument| argument == nonce)
+        {
+            return Ok((start.worker.clone(), lines));
+        }
+    }
+    Err(Report::new("the worker has left no call log"))
+}

@@ -1,0 +1,211 @@
+//! The security team's battery: every wall holds under an agent's real policy, and each attempt can say *broke*.
+
+mod outside;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+use serde_json::{Value, json};
+
+use self::outside::{Findings, Outside, WORD};
+use crate::harness::{Exeat, Run, Upstream, binary};
+
+/// Runs the probe under the agent's policy; its document, if it has one.
+fn probe(exeat: &Exeat, options: &[&str]) -> (Run, Value) {
+    let run = exeat.exeat(&[&["probe", "--agent", "bot", "--json"], options].concat()).finish();
+    let document = serde_json::from_str(&run.stdout).unwrap_or(Value::Null);
+    (run, document)
+}
+
+fn findings(document: &Value) -> Findings {
+    Findings::of(document["findings"].as_array().unwrap_or_else(|| panic!("{document}")).iter().cloned())
+}
+
+/// A policy with everything that the battery looks at.
+fn exeat(upstream: &Upstream) -> Exeat {
+    Exeat::new()
+        .fixed("api", "s3cret-of-the-broker", "to = [\"api.example.com\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n")
+        .allow_with("api.example.com", upstream, "credential = \"api\"\npaths = [\"/repos/acme/**\"]")
+        .allow("www.example.com", upstream)
+        .rule("[[deny]]\nto = \"api.example.com\"\npaths = [\"/repos/acme/payroll/**\"]")
+}
+
+#[test]
+fn every_wall_holds_under_a_real_policy() {
+    let upstream = Upstream::start();
+    let exeat = exeat(&upstream);
+    let (run, document) = probe(&exeat, &[]);
+    let found = findings(&document);
+    assert_eq!(found.with("broke"), [""; 0], "{document:#}");
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    upstream.assert_untouched();
+    // What can be said of this machine at all is said: nothing is set aside that a test of sabotage shows to break here.
+    for id in found.with("not-applicable") {
+        assert!(excuse(id).is_some() || id == "network/tcp-machine", "{id}: {document:#}");
+    }
+    assert_eq!(document["schema"], "exeat-probe/1");
+    assert_eq!(document["agent"], "bot");
+    let counted = |verdict: &str| found.with(&verdict.replace('_', "-")).len() as u64;
+    for verdict in ["held", "broke", "not_applicable"] {
+        assert_eq!(document[verdict].as_u64(), Some(counted(verdict)), "{verdict}");
+    }
+    assert!(exeat.log().calls().is_empty());
+    assert_eq!(exeat.log().start().worker, document["worker"].as_str().unwrap());
+}
+
+#[test]
+fn a_person_gets_a_line_for_each_attempt_and_one_at_the_end() {
+    let run = Exeat::new();
+    fs::write(run.policy_file(), "").unwrap();
+    let run = run.exeat(&["probe", "--agent", "bot"]).finish().ok();
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(lines[0].starts_with("exeat probe: agent bot, worker "), "{run:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("  held            tcp-loopback ")), "{run:#?}");
+    assert!(lines.last().unwrap().contains(" held, 0 broke, "), "{run:#?}");
+}
+
+#[test]
+fn what_cannot_be_run_to_its_end_is_neither_held_nor_broke() {
+    let missing = Exeat::new().exeat(&["probe", "--agent", "nobody"]).finish();
+    assert_eq!((missing.code, missing.stdout.as_str()), (Some(2), ""), "{missing:#?}");
+    // An agent whose time is too short for it.
+    let exeat = Exeat::new().sandbox("wall_clock = \"1s\"").rule("");
+    let (run, _) = probe(&exeat, &[]);
+    assert_eq!(run.code, Some(2), "{run:#?}");
+    assert!(run.stderr.contains("ended early") && run.stderr.contains("wall clock"), "{run:#?}");
+}
+
+#[test]
+fn without_any_wall_nearly_everything_breaks() {
+    let found = bare();
+    for id in [
+        "isolation/capabilities",
+        "isolation/environment",
+        "isolation/inherited-descriptors",
+        "isolation/keyring",
+        "isolation/new-privileges",
+        "isolation/own-directories",
+        "isolation/own-files",
+        "isolation/processes",
+        "isolation/syscall-filter",
+        "isolation/temporary-files",
+        "kernel/setuid-file",
+        "kernel/user-namespace",
+        "network/abstract-socket",
+        "network/tcp-loopback",
+        "network/tcp-machine",
+        "network/udp-machine",
+        "network/unix-socket",
+    ] {
+        assert_eq!(found.verdict(id), "broke", "{id}: {found:#?}");
+    }
+}
+
+#[test]
+fn with_some_walls_those_hold_and_the_missing_one_breaks() {
+    // Files and processes are kept apart by bubblewrap, which shares the network.
+    let (inside, binary, outside) = ("/tmp/exeat-under-test", binary(), Outside::new());
+    let own = outside.path("");
+    let own = own.to_str().unwrap();
+    let wrapper =
+        ["bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", own];
+    let more = ["--unshare-pid", "--unshare-user", "--ro-bind", &binary, inside];
+    let exec = ["sh", "-c", "shift; exec /tmp/exeat-under-test \"$@\"", "sh"];
+    let found = outside.through(&[&wrapper[..], &more, &exec].concat()).battery();
+    for held in ["isolation/own-files", "isolation/temporary-files", "isolation/processes", "network/unix-socket"] {
+        assert_eq!(found.verdict(held), "held", "{held}: {found:#?}");
+    }
+    for broke in ["network/tcp-loopback", "network/udp-machine", "network/abstract-socket"] {
+        assert_eq!(found.verdict(broke), "broke", "{broke}: {found:#?}");
+    }
+}
+
+#[test]
+fn every_attempt_can_say_that_a_wall_broke() {
+    let all: BTreeSet<String> = bare().0.into_keys().collect();
+    let mut broken = BTreeSet::new();
+    for sabotaged in [bare(), namespace_of_its_own(), behind_a_lenient_proxy()] {
+        broken.extend(sabotaged.with("broke").into_iter().map(str::to_owned));
+    }
+    let never: Vec<&String> = all.difference(&broken).filter(|id| excuse(id).is_none()).collect();
+    assert!(never.is_empty(), "no sabotage breaks {never:?}");
+}
+
+/// Attempts that the kernel of this machine, or its own settings, refuses whoever tries without privilege, so that no wall of exeat's can
+/// be taken away from before them.
+fn excuse(id: &str) -> Option<&'static str> {
+    let root = rustix::process::getuid().is_root();
+    let setting = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let excused = match id {
+        "kernel/bpf" => !root && setting("/proc/sys/kernel/unprivileged_bpf_disabled") != "0",
+        "kernel/terminal" => !root && setting("/proc/sys/dev/tty/legacy_tiocsti") == "0",
+        "kernel/io-uring" => setting("/proc/sys/kernel/io_uring_disabled") != "0",
+        "kernel/device-file" | "kernel/devices" => !root,
+        "kernel/modules" => !root || !Path::new("/proc/modules").exists(),
+        "kernel/cgroup" => {
+            !root
+                && fs::read_to_string("/proc/self/cgroup").unwrap_or_default().lines().all(|line| line.ends_with(":/"))
+        }
+        _ => false,
+    };
+    excused.then_some("the machine refuses it by itself")
+}
+
+/// The battery on the machine itself, beside a process of the caller's, with a descriptor and a variable of the caller's.
+fn bare() -> Findings {
+    let outside = Outside::new();
+    let key = format!("{WORD}-{}", outside.path("").display());
+    sandbox::attempt::add_key(&key).unwrap();
+    let mut beside = Command::new("sleep").arg("60").env("SECRET", WORD).spawn().unwrap();
+    let canaries = outside.canaries_with("key", json!(key));
+    let withheld = json!({ "withheld": [sha256(&[WORD, "a secret of the caller's"].concat())] });
+    let script = "exec 7</etc/passwd; export SECRET=\"a secret of the caller's\"; exec \"$@\"";
+    let found = outside.told(canaries).told(withheld).through(&["sh", "-c", script, "sh"]).battery();
+    beside.kill().unwrap();
+    beside.wait().unwrap();
+    sandbox::attempt::remove_key(&key).unwrap();
+    found
+}
+
+fn sha256(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As root of namespaces of its own, beside a process that is the first one.
+fn namespace_of_its_own() -> Findings {
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--mount-proc"];
+    Outside::new().through(&[&unshare[..], &["sh", "-c", "\"$@\"; exit $?", "sh"]].concat()).battery()
+}
+
+/// Where names, servers and certificates are somebody else's who says yes to all.
+fn behind_a_lenient_proxy() -> Findings {
+    let outside = Outside::new();
+    let (program, certificate, resolv_conf) =
+        (outside.path("lenient.py"), outside.path("pem"), outside.path("resolv.conf"));
+    fs::write(&program, include_str!("probe/lenient.py")).unwrap();
+    fs::write(&certificate, certificate_of_a_worker()).unwrap();
+    fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
+    let nobody = json!({
+        "nobody": ["127.0.0.1"],
+        "private": ["127.0.0.1:80"],
+        "machine_resolvers": ["127.0.0.1"],
+        "public_resolvers": [["127.0.0.1", "dns.example.net"]],
+    });
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net", "/usr/bin/python3"];
+    let files = [&program, &certificate, &resolv_conf].map(|path| path.to_str().unwrap().to_owned());
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    outside.told(nobody).through(&[&unshare[..], &files].concat()).battery()
+}
+
+/// What the battery takes for exeat's, so that it says what it has to say.
+fn certificate_of_a_worker() -> String {
+    let mut authority = CertificateParams::new(vec!["nobody.invalid".to_owned()]).unwrap();
+    authority.distinguished_name.push(DnType::CommonName, "exeat worker CA");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    format!("{}{}", authority.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
