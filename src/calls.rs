@@ -168,6 +168,10 @@ impl Follower {
                 self.open.insert(start.call, Row::started(&self.agent, line.time, &start, text));
                 None
             }
+            Event::TunnelStart(start) => {
+                self.open.insert(start.call, Row::tunnelled(&self.agent, line.time, &start, text));
+                None
+            }
             Event::CallEnd(end) => self.open.remove(&end.call).map(|row| row.ended(&end, text)),
             Event::Refused(refused) => Some(Row::refused(&self.agent, line.time, &refused, text)),
             Event::NameAsked(_) | Event::PolicyReloaded { .. } | Event::PolicyRejected { .. } | Event::WorkerEnd(_) => {

@@ -13,7 +13,7 @@ use crate::destination::Destination;
 use crate::limits::Rate;
 use crate::method::Method;
 use crate::path::NormalPath;
-use crate::rule::{Rule, RuleId};
+use crate::rule::{Rule, RuleId, TlsMode};
 
 /// How a call travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +61,8 @@ pub struct CallFacts<'a> {
 pub struct ConnectPermit {
     pub(crate) destination: Destination,
     pub(crate) plain: bool,
+    /// The first allow rule of the destination.
+    pub(crate) rule: Arc<Rule>,
     pub(crate) policy: Arc<str>,
 }
 
@@ -78,6 +80,54 @@ impl ConnectPermit {
     /// The digest of the policy that judged.
     pub fn policy(&self) -> &str {
         &self.policy
+    }
+
+    /// Leave to carry the connection unread, where the destination's rule says so.
+    pub fn tunnel(self) -> Option<TunnelPermit> {
+        let Self { destination, rule, policy, .. } = self;
+        (rule.tls() != TlsMode::Intercept).then_some(TunnelPermit { destination, rule, policy })
+    }
+}
+
+/// Leave to carry one connection unread.
+#[derive(Debug)]
+#[must_use = "a connection that was judged is carried or closed"]
+pub struct TunnelPermit {
+    destination: Destination,
+    rule: Arc<Rule>,
+    policy: Arc<str>,
+}
+
+impl TunnelPermit {
+    /// Whether it passes as TLS or as whatever it is.
+    pub fn mode(&self) -> TlsMode {
+        self.rule.tls()
+    }
+
+    /// The rule that allows it.
+    pub fn rule(&self) -> &RuleId {
+        self.rule.id()
+    }
+
+    /// The rule's rate, counted by connection.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rule.rate()
+    }
+
+    /// The way to the destination that the rule wants taken.
+    pub fn route(&self) -> Route<'_> {
+        Route { destination: &self.destination, rule: &self.rule }
+    }
+
+    /// The digest of the policy that judged.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// Whether both lead to the same place in the same way.
+    pub fn goes_as(&self, other: &TunnelPermit) -> bool {
+        let same = |a: &Rule, b: &Rule| (a.tls(), a.dial(), a.addresses()) == (b.tls(), b.dial(), b.addresses());
+        self.destination == other.destination && same(&self.rule, &other.rule)
     }
 }
 

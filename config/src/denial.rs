@@ -32,6 +32,8 @@ pub enum DenialKind {
         /// The ports.
         ports: BTreeSet<u16>,
     },
+    /// The destination's rule has connections pass unread, so that no request can be judged.
+    PassesUnread,
     /// Allow rules have the destination, over TLS.
     PlainNotAllowed,
     /// Allow rules have the destination and path, with these methods.
@@ -57,6 +59,7 @@ impl DenialKind {
             Self::HostNotListed => "host-not-listed",
             Self::AddressNotListed => "address-not-listed",
             Self::PortNotListed { .. } => "port-not-listed",
+            Self::PassesUnread => "passes-unread",
             Self::PlainNotAllowed => "plain-not-allowed",
             Self::MethodNotAllowed { .. } => "method-not-allowed",
             Self::PathNotAllowed { .. } => "path-not-allowed",
@@ -126,6 +129,10 @@ impl Denial {
             DenialKind::PortNotListed { ports } => {
                 format!("{asked} is not allowed: this host is listed with other ports only: {}", listed(ports))
             }
+            DenialKind::PassesUnread => format!(
+                "{asked} is not allowed: connections to this destination pass unread{nearest}, and this is not such a \
+                 connection: it has to be TLS that names the server"
+            ),
             DenialKind::PlainNotAllowed => {
                 format!(
                     "{asked} is not allowed: this destination is listed for HTTPS, and this call is plain HTTP{nearest}"
@@ -154,6 +161,11 @@ impl Denial {
         match (&self.0.kind, &self.0.rule) {
             (DenialKind::DeniedByRule, Some(rule)) => {
                 format!("if this call is meant to be possible, ask the operator to narrow or remove {rule} in {policy}")
+            }
+            (DenialKind::PassesUnread, _) => {
+                format!(
+                    "connect with TLS and the server's name; or ask the operator for a rule without `tls` in {policy}"
+                )
             }
             (DenialKind::PlainNotAllowed, _) => {
                 format!("use HTTPS, or ask the operator to add this to {policy}:\n\n{}", self.lines())

@@ -39,7 +39,7 @@ mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source, cross_check};
-pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme};
+pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
 pub use denial::{Denial, DenialKind};
 pub use destination::{Destination, Host};
 pub use dns_name::DnsName;
@@ -54,6 +54,6 @@ pub use pattern::Pattern;
 pub use placeholder::{NoRandomBytes, Placeholder};
 pub use policy::Policy;
 pub use reload::Standing;
-pub use rule::{Effect, Rule, RuleId};
+pub use rule::{Effect, Rule, RuleId, TlsMode};
 pub use sandbox::SandboxSettings;
 pub use shape::Shape;

@@ -66,6 +66,13 @@ impl Pattern {
         hosts && self.port.is_none_or(|port| other.port == Some(port))
     }
 
+    /// Whether some destination is in both sets. Of two sets of hosts that meet, one has the other.
+    pub(crate) fn meets(&self, other: &Pattern) -> bool {
+        let on_every_port = |pattern: &Pattern| Pattern { port: None, ..pattern.clone() };
+        let ports = self.port.is_none() || other.port.is_none() || self.port == other.port;
+        ports && (on_every_port(self).covers(other) || on_every_port(other).covers(self))
+    }
+
     /// The port it is bound to; `None` is every port.
     pub fn port(&self) -> Option<u16> {
         self.port
@@ -250,5 +257,19 @@ mod tests {
         assert!(!covers("a.example", "a.example:80"));
         assert!(covers("10.0.0.0/8", "10.1.0.0/16"));
         assert!(Pattern::parse_denied("a.example").unwrap().covers(&"a.example:80".parse().unwrap()));
+    }
+
+    #[test]
+    fn patterns_meet_where_they_share_a_destination() {
+        let meets = |a: &str, b: &str| {
+            let (a, b): (Pattern, Pattern) = (Pattern::parse_denied(a).unwrap(), b.parse().unwrap());
+            assert_eq!(a.meets(&b), b.meets(&a), "{a} {b}");
+            a.meets(&b)
+        };
+        assert!(meets("a.b.example", "*.b.example"));
+        assert!(meets("*.a.b.example", "*.b.example:443"));
+        assert!(meets("10.1.0.0/16", "10.0.0.0/8:5432"));
+        assert!(!meets("10.1.0.0/16:443", "10.0.0.0/8:5432"));
+        assert!(!meets("b.example", "*.b.example"));
     }
 }

@@ -13,7 +13,7 @@ use crate::denial::{Denial, DenialKind};
 use crate::destination::Destination;
 use crate::error::LoadError;
 use crate::file;
-use crate::rule::{Effect, Rule};
+use crate::rule::{Effect, Rule, TlsMode};
 use crate::sandbox::SandboxSettings;
 
 /// One agent's policy. One that exists is valid.
@@ -79,18 +79,21 @@ impl Policy {
         if let Some(rule) = self.with_effect(Effect::Deny).find(denied) {
             return Err(self.denial(DenialKind::DeniedByRule, Some(rule), destination, None));
         }
-        let mut allowing = self.with_effect(Effect::Allow).filter(|rule| rule.to.matches(destination)).peekable();
-        if allowing.peek().is_none() {
+        let Some(rule) = self.first(destination) else {
             return Err(self.denial(self.unlisted(destination), None, destination, None));
-        }
-        let plain = allowing.any(|rule| rule.plain);
-        Ok(ConnectPermit { destination: destination.clone(), plain, policy: self.digest.clone() })
+        };
+        let plain = self.with_effect(Effect::Allow).any(|rule| rule.plain && rule.to.matches(destination));
+        let rule = Arc::clone(rule);
+        Ok(ConnectPermit { destination: destination.clone(), plain, rule, policy: self.digest.clone() })
     }
 
     /// Whether a call may be made: no deny rule has it, and the first allow rule that has it says how.
     pub fn call(&self, call: &CallFacts<'_>) -> Result<CallPermit, Denial> {
         if let Some(rule) = self.with_effect(Effect::Deny).find(|rule| rule.matches(call)) {
             return Err(self.denial(DenialKind::DeniedByRule, Some(rule), call.destination, Some(call)));
+        }
+        if let Some(rule) = self.first(call.destination).filter(|rule| rule.tls != TlsMode::Intercept) {
+            return Err(self.denial(DenialKind::PassesUnread, Some(rule), call.destination, Some(call)));
         }
         let rule = self.with_effect(Effect::Allow).find(|rule| rule.matches(call));
         let rule = rule.ok_or_else(|| self.for_want_of_a_rule(call))?;
@@ -102,6 +105,11 @@ impl Policy {
             rule: rule.clone(),
             policy: self.digest.clone(),
         })
+    }
+
+    /// The first allow rule of a destination, which decides what becomes of connections to it.
+    fn first(&self, destination: &Destination) -> Option<&Arc<Rule>> {
+        self.with_effect(Effect::Allow).find(|rule| rule.to.matches(destination))
     }
 
     fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Arc<Rule>> {
@@ -128,7 +136,7 @@ impl Policy {
     /// Which step of host, port, scheme, path and method no allow rule got past, and the first rule that got furthest.
     fn for_want_of_a_rule(&self, call: &CallFacts<'_>) -> Denial {
         let allowing: Vec<&Rule> = self.with_effect(Effect::Allow).map(|rule| &**rule).collect();
-        let listed = keep(&allowing, |rule| rule.to.matches(call.destination));
+        let listed = keep(&allowing, |rule| rule.tls == TlsMode::Intercept && rule.to.matches(call.destination));
         let with_scheme = keep(&listed, |rule| rule.has_scheme(call.scheme));
         let with_path = keep(&with_scheme, |rule| rule.has_path(call.path));
         let (kind, nearest) = if listed.is_empty() {

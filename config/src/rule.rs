@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
 use crate::agent::CredentialName;
 use crate::decision::{CallFacts, Scheme};
+use crate::error::{Malformed, quoted};
 use crate::glob::PathGlob;
 use crate::limits::Rate;
 use crate::method::Method;
@@ -23,6 +25,42 @@ pub enum Effect {
     Allow,
     /// `[[deny]]`
     Deny,
+}
+
+/// What becomes of connections to a rule's destinations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsMode {
+    /// TLS ends at the proxy, and each request is judged.
+    #[default]
+    Intercept,
+    /// TLS passes unread to the server that its handshake names: for clients that pin their server.
+    Passthrough,
+    /// Bytes pass unread: for protocols that are neither TLS nor HTTP.
+    Tcp,
+}
+
+impl TlsMode {
+    /// As in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intercept => "intercept",
+            Self::Passthrough => "passthrough",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl FromStr for TlsMode {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        [Self::Intercept, Self::Passthrough, Self::Tcp].into_iter().find(|mode| mode.as_str() == text).ok_or_else(
+            || {
+                let hint = "write \"intercept\", \"passthrough\" or \"tcp\"";
+                Malformed::new(format!("{} is no way to treat a connection", quoted(text)), hint)
+            },
+        )
+    }
 }
 
 /// Which rule of the file: `allow #2 (line 14)`.
@@ -56,6 +94,7 @@ pub struct Rule {
     pub(crate) addresses: Vec<IpNet>,
     pub(crate) plain: bool,
     pub(crate) encoded_slash: bool,
+    pub(crate) tls: TlsMode,
     /// Line and column of the `credential` key, for mistakes that only show beside the credentials.
     pub(crate) credential_at: (usize, usize),
 }
@@ -74,6 +113,7 @@ impl Rule {
             addresses: Vec::new(),
             plain: false,
             encoded_slash: false,
+            tls: TlsMode::Intercept,
             credential_at: (0, 0),
         }
     }
@@ -134,9 +174,15 @@ impl Rule {
         self.encoded_slash
     }
 
+    /// What becomes of connections to its destinations.
+    pub fn tls(&self) -> TlsMode {
+        self.tls
+    }
+
     /// Whether the rule speaks of this call.
     pub(crate) fn matches(&self, call: &CallFacts<'_>) -> bool {
-        self.to.matches(call.destination)
+        self.tls == TlsMode::Intercept
+            && self.to.matches(call.destination)
             && self.has_scheme(call.scheme)
             && self.has_method(call.method)
             && self.has_path(call.path)
@@ -189,8 +235,12 @@ impl Rule {
         self.paths.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(read)))
     }
 
-    /// Whether every call that `other` speaks of is one that this rule speaks of.
+    /// Whether every call that `other` speaks of is one that this rule speaks of, or would be were it not for what this rule
+    /// makes of the connection: the first allow rule of a destination decides that for all.
     pub(crate) fn covers(&self, other: &Rule) -> bool {
+        if self.effect() == other.effect() && self.tls != other.tls {
+            return self.to.covers(&other.to);
+        }
         let methods = match (&self.methods, &other.methods) {
             (None, _) => true,
             (Some(own), Some(others)) => others.iter().all(|method| own.contains(method)),

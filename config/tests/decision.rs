@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use config::{CallFacts, DenialKind, Destination, Method, NormalPath, Policy, Scheme};
+use config::{CallFacts, DenialKind, Destination, Method, NormalPath, Policy, Scheme, TlsMode};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -389,4 +389,25 @@ fn a_connection_is_open_to_what_its_rules_speak_of() {
     let denial = connect("e.example").unwrap_err();
     assert_eq!(denial.reason(), "a connection to e.example:443 is not allowed: no rule lists this host");
     assert!(denial.remedy().ends_with("[[allow]]\nto = \"e.example\"\n"), "{}", denial.remedy());
+}
+
+#[test]
+fn what_passes_unread_is_a_connection_and_never_a_call() {
+    let rules = "[[allow]]\nto = \"p.example\"\ntls = \"passthrough\"\n[[allow]]\nto = \"a.example\"\npaths = [\"/x\"]\n\
+                 [[allow]]\nto = \"*.example\"\ntls = \"passthrough\"\n[[allow]]\nto = \"10.0.0.0/8:5432\"\ntls = \"tcp\"\n\
+                 [[deny]]\nto = \"10.9.0.0/16\"\n";
+    let policy = parse(rules).unwrap();
+    let tunnel = |text| {
+        let permit = policy.connect(&Destination::parse_authority(text, 443).unwrap()).ok()?;
+        permit.tunnel().map(|tunnel| (tunnel.mode(), tunnel.rule().to_string()))
+    };
+    assert_eq!(tunnel("p.example"), Some((TlsMode::Passthrough, "allow #1 (line 1)".to_owned())));
+    assert_eq!(tunnel("10.1.2.3:5432").map(|(mode, _)| mode), Some(TlsMode::Tcp));
+    assert_eq!((tunnel("a.example"), tunnel("10.1.2.3"), tunnel("10.9.0.1:5432")), (None, None, None));
+    assert_eq!(refusal(rules, "GET", "https://p.example/").0, DenialKind::PassesUnread);
+    // A rule that lets a host's connections pass unread does not widen what its requests may be where they are read.
+    assert_eq!(
+        refusal(rules, "GET", "https://a.example/y").0,
+        DenialKind::PathNotAllowed { paths: vec!["/x".parse().unwrap()] }
+    );
 }

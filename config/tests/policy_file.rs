@@ -149,6 +149,20 @@ fn nonsense_is_refused() {
         (allow("paths = [\"/@scope%2fname\"]"), 3, "allow[1].paths"),
         (allow("paths = [\"/x\"]\n[[deny]]\nto = \"b.example\"\nencoded_slash = true"), 6, "deny[1].encoded_slash"),
         (allow("encoded_slash = true\n[[allow]]\nto = \"a.example\""), 4, "allow[2]"),
+        (allow("tls = \"mitm\""), 3, "allow[1].tls"),
+        (allow("tls = \"passthrough\"\nmethods = [\"GET\"]"), 4, "allow[1].methods"),
+        (allow("paths = [\"/x\"]\ntls = \"passthrough\""), 3, "allow[1].paths"),
+        (allow("tls = \"passthrough\"\ncredential = \"x\""), 4, "allow[1].credential"),
+        (allow("tls = \"passthrough\"\nencoded_slash = true"), 4, "allow[1].encoded_slash"),
+        (allow("tls = \"passthrough\"\nplain = false"), 4, "allow[1].plain"),
+        (allow("tls = \"tcp\""), 2, "allow[1].to"),
+        (allow("[[deny]]\nto = \"a.example\"\npaths = [\"/x\"]\ntls = \"tcp\""), 6, "deny[1].tls"),
+        (allow("tls = \"passthrough\"\n[[deny]]\nto = \"*.example\"\nmethods = [\"GET\"]"), 4, "deny[1]"),
+        (
+            "[[allow]]\nto = \"*.a.example:1\"\ntls = \"tcp\"\n[[deny]]\nto = \"b.a.example\"\npaths = [\"/\"]".into(),
+            4,
+            "deny[1]",
+        ),
         (allow("plain = true\ncredential = \"x\""), 4, "allow[1].credential"),
         (allow("credential = \"\""), 3, "allow[1].credential"),
         (allow("[[allow]]\nto = \"A.example.\""), 3, "allow[2]"),
@@ -184,6 +198,14 @@ fn a_rule_that_can_never_come_to_pass_is_named_with_the_one_in_its_way() {
     );
     // A rule that lets escaped slashes through has something that one before it has not.
     assert!(parse("[[allow]]\nto = \"a.example\"\n[[allow]]\nto = \"a.example\"\nencoded_slash = true\n").is_ok());
+    // What becomes of a connection is decided before any request is read, by the first rule that has its destination.
+    for (first, second) in
+        [("methods = [\"GET\"]", "tls = \"passthrough\""), ("tls = \"passthrough\"", "methods = [\"GET\"]")]
+    {
+        let text = format!("[[allow]]\nto = \"*.a.example\"\n{first}\n[[allow]]\nto = \"b.a.example\"\n{second}\n");
+        assert!(mistakes(&text)[0].contains("never reached"), "{text}");
+    }
+    assert!(parse("[[allow]]\nto = \"b.a.example\"\ntls = \"passthrough\"\n[[allow]]\nto = \"*.a.example\"\n").is_ok());
     // The narrower first is how it is meant to be written.
     assert!(parse("[[allow]]\nto = \"b.a.example\"\nmethods = [\"GET\"]\n[[allow]]\nto = \"*.a.example\"\n").is_ok());
     let text = "[[allow]]\nto = \"a.example\"\npaths = [\"/x\"]\n[[deny]]\nto = \"a.example\"\npaths = [\"/**\"]\n";

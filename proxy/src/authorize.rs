@@ -34,6 +34,18 @@ pub fn connection(accepted: &Accepted, hello: &Hello) -> Result<(), Refusal> {
     }
 }
 
+/// Whether a connection that would pass unread goes to the server that it names in the clear. A real encrypted ClientHello cannot
+/// be told from one that is sent for show (RFC 9849), and the name server gives out no keys for one.
+///
+/// # Errors
+/// [`Refusal::EncryptedHello`].
+pub fn unread(accepted: &Accepted, hello: &Hello) -> Result<(), Refusal> {
+    match hello {
+        Hello::Tls { ech: true, .. } => Err(Refusal::EncryptedHello(accepted.destination.clone())),
+        _ => Ok(()),
+    }
+}
+
 /// The policy's leave for one call. Where there is none, a placeholder that the call would have carried where its credential
 /// does not go matters more than the missing rule, and is what the refusal says.
 ///

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use config::{Destination, Host, Scheme};
+use config::{ConnectPermit, Destination, Host, Policy, Scheme, TlsMode, TunnelPermit};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -17,7 +17,7 @@ use crate::names::AddressMap;
 use crate::record::TlsLeg;
 use crate::serve::Worker;
 use crate::upstream::Floor;
-use crate::{authorize, exchange, limit, terminate};
+use crate::{authorize, exchange, limit, terminate, tunnel};
 
 /// Where an accepted socket was going before it was turned here.
 #[derive(Debug, Clone)]
@@ -52,13 +52,25 @@ pub struct Connection {
 /// # Errors
 /// The refusal of a connection on which no request could be answered; the caller records it.
 pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> Result<(), Refusal> {
+    // The server may have to speak first, so nothing is waited for.
+    if let Some(permit) = unread(&worker, &accepted).filter(|(_, permit)| permit.mode() == TlsMode::Tcp) {
+        return tunnel::carry(&worker, stream, &accepted, permit).await;
+    }
     let (hello, stream) = match hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await {
         Ok(received) => received,
         // A probe that asks only whether the port is open: nothing was called.
         Err(HelloError::Silent) => return Ok(()),
         Err(error) => return Err(Refusal::NotHttp(error.to_string())),
     };
-    let verdict = authorize::connection(&accepted, &hello);
+    let tunnel = unread(&worker, &accepted);
+    let mut verdict = authorize::connection(&accepted, &hello);
+    if tunnel.is_some() {
+        verdict = verdict.and_then(|()| authorize::unread(&accepted, &hello));
+    }
+    // What names no server, or another, is answered and thereby refused, as everywhere else.
+    if let (Some(permit), Hello::Tls { .. }, Ok(())) = (tunnel, &hello, &verdict) {
+        return tunnel::carry(&worker, stream, &accepted, permit).await;
+    }
     let (scheme, floor) = (authorize::scheme(&hello), authorize::floor(&hello));
     let Accepted { number, destination, .. } = accepted;
     let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict };
@@ -67,13 +79,24 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
         return exchange::serve(worker, connection, stream, http2).await;
     };
     let host = server_name.map_or_else(|| connection.destination.host().clone(), Host::Name);
-    let unfinished = |reason| Refusal::ClientTls(connection.destination.clone(), reason);
-    let leaf = worker.leaves.configuration(&host, SystemTime::now()).map_err(|error| unfinished(error.to_string()))?;
-    let stream = terminate::finish(stream, leaf).await.map_err(unfinished)?;
+    let leaf = worker.leaves.configuration(&host, SystemTime::now());
+    let leaf = leaf.map_err(|error| Refusal::ClientTls(connection.destination.clone(), error.to_string()))?;
+    let stream = match terminate::finish(stream, leaf, &connection.destination).await {
+        Ok(stream) => stream,
+        // What would have been refused anyhow matters more than that the answer could not be read.
+        Err(unfinished) => return Err(connection.verdict.err().unwrap_or(unfinished)),
+    };
     let leg = terminate::leg(stream.get_ref().1);
     let http2 = leg.alpn.as_deref() == Some("h2");
     connection.tls = Some(leg);
     exchange::serve(worker, connection, stream, http2).await
+}
+
+/// The policy's leave to carry a connection unread, where it has one.
+fn unread(worker: &Worker, accepted: &Accepted) -> Option<(Arc<Policy>, TunnelPermit)> {
+    let policy = worker.policy.current();
+    let permit = policy.connect(&accepted.destination).ok().filter(|_| !accepted.unknown);
+    permit.and_then(ConnectPermit::tunnel).map(|permit| (policy, permit))
 }
 
 /// Where `stream` was going.

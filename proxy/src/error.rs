@@ -36,6 +36,12 @@ pub enum Refusal {
     /// A TLS connection to a name came without a server name (SNI, RFC 6066 section 3).
     #[error("the TLS handshake for {0} named no server (SNI); a connection is judged only when it says whom it means")]
     NoServerName(Destination),
+    /// A connection that would pass unread has an encrypted ClientHello, which may name another server.
+    #[error(
+        "the TLS handshake for {0} carries an encrypted ClientHello (ECH), which may name another server; a connection passes unread \
+         only to the server that can be seen"
+    )]
+    EncryptedHello(Destination),
     /// Name looked up, server name and request authority do not all say the same.
     #[error("the connection is for {connection}, but its {witness} says {claimed}; all have to agree")]
     Witness {
@@ -61,6 +67,19 @@ pub enum Refusal {
     /// The client's TLS handshake did not finish.
     #[error("the client's TLS handshake for {0} did not finish: {1}")]
     ClientTls(Destination, String),
+    /// The client does not take a certificate of the worker's CA.
+    #[error(
+        "the client does not trust exeat's CA for {destination} (its TLS alert: {alert}), so it uses roots of its own: have it use \
+         /etc/ssl/certs/ca-certificates.crt, by its own setting or by leaving the variables alone that exeat sets for it \
+         (SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS, JAVA_TOOL_OPTIONS and so on); if it pins its server, a rule with \
+         `tls = \"passthrough\"` lets it through unread"
+    )]
+    CaNotTrusted {
+        /// Where it was going.
+        destination: Destination,
+        /// What it said, as in RFC 8446 section 6.
+        alert: &'static str,
+    },
     /// A method that would open a way out that is not judged.
     #[error("{0} is not offered here: connect to the destination itself, exeat is in the way without being asked")]
     MethodNotOffered(String),
@@ -88,6 +107,9 @@ pub enum Refusal {
     /// The credential that a call under way carries was taken back.
     #[error("credential `{0}` was taken back while the call was under way")]
     Revoked(CredentialName),
+    /// The rule that a tunnel stands on has become another.
+    #[error("connections to {0} no longer pass unread, or no longer to the same place")]
+    NoLongerUnread(Destination),
     /// The worker stopped while the call was under way.
     #[error("the worker was stopped while the call was under way")]
     Stopped,
@@ -164,15 +186,18 @@ impl Refusal {
             | Self::Misdirected(_)
             | Self::RateLimited { .. }
             | Self::ForbiddenAddress { .. }
-            | Self::Revoked(_) => Fault::Policy,
+            | Self::Revoked(_)
+            | Self::NoLongerUnread(_) => Fault::Policy,
             Self::UnknownAddress(_)
             | Self::NoServerName(_)
+            | Self::EncryptedHello(_)
             | Self::Witness { .. }
             | Self::Malformed(_)
             | Self::UnexaminedBody(_)
             | Self::SlowHead(_)
             | Self::NotHttp(_)
             | Self::ClientTls(..)
+            | Self::CaNotTrusted { .. }
             | Self::OwnListener(_)
             | Self::MethodNotOffered(_) => Fault::Client,
             Self::Unresolved(..)

@@ -133,7 +133,7 @@ async fn call(
     let (call, rest) = Call::read(request, connection)?;
     let policy = worker.policy.current();
     let permit = authorize::call(&policy, &call, &worker.swap)?;
-    worker.rates.admit(&permit)?;
+    worker.rates.admit(permit.rule(), permit.rate())?;
     let plan = worker.swap.plan(&call.head(permit.credential()))?;
     let (body, examined) = examine(rest.body, &call.headers, &worker.swap).await?;
     let lease = lease(worker, &permit, plan.as_ref()).await?;

@@ -11,6 +11,7 @@
 //! | authorize | [`authorize`] | policy and witnesses → permit or refusal |
 //! | leaf | [`leaf`] | a name → a certificate of the worker's CA |
 //! | terminate | [`terminate`] | the client's handshake, finished |
+//! | | [`tunnel`] | a connection that its rule lets pass unread |
 //! | | [`exchange`] | one request, a line per step |
 //! | request | [`request`] | an HTTP request → a `Call` with one reading |
 //! | swap | [`swap`] | placeholder → credential, only where granted |
@@ -21,7 +22,7 @@
 //! | | [`respond`] | refusals → answers, one table |
 //! | | [`limit`] | every bound and its reason |
 //!
-//! Never: it holds no long-lived secret, dials nothing without a permit, tunnels nothing that it did not understand.
+//! Never: it holds no long-lived secret, dials nothing without a permit, tunnels nothing that no rule says it shall.
 #![forbid(unsafe_code)]
 
 pub mod authorize;
@@ -43,4 +44,5 @@ pub mod serve;
 mod spelling;
 pub mod swap;
 pub mod terminate;
+pub mod tunnel;
 pub mod upstream;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use config::{CallPermit, Rate};
+use config::{Rate, RuleId};
 use dashmap::DashMap;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -56,6 +56,12 @@ pub const ANSWER_HEAD_BYTES: usize = 128 * 1024;
 pub const ANSWER_WAIT: Duration = Duration::from_secs(15 * 60);
 /// An answer's body without a byte: event streams send a comment line every so often.
 pub const BODY_IDLE: Duration = Duration::from_secs(15 * 60);
+/// A tunnel without a byte either way: shells and database pools may rest for long; a forgotten one must end some day.
+pub const TUNNEL_IDLE: Duration = Duration::from_secs(60 * 60);
+/// A tunnel, however busy: a rule that is meant to last longer is worth a new connection a day, and a new record.
+pub const TUNNEL_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// What is under way in a tunnel, each way: as much as a socket takes at once.
+pub const TUNNEL_BUFFER: usize = 16 * 1024;
 /// Idle upstream connections of one destination.
 pub const IDLE_PER_DESTINATION: usize = 32;
 /// Idle upstream connections are closed by most servers after 60 s or more; ours go first.
@@ -78,18 +84,18 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Counts one call against the permit's rate.
+    /// Counts one call, or one tunnel, against its rule's rate.
     ///
     /// # Errors
     /// [`Refusal::RateLimited`] with the seconds until the next call would pass.
-    pub fn admit(&self, permit: &CallPermit) -> Result<(), Refusal> {
-        let Some(rate) = permit.rate() else { return Ok(()) };
-        let key = (permit.rule().to_string(), rate);
+    pub fn admit(&self, rule: &RuleId, rate: Option<Rate>) -> Result<(), Refusal> {
+        let Some(rate) = rate else { return Ok(()) };
+        let key = (rule.to_string(), rate);
         let limiter = self.limiters.entry(key).or_insert_with(|| RateLimiter::direct(quota(rate)));
         limiter.check().map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             Refusal::RateLimited {
-                rule: permit.rule().clone(),
+                rule: rule.clone(),
                 rate: rate.to_string(),
                 retry_after: wait.as_secs().saturating_add(1),
             }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 pub(crate) use self::event::redact_query;
 pub use self::event::{
-    CallEnd, CallStart, CredentialUse, Event, Line, NameAsked, Refused, TlsLeg, WorkerEnd, WorkerStart,
+    CallEnd, CallStart, CredentialUse, Event, Line, NameAsked, Refused, TlsLeg, TunnelStart, WorkerEnd, WorkerStart,
 };
 pub use self::log::{CallLog, FILE_NAME, LogError, Tampered, verify};
 use crate::error::Refusal;
@@ -40,9 +40,20 @@ impl CallRecord {
     /// # Errors
     /// [`Refusal::LogUnavailable`]: the call must not be made.
     pub fn start(log: &Arc<CallLog>, start: CallStart, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
-        let end = CallEnd { call: start.call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
-        log.append(Timestamp::now(), Event::CallStart(start))
-            .map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        Self::begin(log, start.call, Event::CallStart(start), sent)
+    }
+
+    /// The same for a connection that is carried unread.
+    ///
+    /// # Errors
+    /// As [`CallRecord::start`].
+    pub fn start_tunnel(log: &Arc<CallLog>, start: TunnelStart, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
+        Self::begin(log, start.call, Event::TunnelStart(start), sent)
+    }
+
+    fn begin(log: &Arc<CallLog>, call: u64, start: Event, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
+        let end = CallEnd { call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
+        log.append(Timestamp::now(), start).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         log.opened();
         Ok(Self { log: Arc::clone(log), started: Instant::now(), end, sent, scrubbed: Arc::default() })
     }
@@ -63,6 +74,16 @@ impl CallRecord {
         self.end.head_ms = Some(milliseconds(self.started.elapsed()));
         self.end.address = Some(address);
         self.end.upstream_tls = upstream_tls;
+    }
+
+    /// A tunnel leads to this address.
+    pub fn dialled(&mut self, address: String) {
+        self.end.address = Some(address);
+    }
+
+    /// A tunnel could not be opened.
+    pub fn not_opened(mut self, reason: String) {
+        self.finish("refused", Some(reason));
     }
 
     /// The call went wrong on its way; its end says why.

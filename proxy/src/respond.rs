@@ -25,12 +25,14 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::Denied(denial) => (S::FORBIDDEN, denied(denial), "http_request_denied"),
         Refusal::UnknownAddress(_) => (S::MISDIRECTED_REQUEST, "unknown-address", "destination_not_found"),
         Refusal::NoServerName(_) => (S::MISDIRECTED_REQUEST, "no-server-name", "http_request_denied"),
+        Refusal::EncryptedHello(_) => (S::MISDIRECTED_REQUEST, "encrypted-hello", "http_request_denied"),
         Refusal::Witness { .. } => (S::MISDIRECTED_REQUEST, "witnesses-disagree", "http_request_denied"),
         Refusal::Malformed(_) => (S::BAD_REQUEST, "malformed", "http_request_error"),
         Refusal::UnexaminedBody(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unexamined-body", "http_request_denied"),
         Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
         Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
         Refusal::ClientTls(..) => (S::BAD_REQUEST, "client-tls", "tls_protocol_error"),
+        Refusal::CaNotTrusted { .. } => (S::BAD_REQUEST, "ca-not-trusted", "tls_protocol_error"),
         Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
         Refusal::Misdirected(_) => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
         Refusal::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "http_request_denied"),
@@ -38,6 +40,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
             (S::SERVICE_UNAVAILABLE, "credential-unavailable", "proxy_configuration_error")
         }
         Refusal::Revoked(_) => (S::FORBIDDEN, "credential-revoked", "http_request_denied"),
+        Refusal::NoLongerUnread(_) => (S::FORBIDDEN, "no-longer-unread", "connection_terminated"),
         Refusal::Stopped => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),
         Refusal::LogUnavailable(_) => (S::SERVICE_UNAVAILABLE, "log-unavailable", "proxy_internal_error"),
         Refusal::ForbiddenAddress { .. } => (S::FORBIDDEN, "forbidden-address", "destination_ip_prohibited"),
@@ -57,6 +60,7 @@ fn denied(denial: &Denial) -> &'static str {
         DenialKind::HostNotListed => "host-not-listed",
         DenialKind::AddressNotListed => "address-not-listed",
         DenialKind::PortNotListed { .. } => "port-not-listed",
+        DenialKind::PassesUnread => "passes-unread",
         DenialKind::PlainNotAllowed => "plain-http-not-allowed",
         DenialKind::MethodNotAllowed { .. } => "method-not-allowed",
         DenialKind::PathNotAllowed { .. } => "path-not-allowed",
@@ -87,6 +91,9 @@ pub fn remedy(refusal: &Refusal) -> String {
             "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"
         ),
         Refusal::UpstreamTls { remedy, .. } => (*remedy).to_owned(),
+        Refusal::EncryptedHello(_) => {
+            "turn encrypted ClientHello off in the client, also where it only pretends to use it (GREASE)".to_owned()
+        }
         Refusal::UnexaminedBody(_) => {
             "send the body without `Content-Encoding`, or in one of gzip, deflate, br and zstd alone".to_owned()
         }

@@ -130,6 +130,18 @@ impl Swap {
         BodyWatch::new(self.clone())
     }
 
+    /// Examines the name of a host that nothing but bytes will be sent to.
+    ///
+    /// # Errors
+    /// When a placeholder is in it: looking it up would carry that off.
+    pub fn host(&self, destination: &Destination) -> Result<(), Misdirected> {
+        let Host::Name(name) = destination.host() else { return Ok(()) };
+        match self.0.all(name.as_str().as_bytes()).first() {
+            Some(&seen) => Err(self.out_of_place(seen, Place::Host)),
+            None => Ok(()),
+        }
+    }
+
     /// Examines the trailers of a request, which no placeholder may be in.
     ///
     /// # Errors

@@ -5,44 +5,56 @@
 
 use std::sync::Arc;
 
+use config::Destination;
 use rustls::{CommonState, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::error::Refusal;
 use crate::limit;
 use crate::record::TlsLeg;
 
-/// Finishes the handshake.
+/// Finishes the handshake of a client of `destination`.
 ///
 /// # Errors
-/// What went wrong, in words; a client that does not trust the worker's CA is named as the cause.
-pub async fn finish<S>(stream: S, leaf: Arc<ServerConfig>) -> Result<TlsStream<S>, String>
+/// [`Refusal::CaNotTrusted`] where the client does not take the worker's CA, [`Refusal::ClientTls`] for whatever else went wrong.
+pub async fn finish<S>(stream: S, leaf: Arc<ServerConfig>, destination: &Destination) -> Result<TlsStream<S>, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match tokio::time::timeout(limit::HANDSHAKE_WAIT, TlsAcceptor::from(leaf).accept(stream)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(explain(&error)),
-        Err(_) => Err(format!("it took more than {} s", limit::HANDSHAKE_WAIT.as_secs())),
+        Ok(Err(error)) => Err(explain(&error, destination)),
+        Err(_) => {
+            let reason = format!("it took more than {} s", limit::HANDSHAKE_WAIT.as_secs());
+            Err(Refusal::ClientTls(destination.clone(), reason))
+        }
     }
 }
 
 /// What a failed handshake means to the person who has to mend it.
-fn explain(error: &std::io::Error) -> String {
-    use rustls::{AlertDescription, Error};
-    match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
-        Some(Error::AlertReceived(
-            AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown,
-        )) => {
-            "the client does not trust the worker's CA: it brings its own list of roots (point its own variable, such as \
-             SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE or JAVA_TOOL_OPTIONS, at what the sandbox sets there, and \
-             do not unset them), or it pins its server, and then it cannot be served"
-                .to_owned()
+fn explain(error: &std::io::Error, destination: &Destination) -> Refusal {
+    use rustls::{AlertDescription as A, Error};
+    let destination = destination.clone();
+    let alert = match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
+        Some(Error::AlertReceived(alert)) => *alert,
+        Some(error) => return Refusal::ClientTls(destination, error.to_string()),
+        None => return Refusal::ClientTls(destination, format!("it broke off: {error}")),
+    };
+    // The names of RFC 8446 section 6, under which a client's own messages and its manual have them.
+    let alert = match alert {
+        A::UnknownCA => "unknown_ca",
+        A::BadCertificate => "bad_certificate",
+        A::UnsupportedCertificate => "unsupported_certificate",
+        A::CertificateUnknown => "certificate_unknown",
+        A::CertificateExpired => {
+            let reason = "the client takes exeat's certificate, made a moment ago, for expired: look at its clock";
+            return Refusal::ClientTls(destination, reason.to_owned());
         }
-        Some(error) => error.to_string(),
-        None => format!("it broke off: {error}"),
-    }
+        other => return Refusal::ClientTls(destination, format!("the client ended it with the alert {other:?}")),
+    };
+    Refusal::CaNotTrusted { destination, alert }
 }
 
 /// What was agreed on one leg.

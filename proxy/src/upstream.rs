@@ -15,9 +15,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use config::{CallPermit, Scheme};
+use config::{CallPermit, Route, Scheme};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::net::TcpStream;
 
 use self::link::{Link, Open};
 use self::pool::{Key, Pool};
@@ -109,6 +110,15 @@ impl Upstream {
         Ok(Answer { response, peer })
     }
 
+    /// A connection to where `route` leads, for bytes that are not looked at.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`].
+    pub async fn dial(&self, route: Route<'_>) -> Result<(TcpStream, SocketAddr), Refusal> {
+        let addresses = resolve::addresses(route).await?;
+        dial::any_of(route.destination(), &addresses).await
+    }
+
     async fn over(&self, key: &Key, open: Open, request: Request<Body>) -> Result<Answer, Failure> {
         let Open { mut link, peer } = open;
         if let Link::Http2(shared) = &link {
@@ -124,8 +134,7 @@ impl Upstream {
     /// Resolves, checks, dials the checked address, verifies.
     async fn connect(&self, permit: &CallPermit, floor: Floor, protocols: Protocols) -> Result<Open, Refusal> {
         let destination = permit.destination();
-        let addresses = resolve::addresses(permit.route()).await?;
-        let (stream, address) = dial::any_of(destination, &addresses).await?;
+        let (stream, address) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
             let peer = Arc::new(Peer { address, tls: None });
             return Ok(Open { link: link::http1(stream, destination).await?, peer });

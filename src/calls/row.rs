@@ -6,7 +6,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use proxy::record::{CallEnd, CallStart, Refused};
+use proxy::record::{CallEnd, CallStart, Refused, TunnelStart};
 
 /// The line above the rows.
 pub(super) const HEADING: &str = "TIME                 AGENT        RESULT    STATUS MS       SENT/RECEIVED CALL";
@@ -50,18 +50,29 @@ impl Row {
     pub(super) fn started(agent: &str, time: Timestamp, start: &CallStart, text: &str) -> Self {
         let query = start.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let credential = start.credential.as_ref().map(|used| format!("credential {}", used.name));
+        let call = format!("{} {}{}{query}", start.method, site(&start.scheme, &start.to), start.path);
+        let notes = credential.into_iter().collect();
+        Self { notes, ..Self::open(agent, time, &start.to, call, text) }
+    }
+
+    pub(super) fn tunnelled(agent: &str, time: Timestamp, start: &TunnelStart, text: &str) -> Self {
+        let notes = vec!["unread".to_owned()];
+        Self { notes, ..Self::open(agent, time, &start.to, format!("{} {}", start.tls, start.to), text) }
+    }
+
+    fn open(agent: &str, time: Timestamp, to: &str, call: String, text: &str) -> Self {
         Self {
             time,
             lines: vec![text.to_owned()],
             agent: agent.to_owned(),
-            to: start.to.clone(),
+            to: to.to_owned(),
             was_refused: false,
             result: "open".to_owned(),
             status: None,
             milliseconds: None,
             bytes: None,
-            call: format!("{} {}{}{query}", start.method, site(&start.scheme, &start.to), start.path),
-            notes: credential.into_iter().collect(),
+            call,
+            notes: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod addresses;
 mod broker_service;
 mod capture;
 mod check;
@@ -28,4 +29,6 @@ mod scrubbing;
 mod standing;
 mod streaming;
 mod terminal;
+mod tls;
+mod tunnels;
 mod witnesses;

@@ -11,19 +11,22 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::beside;
 use super::reader::{Field, Reader, Section};
 use crate::agent::AgentId;
+use crate::destination::split_port;
 use crate::error::{LoadError, Malformed, quoted};
 use crate::glob::PathGlob;
 use crate::limits::{parse_duration, parse_size};
 use crate::pattern::{Pattern, parse_range};
 use crate::policy::Policy;
-use crate::rule::{Effect, Rule, RuleId};
+use crate::rule::{Effect, Rule, RuleId, TlsMode};
 use crate::sandbox::SandboxSettings;
 use crate::variable::sandbox_variable;
 
 /// Each call looks at every rule.
 const MAX_RULES: usize = 1000;
 /// What an allow rule has and a deny rule has not.
-const ALLOW_ONLY: [&str; 6] = ["credential", "rate", "dial", "addresses", "plain", "encoded_slash"];
+const ALLOW_ONLY: [&str; 7] = ["credential", "rate", "dial", "addresses", "plain", "encoded_slash", "tls"];
+/// What takes reading a request, and so means nothing where connections pass unread.
+const READ_ONLY: [&str; 7] = ["methods", "paths", "credential", "plain", "mcp", "graphql", "encoded_slash"];
 
 pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str) -> Result<Policy, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
@@ -50,6 +53,7 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str) -> Result<Po
         reader.nothing_else(top);
         rules.sort_by_key(|(at, _)| *at);
         check_that_each_can_come_to_pass(reader, &rules);
+        check_that_each_can_be_applied(reader, &rules);
         Policy {
             agent,
             file: reader.file_name(),
@@ -68,19 +72,26 @@ fn hash(text: &str) -> String {
 
 fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> Option<Rule> {
     let effect = id.effect;
-    let to = match section.take("to") {
-        Some(field) if effect == Effect::Deny => reader.value(&field, Pattern::parse_denied),
-        Some(field) => reader.value(&field, str::parse),
+    let to_field = section.take("to");
+    let to = match &to_field {
+        Some(field) if effect == Effect::Deny => reader.value(field, Pattern::parse_denied),
+        Some(field) => reader.value(field, str::parse),
         None => {
             reader.missing(&section, "to", "to = \"api.example.com\"");
             None
         }
     };
+    let tls_field = section.take("tls");
+    let tls = tls_field.as_ref().filter(|_| effect == Effect::Allow).and_then(|field| reader.value(field, str::parse));
+    if let Some(mode) = tls.filter(|mode| *mode != TlsMode::Intercept) {
+        check_unread(reader, &section, mode, to_field.filter(|_| to.is_some()).as_ref());
+    }
     let methods = section.take("methods").map(|field| reader.some_values(&field, LEAVE_OUT, str::parse));
     let paths_field = section.take("paths");
     let paths = paths_field.as_ref().map(|field| reader.some_values(field, LEAVE_OUT, str::parse));
     if effect == Effect::Deny {
-        for field in ALLOW_ONLY.into_iter().filter_map(|name| section.take_stray(name)) {
+        let strays = ALLOW_ONLY.into_iter().filter_map(|name| section.take_stray(name));
+        for field in tls_field.into_iter().chain(strays) {
             reader.mistake_at(&field, "it means nothing in a deny rule", "a deny rule has `to`, `methods` and `paths`");
         }
         reader.nothing_else(section);
@@ -98,7 +109,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     reader.nothing_else(section);
 
     let to = to?;
-    let plain = plain.unwrap_or(to.port() == Some(80));
+    let plain = plain.unwrap_or(to.port() == Some(80) && tls.unwrap_or_default() == TlsMode::Intercept);
     if let Some(field) = credential_field.as_ref().filter(|_| plain) {
         let remedy = "let the rule be for HTTPS, or take the credential out";
         reader.mistake_at(field, "a credential never travels over plain HTTP", remedy);
@@ -128,8 +139,23 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
         plain,
         encoded_slash: encoded_slash.flatten().unwrap_or_default(),
         credential_at,
+        tls: tls.unwrap_or_default(),
         ..Rule::everything(id, to)
     })
+}
+
+/// Says which keys would need a request to be read, and that raw TCP goes to the port that is written and no other.
+fn check_unread(reader: &mut Reader<'_>, section: &Section<'_>, mode: TlsMode, to: Option<&Field<'_>>) {
+    let names_port = |text: &str| Ok(split_port(text).is_ok_and(|(_, port)| port.is_some()));
+    if let Some(field) = to.filter(|_| mode == TlsMode::Tcp)
+        && reader.value(field, names_port) == Some(false)
+    {
+        reader.mistake_at(field, "a rule with `tls = \"tcp\"` has to name its port", "write `db.example.com:5432`");
+    }
+    for field in READ_ONLY.into_iter().filter_map(|name| section.peek(name)) {
+        let reason = format!("with `tls = \"{}\"` connections pass unread, so it cannot be applied", mode.as_str());
+        reader.mistake_at(&field, reason, "take it out, or take `tls` out");
+    }
 }
 
 const LEAVE_OUT: &str = "leave the key out";
@@ -149,6 +175,20 @@ fn parse_dial(text: &str) -> Result<SocketAddr, Malformed> {
         let hint = "write an address and a port: `127.0.0.1:8443`, `[::1]:8443`";
         Malformed::new(format!("{} is not an address to dial", quoted(text)), hint)
     })
+}
+
+/// A deny rule for some requests of a destination cannot be applied where its connections pass unread.
+fn check_that_each_can_be_applied(reader: &mut Reader<'_>, rules: &[(usize, Rule)]) {
+    let unread = |denied: &Rule| {
+        rules.iter().map(|(_, rule)| rule).find(|rule| rule.tls != TlsMode::Intercept && rule.to.meets(&denied.to))
+    };
+    for (at, rule) in rules.iter().filter(|(_, rule)| rule.effect() == Effect::Deny && !rule.is_whole()) {
+        if let Some(other) = unread(rule) {
+            let reason = format!("it cannot be applied: connections that {} allows pass unread", other.id);
+            let remedy = "deny the whole destination, or take `tls` out of the other rule";
+            reader.mistake(format!("deny[{}]", rule.id.number), *at, reason, remedy);
+        }
+    }
 }
 
 /// An allow rule is never reached where a deny rule, or an allow rule before it, speaks of all that it speaks of.

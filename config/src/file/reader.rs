@@ -268,6 +268,11 @@ impl<'a> Section<'a> {
         self.take_stray(name)
     }
 
+    /// Looks at a field without taking it.
+    pub fn peek(&self, name: &str) -> Option<Field<'a>> {
+        self.fields.iter().find(|(own, _)| *own == name).map(|(_, field)| field.clone())
+    }
+
     /// Takes a field that is known elsewhere and has no place here.
     pub fn take_stray(&mut self, name: &str) -> Option<Field<'a>> {
         let found = self.fields.iter().position(|(own, _)| *own == name)?;

@@ -28,7 +28,9 @@ pub enum Event {
     WorkerStart(WorkerStart),
     /// A call has its permit and is about to go upstream.
     CallStart(CallStart),
-    /// A call ended, however it did.
+    /// A connection that is carried unread has its permit and is about to be opened.
+    TunnelStart(TunnelStart),
+    /// A call or tunnel ended, however it did.
     CallEnd(CallEnd),
     /// A call or a connection went no further.
     Refused(Refused),
@@ -99,6 +101,23 @@ pub struct CallStart {
     /// TLS towards the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_tls: Option<TlsLeg>,
+}
+
+/// A connection that is carried unread.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TunnelStart {
+    /// Its number among the calls of this worker, from 1.
+    pub call: u64,
+    /// Number of the connection.
+    pub connection: u64,
+    /// Host and port.
+    pub to: String,
+    /// `passthrough` or `tcp`, as in its rule.
+    pub tls: String,
+    /// The rule that allowed it.
+    pub rule: String,
+    /// Digest of the policy that judged it.
+    pub policy: String,
 }
 
 /// Which credential was used.

@@ -46,14 +46,27 @@ impl Authority {
 
     /// A certificate for a server with these names and addresses.
     pub fn identity(&self, names: &[&str]) -> Identity {
+        self.identity_with(names, |_| {})
+    }
+
+    /// The same with something changed about it.
+    pub fn identity_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         params.use_authority_key_identifier_extension = true;
+        change(&mut params);
         Identity { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
     }
 }
 
 impl Identity {
+    /// One that vouches for itself.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        Self { certificate: params.self_signed(&key).unwrap(), key }
+    }
+
     /// Certificate and key, PEM.
     pub fn pem(&self) -> (String, String) {
         (self.certificate.pem(), self.key.serialize_pem())
@@ -61,10 +74,19 @@ impl Identity {
 
     /// What rustls serves with; `alpn` in order of preference.
     pub fn configuration(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+        self.configuration_of(alpn, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same with these versions of TLS only.
+    pub fn configuration_of(
+        &self,
+        alpn: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = vec![CertificateDer::from(self.certificate.der().to_vec())];
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let mut configuration = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
         configuration.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(configuration)

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use proxy::record::{CallEnd, CallStart, Event, Line, Refused, WorkerEnd, WorkerStart, verify};
+use proxy::record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart, WorkerEnd, WorkerStart, verify};
 
 /// The records.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,14 @@ impl Log {
         self.lines
             .iter()
             .filter_map(|line| if let Event::CallStart(start) = &line.event { Some(start) } else { None })
+            .collect()
+    }
+
+    /// The connections that passed unread.
+    pub fn tunnels(&self) -> Vec<&TunnelStart> {
+        self.lines
+            .iter()
+            .filter_map(|line| if let Event::TunnelStart(start) = &line.event { Some(start) } else { None })
             .collect()
     }
 

@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-pub use self::authority::Authority;
+pub use self::authority::{Authority, Identity};
 pub use self::exeat::{Exeat, binary};
 pub use self::git::GitServer;
 pub use self::issuer::TokenEndpoint;

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -26,10 +27,16 @@ pub struct RawUpstream {
 impl RawUpstream {
     /// Answers each whole request with `answer`, byte for byte.
     pub fn start(answer: &'static [u8]) -> Self {
+        let names = ["*.example.com", "*.example.org", "127.0.0.1"];
+        Self::with(Authority::trusted().identity(&names).configuration(&["http/1.1"]), answer)
+    }
+
+    /// The same with this side of TLS.
+    pub fn with(tls: Arc<ServerConfig>, answer: &'static [u8]) -> Self {
         let listener = RUNTIME.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let dial = listener.local_addr().unwrap().to_string();
         let connections = Connections::default();
-        let accepting = RUNTIME.spawn(accept(listener, Arc::clone(&connections), answer));
+        let accepting = RUNTIME.spawn(accept(listener, tls, Arc::clone(&connections), answer));
         Self { dial, connections, accepting }
     }
 
@@ -50,9 +57,8 @@ impl Drop for RawUpstream {
     }
 }
 
-async fn accept(listener: TcpListener, connections: Connections, answer: &'static [u8]) {
-    let names = ["*.example.com", "*.example.org", "127.0.0.1"];
-    let acceptor = TlsAcceptor::from(Authority::trusted().identity(&names).configuration(&["http/1.1"]));
+async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, connections: Connections, answer: &'static [u8]) {
+    let acceptor = TlsAcceptor::from(tls);
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let (acceptor, connections) = (acceptor.clone(), Arc::clone(&connections));

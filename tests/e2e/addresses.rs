@@ -1,0 +1,125 @@
+//! The address that was checked is the one that is dialled, at each call anew.
+
+use std::fs;
+use std::net::TcpListener;
+
+use crate::harness::{Exeat, RawUpstream, Upstream};
+
+/// A listener on the same port of another address of this machine.
+fn beside(dial: &str) -> (TcpListener, u16) {
+    let port = dial.rsplit_once(':').unwrap().1.parse().unwrap();
+    let listener = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    (listener, port)
+}
+
+#[test]
+fn of_a_mixed_answer_only_the_addresses_that_may_be_dialled_are() {
+    // Of the two, the resolver puts this machine's usual one first.
+    let forbidden = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listed, port) = beside(&forbidden.local_addr().unwrap().to_string());
+    forbidden.set_nonblocking(true).unwrap();
+    let exeat = Exeat::new()
+        .hosts("127.0.0.1 mixed.example.com\n127.0.0.2 mixed.example.com\n")
+        .rule(&format!("[[allow]]\nto = \"mixed.example.com:{port}\"\ntls = \"tcp\"\naddresses = [\"127.0.0.2\"]"));
+    let run = exeat.python(&format!("import socket\nsocket.create_connection(('mixed.example.com', {port}))")).ok();
+    assert_eq!(run.log.ends()[0].address, Some(format!("127.0.0.2:{port}")), "{run:#?}");
+    assert!(listed.accept().is_ok());
+    assert!(forbidden.accept().is_err(), "the other address was dialled");
+}
+
+#[test]
+fn a_name_that_is_rebound_between_two_calls_is_judged_anew() {
+    // The upstream closes after each answer, so that no connection is left whose address was checked before.
+    let upstream = RawUpstream::start(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    let (listener, port) = beside(&upstream.dial());
+    let exeat = Exeat::new()
+        .hosts("127.0.0.1 rebound.example.com\n")
+        .rule(&format!("[[allow]]\nto = \"rebound.example.com:{port}\"\naddresses = [\"127.0.0.1\"]"));
+    let call = format!("curl -sS -o /dev/null -w '%{{http_code}} ' https://rebound.example.com:{port}/");
+    let mut live = exeat.start_with_input(&["sh", "-c", &format!("{call}; echo first; read line; {call}")]);
+    live.wait_for("first");
+    fs::write(exeat.path("hosts"), "127.0.0.1 localhost\n127.0.0.2 rebound.example.com\n").unwrap();
+    live.write("go on\n");
+    let run = live.finish().ok();
+    assert_eq!(run.stdout, "200 first\n403 ", "{run:#?}");
+    assert!(run.log.ends()[1].reason.as_ref().unwrap().contains("127.0.0.2 (loopback)"), "{run:#?}");
+    assert!(listener.accept().is_err(), "the address that nobody allowed was dialled");
+}
+
+#[test]
+fn no_spelling_of_an_address_is_a_way_to_it() {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let spellings = [
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "017700000001",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.1",
+        "127.0.0.1.",
+        "0.0.0.0",
+        "0",
+        "127.0.0.1.nip.example.com",
+        "localhost.example.com",
+        "::1",
+        "::ffff:127.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "2001:0:7f00:1::",
+        "fe80::1%lo",
+        "10.0.0.1",
+        "169.254.169.254",
+    ];
+    // Everything that resolves here resolves to this machine, whatever the rule's author thought of.
+    let hosts: String = spellings.iter().map(|name| format!("127.0.0.1 {name}\n")).collect();
+    let exeat = Exeat::new().hosts(&hosts).rule(&format!("[[allow]]\nto = \"*.example.com:{port}\"\nplain = true"));
+    // As the address of a connection, and as the authority of a request on a connection that is allowed.
+    let program = format!(
+        "
+import http.client
+for host in {spellings:?}:
+    for connect, named in (host, host), ('api.example.com', host), ('api.example.com', '[' + host + ']'), ('api.example.com', 'api.example.com@' + host):
+        connection = http.client.HTTPConnection(connect, {port}, timeout=10)
+        try:
+            connection.request('GET', '/', headers={{'Host': named + ':{port}'}})
+            print(connection.getresponse().status // 100, connect, named)
+        except OSError as error:
+            print('-', connect, named, error)"
+    );
+    let run = exeat.python(&program).ok();
+    assert_eq!(run.stdout.lines().count(), 4 * spellings.len(), "{run:#?}");
+    for line in run.stdout.lines() {
+        assert!(line.starts_with(['4', '-']), "{line}: {run:#?}");
+        assert!(line.starts_with('4') || !line.contains(" api.example.com "), "{line}: {run:#?}");
+    }
+    assert!(run.log.calls().iter().all(|call| !call.to.starts_with("api.")), "{run:#?}");
+    assert!(listener.accept().is_err(), "this machine was dialled");
+}
+
+#[test]
+fn exeat_listens_nowhere_that_it_could_dial() {
+    let upstream = Upstream::start();
+    let mut live =
+        Exeat::new().allow("api.example.com", &upstream).start_with_input(&["sh", "-c", "echo up; read line"]);
+    live.wait_for("up");
+    let held: Vec<String> = fs::read_dir(format!("/proc/{}/fd", live.pid().as_raw_nonzero()))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()?.to_str().map(str::to_owned))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    assert!(!held.is_empty());
+    // State 0A is LISTEN; the tenth column is the socket's number. These are the sockets of the network that exeat dials in.
+    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            assert!(columns[3] != "0A" || !held.contains(&columns[9].to_owned()), "{line}");
+        }
+    }
+    live.write("go on\n");
+    live.finish().ok();
+}
