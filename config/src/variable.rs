@@ -6,7 +6,7 @@
 use crate::error::{Malformed, quoted};
 
 /// Set in every sandbox: where programs and roots of trust are found.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 19] = [
     "PATH",
     "HOME",
     "USER",
@@ -24,6 +24,7 @@ const RESERVED: [&str; 18] = [
     "NPM_CONFIG_CAFILE",
     "DENO_CERT",
     "CARGO_HTTP_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "JAVA_TOOL_OPTIONS",
 ];
 

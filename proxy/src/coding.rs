@@ -11,8 +11,9 @@ use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::zstd::params::DParameter;
 use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 /// RFC 9659: 8 MiB.
 const ZSTD_WINDOW: u32 = 23;
 
@@ -63,6 +64,10 @@ pub fn accept(headers: &mut HeaderMap) {
     let known = |member: &&String| member.split(';').next().is_some_and(|name| named(name.trim()).is_some());
     let kept: Vec<&str> = members.iter().filter(known).map(String::as_str).collect();
     let kept = if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") };
+    // gRPC has codings of its own, for each message.
+    if headers.contains_key(GRPC_ACCEPT_ENCODING) {
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     headers.insert(ACCEPT_ENCODING, HeaderValue::try_from(kept).unwrap_or(HeaderValue::from_static("identity")));
 }
 

@@ -14,6 +14,7 @@
 //! | | [`tunnel`] | a connection that its rule lets pass unread |
 //! | | [`exchange`] | one request, a line per step |
 //! | request | [`request`] | an HTTP request → a `Call` with one reading |
+//! | | [`grpc`] | whose messages are looked at one by one |
 //! | swap | [`swap`] | placeholder → credential, only where granted |
 //! | upstream | [`resolve`], [`upstream`] | permit → checked address → connection → answer |
 //! | | `leave` | what a call under way stands on; taken back → cut off |
@@ -30,6 +31,7 @@ mod coding;
 pub mod connection;
 pub mod error;
 pub mod exchange;
+pub mod grpc;
 pub mod hello;
 pub mod leaf;
 mod leave;

@@ -11,6 +11,7 @@ use http::{Response, StatusCode, Version};
 use http_body_util::Full;
 
 use crate::error::{Fault, Refusal};
+use crate::grpc;
 use crate::swap::Misdirected;
 
 /// RFC 9209.
@@ -95,7 +96,8 @@ pub fn remedy(refusal: &Refusal) -> String {
             "turn encrypted ClientHello off in the client, also where it only pretends to use it (GREASE)".to_owned()
         }
         Refusal::UnexaminedBody(_) => {
-            "send the body without `Content-Encoding`, or in one of gzip, deflate, br and zstd alone".to_owned()
+            "send the body without `Content-Encoding`, or in one of gzip, deflate, br and zstd alone; gRPC messages uncompressed"
+                .to_owned()
         }
         refusal => match refusal.fault() {
             Fault::Client => "mend the request; sending it again unchanged gives the same answer".to_owned(),
@@ -119,12 +121,7 @@ pub enum Reader {
 impl Reader {
     /// Who sent a request with these fields. gRPC is spoken over HTTP/2 alone.
     pub fn of(version: Version, headers: &HeaderMap) -> Self {
-        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        // `application/grpc-web` is spoken by browsers over plain HTTP bodies and has another form of trailers.
-        match kind.strip_prefix(b"application/grpc") {
-            Some([] | [b'+' | b';', ..]) if version == Version::HTTP_2 => Self::Grpc,
-            _ => Self::Http,
-        }
+        if version == Version::HTTP_2 && grpc::is_spoken(headers) { Self::Grpc } else { Self::Http }
     }
 }
 

@@ -106,6 +106,11 @@ impl BodyScrub {
         self.pass(chunk, true)
     }
 
+    /// How many credentials were found, here and in the rest of the answer.
+    fn found(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Gives what was held back.
     pub fn finish(&mut self) -> Bytes {
         self.pass(Bytes::new(), false)

@@ -44,6 +44,7 @@ pub fn trust_environment() -> Vec<(&'static str, &'static str)> {
         "npm_config_cafile",
         "DENO_CERT",
         "CARGO_HTTP_CAINFO",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     ]
     .into_iter()
     .map(|name| (name, BUNDLE))

@@ -41,8 +41,10 @@ fn the_bundle_the_hash_directory_and_java_know_the_workers_authority() {
 fn every_variable_names_a_full_bundle_that_is_there() {
     for starter in starters() {
         let sandbox = Sandbox::of(starter).with(&["--trust-env"]);
-        let script = "for name in SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE AWS_CA_BUNDLE PIP_CERT GIT_SSL_CAINFO \
-                      NODE_EXTRA_CA_CERTS npm_config_cafile DENO_CERT CARGO_HTTP_CAINFO; do grep -q BEGIN \"${!name}\" || echo $name; done
+        let script =
+            "for name in SSL_CERT_FILE CURL_CA_BUNDLE REQUESTS_CA_BUNDLE AWS_CA_BUNDLE PIP_CERT GIT_SSL_CAINFO \
+                      NODE_EXTRA_CA_CERTS npm_config_cafile DENO_CERT CARGO_HTTP_CAINFO \
+                      GRPC_DEFAULT_SSL_ROOTS_FILE_PATH; do grep -q BEGIN \"${!name}\" || echo $name; done
                       test -d $SSL_CERT_DIR && test -s ${JAVA_TOOL_OPTIONS#*=} && echo all";
         assert_eq!(sandbox.sh(script).ok(), "all\n", "{starter:?}");
     }

@@ -16,6 +16,7 @@ mod crash;
 mod credentials;
 mod differential;
 mod git;
+mod grpc;
 mod invariants;
 mod log;
 mod misdirected;

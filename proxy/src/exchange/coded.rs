@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use crate::coding::{self, Coding, Decoder};
 use crate::error::Refusal;
+use crate::grpc::{self, Messages};
 use crate::limit;
 use crate::swap::{BodyWatch, Swap};
 
@@ -18,6 +19,8 @@ const ROOM: usize = 16 * 1024;
 pub(super) struct CodedWatch {
     watch: BodyWatch,
     decoding: Option<Decoding>,
+    /// Of gRPC, in which each message may be coded.
+    messages: Option<Messages>,
 }
 
 struct Decoding {
@@ -41,7 +44,8 @@ impl CodedWatch {
                 Some(Decoding { decoder: Decoder::new(coding), room, coded: 0, plain: 0 })
             }
         };
-        Ok(Self { watch: swap.body(), decoding })
+        let messages = (!swap.is_empty() && grpc::is_spoken(headers)).then(Messages::default);
+        Ok(Self { watch: swap.body(), decoding, messages })
     }
 
     /// Examines the next chunk. Nothing of it may go upstream before.
@@ -49,6 +53,9 @@ impl CodedWatch {
     /// # Errors
     /// For a placeholder, and where the coding is broken or hides too much.
     pub(super) fn push(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
+        if let Some(messages) = &mut self.messages {
+            messages.push(chunk).map_err(|compressed| Refusal::UnexaminedBody(compressed.to_string()))?;
+        }
         let Some(decoding) = &mut self.decoding else { return Ok(self.watch.push(chunk)?) };
         decoding.coded += chunk.len() as u64;
         decoding.decoder.feed(chunk.clone());

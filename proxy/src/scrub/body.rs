@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::BodyScrub;
 use crate::coding::{Coding, Decoder};
+use crate::grpc::{Compressed, Messages};
 
 /// What is decoded at once: a TLS record's worth.
 const ROOM: usize = 16 * 1024;
@@ -35,11 +36,38 @@ pub enum BodyError<E: Error + 'static> {
     /// It is not what its `Content-Encoding` says.
     #[error("the upstream's body cannot be decoded, and so not be examined for credentials")]
     Coding(#[source] io::Error),
+    /// Nothing can be seen in it.
+    #[error("the upstream's answer cannot be examined for credentials")]
+    Message(#[source] Compressed),
+    /// One is in it, and cannot be replaced.
+    #[error("the upstream sent a credential in a gRPC message, which does not enter the sandbox")]
+    Credential,
+}
+
+/// The same without the upstream's own errors.
+enum Broken {
+    Coding(io::Error),
+    Message(Compressed),
+    Credential,
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Coding(error)
+    }
+}
+
+impl From<Compressed> for Broken {
+    fn from(compressed: Compressed) -> Self {
+        Self::Message(compressed)
+    }
 }
 
 struct Work {
     decoder: Option<(Decoder, Box<[u8]>)>,
     scrub: BodyScrub,
+    /// Of gRPC, whose messages end within the body.
+    messages: Option<Messages>,
     stage: Stage,
 }
 
@@ -52,10 +80,10 @@ enum Stage {
 }
 
 impl<B> ScrubbedBody<B> {
-    pub(super) fn new(body: B, plan: Option<(Coding, BodyScrub)>) -> Self {
-        let work = plan.map(|(coding, scrub)| {
+    pub(super) fn new(body: B, plan: Option<(Coding, BodyScrub, Option<Messages>)>) -> Self {
+        let work = plan.map(|(coding, scrub, messages)| {
             let decoder = (coding != Coding::Identity).then(|| (Decoder::new(coding), vec![0; ROOM].into()));
-            Work { decoder, scrub, stage: Stage::Open }
+            Work { decoder, scrub, messages, stage: Stage::Open }
         });
         Self { body, work }
     }
@@ -78,10 +106,7 @@ where
             match work.decoded() {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(None) => {}
-                Err(error) => {
-                    (work.decoder, work.stage) = (None, Stage::Flushed(None));
-                    return Poll::Ready(Some(Err(BodyError::Coding(error))));
-                }
+                Err(error) => return Poll::Ready(Some(Err(work.broken(error)))),
             }
             match &mut work.stage {
                 Stage::Open => {}
@@ -103,7 +128,10 @@ where
                 .map(Frame::into_data)
             {
                 Some(Ok(chunk)) => {
-                    let scrubbed = work.feed(chunk);
+                    let scrubbed = match work.feed(chunk) {
+                        Ok(scrubbed) => scrubbed,
+                        Err(error) => return Poll::Ready(Some(Err(work.broken(error)))),
+                    };
                     if !scrubbed.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(scrubbed))));
                     }
@@ -132,20 +160,46 @@ where
 
 impl Work {
     /// Takes a chunk: to the decoder, which gives it in pieces, or straight through the scrub.
-    fn feed(&mut self, chunk: Bytes) -> Bytes {
+    fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Broken> {
         match &mut self.decoder {
-            None => self.scrub.push(chunk),
+            None => self.scrubbed(chunk),
             Some((decoder, _)) => {
                 decoder.feed(chunk);
-                Bytes::new()
+                Ok(Bytes::new())
             }
         }
     }
 
+    /// What may be sent on of these bytes. A gRPC message says how long it is, so nothing in it can be replaced; and who waits for
+    /// it gets all of it, for no credential goes on behind its end.
+    fn scrubbed(&mut self, data: Bytes) -> Result<Bytes, Broken> {
+        let Some(messages) = &mut self.messages else { return Ok(self.scrub.push(data)) };
+        let before = self.scrub.found();
+        messages.push(&data)?;
+        let mut clear = self.scrub.push(data);
+        if messages.are_whole() {
+            let held = self.scrub.finish();
+            if !held.is_empty() {
+                clear = [clear, held].concat().into();
+            }
+        }
+        if self.scrub.found() > before { Err(Broken::Credential) } else { Ok(clear) }
+    }
+
+    /// Nothing more comes.
+    fn broken<E: Error>(&mut self, broken: Broken) -> BodyError<E> {
+        (self.decoder, self.stage) = (None, Stage::Flushed(None));
+        match broken {
+            Broken::Coding(error) => BodyError::Coding(error),
+            Broken::Message(compressed) => BodyError::Message(compressed),
+            Broken::Credential => BodyError::Credential,
+        }
+    }
+
     /// The next piece of what was fed, if there is one.
-    fn decoded(&mut self) -> io::Result<Option<Bytes>> {
-        let Some((decoder, room)) = &mut self.decoder else { return Ok(None) };
+    fn decoded(&mut self) -> Result<Option<Bytes>, Broken> {
         loop {
+            let Some((decoder, room)) = &mut self.decoder else { return Ok(None) };
             let length = match (decoder.read(room)?, &self.stage) {
                 (0, Stage::Ended(_)) => decoder.finish(room)?,
                 (length, _) => length,
@@ -153,7 +207,8 @@ impl Work {
             if length == 0 {
                 return Ok(None);
             }
-            let scrubbed = self.scrub.push(Bytes::copy_from_slice(&room[..length]));
+            let data = Bytes::copy_from_slice(&room[..length]);
+            let scrubbed = self.scrubbed(data)?;
             if !scrubbed.is_empty() {
                 return Ok(Some(scrubbed));
             }

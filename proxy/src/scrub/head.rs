@@ -13,13 +13,14 @@ use http_body::Body;
 
 use super::{BodyScrub, Scrub, ScrubbedBody};
 use crate::coding::{self, Coding, UnreadableCoding};
+use crate::grpc::{self, Messages};
 
 /// Digests over the content as it was coded (RFC 9530, RFC 3230, RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 /// What happens to the body of one answer.
 #[derive(Debug)]
-pub struct Plan(Option<(Coding, BodyScrub)>);
+pub struct Plan(Option<(Coding, BodyScrub, Option<Messages>)>);
 
 impl Plan {
     /// The body as it may be sent on.
@@ -68,7 +69,8 @@ impl Scrub {
         if coding != Coding::Identity {
             decoded(&mut parts.headers);
         }
-        Ok(Plan(Some((coding, self.body(Arc::clone(count))))))
+        let messages = grpc::is_spoken(&parts.headers).then(Messages::default);
+        Ok(Plan(Some((coding, self.body(Arc::clone(count)), messages))))
     }
 
     /// Scrubs every value of a head or of trailers, and drops a field whose name has a credential in it, in lower case as
