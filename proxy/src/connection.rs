@@ -15,6 +15,7 @@ use crate::error::Refusal;
 use crate::hello::{self, Hello, HelloError};
 use crate::names::AddressMap;
 use crate::record::TlsLeg;
+use crate::seats::Seat;
 use crate::serve::Worker;
 use crate::upstream::Floor;
 use crate::{authorize, exchange, limit, terminate, tunnel};
@@ -28,6 +29,8 @@ pub struct Accepted {
     pub destination: Destination,
     /// Whether the address is one of the name server's, but was never given out.
     pub unknown: bool,
+    /// Its place.
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// A connection whose side towards the client is in the clear.
@@ -45,6 +48,8 @@ pub struct Connection {
     pub floor: Floor,
     /// Why no request on it can go further, if so.
     pub verdict: Result<(), Refusal>,
+    /// Its place.
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// Serves one connection to its end.
@@ -72,8 +77,8 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
         return tunnel::carry(&worker, stream, &accepted, permit).await;
     }
     let (scheme, floor) = (authorize::scheme(&hello), authorize::floor(&hello));
-    let Accepted { number, destination, .. } = accepted;
-    let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict };
+    let Accepted { number, destination, seat, .. } = accepted;
+    let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict, seat };
     let Hello::Tls { server_name, .. } = hello else {
         let http2 = matches!(hello, Hello::Http2Preface);
         return exchange::serve(worker, connection, stream, http2).await;
@@ -104,7 +109,7 @@ fn unread(worker: &Worker, accepted: &Accepted) -> Option<(Arc<Policy>, TunnelPe
 /// # Errors
 /// [`Refusal::OwnListener`] for a connection to the sandbox's own loopback, which is never for the proxy;
 /// [`Refusal::NotHttp`] for one that is gone already.
-pub fn destination(stream: &TcpStream, names: &AddressMap, number: u64) -> Result<Accepted, Refusal> {
+pub(crate) fn destination(stream: &TcpStream, names: &AddressMap, seat: Arc<Seat>) -> Result<Accepted, Refusal> {
     let socket = SockRef::from(stream);
     let own = stream.local_addr().map_err(|error| Refusal::NotHttp(error.to_string()))?;
     // Without NAT in the way (listeners on the policy's ports) the socket's own address is the original one.
@@ -124,5 +129,5 @@ pub fn destination(stream: &TcpStream, names: &AddressMap, number: u64) -> Resul
         },
         ip => (Host::Address(ip), false),
     };
-    Ok(Accepted { number, destination: Destination::new(host, address.port()), unknown })
+    Ok(Accepted { number: seat.number(), destination: Destination::new(host, address.port()), unknown, seat })
 }

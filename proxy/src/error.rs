@@ -113,6 +113,9 @@ pub enum Refusal {
     /// The worker stopped while the call was under way.
     #[error("the worker was stopped while the call was under way")]
     Stopped,
+    /// All places are taken, and a connection that had asked for nothing yet made room.
+    #[error("all places for connections are taken, and the one to {0} had asked for nothing yet")]
+    Crowded(Destination),
     /// The call log cannot be written, so no call is made.
     #[error("the call log cannot be written ({0}), and a call that cannot be logged is not made")]
     LogUnavailable(String),
@@ -198,6 +201,7 @@ impl Refusal {
             | Self::NotHttp(_)
             | Self::ClientTls(..)
             | Self::CaNotTrusted { .. }
+            | Self::Crowded(_)
             | Self::OwnListener(_)
             | Self::MethodNotOffered(_) => Fault::Client,
             Self::Unresolved(..)

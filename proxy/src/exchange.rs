@@ -129,6 +129,7 @@ async fn call(
     connection: &Connection,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
+    let busy = connection.seat.busy();
     connection.verdict.clone()?;
     let (call, rest) = Call::read(request, connection)?;
     let policy = worker.policy.current();
@@ -138,7 +139,7 @@ async fn call(
     let (body, examined) = examine(rest.body, &call.headers, &worker.swap).await?;
     let lease = lease(worker, &permit, plan.as_ref()).await?;
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
-    let leave = Leave::new(worker, policy, lease.clone(), authorize::again(&call, carries));
+    let leave = Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries));
     let body = leave.clone().hold(body).boxed_unsync();
     let request = outgoing(worker, &call, body, plan.zip(lease.clone()), rest.upgrade.is_some())?;
     let start = start(worker, connection, &call, &permit, lease.as_deref());

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::error::Refusal;
 use crate::limit;
+use crate::seats::Busy;
 use crate::serve::Worker;
 use crate::upstream::BoxError;
 
@@ -32,17 +33,19 @@ struct Inner {
     judge: Judge,
     judged_by: Arc<Policy>,
     lease: Option<Arc<Lease>>,
+    _busy: Busy,
 }
 
 impl Leave {
-    /// The leave that `judged_by` gave. `judge` asks a later policy the same, and whether it still grants the lease.
+    /// The leave that `judged_by` gave; while there is one, its connection is `busy`. `judge` asks a later policy the same, and whether it still grants the lease.
     pub fn new(
         worker: &Arc<Worker>,
+        busy: Busy,
         judged_by: Arc<Policy>,
         lease: Option<Arc<Lease>>,
         judge: impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Inner { worker: Arc::clone(worker), judge: Box::new(judge), judged_by, lease }))
+        Self(Arc::new(Inner { worker: Arc::clone(worker), judge: Box::new(judge), judged_by, lease, _busy: busy }))
     }
 
     /// Waits until it is taken back; for ever where it is not.

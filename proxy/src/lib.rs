@@ -5,6 +5,7 @@
 //! | step | module | enters → leaves |
 //! |---|---|---|
 //! | accept | [`serve`] | listeners of the sandbox → connections, and their graceful end |
+//! | | `seats` | a place for each connection; the idle make room |
 //! | | [`connection`] | one connection, a line per step |
 //! | hello | [`hello`] | first bytes → TLS server name, or HTTP, or refused |
 //! | | [`names`] | name server; address ↔ name |
@@ -42,6 +43,7 @@ pub mod request;
 pub mod resolve;
 pub mod respond;
 pub mod scrub;
+mod seats;
 pub mod serve;
 mod spelling;
 pub mod swap;

@@ -12,7 +12,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::error::Refusal;
 
-/// Client connections of one sandbox at once: a browser or a parallel download stays well below; a flood does not.
+/// Client connections of one sandbox at once: a browser or a parallel download stays well below; a flood does not. Beyond them the
+/// idle make room.
 pub const CONNECTIONS: usize = 1024;
 /// Until the first bytes tell what a connection is. A client on loopback has them ready.
 pub const HELLO_WAIT: Duration = Duration::from_secs(10);

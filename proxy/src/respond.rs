@@ -40,6 +40,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::CredentialUnavailable { .. } => {
             (S::SERVICE_UNAVAILABLE, "credential-unavailable", "proxy_configuration_error")
         }
+        Refusal::Crowded(_) => (S::SERVICE_UNAVAILABLE, "crowded", "connection_limit_reached"),
         Refusal::Revoked(_) => (S::FORBIDDEN, "credential-revoked", "http_request_denied"),
         Refusal::NoLongerUnread(_) => (S::FORBIDDEN, "no-longer-unread", "connection_terminated"),
         Refusal::Stopped => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),

@@ -12,7 +12,7 @@ use broker::{Client, Registration};
 use config::{LoadError, Policy, Standing};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::connection::{self, Accepted};
@@ -23,6 +23,7 @@ use crate::names::{self, AddressMap};
 use crate::record::{self, CallLog, Event, NameAsked, Refused};
 use crate::respond;
 use crate::scrub::Known;
+use crate::seats::Seats;
 use crate::swap::Swap;
 use crate::upstream::{RootsError, Upstream};
 
@@ -178,11 +179,11 @@ impl Worker {
 pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> {
     let mut tasks = JoinSet::new();
     let numbers = Arc::new(AtomicU64::new(0));
-    let room = Arc::new(Semaphore::new(limit::CONNECTIONS));
+    let seats = Arc::new(Seats::new(limit::CONNECTIONS));
     for listener in listeners.tcp {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        tasks.spawn(accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&room)));
+        tasks.spawn(accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&seats)));
     }
     let (udp, tcp) = name_sockets(listeners.dns_udp, listeners.dns_tcp)?;
     let asking = Arc::clone(&worker);
@@ -212,14 +213,12 @@ fn name_sockets(udp: Vec<std::net::UdpSocket>, tcp: Vec<std::net::TcpListener>) 
 }
 
 /// One listener's connections; the bound is shared by all listeners.
-async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU64>, room: Arc<Semaphore>) {
+async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU64>, seats: Arc<Seats>) {
     let mut stop = worker.stop.clone();
     let mut connections = JoinSet::new();
     loop {
-        // Without a place, what arrives waits in the kernel.
-        let arrives = async { (Arc::clone(&room).acquire_owned().await, listener.accept().await) };
-        let (place, accepted) = tokio::select! {
-            arrived = arrives => arrived,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let stream = match accepted {
@@ -232,18 +231,15 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
             }
         };
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        let accepted = match connection::destination(&stream, &worker.names, number) {
-            Ok(accepted) => accepted,
-            Err(refusal) => {
-                worker.refuse(number, "exeat", None, &refusal);
-                continue;
-            }
+        // Without a place, what else arrives waits in the kernel.
+        let seat = tokio::select! {
+            seat = seats.take(number) => seat,
+            _ = stop.wait_for(|stop| *stop) => break,
         };
-        let worker = Arc::clone(&worker);
-        connections.spawn(async move {
-            one(worker, stream, accepted).await;
-            drop(place);
-        });
+        match connection::destination(&stream, &worker.names, seat) {
+            Ok(accepted) => drop(connections.spawn(one(Arc::clone(&worker), stream, accepted))),
+            Err(refusal) => worker.refuse(number, "exeat", None, &refusal),
+        }
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -255,8 +251,12 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
 
 async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
     let _ = stream.set_nodelay(true);
-    let (number, to) = (accepted.number, accepted.destination.to_string());
-    if let Err(refusal) = connection::run(Arc::clone(&worker), stream, accepted).await {
-        worker.refuse(number, &to, None, &refusal);
+    let (number, to, seat) = (accepted.number, accepted.destination.clone(), Arc::clone(&accepted.seat));
+    let served = tokio::select! {
+        served = connection::run(Arc::clone(&worker), stream, accepted) => served,
+        called = seat.given_up() => if called { Ok(()) } else { Err(Refusal::Crowded(to.clone())) },
+    };
+    if let Err(refusal) = served {
+        worker.refuse(number, &to.to_string(), None, &refusal);
     }
 }

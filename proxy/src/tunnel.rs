@@ -46,7 +46,7 @@ where
             return Err(refusal);
         }
     };
-    let leave = Leave::new(worker, policy, None, again(&permit));
+    let leave = Leave::new(worker, accepted.seat.busy(), policy, None, again(&permit));
     let dialled = tokio::select! {
         biased;
         refusal = leave.clone().withdrawn() => Err(refusal),

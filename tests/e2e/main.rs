@@ -14,6 +14,7 @@ mod check;
 mod clients;
 mod crash;
 mod credentials;
+mod crowd;
 mod differential;
 mod git;
 mod grpc;

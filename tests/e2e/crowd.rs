@@ -1,0 +1,55 @@
+//! More connections than there are places: who has something to do keeps theirs, who comes gets one.
+
+use std::time::Duration;
+
+use crate::harness::{Exeat, Upstream};
+
+/// Opens half again as many connections as there are places, says on each what `says` and no more, and then asks one thing on a
+/// new connection, while a stream that began before all of them goes on.
+fn crowded(says: &str) -> String {
+    format!(
+        "import socket, ssl, time, urllib.request
+stream = urllib.request.urlopen('https://api.example.com/sse?n=30&ms=100')
+assert stream.readline().startswith(b'data:')
+to, crowd = (socket.gethostbyname('api.example.com'), 443), []
+for _ in range(1536):
+    crowd.append(socket.create_connection(to))
+    crowd[-1].sendall({says})
+begun = time.monotonic()
+print(urllib.request.urlopen('https://api.example.com/echo').status)
+assert time.monotonic() - begun < 5, 'waited for a place'
+print(sum(line.startswith(b'data:') for line in stream))"
+    )
+}
+
+#[test]
+fn half_open_handshakes_make_room_for_who_has_something_to_ask() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().sandbox("files = 4096").allow("api.example.com", &upstream).limit(Duration::from_secs(50));
+    for says in ["b''", "b'\\x16\\x03\\x01\\x02\\x00\\x01'"] {
+        let run = exeat.python(&crowded(says)).ok();
+        assert_eq!(run.stdout, "200\n29\n", "{says}");
+    }
+    let log = exeat.log();
+    assert!(
+        log.refused_kinds().iter().filter(|kind| **kind == "crowded").count() >= 2 * 512,
+        "{:?}",
+        log.refused_kinds().len()
+    );
+    assert!(log.ends().iter().all(|end| end.outcome == "done"));
+}
+
+#[test]
+fn connections_that_were_used_and_are_idle_make_room_too() {
+    // Half a minute is how long an idle connection is kept otherwise.
+    let exeat = Exeat::new().sandbox("files = 4096").limit(Duration::from_secs(25));
+    let program = "import http.client, socket
+to, crowd = socket.gethostbyname('denied.example.com'), []
+for _ in range(1100):
+    crowd.append(http.client.HTTPConnection(to))
+    crowd[-1].request('GET', '/', headers={'Host': 'denied.example.com'})
+    assert crowd[-1].getresponse().read()
+print('all answered')";
+    let run = exeat.python(program).ok();
+    assert_eq!(run.stdout, "all answered\n");
+}
