@@ -157,6 +157,7 @@ fn log(c: &mut Criterion) {
         method: "GET".to_owned(),
         path: "/repos/acme/widgets/releases/latest".to_owned(),
         query: Some("page=2&per_page=100".to_owned()),
+        tool: None,
         http: "HTTP/1.1".to_owned(),
         rule: "allow #2 (line 14)".to_owned(),
         policy: format!("sha256:{}", "0".repeat(64)),

@@ -13,6 +13,7 @@ use crate::destination::Destination;
 use crate::limits::Rate;
 use crate::method::Method;
 use crate::path::NormalPath;
+use crate::protocol::Protocol;
 use crate::rule::{Rule, RuleId, TlsMode};
 
 /// How a call travels.
@@ -177,6 +178,11 @@ impl CallPermit {
     /// The rule's rate.
     pub fn rate(&self) -> Option<Rate> {
         self.rule.rate()
+    }
+
+    /// What of the request's body the rule lets through, where it looks into bodies.
+    pub fn protocol(&self) -> Option<&Protocol> {
+        self.rule.protocol()
     }
 
     /// The way to the destination that the rule wants taken.

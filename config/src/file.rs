@@ -5,6 +5,7 @@
 
 mod agent;
 mod credential;
+mod protocol;
 mod reader;
 
 use std::fs::File;

@@ -7,7 +7,7 @@
 //!
 //! - names: [`DnsName`], [`Host`], [`Destination`], [`AgentId`], [`CredentialName`], [`WorkerId`], [`Method`],
 //!   [`NormalPath`]
-//! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Rule`]
+//! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Protocol`], [`Rule`]
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - [`Standing`], the policy in force
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`]
@@ -30,6 +30,7 @@ mod path;
 mod pattern;
 mod placeholder;
 mod policy;
+mod protocol;
 mod reload;
 mod rule;
 mod sandbox;
@@ -53,6 +54,7 @@ pub use path::{NormalPath, PathError};
 pub use pattern::Pattern;
 pub use placeholder::{NoRandomBytes, Placeholder};
 pub use policy::Policy;
+pub use protocol::{GraphQl, Mcp, NameGlob, Operation, Protocol};
 pub use reload::Standing;
 pub use rule::{Effect, Rule, RuleId, TlsMode};
 pub use sandbox::SandboxSettings;

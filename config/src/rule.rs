@@ -17,6 +17,7 @@ use crate::limits::Rate;
 use crate::method::Method;
 use crate::path::{NormalPath, decoded_again, without_parameters};
 use crate::pattern::Pattern;
+use crate::protocol::Protocol;
 
 /// Whether a rule lets out or keeps in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +96,7 @@ pub struct Rule {
     pub(crate) plain: bool,
     pub(crate) encoded_slash: bool,
     pub(crate) tls: TlsMode,
+    pub(crate) protocol: Option<Protocol>,
     /// Line and column of the `credential` key, for mistakes that only show beside the credentials.
     pub(crate) credential_at: (usize, usize),
 }
@@ -114,6 +116,7 @@ impl Rule {
             plain: false,
             encoded_slash: false,
             tls: TlsMode::Intercept,
+            protocol: None,
             credential_at: (0, 0),
         }
     }
@@ -179,6 +182,12 @@ impl Rule {
         self.tls
     }
 
+    /// What of the bodies of its requests is let through; `None` looks into none. It narrows what passes, not which rule speaks:
+    /// the first allow rule that has a request's head is the one whose protocol judges the body.
+    pub fn protocol(&self) -> Option<&Protocol> {
+        self.protocol.as_ref()
+    }
+
     /// Whether the rule speaks of this call.
     pub(crate) fn matches(&self, call: &CallFacts<'_>) -> bool {
         self.tls == TlsMode::Intercept
@@ -236,7 +245,8 @@ impl Rule {
     }
 
     /// Whether every call that `other` speaks of is one that this rule speaks of, or would be were it not for what this rule
-    /// makes of the connection: the first allow rule of a destination decides that for all.
+    /// makes of the connection: the first allow rule of a destination decides that for all. What either says
+    /// about bodies is asked only once it was chosen.
     pub(crate) fn covers(&self, other: &Rule) -> bool {
         if self.effect() == other.effect() && self.tls != other.tls {
             return self.to.covers(&other.to);

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use config::{Effect, LoadError, Policy};
+use config::{Effect, LoadError, NameGlob, Operation, Policy, Protocol};
 
 fn parse(text: &str) -> Result<Policy, LoadError> {
     Policy::parse("release-bot".parse().unwrap(), "/etc/exeat/agents/release-bot.toml", text)
@@ -210,6 +210,92 @@ fn a_rule_that_can_never_come_to_pass_is_named_with_the_one_in_its_way() {
     assert!(parse("[[allow]]\nto = \"b.a.example\"\nmethods = [\"GET\"]\n[[allow]]\nto = \"*.a.example\"\n").is_ok());
     let text = "[[allow]]\nto = \"a.example\"\npaths = [\"/x\"]\n[[deny]]\nto = \"a.example\"\npaths = [\"/**\"]\n";
     assert!(mistakes(text)[0].contains("deny #1 (line 4)"));
+}
+
+#[test]
+fn what_a_rule_says_about_bodies_is_read() {
+    let policy = parse(
+        r#"
+[[allow]]
+to      = "mcp.example.com"
+methods = ["POST", "GET", "DELETE"]
+mcp     = { tools = ["search", "read_*"], resources = ["file:///docs/*"], prompts = ["greet"], answers = true }
+[[allow]]
+to      = "api.example.com"
+methods = ["GET"]
+graphql = { operations = ["query", "subscription"] }
+[[allow]]
+to  = "other.example.com"
+mcp = {}
+"#,
+    )
+    .unwrap();
+    let Some(Protocol::Mcp(mcp)) = policy.rules()[0].protocol() else { panic!("no mcp") };
+    let globs = |globs: &[NameGlob]| globs.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(globs(mcp.tools()), ["search", "read_*"]);
+    assert_eq!(globs(mcp.resources()), ["file:///docs/*"]);
+    assert_eq!(globs(mcp.prompts()), ["greet"]);
+    assert!(mcp.answers());
+    let Some(Protocol::GraphQl(graphql)) = policy.rules()[1].protocol() else { panic!("no graphql") };
+    assert_eq!(graphql.operations(), [Operation::Query, Operation::Subscription]);
+    let Some(Protocol::Mcp(nothing)) = policy.rules()[2].protocol() else { panic!("no mcp") };
+    assert!(nothing.tools().is_empty() && nothing.resources().is_empty() && nothing.prompts().is_empty());
+    assert!(!nothing.answers());
+}
+
+#[test]
+fn a_mistake_about_bodies_is_shown_with_its_remedy() {
+    let mcp = "mcp = { tools = [\"search\"] }";
+    let text = format!(
+        r#"
+[[allow]]
+to = "a.example"
+mcp = {{ tools = [], resource = ["x"], prompts = ["a b"], answers = "yes" }}
+[[allow]]
+to = "b.example"
+methods = ["GET", "DELETE"]
+{mcp}
+[[allow]]
+to = "c.example"
+graphql = {{ operations = ["queries"] }}
+{mcp}
+[[allow]]
+to = "d.example"
+graphql = {{}}
+[[allow]]
+to = "e.example"
+mcp = ["search"]
+[[deny]]
+to = "f.example"
+{mcp}
+[[allow]]
+to = "g.example"
+{mcp}
+[[allow]]
+to = "g.example"
+credential = "other"
+mcp = {{ tools = ["write"] }}
+"#
+    );
+    assert_eq!(
+        mistakes(&text),
+        [
+            "4 allow[1].mcp.tools: the list is empty, which would mean none at all | leave the key out",
+            "4 allow[1].mcp.resource: the key `resource` is not known | did you mean `resources`?",
+            "4 allow[1].mcp.prompts[1]: `a b` is not a pattern for names | names have no spaces and no control characters; `*` stands for any characters",
+            "4 allow[1].mcp.answers: `true` or `false` is expected here, not a string | write `answers = true`",
+            "8 allow[2].mcp: its calls are POST requests, which `methods` leaves out | add \"POST\" to `methods`",
+            "11 allow[3].graphql: a request speaks one protocol, and the rule has `mcp` as well | write two rules",
+            "15 allow[4].graphql: `operations` is missing | add `operations = [\"query\"]`",
+            "18 allow[5].mcp: a table is expected here, not a list | write `mcp = { … }`",
+            "21 deny[1].mcp: it means nothing in a deny rule | a deny rule has `to`, `methods` and `paths`",
+            "25 allow[7]: it is never reached: allow #6 (line 22) comes first and has all of it | list in one rule what either allows, or tell the two apart by `paths` or `methods`",
+        ]
+    );
+    assert!(
+        parse(&format!("[[allow]]\nto = \"a.example\"\npaths = [\"/mcp\"]\n{mcp}\n[[allow]]\nto = \"a.example\"\n"))
+            .is_ok()
+    );
 }
 
 #[test]

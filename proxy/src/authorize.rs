@@ -3,13 +3,14 @@
 //! Enters: where a connection goes and what it said of itself; then each call. Leaves: a permit, or the refusal that the client
 //! will read. Never: a decision remembered from an earlier policy, or one that a witness disagrees with.
 
-use config::{CallFacts, CallPermit, CredentialName, Denial, Host, Policy, Scheme};
+use config::{CallFacts, CallPermit, CredentialName, Denial, Host, Policy, Protocol, Scheme};
 
 use crate::connection::Accepted;
 use crate::error::{Refusal, printable};
 use crate::hello::Hello;
 use crate::request::Call;
 use crate::swap::{Swap, Why};
+use crate::tool::Objection;
 use crate::upstream::Floor;
 
 /// Whether what a connection says of itself fits where it goes. The result stands for the whole life of the connection; the
@@ -58,17 +59,21 @@ pub fn call(policy: &Policy, call: &Call, swap: &Swap) -> Result<CallPermit, Ref
     })
 }
 
-/// What a later policy is asked while `call` is under way: the same, and whether the rule still grants the credential that it
-/// `carries`.
+/// What a later policy is asked while `call` is under way: the same, whether the rule still grants the credential that it
+/// `carries`, and whether it still says of bodies what it said when this one was `judged`.
 pub fn again(
     call: &Call,
     carries: Option<CredentialName>,
+    judged: Option<Protocol>,
 ) -> impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static {
     let (destination, scheme) = (call.destination.clone(), call.scheme);
     let (method, path) = (call.method.clone(), call.path.clone());
     move |policy| {
         let facts = CallFacts { destination: &destination, scheme, method: &method, path: &path };
         let permit = judge(policy, &facts).map_err(Refusal::Denied)?;
+        if let Some(protocol) = permit.protocol().filter(|protocol| judged.as_ref() != Some(protocol)) {
+            return Err(Refusal::Tool(Box::new(Objection::changed(permit.rule(), protocol))));
+        }
         match &carries {
             Some(credential) if permit.credential() != Some(credential) => Err(Refusal::Revoked(credential.clone())),
             _ => Ok(()),

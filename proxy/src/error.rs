@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use config::{CredentialName, Denial, Destination, DnsName, RuleId};
 
 use crate::swap::Misdirected;
+use crate::tool::Objection;
 
 /// Whose fault a refusal is. Status, retry advice and log level follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,9 @@ pub enum Refusal {
     /// A placeholder on its way to somewhere its credential is not granted for.
     #[error(transparent)]
     Misdirected(#[from] Misdirected),
+    /// The body asks for what its rule does not list, or cannot be judged; or the answer may show it.
+    #[error("{0}")]
+    Tool(Box<Objection>),
     /// The rule's rate is used up.
     #[error("the rate of rule {rule} ({rate}) is used up; next call possible in {retry_after} s")]
     RateLimited {
@@ -185,6 +189,7 @@ impl Refusal {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
+            Self::Tool(objection) => objection.fault(),
             Self::Denied(_)
             | Self::Misdirected(_)
             | Self::RateLimited { .. }
@@ -220,11 +225,20 @@ impl Refusal {
         matches!(self, Self::Misdirected(_))
     }
 
+    /// The tool or operation that was asked for, where it could be read.
+    pub fn tool(&self) -> Option<&str> {
+        match self {
+            Self::Tool(objection) => objection.name(),
+            _ => None,
+        }
+    }
+
     /// The rule that refused, where one did.
     pub fn rule(&self) -> Option<&RuleId> {
         match self {
             Self::Denied(denial) => denial.rule(),
             Self::RateLimited { rule, .. } => Some(rule),
+            Self::Tool(objection) => Some(objection.rule()),
             _ => None,
         }
     }

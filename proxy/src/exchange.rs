@@ -32,8 +32,9 @@ use crate::request::{Call, strip_hop};
 use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::Plan;
+use crate::tool::{Asked, Listing};
 use crate::upstream::{Answer, Body};
-use crate::{authorize, limit, respond, scrub};
+use crate::{authorize, limit, respond, scrub, tool};
 
 /// Serves the requests of one connection until either side ends it or the worker stops.
 ///
@@ -137,12 +138,15 @@ async fn call(
     worker.rates.admit(permit.rule(), permit.rate())?;
     let plan = worker.swap.plan(&call.head(permit.credential()))?;
     let (body, examined) = examine(rest.body, &call.headers, &worker.swap).await?;
+    let judged = tool::judge(&worker.room, &permit, &call, rest.upgrade.is_some(), body).await;
+    let (body, asked) = judged.map_err(|refusal| examined.or(refusal))?;
     let lease = lease(worker, &permit, plan.as_ref()).await?;
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
-    let leave = Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries));
+    let leave =
+        Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries, permit.protocol().cloned()));
     let body = leave.clone().hold(body).boxed_unsync();
-    let request = outgoing(worker, &call, body, plan.zip(lease.clone()), rest.upgrade.is_some())?;
-    let start = start(worker, connection, &call, &permit, lease.as_deref());
+    let request = outgoing(worker, &call, body, plan.zip(lease.clone()), rest.upgrade.is_some(), &asked)?;
+    let start = start(worker, connection, &call, &permit, lease.as_deref(), &asked);
     let record = CallRecord::start(&worker.log, start, examined.sent())?;
     let send = async {
         match rest.upgrade {
@@ -156,7 +160,10 @@ async fn call(
         sent = send => sent,
     };
     match sent {
-        Ok(answer) => Ok(passed_on(worker, connection, &call, answer, rest.upgrade, (leave, record))),
+        Ok(answer) => {
+            let asked = (rest.upgrade, asked.listing);
+            Ok(passed_on(worker, connection, &call, answer, asked, (leave, record)).await)
+        }
         Err(refusal) => Ok(went_wrong(worker, connection, &call, &examined.or(refusal), record)),
     }
 }
@@ -180,6 +187,7 @@ fn outgoing(
     body: Body,
     swap: Option<(Plan, Arc<Lease>)>,
     upgrade: bool,
+    asked: &Asked,
 ) -> Result<Request<Body>, Refusal> {
     let (mut parts, body) = call.request(body)?.into_parts();
     if upgrade {
@@ -188,6 +196,7 @@ fn outgoing(
     if !worker.known.scrub().is_empty() {
         scrub::accept(&mut parts.headers);
     }
+    asked.accept(&mut parts.headers);
     if let Some((plan, lease)) = swap {
         // An upstream that echoes could be asked for the credential a byte at a time, which no scrub sees whole.
         for range in [RANGE, IF_RANGE] {
@@ -207,6 +216,7 @@ fn start(
     call: &Call,
     permit: &CallPermit,
     lease: Option<&Lease>,
+    asked: &Asked,
 ) -> CallStart {
     CallStart {
         call: worker.next_call(),
@@ -216,6 +226,7 @@ fn start(
         method: call.method.to_string(),
         path: call.path.to_string(),
         query: call.query.as_deref().map(|query| worker.redact_query(query)),
+        tool: asked.name.as_deref().map(|name| worker.swap.redact(name)),
         http: format!("{:?}", call.version),
         rule: permit.rule().to_string(),
         policy: permit.policy().to_owned(),
@@ -226,12 +237,12 @@ fn start(
 }
 
 /// The answer without credentials, carrying the record of its call to its end.
-fn passed_on(
+async fn passed_on(
     worker: &Arc<Worker>,
     connection: &Connection,
     call: &Call,
     answer: Answer,
-    upgrade: Option<OnUpgrade>,
+    (upgrade, listing): (Option<OnUpgrade>, Option<Listing>),
     (leave, mut record): (Leave, CallRecord),
 ) -> Response<Body> {
     let Answer { mut response, peer } = answer;
@@ -253,7 +264,15 @@ fn passed_on(
         }
     };
     match (switched, upgrades) {
-        (false, _) => Response::from_parts(parts, Recorded::new(leave.hold(plan.wrap(body)), record).boxed_unsync()),
+        (false, _) => match listing {
+            None => Response::from_parts(parts, Recorded::new(leave.hold(plan.wrap(body)), record).boxed_unsync()),
+            Some(listing) => {
+                match listing.over(&worker.room, &mut parts, leave.hold(plan.wrap(body)), record.stopped()).await {
+                    Ok(body) => Response::from_parts(parts, Recorded::new(body, record).boxed_unsync()),
+                    Err(objection) => refused(&Refusal::Tool(Box::new(objection)), call, record),
+                }
+            }
+        },
         (true, Some((client, upstream))) => {
             websocket::agree(&mut parts.headers);
             let carried = websocket::carry(client, upstream, (worker.swap.clone(), scrub), (leave, record));

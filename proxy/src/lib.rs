@@ -17,6 +17,7 @@
 //! | request | [`request`] | an HTTP request → a `Call` with one reading |
 //! | | [`grpc`] | whose messages are looked at one by one |
 //! | swap | [`swap`] | placeholder → credential, only where granted |
+//! | | [`tool`] | the body of an MCP or GraphQL request → what it asks for, if that is listed |
 //! | upstream | [`resolve`], [`upstream`] | permit → checked address → connection → answer |
 //! | | `leave` | what a call under way stands on; taken back → cut off |
 //! | scrub | [`scrub`] | credential → placeholder, in the answer |
@@ -48,5 +49,6 @@ pub mod serve;
 mod spelling;
 pub mod swap;
 pub mod terminate;
+pub mod tool;
 pub mod tunnel;
 pub mod upstream;

@@ -43,6 +43,22 @@ pub const EXAMINED_BODY_WAIT: Duration = Duration::from_secs(60);
 pub const DECODED_FREE: u64 = 8 * 1024 * 1024;
 /// Beyond that, decoded bytes for each coded one: logs and JSON reach about 50, a bomb 1000 and more.
 pub const DECODED_RATIO: u64 = 200;
+/// A body that is judged by `mcp` or `graphql`. Arguments of tools are texts that a model wrote; a document is pasted at times.
+pub const JUDGED_BODY: usize = 1024 * 1024;
+/// Such bodies in memory at once, 64 MiB in all: agents call a handful of tools at a time. Others wait their turn.
+pub const JUDGED_AT_ONCE: usize = 64;
+/// Messages in one batch; SDKs that still send batches put a handful in one.
+pub const BATCH: usize = 64;
+/// An answer that lists tools, or one event of a stream that may have such an answer in it: a thousand tools with schemas.
+pub const LISTING: usize = 2 * 1024 * 1024;
+/// Such answers under way at once, 256 MiB in all at worst: each session has one standing stream, and seldom a listing beside it.
+pub const LISTINGS_AT_ONCE: usize = 128;
+/// The whole of such an answer, where it is no stream, and the wait for a turn.
+pub const LISTING_WAIT: Duration = Duration::from_secs(60);
+/// Nesting in a GraphQL document; servers in the field take 10 to 50.
+pub const GRAPHQL_DEPTH: usize = 128;
+/// Tokens of a GraphQL document; the introspection query has 200.
+pub const GRAPHQL_TOKENS: usize = 20_000;
 /// Looking up a name.
 pub const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 /// One address: longer than any healthy round trip, short enough to try the next.

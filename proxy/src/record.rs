@@ -7,8 +7,8 @@ mod event;
 mod log;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ pub struct CallRecord {
     end: CallEnd,
     sent: Arc<AtomicU64>,
     scrubbed: Arc<AtomicU64>,
+    stopped: Arc<OnceLock<String>>,
 }
 
 impl CallRecord {
@@ -55,7 +56,14 @@ impl CallRecord {
         let end = CallEnd { call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
         log.append(Timestamp::now(), start).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         log.opened();
-        Ok(Self { log: Arc::clone(log), started: Instant::now(), end, sent, scrubbed: Arc::default() })
+        Ok(Self {
+            log: Arc::clone(log),
+            started: Instant::now(),
+            end,
+            sent,
+            scrubbed: Arc::default(),
+            stopped: Arc::default(),
+        })
     }
 
     /// Where the bytes towards the upstream are counted.
@@ -66,6 +74,11 @@ impl CallRecord {
     /// Where the scrubber counts what it replaced.
     pub fn scrubbed(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.scrubbed)
+    }
+
+    /// Where it is said why an answer that ends well for its client was stopped.
+    pub fn stopped(&self) -> Arc<OnceLock<String>> {
+        Arc::clone(&self.stopped)
     }
 
     /// The head of the answer is here.
@@ -123,6 +136,9 @@ impl Drop for CallRecord {
         self.end.sent = self.sent.load(Ordering::Relaxed);
         self.end.scrubbed = self.scrubbed.load(Ordering::Relaxed);
         self.end.total_ms = milliseconds(self.started.elapsed());
+        if let Some(reason) = self.stopped.get().cloned() {
+            self.finish("refused", Some(reason));
+        }
         // A log that fails here fails for the next call's start too, and that call is refused.
         if let Err(error) = self.log.append(Timestamp::now(), Event::CallEnd(self.end.clone())) {
             tracing::error!(call = self.end.call, %error, "the end of a call is not in the log");
@@ -240,9 +256,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = Arc::new(CallLog::create(directory.path()).unwrap());
         let end = CallEnd { outcome: "abandoned".to_owned(), ..CallEnd::default() };
-        let (sent, scrubbed) = Default::default();
+        let (sent, scrubbed, stopped) = Default::default();
         log.opened();
-        let record = CallRecord { log: Arc::clone(&log), started: Instant::now(), end, sent, scrubbed };
+        let record = CallRecord { log: Arc::clone(&log), started: Instant::now(), end, sent, scrubbed, stopped };
         let mut body = Recorded::new(Announced(3), record);
         for _ in 0..frames {
             body.frame().await.unwrap().unwrap();

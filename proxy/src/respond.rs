@@ -13,6 +13,7 @@ use http_body_util::Full;
 use crate::error::{Fault, Refusal};
 use crate::grpc;
 use crate::swap::Misdirected;
+use crate::tool;
 
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -36,6 +37,10 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::CaNotTrusted { .. } => (S::BAD_REQUEST, "ca-not-trusted", "tls_protocol_error"),
         Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
         Refusal::Misdirected(_) => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
+        Refusal::Tool(objection) if objection.fault() == Fault::Upstream => {
+            (objection.status(), objection.kind(), "http_protocol_error")
+        }
+        Refusal::Tool(objection) => (objection.status(), objection.kind(), "http_request_denied"),
         Refusal::RateLimited { .. } => (S::TOO_MANY_REQUESTS, "rate-limited", "http_request_denied"),
         Refusal::CredentialUnavailable { .. } => {
             (S::SERVICE_UNAVAILABLE, "credential-unavailable", "proxy_configuration_error")
@@ -75,6 +80,7 @@ fn denied(denial: &Denial) -> &'static str {
 pub fn remedy(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Denied(denial) => denial.remedy(),
+        Refusal::Tool(objection) => objection.remedy(),
         Refusal::Misdirected(Misdirected { credential, .. }) => format!(
             "send the placeholder only to the hosts that credential `{credential}` is granted for, in the place it is granted \
              for; if this host is one, ask your operator to list it under `to` of `{credential}` and to name the credential in \
@@ -169,6 +175,11 @@ fn grpc_message(text: &str) -> String {
 
 fn problem(refusal: &Refusal) -> Response<Full<Bytes>> {
     let (status, kind, proxy_error) = row(refusal);
+    if let Refusal::Tool(objection) = refusal {
+        let mut response = tool::answer(objection);
+        stamp(response.headers_mut(), proxy_error, kind);
+        return response;
+    }
     let problem = serde_json::json!({
         "type": format!("urn:exeat:refusal:{kind}"),
         "title": "exeat did not let this call out",
@@ -184,13 +195,17 @@ fn problem(refusal: &Refusal) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(value) = HeaderValue::from_str(&proxy_status(proxy_error, kind)) {
-        headers.insert(PROXY_STATUS, value);
-    }
+    stamp(headers, proxy_error, kind);
     if let Refusal::RateLimited { retry_after, .. } = refusal {
         headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after));
     }
     response
+}
+
+fn stamp(headers: &mut HeaderMap, error: &str, kind: &str) {
+    if let Ok(value) = HeaderValue::from_str(&proxy_status(error, kind)) {
+        headers.insert(PROXY_STATUS, value);
+    }
 }
 
 /// A structured field (RFC 9651): both parts are from the table above, so nothing needs escaping.

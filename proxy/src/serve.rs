@@ -25,6 +25,7 @@ use crate::respond;
 use crate::scrub::Known;
 use crate::seats::Seats;
 use crate::swap::Swap;
+use crate::tool::Room;
 use crate::upstream::{RootsError, Upstream};
 
 /// What a worker is made of.
@@ -53,6 +54,7 @@ pub struct Worker {
     pub(crate) broker: Client,
     pub(crate) upstream: Upstream,
     pub(crate) rates: Rates,
+    pub(crate) room: Room,
     pub(crate) log: Arc<CallLog>,
     pub(crate) stop: watch::Receiver<bool>,
     policy_changed: watch::Sender<()>,
@@ -90,6 +92,7 @@ impl Worker {
             broker: parts.broker,
             upstream,
             rates: Rates::default(),
+            room: Room::default(),
             log: Arc::new(parts.log),
             stop,
             policy_changed: watch::Sender::new(()),
@@ -145,6 +148,7 @@ impl Worker {
             to: self.swap.redact(to),
             method,
             path: path.map(|path| self.swap.redact(&path)),
+            tool: refusal.tool().map(|tool| self.swap.redact(tool)),
             kind: kind.to_owned(),
             status,
             reason: self.swap.redact(&refusal.to_string()),

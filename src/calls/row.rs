@@ -51,7 +51,7 @@ impl Row {
         let query = start.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let credential = start.credential.as_ref().map(|used| format!("credential {}", used.name));
         let call = format!("{} {}{}{query}", start.method, site(&start.scheme, &start.to), start.path);
-        let notes = credential.into_iter().collect();
+        let notes = tool(start.tool.as_ref()).chain(credential).collect();
         Self { notes, ..Self::open(agent, time, &start.to, call, text) }
     }
 
@@ -106,9 +106,14 @@ impl Row {
             milliseconds: None,
             bytes: None,
             call,
-            notes: vec![format!("{}: {}", refused.kind, refused.reason)],
+            notes: tool(refused.tool.as_ref()).chain([format!("{}: {}", refused.kind, refused.reason)]).collect(),
         }
     }
+}
+
+/// What of an MCP or GraphQL call its path does not say.
+fn tool(name: Option<&String>) -> impl Iterator<Item = String> {
+    name.map(|name| format!("tool {name}")).into_iter()
 }
 
 /// A destination as people write it: without what goes without saying.
@@ -147,6 +152,7 @@ mod tests {
             to: "[2001:db8::1]:443".to_owned(),
             method: Some("GET".to_owned()),
             path: Some("/a\u{1b}[2J".to_owned()),
+            tool: None,
             kind: "host-not-listed".to_owned(),
             status: Some(403),
             reason: "no".to_owned(),

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::broker_service::serve;
 use crate::credentials::leased;
-use crate::harness::{Exeat, Live, TokenEndpoint, Upstream, python_tools, tools, within};
+use crate::harness::{Exeat, Live, RawUpstream, TokenEndpoint, Upstream, python_tools, tools, within};
 
 /// For a busy machine; how long it took by exeat's own clock is in the log.
 const SOON: Duration = Duration::from_secs(5);
@@ -103,6 +103,29 @@ fn and_a_websocket_and_an_upload() {
             false => assert!(run.stdout.ends_with("403\n") || run.stdout.ends_with("no answer\n"), "{run:#?}"),
         }
     }
+}
+
+#[test]
+fn other_tools_than_it_was_opened_with_cut_off_the_stream_of_a_session() {
+    let upstream = RawUpstream::start(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hello\n\n");
+    let rule = format!(
+        "[[allow]]\nto = \"api.example.com\"\ndial = \"{}\"\nmcp = {{ tools = [\"search\"] }}\n",
+        upstream.dial()
+    );
+    let exeat = Exeat::new().rule(&rule);
+    let mut live = exeat.start(&["sh", "-c", "curl -sSN https://api.example.com/mcp; echo ended"]);
+    live.wait_for(":");
+    edit(&exeat, "dial", "rate = \"9/s\"\ndial");
+    let is_reload = |line: &Line| matches!(line.event, Event::PolicyReloaded { .. });
+    within(SOON, "the first policy", || live.log().lines.iter().any(is_reload));
+    edit(&exeat, "search", "write");
+    within(SOON, "the stream ended", || live.stdout().contains("ended"));
+    let log = live.finish().log;
+    let end = log.ends()[0];
+    assert_eq!(end.outcome, "cut", "{end:?}");
+    assert!(end.reason.as_ref().unwrap().contains("was changed while the call was under way"), "{end:?}");
+    let before = log.lines.iter().take_while(|line| !matches!(line.event, Event::CallEnd(_)));
+    assert_eq!(before.filter(|line| is_reload(line)).count(), 2, "a policy that says the same of tools cut it off");
 }
 
 #[test]

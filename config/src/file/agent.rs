@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::beside;
 use super::reader::{Field, Reader, Section};
+use super::{beside, protocol};
 use crate::agent::AgentId;
 use crate::destination::split_port;
 use crate::error::{LoadError, Malformed, quoted};
@@ -24,7 +24,8 @@ use crate::variable::sandbox_variable;
 /// Each call looks at every rule.
 const MAX_RULES: usize = 1000;
 /// What an allow rule has and a deny rule has not.
-const ALLOW_ONLY: [&str; 7] = ["credential", "rate", "dial", "addresses", "plain", "encoded_slash", "tls"];
+const ALLOW_ONLY: [&str; 9] =
+    ["credential", "rate", "dial", "addresses", "plain", "encoded_slash", "tls", "mcp", "graphql"];
 /// What takes reading a request, and so means nothing where connections pass unread.
 const READ_ONLY: [&str; 7] = ["methods", "paths", "credential", "plain", "mcp", "graphql", "encoded_slash"];
 
@@ -106,6 +107,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     let addresses = section.take("addresses").and_then(|field| reader.some_values(&field, LEAVE_OUT, parse_range));
     let plain = section.take("plain").and_then(|field| reader.flag(&field));
     let encoded_slash = section.take("encoded_slash").map(|field| reader.flag(&field));
+    let protocol = protocol::read(reader, &mut section, methods.as_ref());
     reader.nothing_else(section);
 
     let to = to?;
@@ -123,7 +125,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     ranges.extend(to.network());
     ranges.extend(dial.map(|dial| ipnet::IpNet::from(dial.ip())));
     let credential_at = credential_field.map_or((0, 0), |field| reader.place(field.at));
-    let (methods, paths) = (all_or(methods)?, all_or(paths)?);
+    let (methods, paths, protocol) = (all_or(methods)?, all_or(paths)?, all_or(protocol)?);
     let needs = paths.iter().flatten().find(|glob: &&PathGlob| glob.has_encoded_slash());
     if let (Some(field), Some(glob), None) = (&paths_field, needs, encoded_slash) {
         let reason = format!("`{glob}` has an escaped slash, and no path with one is let through by this rule");
@@ -138,6 +140,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
         addresses: ranges,
         plain,
         encoded_slash: encoded_slash.flatten().unwrap_or_default(),
+        protocol,
         credential_at,
         tls: tls.unwrap_or_default(),
         ..Rule::everything(id, to)
@@ -158,7 +161,7 @@ fn check_unread(reader: &mut Reader<'_>, section: &Section<'_>, mode: TlsMode, t
     }
 }
 
-const LEAVE_OUT: &str = "leave the key out";
+pub(super) const LEAVE_OUT: &str = "leave the key out";
 
 /// A key that was left out means all; one that was written with a mistake means nothing at all.
 fn all_or<T>(list: Option<Option<T>>) -> Option<Option<T>> {
@@ -207,7 +210,12 @@ fn check_that_each_can_come_to_pass(reader: &mut Reader<'_>, rules: &[(usize, Ru
             );
         } else if let Some((_, other)) = before {
             let reason = format!("it is never reached: {} comes first and has all of it", other.id);
-            reader.mistake(key, *at, reason, "put the narrower rule first, or take one of the two out");
+            let remedy = match (other.protocol(), rule.protocol()) {
+                (None, None) => "put the narrower rule first, or take one of the two out",
+                // The rule is chosen by the head of a request alone.
+                _ => "list in one rule what either allows, or tell the two apart by `paths` or `methods`",
+            };
+            reader.mistake(key, *at, reason, remedy);
         }
     }
 }

@@ -101,6 +101,8 @@ impl<'a> Reader<'a> {
     pub fn section<'f>(&mut self, field: &Field<'f>) -> Option<Section<'f>> {
         match field.value {
             DeValue::Table(table) => Some(Section::new(field.key.clone(), field.at, table)),
+            // A table within a rule stands on one line with its key.
+            _ if field.key.contains('.') => self.expected(field, "a table", &format!("`{} = {{ … }}`", field.name())),
             _ => self.expected(field, "a table", &format!("`[{}]`", field.key)),
         }
     }

@@ -89,6 +89,9 @@ pub struct CallStart {
     /// The query with the values of credential-like names left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+    /// The MCP tools or GraphQL operations that its body asks for, where the rule looks into bodies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// The HTTP version of the client's request.
     pub http: String,
     /// The rule that allowed it.
@@ -187,6 +190,9 @@ pub struct Refused {
     /// The path, where a request was read; placeholders in it are named, not shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The MCP tool or GraphQL operation that was asked for, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// The kind of refusal, as in the answer's problem type.
     pub kind: String,
     /// Status of the answer; none where the client could not have read one.

@@ -1,0 +1,83 @@
+//! Calls inside a request's body: where a rule has `mcp` or `graphql`, the body is judged like the head.
+//!
+//! Enters: a permit, and the body of its request after the search for placeholders. Leaves: the same bytes, and what they ask
+//! for; or an [`Objection`]. Never: a byte upstream of a body that was not read whole, or that has more than one reading.
+//!
+//! What goes upstream is the bytes that came, not a re-serialisation: they are what the search for placeholders has seen, and a
+//! body with a second reading (keys that come twice, in another case or escaped, bytes behind the end) is refused.
+
+mod answer;
+mod document;
+mod events;
+mod graphql;
+mod listed;
+mod listing;
+mod mcp;
+mod message;
+mod mirror;
+mod objection;
+mod posted;
+mod query;
+mod room;
+
+use config::{CallPermit, Protocol};
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
+
+pub(crate) use self::answer::answer;
+pub use self::events::Events;
+pub use self::listing::Listing;
+pub use self::message::{Unreadable, read};
+pub use self::objection::Objection;
+pub use self::room::Room;
+
+use self::objection::Why;
+use crate::error::Refusal;
+use crate::request::Call;
+use crate::upstream::Body;
+
+/// What a body that was judged asks for.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The tools or operations, as the log names them.
+    pub name: Option<String>,
+    /// What of the answer's lists may be seen.
+    pub listing: Option<Listing>,
+}
+
+impl Asked {
+    /// Asks for an answer that can be read whole, where it has to be.
+    pub(crate) fn accept(&self, headers: &mut HeaderMap) {
+        if self.listing.is_some() {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            for part in [RANGE, IF_RANGE] {
+                headers.remove(part);
+            }
+        }
+    }
+}
+
+/// Judges the body of a permitted request by the protocol of its rule. Where the rule looks into no bodies, nothing is asked for.
+///
+/// # Errors
+/// [`Refusal::Tool`]; [`Refusal::Malformed`] for a body that does not come.
+pub async fn judge(
+    room: &Room,
+    permit: &CallPermit,
+    call: &Call,
+    upgrade: bool,
+    body: Body,
+) -> Result<(Body, Asked), Refusal> {
+    let Some(protocol) = permit.protocol() else { return Ok((body, Asked::default())) };
+    let refused = |why: Why| Refusal::Tool(Box::new(Objection::new(permit.rule(), protocol, why)));
+    if upgrade {
+        let what = "a WebSocket, whose messages are not judged here";
+        return Err(refused(Why::form(what, "send each call as a POST request")));
+    }
+    let posted = posted::whole(room, body).await?.map_err(refused)?;
+    let asked = match protocol {
+        Protocol::Mcp(rule) => mcp::judge(permit.rule(), rule, call, &posted.bytes),
+        Protocol::GraphQl(rule) => graphql::judge(rule, call, &posted.bytes),
+    };
+    Ok((posted.into_body(), asked.map_err(refused)?))
+}

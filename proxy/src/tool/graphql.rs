@@ -1,0 +1,208 @@
+//! The decision over GraphQL requests.
+//!
+//! Enters: a request by POST or GET, and the kinds of operation that the rule lists. Leaves: the operation, or why it is
+//! refused. Never: an operation that the server might choose differently; a text that is not in the request.
+
+use config::{GraphQl, Operation};
+use serde_json::{Map, Value};
+
+use super::document::{Defined, operations};
+use super::objection::{Why, shown};
+use super::{Asked, posted, query, read};
+use crate::limit;
+use crate::request::Call;
+
+/// What a request consists of (GraphQL over HTTP, section 5.1).
+const MEMBERS: [&str; 4] = ["query", "operationName", "variables", "extensions"];
+/// The one extension that says nothing of what is asked: some clients add their own name and version.
+const TELLING_NOTHING: &str = "clientLibrary";
+
+/// Judges a request, or a batch of them.
+pub(super) fn judge(rule: &GraphQl, call: &Call, body: &[u8]) -> Result<Asked, Why> {
+    let value = match (call.method.as_str(), call.query.as_deref()) {
+        ("POST", None) => {
+            posted::is_json(&call.headers)?;
+            read(body).map_err(|unreadable| Why::unreadable(&unreadable.to_string()))?
+        }
+        ("POST", Some(_)) => {
+            return Err(Why::shape("some servers take a query string for the operation: send it in the body alone"));
+        }
+        ("GET", Some(query)) if body.is_empty() => asked_by_query(query)?,
+        // What a browser asks before a request of another origin.
+        ("OPTIONS", None) if body.is_empty() => return Ok(Asked::default()),
+        (method, _) => {
+            let what = format!("a {method} request, which can carry an operation that is not judged");
+            return Err(Why::form(&what, "send each operation as a POST request with a JSON body"));
+        }
+    };
+    requests(rule, &value)
+}
+
+/// What a query string asks for, as the body of a POST would.
+fn asked_by_query(query: &str) -> Result<Value, Why> {
+    let mut request = Map::new();
+    for (name, value) in query::read(query)? {
+        let value = match name.as_str() {
+            "variables" | "extensions" => {
+                read(value.as_bytes()).map_err(|unreadable| Why::unreadable(&unreadable.to_string()))?
+            }
+            _ => Value::String(value),
+        };
+        if request.insert(name, value).is_some() {
+            return Err(Why::shape("a name comes twice in the query string"));
+        }
+    }
+    Ok(Value::Object(request))
+}
+
+fn requests(rule: &GraphQl, body: &Value) -> Result<Asked, Why> {
+    let requests = match body {
+        Value::Array(requests) => &requests[..],
+        one => std::slice::from_ref(one),
+    };
+    if requests.is_empty() || requests.len() > limit::BATCH {
+        return Err(Why::shape(&format!("a batch has from 1 to {} requests", limit::BATCH)));
+    }
+    let names = requests.iter().map(|request| judge_one(rule, request)).collect::<Result<Vec<_>, Why>>()?;
+    Ok(Asked { name: Some(names.join(", ")), listing: None })
+}
+
+fn judge_one(rule: &GraphQl, request: &Value) -> Result<String, Why> {
+    let request = request.as_object().ok_or_else(|| Why::shape("a request is an object"))?;
+    if let Some(key) = request.keys().find(|key| !MEMBERS.contains(&key.as_str())) {
+        return Err(Why::shape(&format!("`{}` is no member of a request", shown(key))));
+    }
+    let telling = |key: &String| key != TELLING_NOTHING;
+    let extensions = request.get("extensions").unwrap_or(&Value::Null);
+    if !extensions.is_null() && extensions.as_object().is_none_or(|extensions| extensions.keys().any(telling)) {
+        return Err(Why::shape("`extensions` can name a persisted query, whose text is not here to be judged"));
+    }
+    let Some(Value::String(text)) = request.get("query") else {
+        return Err(Why::shape("there is no text under `query`, and what is persisted elsewhere cannot be judged"));
+    };
+    let mut names = Vec::new();
+    for (kind, name) in chosen(&operations(text)?, request)? {
+        let name = name.as_ref().map_or_else(|| kind.to_string(), |name| format!("{kind} {}", shown(name)));
+        if !rule.operations().contains(kind) {
+            return Err(unlisted(rule, *kind, name));
+        }
+        names.push(name);
+    }
+    Ok(names.join(", "))
+}
+
+fn unlisted(rule: &GraphQl, kind: Operation, name: String) -> Why {
+    let listed = rule.operations().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let what = format!("the GraphQL operation `{name}` is not allowed: listed under `operations` is {listed}");
+    Why::unlisted(what, name, &format!("ask your operator to add \"{kind}\" to `operations` of `graphql`"))
+}
+
+/// The operations that the server may run: the one that is named, or any of them.
+fn chosen<'a>(defined: &'a [Defined], request: &Map<String, Value>) -> Result<Vec<&'a Defined>, Why> {
+    let wanted = match request.get("operationName") {
+        None | Some(Value::Null) => None,
+        // For some servers that is no name, for others one that is not there.
+        Some(Value::String(name)) if name.is_empty() => None,
+        Some(Value::String(name)) => Some(name),
+        Some(_) => return Err(Why::shape("`operationName` is not a name")),
+    };
+    let named = |defined: &&Defined| wanted.is_none() || defined.1.as_ref() == wanted;
+    let chosen: Vec<&Defined> = defined.iter().filter(named).collect();
+    if chosen.is_empty() { Err(Why::shape("the document has no operation of that name")) } else { Ok(chosen) }
+}
+
+#[cfg(test)]
+mod tests {
+    use config::{Policy, Protocol};
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(body: &Value) -> Result<String, Why> {
+        let text = "[[allow]]\nto = \"api.example.com\"\ngraphql = { operations = [\"query\"] }\n";
+        let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", text).unwrap();
+        let Some(Protocol::GraphQl(rule)) = policy.rules()[0].protocol() else { panic!("no graphql") };
+        requests(rule, body).map(|asked| asked.name.unwrap())
+    }
+
+    #[test]
+    fn the_operation_that_the_server_runs_is_the_one_that_is_judged() {
+        let several = "query A { a } mutation B { b } fragment F on T { c }";
+        for (body, name) in [
+            (json!({ "query": "{ viewer { login } }" }), "query"),
+            (
+                json!({ "query": "query Q($n: Int = 1) { a(n: $n) @skip(if: false) { ...F } } fragment F on T { b }", "variables": {} }),
+                "query Q",
+            ),
+            (json!({ "query": several, "operationName": "A" }), "query A"),
+            (json!({ "query": "{ a(text: \"mutation { b }\") } # mutation C { d }" }), "query"),
+            (json!([{ "query": "{ a }" }, { "query": "query B { b }" }]), "query, query B"),
+            (json!({ "query": "query A { a } query B { b }" }), "query A, query B"),
+            (json!({ "query": "query A { a }", "operationName": "" }), "query A"),
+            (json!({ "query": "{ a }", "extensions": { "clientLibrary": { "name": "x" } } }), "query"),
+            (json!({ "query": "{ a }", "extensions": null, "variables": null, "operationName": null }), "query"),
+        ] {
+            assert_eq!(judged(&body).unwrap(), name);
+        }
+        for body in [
+            json!({ "query": "mutation { a }" }),
+            json!({ "query": "subscription S { a }" }),
+            json!({ "query": several, "operationName": "B" }),
+            json!({ "query": "# query\nmutation { a }" }),
+            json!({ "query": ",,, mutation,{ a }" }),
+            json!([{ "query": "{ a }" }, { "query": "mutation { b }" }]),
+            json!({ "query": "query A { a } mutation B { b }" }),
+            json!({ "query": "query A { a } mutation A { b }", "operationName": "A" }),
+            json!({ "query": "query A { a } mutation B { b }", "operationName": "" }),
+        ] {
+            assert_eq!(judged(&body).unwrap_err().kind, "tool-not-allowed", "{body}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_might_read_differently_is_refused() {
+        for body in [
+            json!({ "query": "query A { a }", "operationName": "B" }),
+            json!({ "query": "query A { a }", "operationName": 1 }),
+            json!({ "query": "{ a", "variables": {} }),
+            json!({ "query": "{ a } x" }),
+            json!({ "query": "" }),
+            json!({ "query": "fragment F on T { a }" }),
+            json!({ "query": "type T { a: Int }" }),
+            json!({ "query": "{ a } #\rmutation { b }" }),
+            json!({ "query": "\u{feff}{ a }" }),
+            json!({ "query": null }),
+            json!({ "Query": "mutation { a }", "query": "{ a }" }),
+            json!({ "id": "persisted" }),
+            json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": "0" } } }),
+            json!({ "query": "{ a }", "extensions": { "persistedQuery": { "sha256Hash": "0" } } }),
+            json!({ "query": format!("{}a{}", "{ a ".repeat(300), "}".repeat(300)) }),
+            json!({ "query": format!("{{ {} }}", "a ".repeat(30_000)) }),
+            json!([]),
+            json!([[{ "query": "{ a }" }]]),
+            (0..65).map(|_| json!({ "query": "{ a }" })).collect(),
+        ] {
+            assert_eq!(judged(&body).unwrap_err().kind, "body-unreadable", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_query_string_asks_like_a_body() {
+        let asked = |query: &str| asked_by_query(query).and_then(|value| judged(&value));
+        assert_eq!(asked("query=query+A%7Ba%7D&operationName=A&variables=%7B%22x%22%3A1%7D").unwrap(), "query A");
+        assert_eq!(asked("query=mutation%7Ba%7D").unwrap_err().kind, "tool-not-allowed");
+        for query in [
+            "query={a}&query=mutation{b}",
+            "query={a}&Query=mutation{b}",
+            "query={a}&query[]=mutation{b}",
+            "query={a};query=mutation{b}",
+            "query={a}&variables={",
+            "query={a}&extensions={%22persistedQuery%22:1}",
+            "extensions={%22persistedQuery%22:1}",
+            "id=7",
+            "",
+        ] {
+            assert_eq!(asked(query).unwrap_err().kind, "body-unreadable", "{query}");
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The decision over the messages of the Model Context Protocol.
+//!
+//! Enters: a JSON value with one reading, and what the rule lists. Leaves: what is asked for, or why it is refused. Never: a method
+//! that may do something and is not listed; a message whose kind or whose subject could be read in two ways; a batch of which
+//! only a part may pass.
+
+use config::{Mcp, NameGlob, RuleId};
+use http::HeaderMap;
+use serde_json::{Map, Value};
+
+use super::message::{misspelt, read};
+use super::objection::{Waiting, Why, shown};
+use super::posted::is_json;
+use super::{Asked, Listing, mirror, query};
+use crate::limit;
+use crate::request::Call;
+
+/// What a message can consist of (JSON-RPC 2.0 sections 4 and 5). Nothing else is let through: a key that only differs in case
+/// is another key for some readers and the same for others.
+const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+/// What the subject of a call is named by.
+const SUBJECTS: [&str; 6] = ["name", "uri", "ref", "type", "arguments", "inputResponses"];
+/// Methods that only keep a session going, or say what there is.
+const HARMLESS: [&str; 8] = [
+    "initialize",
+    "server/discover",
+    "ping",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+    "prompts/list",
+    "logging/setLevel",
+];
+/// Longer ids are no ids that an SDK makes.
+const LONGEST_ID: usize = 256;
+/// Beyond it, readers whose numbers are floating-point ones repeat another id.
+const LARGEST_ID: u64 = (1 << 53) - 1;
+/// Names have at most 128 characters; this is for addresses of resources.
+const LONGEST_NAME: usize = 2048;
+
+/// What a client tells without being answered. A notification of another name could be anything to the server.
+const NOTIFICATIONS: [&str; 4] = [
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+];
+/// Names that a server of JSON-RPC over GET would take a call from.
+const CALLING: [&str; 4] = ["jsonrpc", "method", "params", "message"];
+
+type Object = Map<String, Value>;
+/// What a call is about, the list that it has to be on, and the list's key.
+type Subject<'a, 'r> = (&'a str, &'r [NameGlob], &'static str);
+
+/// Judges a request: a message that is posted, the stream of a session, or the session's end.
+pub(super) fn judge(id: &RuleId, rule: &Mcp, call: &Call, body: &[u8]) -> Result<Asked, Why> {
+    for (name, _) in query::read(call.query.as_deref().unwrap_or_default())? {
+        if CALLING.iter().any(|calling| name.eq_ignore_ascii_case(calling)) {
+            return Err(Why::shape(&format!("some servers take a call from `{name}` in the query string: post it")));
+        }
+    }
+    match call.method.as_str() {
+        "POST" => {
+            is_json(&call.headers)?;
+            let value = read(body).map_err(|unreadable| Why::unreadable(&unreadable.to_string()))?;
+            messages(id, rule, &call.headers, &value)
+        }
+        "GET" if body.is_empty() => Ok(Asked { name: None, listing: Some(Listing::of_stream(id, rule)) }),
+        "DELETE" if body.is_empty() => Ok(Asked::default()),
+        method => {
+            let what = format!("a {method} request, which can carry a call that is not judged");
+            Err(Why::form(&what, "send each call as a POST request with a JSON body"))
+        }
+    }
+}
+
+/// Judges a message, or a batch of them as older versions of the protocol have it.
+fn messages(id: &RuleId, rule: &Mcp, headers: &HeaderMap, body: &Value) -> Result<Asked, Why> {
+    let (messages, batch) = match body {
+        Value::Array(messages) => (&messages[..], true),
+        one => (std::slice::from_ref(one), false),
+    };
+    if messages.is_empty() || messages.len() > limit::BATCH {
+        return Err(Why::shape(&format!("a batch has from 1 to {} messages", limit::BATCH)));
+    }
+    let requests = messages.iter().filter_map(Value::as_object).filter(|message| message.contains_key("method"));
+    let waiting = Waiting { ids: requests.filter_map(request_id).cloned().collect(), batch };
+    // A stream that is resumed by POST, if a server has that, repeats answers that this message knows nothing of.
+    let (mut names, mut lists) = (Vec::new(), headers.contains_key("last-event-id"));
+    for message in messages {
+        let judged = judge_one(rule, message).and_then(|judged| {
+            let said = (judged.method, judged.subject);
+            mirror::agrees(headers, if batch { (None, None) } else { said }).map(|()| judged)
+        });
+        let judged = judged.map_err(|why| why.to(waiting.clone()))?;
+        names.extend(judged.name);
+        lists |= judged.lists;
+    }
+    let name = (!names.is_empty()).then(|| names.join(", "));
+    Ok(Asked { name, listing: lists.then(|| Listing::of(id, rule, waiting)) })
+}
+
+/// What one message asks for.
+#[derive(Default)]
+struct Judged<'a> {
+    method: Option<&'a str>,
+    subject: Option<&'a str>,
+    /// For the log.
+    name: Option<String>,
+    /// Whether the answer is a list.
+    lists: bool,
+}
+
+fn judge_one<'a>(rule: &Mcp, message: &'a Value) -> Result<Judged<'a>, Why> {
+    let message = message.as_object().ok_or_else(|| Why::shape("a message is an object"))?;
+    if let Some(key) = message.keys().find(|key| !ENVELOPE.contains(&key.as_str())) {
+        return Err(Why::shape(&format!("`{}` is no key of a message", shown(key))));
+    }
+    if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return Err(Why::shape("`jsonrpc` is not \"2.0\""));
+    }
+    if message.contains_key("id") && request_id(message).is_none() {
+        return Err(Why::shape("`id` is neither a whole number that everybody counts to nor a short string"));
+    }
+    let has = |key: &str| message.contains_key(key);
+    match (message.get("method"), has("result"), has("error")) {
+        (Some(Value::String(method)), false, false) => asked(rule, method, message),
+        (None, true, false) | (None, false, true) if !has("params") && has("id") => answered(rule, message),
+        _ => Err(Why::shape("it is neither a request nor a notification nor an answer")),
+    }
+}
+
+fn asked<'a>(rule: &Mcp, method: &'a str, message: &'a Object) -> Result<Judged<'a>, Why> {
+    let params = match message.get("params") {
+        None => None,
+        Some(Value::Object(params)) => Some(params),
+        Some(_) => return Err(Why::shape("`params` is not an object")),
+    };
+    params.map_or(Ok(()), one_spelling)?;
+    let told = method.starts_with("notifications/");
+    if told == message.contains_key("id") {
+        let what = if told { "with an `id`, which a notification has not" } else { "without an `id`" };
+        return Err(Why::shape(&format!("`{}` {what}", shown(method))));
+    }
+    if NOTIFICATIONS.contains(&method) {
+        return Ok(Judged { method: Some(method), ..Judged::default() });
+    }
+    if params.and_then(|params| params.get("inputResponses")).is_some_and(|given| !rule.answers() && !is_empty(given)) {
+        return Err(no_answers());
+    }
+    let (subject, list, key) = match method {
+        method if HARMLESS.contains(&method) => {
+            return Ok(Judged { method: Some(method), lists: method.ends_with("/list"), ..Judged::default() });
+        }
+        "tools/call" => (text(params, "name")?, rule.tools(), "tools"),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+            (address(params)?, rule.resources(), "resources")
+        }
+        "prompts/get" => (text(params, "name")?, rule.prompts(), "prompts"),
+        "completion/complete" => completed(rule, params)?,
+        _ => {
+            let name = shown(method);
+            let what = format!("the MCP method `{name}` is not allowed: no rule can list it");
+            return Err(Why::unlisted(what, name, "do without it, or use a tool that is listed"));
+        }
+    };
+    let about = shown(subject);
+    let name = if method == "tools/call" { about.clone() } else { format!("{method} {about}") };
+    if list.iter().any(|glob| glob.matches(subject)) {
+        return Ok(Judged { method: Some(method), subject: Some(subject), name: Some(name), lists: false });
+    }
+    let listed = list.iter().map(NameGlob::as_str).collect::<Vec<_>>().join(", ");
+    let listed = if listed.is_empty() { "none".to_owned() } else { listed };
+    let what = format!("`{method}` of `{about}` is not allowed: listed under `{key}` is {listed}");
+    Err(Why::unlisted(what, name, &format!("ask your operator to add \"{about}\" to `{key}` of `mcp`")))
+}
+
+/// What the client says to a request of the server's. An empty answer and an error say nothing: they are what `ping` takes.
+fn answered<'a>(rule: &Mcp, message: &Object) -> Result<Judged<'a>, Why> {
+    let nothing = message.get("result").is_none_or(is_empty);
+    if nothing || rule.answers() { Ok(Judged::default()) } else { Err(no_answers()) }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Object::is_empty)
+}
+
+fn no_answers() -> Why {
+    let what = "answering the server's own requests (sampling, elicitation, roots) is not allowed".to_owned();
+    Why::unlisted(what, "answer".to_owned(), "ask your operator for `answers = true` in `mcp`")
+}
+
+fn completed<'a, 'r>(rule: &'r Mcp, params: Option<&'a Object>) -> Result<Subject<'a, 'r>, Why> {
+    let Some(Value::Object(reference)) = params.and_then(|params| params.get("ref")) else {
+        return Err(Why::shape("`ref` is not an object"));
+    };
+    one_spelling(reference)?;
+    match text(Some(reference), "type")? {
+        "ref/prompt" => Ok((text(Some(reference), "name")?, rule.prompts(), "prompts")),
+        "ref/resource" => Ok((address(Some(reference))?, rule.resources(), "resources")),
+        _ => Err(Why::shape("`ref` is neither a prompt nor a resource")),
+    }
+}
+
+fn one_spelling(object: &Object) -> Result<(), Why> {
+    match misspelt(object, &SUBJECTS) {
+        Some(key) => Err(Why::shape(&format!("`{}` is no key that is read in one way", shown(key)))),
+        None => Ok(()),
+    }
+}
+
+fn text<'a>(object: Option<&'a Object>, key: &str) -> Result<&'a str, Why> {
+    let text = object.and_then(|object| object.get(key)).and_then(Value::as_str);
+    let plain = |text: &&str| !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(invisible);
+    text.filter(plain).ok_or_else(|| {
+        Why::shape(&format!("`{key}` is not a text of at most {LONGEST_NAME} bytes without control characters"))
+    })
+}
+
+/// What some readers drop from a name, or end it at.
+fn invisible(letter: char) -> bool {
+    let formats = matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    letter.is_control() || formats
+}
+
+/// A resource's URI. One with steps or with escapes of what separates would be another one to whoever resolves it.
+fn address(params: Option<&Object>) -> Result<&str, Why> {
+    let uri = text(params, "uri")?;
+    let lower = uri.to_ascii_lowercase();
+    if ["..", "/./", "\\", "%2e", "%2f", "%5c", "%25"].iter().any(|step| lower.contains(step)) {
+        return Err(Why::shape("`uri` has steps or escaped separators, which servers read in different ways"));
+    }
+    Ok(uri)
+}
+
+/// The id of a message, where it is one that everybody repeats alike.
+fn request_id(message: &Object) -> Option<&Value> {
+    message.get("id").filter(|id| match id {
+        Value::String(text) => text.len() <= LONGEST_ID,
+        id => id.as_i64().is_some_and(|id| id.unsigned_abs() <= LARGEST_ID),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use config::{Policy, Protocol};
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(mcp: &str, body: &Value) -> Result<Asked, Why> {
+        let text = format!("[[allow]]\nto = \"mcp.example.com\"\nmcp = {mcp}\n");
+        let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", &text).unwrap();
+        let Some(Protocol::Mcp(rule)) = policy.rules()[0].protocol() else { panic!("no mcp") };
+        messages(policy.rules()[0].id(), rule, &HeaderMap::new(), body)
+    }
+
+    fn request(method: &str, params: &Value) -> Value {
+        json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params })
+    }
+
+    const RULE: &str = "{ tools = [\"search\", \"read_*\"], resources = [\"file:///docs/*\"], prompts = [\"greet\"] }";
+
+    #[test]
+    fn what_is_listed_passes_and_is_named() {
+        for (method, params, name) in [
+            ("tools/call", json!({ "name": "read_file", "arguments": { "Name": 1 } }), Some("read_file")),
+            ("resources/read", json!({ "uri": "file:///docs/a" }), Some("resources/read file:///docs/a")),
+            ("prompts/get", json!({ "name": "greet" }), Some("prompts/get greet")),
+            (
+                "completion/complete",
+                json!({ "ref": { "type": "ref/prompt", "name": "greet" } }),
+                Some("completion/complete greet"),
+            ),
+            ("initialize", json!({ "protocolVersion": "x" }), None),
+        ] {
+            assert_eq!(judged(RULE, &request(method, &params)).unwrap().name.as_deref(), name);
+        }
+        assert!(judged(RULE, &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).is_ok());
+        assert!(judged(RULE, &json!({ "jsonrpc": "2.0", "id": 1, "result": {} })).is_ok());
+        assert!(judged("{ answers = true }", &json!({ "jsonrpc": "2.0", "id": 1, "result": { "roots": [] } })).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_listed_is_refused_with_the_id_of_the_request() {
+        for (method, params) in [
+            ("tools/call", json!({ "name": "delete" })),
+            ("tools/call", json!({ "name": "Search" })),
+            ("resources/read", json!({ "uri": "file:///etc/passwd" })),
+            ("resources/subscribe", json!({ "uri": "file:///etc/passwd" })),
+            ("prompts/get", json!({ "name": "other" })),
+            ("completion/complete", json!({ "ref": { "type": "ref/prompt", "name": "other" } })),
+            ("tasks/get", json!({ "taskId": "1" })),
+            ("Tools/call", json!({ "name": "search" })),
+            ("tools/call ", json!({ "name": "search" })),
+            ("tools\u{2215}call", json!({ "name": "search" })),
+            ("tools/call", json!({ "name": "\u{455}earch" })),
+            ("sampling/createMessage", json!({})),
+        ] {
+            let why = judged(RULE, &request(method, &params)).unwrap_err();
+            assert_eq!(
+                (why.kind, &why.waiting.ids[..], why.waiting.batch),
+                ("tool-not-allowed", &[json!(7)][..], false),
+                "{method}"
+            );
+        }
+        let told = json!({ "jsonrpc": "2.0", "method": "notifications/tools/call", "params": { "name": "search" } });
+        assert_eq!(judged(RULE, &told).unwrap_err().kind, "tool-not-allowed");
+        assert!(judged("{}", &request("tools/call", &json!({ "name": "search" }))).is_err());
+        assert!(judged(RULE, &json!({ "jsonrpc": "2.0", "id": 1, "result": { "roots": [] } })).is_err());
+    }
+
+    #[test]
+    fn a_batch_passes_as_a_whole_or_not_at_all() {
+        let call = |id: u64, name: &str| json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": name } });
+        assert_eq!(
+            judged(RULE, &json!([call(1, "search"), call(2, "read_x")])).unwrap().name.unwrap(),
+            "search, read_x"
+        );
+        let why = judged(RULE, &json!([call(1, "search"), call(2, "delete")])).unwrap_err();
+        assert_eq!((why.waiting.ids, why.waiting.batch), (vec![json!(1), json!(2)], true));
+        assert!(judged(RULE, &json!([])).is_err());
+        assert!(judged(RULE, &(0..65).map(|id| call(id, "search")).collect()).is_err());
+        assert!(judged(RULE, &json!([[call(1, "search")]])).is_err());
+    }
+
+    #[test]
+    fn what_is_ambiguous_is_refused() {
+        let params = json!({ "name": "search" });
+        for body in [
+            json!("tools/call"),
+            json!({ "id": 1, "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "1.0", "id": 1, "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": null, "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": 1.5, "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": 9_007_199_254_740_993u64, "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": u64::MAX, "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": "x".repeat(300), "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": [1], "method": "tools/call", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "Method": "ping", "params": params }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "ping", "PARAMS": params }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params, "result": {} }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": [params] }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "search", "Name": "delete" } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "search", "\u{212a}ind": 1 } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": ["search"] } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "read_\0" } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "read_\u{200b}x" } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "read_".to_owned() + &"x".repeat(3000) } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "notifications/initialized" }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": { "uri": "file:///docs/../etc" } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": { "uri": "file:///docs/%2E%2e/etc" } }),
+            json!({ "jsonrpc": "2.0", "result": {} }),
+            json!({ "jsonrpc": "2.0", "id": 1, "result": {}, "error": {} }),
+        ] {
+            assert_eq!(judged(RULE, &body).unwrap_err().kind, "body-unreadable", "{body}");
+        }
+    }
+}
