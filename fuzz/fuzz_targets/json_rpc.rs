@@ -1,0 +1,101 @@
+//! A body that is accepted is read by serde_json as it is read here, and has no second key that is spelt like another; an event
+//! stream is cut alike however its chunks fall, and what passes of it lists nothing that is not allowed.
+#![no_main]
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use config::{Policy, Protocol};
+use libfuzzer_sys::fuzz_target;
+use proxy::tool::{Events, Listing, read};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+static LISTING: LazyLock<Listing> = LazyLock::new(|| {
+    let text = "[[allow]]\nto = \"mcp.example.com\"\nmcp = { tools = [\"search\"] }\n";
+    let policy = Policy::parse("fuzz".parse().expect("a name"), "fuzz.toml", text).expect("a policy");
+    let rule = &policy.rules()[0];
+    let Some(Protocol::Mcp(mcp)) = rule.protocol() else { panic!("no mcp") };
+    Listing::of_stream(rule.id(), mcp)
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(value) = read(bytes) {
+        let other: Value = serde_json::from_slice(bytes).expect("JSON");
+        assert_eq!(value, other);
+        // A reader that keeps every key it meets.
+        serde_json::from_slice::<Alone>(bytes).expect("no key is spelt like another");
+    }
+    let mut whole = Vec::new();
+    let ended = Events::default().push(bytes, &LISTING, &mut whole);
+    let (mut events, mut pieces) = (Events::default(), Vec::new());
+    let piecemeal = bytes.chunks(3).try_for_each(|chunk| events.push(chunk, &LISTING, &mut pieces));
+    assert_eq!((&ended, &whole), (&piecemeal, &pieces));
+    let text = String::from_utf8(whole).expect("what passes is text");
+    for event in text.split("\n\n") {
+        let data: Vec<&str> = event.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        let data = data.join("\n");
+        if !data.is_empty() {
+            let message: Value = serde_json::from_str(&data).expect("what passes is JSON");
+            let messages = message.as_array().cloned().unwrap_or_else(|| vec![message]);
+            for tool in messages.iter().filter_map(|message| message.pointer("/result/tools")) {
+                let tools = tool.as_array().expect("a list");
+                assert!(tools.iter().all(|tool| tool["name"] == "search"), "{data}");
+            }
+        }
+    }
+});
+
+/// JSON none of whose objects has two keys that are alike, case aside.
+struct Alone;
+
+impl<'de> Deserialize<'de> for Alone {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(Alone)
+    }
+}
+
+impl<'de> Visitor<'de> for Alone {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self, A::Error> {
+        while elements.next_element::<Alone>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut seen = HashSet::new();
+        while let Some((key, _)) = members.next_entry::<String, Alone>()? {
+            assert!(seen.insert(key.to_ascii_lowercase()), "{key}");
+        }
+        Ok(self)
+    }
+}
