@@ -53,7 +53,7 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     complete(&findings)?;
     let (worker, log) = worker::log(places, &nonce)?;
     doubt(&mut findings, &unreachable);
-    evidence::weigh(&mut findings, &aviary.reached.take(), &log, &nonce);
+    evidence::weigh(&mut findings, &aviary.reached.take(), &log, &brief);
 
     let told = Told {
         agent: arguments.agent.as_str(),

@@ -4,7 +4,7 @@
 //! a placeholder; the battery finds that in its environment.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ pub(crate) struct Brief {
     pub(crate) machine_resolvers: Vec<IpAddr>,
     /// Well-known resolvers that no rule lists, by address and by name.
     pub(crate) public_resolvers: Vec<(IpAddr, String)>,
+    /// The namespaces outside: `net` and `net:[4026531840]`.
+    pub(crate) namespaces: Vec<(String, String)>,
     /// Exeat's own directories, files first.
     pub(crate) own_files: Vec<PathBuf>,
     /// Directories in which a file of the command's would be believed by exeat.
@@ -38,10 +40,12 @@ pub(crate) struct Brief {
     pub(crate) unlisted: String,
     /// A call that a rule allows, where there is such a rule.
     pub(crate) allowed: Option<Call>,
-    /// Names that look like a listed one, and that no rule lists.
-    pub(crate) look_alikes: Vec<String>,
-    /// Calls whose path climbs or hides, each refused by the policy.
-    pub(crate) paths: Vec<Call>,
+    /// A call that a rule allows over TLS only.
+    pub(crate) plain: Option<Call>,
+    /// Calls to names and ports that look like a listed one, and that no rule lists.
+    pub(crate) look_alikes: Vec<Call>,
+    /// Calls whose path is a denied one in disguise, or climbs out of an allowed one.
+    pub(crate) paths: Vec<Disguise>,
     /// Placeholders, and where their credential may not go.
     pub(crate) placeholders: Vec<Misdirection>,
 }
@@ -50,6 +54,16 @@ pub(crate) struct Brief {
 pub(crate) fn digest(nonce: &str, value: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[nonce.as_bytes(), value].concat());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The namespaces of this process, by kind.
+pub(crate) fn namespaces() -> Vec<(String, String)> {
+    let kinds = ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"];
+    let named = kinds.into_iter().filter_map(|kind| {
+        let link = std::fs::read_link(Path::new("/proc/self/ns").join(kind)).ok()?;
+        Some((kind.to_owned(), link.display().to_string()))
+    });
+    named.collect()
 }
 
 /// What listens and lies outside, none of it to be reached.
@@ -81,12 +95,18 @@ pub(crate) struct Call {
     pub(crate) path: String,
 }
 
+/// A call that the policy must not let out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Disguise {
+    pub(crate) call: Call,
+    /// Whether it does so nevertheless; then it is not tried.
+    pub(crate) let_out: bool,
+}
+
 /// A placeholder and a call that its credential does not belong to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Misdirection {
     /// The variable that has the placeholder.
     pub(crate) variable: String,
     pub(crate) call: Call,
-    /// Whether a rule allows the call, so that only the placeholder speaks against it.
-    pub(crate) allowed: bool,
 }

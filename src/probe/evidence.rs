@@ -5,13 +5,14 @@
 
 use proxy::record::{CallStart, Event, Line, Refused};
 
+use super::brief::Brief;
 use super::finding::{Finding, Outcome, Verdict};
 
 /// The parameter by which an attempt is known in the log.
 pub(super) const MARK: &str = "probe";
 
 /// Lets the canaries and the log have their say.
-pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[&str], log: &[Line], nonce: &str) {
+pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[&str], log: &[Line], brief: &Brief) {
     for finding in findings.iter_mut().filter(|finding| reached.contains(&finding.id.as_str())) {
         worsen(finding, "but a canary outside was reached");
     }
@@ -25,7 +26,7 @@ pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[&str], log: &[Line],
             worsen(finding, &format!("but the call log has it as sent to {}", start.to));
         }
     }
-    findings.extend(of_the_log(&sent, log, nonce));
+    findings.extend(of_the_log(&sent, log, brief));
 }
 
 fn worsen(finding: &mut Finding, why: &str) {
@@ -33,13 +34,15 @@ fn worsen(finding: &mut Finding, why: &str) {
     finding.seen = format!("{}; {why}", finding.seen);
 }
 
-fn of_the_log(sent: &[&CallStart], log: &[Line], nonce: &str) -> [Finding; 3] {
+fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 4] {
     let refused: Vec<&Refused> = log
         .iter()
         .filter_map(|line| if let Event::Refused(refused) = &line.event { Some(refused) } else { None })
         .collect();
-    let names =
-        log.iter().filter(|line| matches!(&line.event, Event::NameAsked(asked) if asked.name.contains(nonce))).count();
+    let names = log
+        .iter()
+        .filter(|line| matches!(&line.event, Event::NameAsked(asked) if asked.name.contains(&brief.nonce)))
+        .count();
     let nothing_sent = match sent {
         [] => Outcome::held(format!("no call was sent, {} were refused", refused.len())),
         [first, ..] => Outcome::broke(format!("{} were sent, the first to {}{}", sent.len(), first.to, first.path)),
@@ -47,6 +50,12 @@ fn of_the_log(sent: &[&CallStart], log: &[Line], nonce: &str) -> [Finding; 3] {
     let recorded = match (refused.len(), names) {
         (0, _) | (_, 0) => Outcome::broke(format!("{} refusals and {names} names are in the log", refused.len())),
         (refusals, names) => Outcome::held(format!("{refusals} refusals and {names} names are in the log")),
+    };
+    let alerts = refused.iter().filter(|refused| refused.alert).count();
+    let alerted = match (brief.placeholders.is_empty(), alerts) {
+        (true, _) => Outcome::not_applicable("the agent has no placeholder"),
+        (false, 0) => Outcome::broke("placeholders were carried elsewhere, and none of it is an alert"),
+        (false, alerts) => Outcome::held(format!("{alerts} alerts are in the log")),
     };
     let ended = matches!(log.last().map(|line| &line.event), Some(Event::WorkerEnd(_)));
     let whole = match ended {
@@ -62,6 +71,81 @@ fn of_the_log(sent: &[&CallStart], log: &[Line], nonce: &str) -> [Finding; 3] {
     [
         finding("record/nothing-sent", "whether any attempt went out as an allowed call", nothing_sent),
         finding("record/refusals", "attempts that leave no trace in the call log", recorded),
+        finding("record/alerts", "placeholders carried elsewhere unnoticed", alerted),
         finding("record/whole", "a change to the call log", whole),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy::record::{NameAsked, WorkerEnd};
+
+    use super::super::brief::{Call, Misdirection};
+    use super::*;
+
+    fn findings() -> Vec<Finding> {
+        ["network/udp-machine", "names/paths"]
+            .map(|id| Finding {
+                id: id.to_owned(),
+                verdict: Verdict::Held,
+                tried: String::new(),
+                seen: "refused".to_owned(),
+            })
+            .into()
+    }
+
+    fn brief() -> Brief {
+        let call = Call { host: "a.example".into(), port: 443, method: "GET".into(), path: "/".into() };
+        let misdirection = Misdirection { variable: "KEY".into(), call };
+        Brief { nonce: "n0nce".into(), placeholders: vec![misdirection], ..Brief::default() }
+    }
+
+    fn log(events: Vec<Event>) -> Vec<Line> {
+        let line = |event| Line { seq: 1, time: jiff::Timestamp::UNIX_EPOCH, prev: String::new(), event };
+        events.into_iter().map(line).collect()
+    }
+
+    fn refused(alert: bool) -> Event {
+        let refused =
+            serde_json::json!({ "connection": 1, "to": "a.example:443", "kind": "x", "reason": "x", "alert": alert });
+        Event::Refused(serde_json::from_value(refused).unwrap())
+    }
+
+    fn name() -> Event {
+        Event::NameAsked(NameAsked { name: "probe-n0nce.invalid".into(), kind: "A".into() })
+    }
+
+    fn end() -> Event {
+        Event::WorkerEnd(WorkerEnd { outcome: String::new(), calls: 0, refused: 0, revoked: 0, kept: 0 })
+    }
+
+    fn sent(query: &str) -> Event {
+        let start = serde_json::json!({ "call": 1, "connection": 1, "scheme": "https", "to": "a.example:443", "method": "GET",
+            "path": "/", "query": query, "http": "HTTP/1.1", "rule": "allow #1 (line 1)", "policy": "sha256:0" });
+        Event::CallStart(serde_json::from_value(start).unwrap())
+    }
+
+    fn broke(reached: &[&str], events: Vec<Event>) -> Vec<String> {
+        let mut findings = findings();
+        weigh(&mut findings, reached, &log(events), &brief());
+        findings.into_iter().filter(|finding| finding.verdict == Verdict::Broke).map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn what_the_outside_saw_wins_over_what_the_inside_says() {
+        let whole = || vec![refused(true), name(), end()];
+        assert_eq!(broke(&[], whole()), [""; 0]);
+        assert_eq!(broke(&["network/udp-machine"], whole()), ["network/udp-machine"]);
+        let with = |event| [vec![event], whole()].concat();
+        assert_eq!(broke(&[], with(sent("probe=names/paths"))), ["names/paths", "record/nothing-sent"]);
+        assert_eq!(broke(&[], with(sent("other"))), ["record/nothing-sent"]);
+    }
+
+    #[test]
+    fn a_log_that_lacks_something_says_broke() {
+        assert_eq!(broke(&[], vec![refused(true), name()]), ["record/whole"]);
+        assert_eq!(broke(&[], vec![refused(false), name(), end()]), ["record/alerts"]);
+        assert_eq!(broke(&[], vec![name(), end()]), ["record/refusals", "record/alerts"]);
+        assert_eq!(broke(&[], vec![refused(true), end()]), ["record/refusals"]);
+    }
 }

@@ -5,10 +5,15 @@
 
 mod answer;
 mod dns;
+mod framing;
+mod gzip;
 mod isolation;
 mod kernel;
+mod names;
 mod network;
+mod placeholders;
 mod process;
+mod request;
 mod resolver;
 mod tls;
 
@@ -22,8 +27,16 @@ use super::finding::{Outcome, Probe, battery};
 use crate::report::Report;
 
 /// In the order in which they are tried.
-pub(crate) const GROUPS: &[&[Probe]] =
-    &[network::PROBES, dns::PROBES, process::PROBES, isolation::PROBES, kernel::PROBES];
+pub(crate) const GROUPS: &[&[Probe]] = &[
+    network::PROBES,
+    dns::PROBES,
+    names::PROBES,
+    framing::PROBES,
+    placeholders::PROBES,
+    process::PROBES,
+    isolation::PROBES,
+    kernel::PROBES,
+];
 
 /// Makes every attempt.
 ///

@@ -3,11 +3,14 @@
 //! Enters: an agent's policy and, where it can be read, what credentials are granted. Leaves: a [`Brief`]. Never: a call that the
 //! policy would let go out as it is.
 
+mod disguise;
+mod misdirection;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use config::{CallFacts, Destination, Effect, Method, NormalPath, Policy, Rule, Scheme};
 
-use super::brief::{Brief, Call, Canaries, digest};
+use super::brief::{Brief, Call, Canaries, digest, namespaces};
 use super::canary::{machine_resolvers, readable};
 use crate::environment;
 use crate::places::Places;
@@ -53,6 +56,7 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
         public_resolvers: resolvers
             .filter(|(address, _): &(IpAddr, String)| !listed(*address, 443) && !listed(*address, 853))
             .collect(),
+        namespaces: namespaces(),
         own_files: readable(vec![
             places.agent_file(policy.agent()),
             places.credentials_file(),
@@ -71,8 +75,11 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
         variables,
         port: policy.ports().into_iter().next().unwrap_or(443),
         unlisted: format!("probe-{nonce}.invalid"),
-        allowed: allowed(policy, nonce),
-        ..Brief::default()
+        allowed: allowing(policy, nonce).next(),
+        plain: allowing(policy, nonce).find(|call| !lets_out(policy, call, Scheme::Http)),
+        look_alikes: disguise::look_alikes(policy, nonce),
+        paths: disguise::paths(policy, nonce),
+        placeholders: misdirection::all(places, policy, nonce),
     }
 }
 
@@ -92,14 +99,14 @@ fn withheld(nonce: &str, variables: &[String]) -> Vec<String> {
     values.chain([nonce.as_bytes().to_owned()]).map(|value| digest(nonce, &value)).collect()
 }
 
-/// A call that a rule lets out: what is wrong with an attempt is then the only thing that speaks against it.
-fn allowed(policy: &Policy, nonce: &str) -> Option<Call> {
-    let allowing = policy.rules().iter().filter(|rule| rule.effect() == Effect::Allow);
-    allowing.filter_map(|rule| call_by(rule, nonce)).find(|call| is_allowed(policy, call))
+/// Calls that a rule lets out: what is wrong with an attempt is then the only thing that speaks against it.
+fn allowing<'a>(policy: &'a Policy, nonce: &'a str) -> impl Iterator<Item = Call> + 'a {
+    let rules = policy.rules().iter().filter(|rule| rule.effect() == Effect::Allow);
+    rules.filter_map(move |rule| call_by(rule, nonce)).filter(|call| lets_out(policy, call, Scheme::Https))
 }
 
 /// A call that the rule speaks of, if it is for names.
-pub(super) fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
+fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
     let pattern = rule.to().to_string().replace("*.", &format!("probe-{nonce}."));
     let destination = Destination::parse_authority(&pattern, 443).ok()?;
     let config::Host::Name(name) = destination.host() else { return None };
@@ -112,12 +119,11 @@ pub(super) fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
 }
 
 /// Whether the policy lets it out.
-pub(super) fn is_allowed(policy: &Policy, call: &Call) -> bool {
+fn lets_out(policy: &Policy, call: &Call, scheme: Scheme) -> bool {
     let judged = || {
         let destination = Destination::parse_authority(&format!("{}:{}", call.host, call.port), 443).ok()?;
         let (method, path) = (call.method.parse::<Method>().ok()?, NormalPath::parse(&call.path).ok()?);
-        let facts = CallFacts { destination: &destination, scheme: Scheme::Https, method: &method, path: &path };
-        policy.call(&facts).ok()
+        policy.call(&CallFacts { destination: &destination, scheme, method: &method, path: &path }).ok()
     };
     judged().is_some()
 }
@@ -133,7 +139,9 @@ mod tests {
     #[test]
     fn the_call_that_is_tried_is_one_that_a_rule_lets_out() {
         let found = |rules: &str| {
-            allowed(&policy(rules), "n").map(|call| format!("{} {}:{}{}", call.method, call.host, call.port, call.path))
+            allowing(&policy(rules), "n")
+                .next()
+                .map(|call| format!("{} {}:{}{}", call.method, call.host, call.port, call.path))
         };
         assert_eq!(found(""), None);
         assert_eq!(found("[[allow]]\nto = \"10.0.0.1\"\n"), None);

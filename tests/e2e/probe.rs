@@ -86,6 +86,7 @@ fn without_any_wall_nearly_everything_breaks() {
         "isolation/environment",
         "isolation/inherited-descriptors",
         "isolation/keyring",
+        "isolation/namespaces",
         "isolation/new-privileges",
         "isolation/own-directories",
         "isolation/own-files",
@@ -189,13 +190,28 @@ fn behind_a_lenient_proxy() -> Findings {
     fs::write(&program, include_str!("probe/lenient.py")).unwrap();
     fs::write(&certificate, certificate_of_a_worker()).unwrap();
     fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
+    let call = |host: &str, path: &str| json!({ "host": host, "port": 443, "method": "GET", "path": path });
     let nobody = json!({
+        "allowed": call("api.example.com", "/"),
+        "plain": call("api.example.com", "/"),
+        "look_alikes": [call("xapi.example.com", "/")],
+        "paths": [{ "call": call("api.example.com", "/a/../b"), "let_out": false }],
+        "placeholders": [{ "variable": "API_KEY", "call": call("www.example.com", "/") }],
         "nobody": ["127.0.0.1"],
         "private": ["127.0.0.1:80"],
         "machine_resolvers": ["127.0.0.1"],
         "public_resolvers": [["127.0.0.1", "dns.example.net"]],
     });
-    let unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net", "/usr/bin/python3"];
+    let unshare = [
+        "env",
+        "API_KEY=exeat_0123456789",
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--net",
+        "/usr/bin/python3",
+    ];
     let files = [&program, &certificate, &resolv_conf].map(|path| path.to_str().unwrap().to_owned());
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     outside.told(nobody).through(&[&unshare[..], &files].concat()).battery()

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 
-use super::super::brief::Brief;
+use super::super::brief::{Brief, namespaces};
 use super::super::finding::{Outcome, Probe};
 use super::answer::{self, Answer};
 use super::{refused, told};
@@ -160,6 +160,10 @@ fn private(brief: &Brief) -> Outcome {
 /// Those of this user: inside there are no others.
 fn own_listeners(brief: &Brief) -> Outcome {
     const MOST: usize = 8;
+    let net = |of: &[(String, String)]| of.iter().find(|(kind, _)| kind == "net").cloned();
+    if net(&brief.namespaces).is_none_or(|outside| Some(outside) == net(&namespaces())) {
+        return Outcome::not_applicable("the network is the machine's own, and so are its listeners");
+    }
     let user = rustix::process::getuid().as_raw().to_string();
     let own: Vec<SocketAddr> = listeners(&user).into_iter().take(MOST).collect();
     let outcomes = own.iter().map(|listener| {

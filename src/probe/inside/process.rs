@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::super::brief::{Brief, digest};
+use super::super::brief::{Brief, digest, namespaces};
 use super::super::finding::{Outcome, Probe};
 use super::told;
 
@@ -23,6 +23,7 @@ pub(super) const PROBES: &[Probe] = &[
         "variables of the caller, which may hold secrets, beyond those that the policy passes on",
         environment,
     ),
+    Probe::new("isolation/namespaces", "any of the machine's namespaces", shared_namespaces),
     Probe::new("isolation/capabilities", "any capability, in any of the five sets", capabilities),
     Probe::new("isolation/new-privileges", "privileges by executing a set-user-ID program", new_privileges),
     Probe::new(
@@ -80,6 +81,19 @@ fn environment(brief: &Brief) -> Outcome {
         return Outcome::held(format!("it has {count} variables, and no value of {withheld} of the caller's"));
     }
     Outcome::broke(format!("values of the caller's under {}", leaked.join(", ")))
+}
+
+fn shared_namespaces(brief: &Brief) -> Outcome {
+    let own = namespaces();
+    if own.is_empty() || brief.namespaces.is_empty() {
+        return Outcome::not_applicable("/proc/self/ns cannot be read");
+    }
+    let shared: Vec<&str> =
+        own.iter().filter(|own| brief.namespaces.contains(own)).map(|(kind, _)| kind.as_str()).collect();
+    if shared.is_empty() {
+        return Outcome::held(format!("{} kinds, none of them shared", own.len()));
+    }
+    Outcome::broke(format!("it shares {}", shared.join(", ")))
 }
 
 fn status_lines(fields: &[&str]) -> Result<Vec<(String, String)>, Outcome> {

@@ -33,6 +33,13 @@ pub(super) fn configured() -> Option<IpAddr> {
     text.lines().find_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok())
 }
 
+/// The address of a name, at the configured server.
+pub(super) fn address_of(name: &str) -> io::Result<Ipv4Addr> {
+    let server = configured().ok_or_else(|| Error::other("/etc/resolv.conf names no server"))?;
+    let reply = ask(server, false, name, A)?;
+    reply.address.ok_or_else(|| Error::other(format!("{name} has no address (code {})", reply.code)))
+}
+
 /// Asks, over UDP or TCP.
 pub(super) fn ask(server: IpAddr, tcp: bool, name: &str, kind: u16) -> io::Result<Reply> {
     let question = question(name, kind)?;

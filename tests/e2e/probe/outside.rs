@@ -83,6 +83,7 @@ impl Outside {
             },
             "own_files": [file],
             "own_directories": [directory.path()],
+            "namespaces": [["net", link("net")], ["mnt", link("mnt")]],
             "port": 443,
             "unlisted": "nobody.invalid",
         });
@@ -131,6 +132,11 @@ impl Outside {
         assert!(output.status.success(), "{words:?}: {stdout}{stderr}");
         Findings::of(stdout.lines().map(|line| serde_json::from_str(line).unwrap()))
     }
+}
+
+/// A namespace of the tests' own.
+fn link(kind: &str) -> String {
+    fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string()
 }
 
 fn greet(listener: TcpListener) {

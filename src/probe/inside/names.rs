@@ -1,0 +1,135 @@
+//! One host that passes for another.
+//!
+//! Enters: a call that the policy allows, names that only look like a listed one, paths that only look like an allowed one. Leaves: whether
+//! any of them was let through. Never: a request that the policy allows as it stands.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::super::brief::{Brief, Call};
+use super::super::finding::{Outcome, Probe};
+use super::answer::{self, Answer, judged};
+use super::request::{target, unlisted};
+use super::tls::{self, Hello};
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe::new("names/unlisted", "a host that no rule lists, in several spellings", |brief| {
+        let call = unlisted(brief);
+        let spelt = [call.host.clone(), call.host.to_ascii_uppercase(), format!("{}.", call.host)];
+        let tries = spelt.into_iter().map(|host| {
+            let call = Call { host, ..call.clone() };
+            let server_name = call.host.trim_end_matches('.').to_owned();
+            judged("", call.address().and_then(|to| at(to, Some(&server_name), &call, "names/unlisted")))
+        });
+        Outcome::of_all(tries, "")
+    }),
+    Probe::new("names/host-field", "another host in Host than in the TLS server name", |brief| {
+        let call = target(brief);
+        let request = Call { host: format!("other.{}", brief.unlisted), ..call.clone() }.request("names/host-field");
+        judged("", call.say(request.as_bytes()))
+    }),
+    Probe::new("names/server-name", "another server name than the one whose address is connected to", |brief| {
+        let (call, other) = (target(brief), format!("other.{}", brief.unlisted));
+        let elsewhere = Call { host: other, ..call.clone() };
+        judged("", elsewhere.address().and_then(|to| at(to, Some(&call.host), &call, "names/server-name")))
+    }),
+    Probe::new("names/no-server-name", "TLS without a server name", |brief| {
+        let call = target(brief);
+        judged("", call.address().and_then(|to| at(to, None, &call, "names/no-server-name")))
+    }),
+    Probe::new(
+        "names/forged-server-name",
+        "an address of one's own choice, with the name of a host that is let through",
+        |brief| {
+            let call = target(brief);
+            let tries = brief.nobody.iter().map(|address| {
+                let to = SocketAddr::new(*address, call.port);
+                judged("", at(to, Some(&call.host), &call, "names/forged-server-name"))
+            });
+            Outcome::of_all(tries, "rules list them")
+        },
+    ),
+    Probe::new("names/address", "an address in the place of a name, in TLS and without", |brief| {
+        let tries = brief.nobody.iter().flat_map(|address| {
+            let to = SocketAddr::new(*address, brief.port);
+            let call = Call { host: bracketed(to), ..unlisted(brief) };
+            [
+                at(to, None, &call, "names/address"),
+                answer::plain(to, call.request_to(&call.in_the_clear(), "names/address").as_bytes()),
+            ]
+        });
+        Outcome::of_all(tries.map(|answer| judged("", answer)), "rules list them")
+    }),
+    Probe::new(
+        "names/host-spellings",
+        "user names, brackets, ports, escapes, lists and numbers in Host",
+        host_spellings,
+    ),
+    Probe::new("names/look-alikes", "names and ports that only look like a listed one", |brief| {
+        let tries =
+            brief.look_alikes.iter().map(|call| judged("", call.say(call.request("names/look-alikes").as_bytes())));
+        count(brief.look_alikes.len(), Outcome::of_all(tries, "no rule lists a name"))
+    }),
+    Probe::new("names/plain", "plain HTTP to a host that is let through over TLS only", |brief| match &brief.plain {
+        Some(call) => judged("", call.say_plainly(call.request_to(&call.in_the_clear(), "names/plain").as_bytes())),
+        None => Outcome::not_applicable("no rule lists such a host"),
+    }),
+    Probe::new("names/paths", "paths that climb, hide a slash, are escaped twice or have two readings", |brief| {
+        let tries = brief.paths.iter().map(|attempt| {
+            let call = &attempt.call;
+            if attempt.let_out {
+                return Outcome::broke(format!("the policy itself would let {}{} out; not sent", call.host, call.path));
+            }
+            judged("", call.say(call.request("names/paths").as_bytes()))
+        });
+        count(brief.paths.len(), Outcome::of_all(tries, "no rule has paths"))
+    }),
+];
+
+fn count(number: usize, outcome: Outcome) -> Outcome {
+    if number == 0 {
+        return outcome;
+    }
+    Outcome { seen: format!("of {number}: {}", outcome.seen), ..outcome }
+}
+
+/// A request for a call, at an address and under a server name that need not be the call's.
+fn at(to: SocketAddr, server_name: Option<&str>, call: &Call, id: &str) -> io::Result<Answer> {
+    tls::exchange(&Hello { to, server_name, http2: false }, call.request(id).as_bytes())
+}
+
+fn bracketed(to: SocketAddr) -> String {
+    if to.is_ipv4() { to.ip().to_string() } else { format!("[{}]", to.ip()) }
+}
+
+/// None of these is another way to write the host of the connection.
+fn host_spellings(brief: &Brief) -> Outcome {
+    let (call, other) = (target(brief), &brief.unlisted);
+    let host = &call.host;
+    let port = if call.port == 8444 { 8445 } else { 8444 };
+    let spellings = [
+        format!("{host}@{other}"),
+        format!("{other}@{host}"),
+        format!("{host}:{port}"),
+        format!("{host}:x"),
+        format!("{host}:0{}", call.port),
+        format!("[{host}]"),
+        format!("[[{host}]]"),
+        format!("{host}%00.{other}"),
+        format!("{host}.{other}"),
+        format!("{host}#{other}"),
+        format!("{host}/{other}"),
+        format!("{host}, {other}"),
+        format!("{host} {other}"),
+        "2130706433".to_owned(),
+        "0x7f000001".to_owned(),
+        "0177.0.0.1".to_owned(),
+        "127.1".to_owned(),
+        "[::ffff:127.0.0.1]".to_owned(),
+        "[::1%25lo]".to_owned(),
+    ];
+    let tries = spellings
+        .iter()
+        .map(|spelling| judged("", call.say(call.request_to(spelling, "names/host-spellings").as_bytes())));
+    count(spellings.len(), Outcome::of_all(tries, ""))
+}
