@@ -116,20 +116,21 @@ fn swap(c: &mut Criterion) {
     let without = headers.clone();
     headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {PLACEHOLDER}")).unwrap());
     let mut group = c.benchmark_group("swap");
+    let head = |headers| Head {
+        destination: &destination,
+        permitted: Some(&name),
+        path: "/repos/acme/widgets/releases/latest",
+        query: Some("page=2&per_page=100"),
+        headers,
+    };
     for (what, headers) in [("plan, no placeholder", &without), ("plan, one placeholder", &headers)] {
-        let head = Head {
-            destination: &destination,
-            permitted: Some(&name),
-            path: "/repos/acme/widgets/releases/latest",
-            query: Some("page=2&per_page=100"),
-            headers,
-        };
+        let head = head(headers);
         group.bench_function(what, |b| b.iter(|| swap.plan(black_box(&head)).is_ok()));
     }
     let body: Bytes = TEXT.bytes().cycle().take(64 * 1024).collect::<Vec<u8>>().into();
     group.throughput(Throughput::Bytes(64 * 1024));
     group.bench_function("64 KiB of a request's body", |b| {
-        b.iter_batched(|| swap.body(), |mut watch| watch.push(&body).is_ok(), BatchSize::SmallInput);
+        b.iter_batched(|| swap.body(&head(&without)), |mut watch| watch.push(&body).is_ok(), BatchSize::SmallInput);
     });
     group.finish();
 }
@@ -161,7 +162,7 @@ fn log(c: &mut Criterion) {
         http: "HTTP/1.1".to_owned(),
         rule: "allow #2 (line 14)".to_owned(),
         policy: format!("sha256:{}", "0".repeat(64)),
-        credential: Some(CredentialUse { name: "bench".to_owned(), lease: "l".repeat(32) }),
+        credential: Some(CredentialUse { name: "bench".to_owned(), lease: "l".repeat(32), places: vec!["header".to_owned()] }),
         client_tls: Some(TlsLeg {
             version: "TLSv1_3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),

@@ -29,7 +29,7 @@ pub struct Places {
     pub basic: bool,
     /// The query.
     pub query: bool,
-    /// The body. No file can say so yet.
+    /// A JSON or form body.
     pub body: bool,
 }
 

@@ -29,7 +29,9 @@ fuzz_target!(|input: (u8, &str, &[u8])| {
     let to: Destination = "api.example.com:443".parse().expect("a destination");
     let (grant, swap) = &*GRANTED;
 
-    let (mut whole, mut halves) = (swap.body(), swap.body());
+    let none = http::HeaderMap::new();
+    let bare = Head { destination: &to, permitted: None, path: "/", query: None, headers: &none };
+    let (mut whole, mut halves) = (swap.body(&bare), swap.body(&bare));
     let cut = usize::from(cut).min(value.len());
     let whole = whole.push(&value).and_then(|()| whole.finish());
     let halves = halves.push(&value[..cut]).and_then(|()| halves.push(&value[cut..])).and_then(|()| halves.finish());

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use config::{CredentialName, Denial, Destination, DnsName, RuleId};
 
-use crate::swap::Misdirected;
+use crate::swap::{Misdirected, Why};
 use crate::tool::Objection;
 
 /// Whose fault a refusal is. Status, retry advice and log level follow from it.
@@ -86,7 +86,10 @@ pub enum Refusal {
     MethodNotOffered(String),
     /// A placeholder on its way to somewhere its credential is not granted for.
     #[error(transparent)]
-    Misdirected(#[from] Misdirected),
+    Misdirected(Misdirected),
+    /// A placeholder in the body, where its credential is granted for, and which cannot be swapped in this body.
+    #[error(transparent)]
+    UnswappableBody(Misdirected),
     /// The body asks for what its rule does not list, or cannot be judged; or the answer may show it.
     #[error("{0}")]
     Tool(Box<Objection>),
@@ -202,6 +205,7 @@ impl Refusal {
             | Self::Witness { .. }
             | Self::Malformed(_)
             | Self::UnexaminedBody(_)
+            | Self::UnswappableBody(_)
             | Self::SlowHead(_)
             | Self::NotHttp(_)
             | Self::ClientTls(..)
@@ -240,6 +244,15 @@ impl Refusal {
             Self::RateLimited { rule, .. } => Some(rule),
             Self::Tool(objection) => Some(objection.rule()),
             _ => None,
+        }
+    }
+}
+
+impl From<Misdirected> for Refusal {
+    fn from(misdirected: Misdirected) -> Self {
+        match misdirected.why {
+            Why::Body(_) => Self::UnswappableBody(misdirected),
+            _ => Self::Misdirected(misdirected),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod body;
 mod coded;
+mod swapped;
 mod websocket;
 
 use std::convert::Infallible;
@@ -136,18 +137,28 @@ async fn call(
     let policy = worker.policy.current();
     let permit = authorize::call(&policy, &call, &worker.swap)?;
     worker.rates.admit(permit.rule(), permit.rate())?;
-    let plan = worker.swap.plan(&call.head(permit.credential()))?;
-    let (body, examined) = examine(rest.body, &call.headers, &worker.swap).await?;
-    let judged = tool::judge(&worker.room, &permit, &call, rest.upgrade.is_some(), body).await;
-    let (body, asked) = judged.map_err(|refusal| examined.or(refusal))?;
-    let lease = lease(worker, &permit, plan.as_ref()).await?;
+    let head = call.head(permit.credential());
+    let plan = worker.swap.plan(&head)?;
+    let body = rest.body.map_err(|error: hyper::Error| error.into()).boxed_unsync();
+    let mut body = examine(body, &head, &worker.swap).await?;
+    let mut asked = Asked::default();
+    if permit.protocol().is_some() {
+        let (upload, came) = (body.upload(), body.unswapped());
+        let judged = tool::judge(&worker.room, &permit, &call, rest.upgrade.is_some(), came).await;
+        let (judged, asks) = judged.map_err(|refusal| upload.or(refusal))?;
+        (body, asked) = (examine(judged, &head, &worker.swap).await?, asks);
+    }
+    let (upload, plans) = (body.upload(), [plan, body.plan().cloned()]);
+    let lease = lease(worker, &permit, plans.iter().flatten().next()).await?;
+    let used = lease.as_deref().map(|lease| credential(lease, plans.iter().flatten()));
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
     let leave =
         Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries, permit.protocol().cloned()));
-    let body = leave.clone().hold(body).boxed_unsync();
-    let request = outgoing(worker, &call, body, plan.zip(lease.clone()), rest.upgrade.is_some(), &asked)?;
-    let start = start(worker, connection, &call, &permit, lease.as_deref(), &asked);
-    let record = CallRecord::start(&worker.log, start, examined.sent())?;
+    let body = leave.clone().hold(body.into_body(lease.as_deref())?).boxed_unsync();
+    let upgrade = rest.upgrade.is_some();
+    let request = outgoing(worker, &call, body, plans[0].as_ref(), lease.as_deref(), upgrade, &asked)?;
+    let start = start(worker, connection, &call, &permit, used, &asked);
+    let record = CallRecord::start(&worker.log, start, upload.sent())?;
     let send = async {
         match rest.upgrade {
             None => worker.upstream.send(&permit, connection.floor, request).await,
@@ -164,7 +175,7 @@ async fn call(
             let asked = (rest.upgrade, asked.listing);
             Ok(passed_on(worker, connection, &call, answer, asked, (leave, record)).await)
         }
-        Err(refusal) => Ok(went_wrong(worker, connection, &call, &examined.or(refusal), record)),
+        Err(refusal) => Ok(went_wrong(worker, connection, &call, &upload.or(refusal), record)),
     }
 }
 
@@ -185,7 +196,8 @@ fn outgoing(
     worker: &Worker,
     call: &Call,
     body: Body,
-    swap: Option<(Plan, Arc<Lease>)>,
+    plan: Option<&Plan>,
+    lease: Option<&Lease>,
     upgrade: bool,
     asked: &Asked,
 ) -> Result<Request<Body>, Refusal> {
@@ -197,11 +209,13 @@ fn outgoing(
         scrub::accept(&mut parts.headers);
     }
     asked.accept(&mut parts.headers);
-    if let Some((plan, lease)) = swap {
+    if lease.is_some() {
         // An upstream that echoes could be asked for the credential a byte at a time, which no scrub sees whole.
         for range in [RANGE, IF_RANGE] {
             parts.headers.remove(range);
         }
+    }
+    if let (Some(plan), Some(lease)) = (plan, lease) {
         plan.apply(&mut parts, lease.secret.expose()).map_err(|error| Refusal::CredentialUnavailable {
             credential: plan.credential().clone(),
             reason: error.to_string(),
@@ -210,12 +224,21 @@ fn outgoing(
     Ok(Request::from_parts(parts, body))
 }
 
+/// What was leased, and the places it goes to.
+fn credential<'a>(lease: &Lease, plans: impl Iterator<Item = &'a Plan>) -> CredentialUse {
+    CredentialUse {
+        name: lease.credential.to_string(),
+        lease: lease.id.to_string(),
+        places: plans.flat_map(Plan::places).map(ToString::to_string).collect(),
+    }
+}
+
 fn start(
     worker: &Worker,
     connection: &Connection,
     call: &Call,
     permit: &CallPermit,
-    lease: Option<&Lease>,
+    credential: Option<CredentialUse>,
     asked: &Asked,
 ) -> CallStart {
     CallStart {
@@ -230,8 +253,7 @@ fn start(
         http: format!("{:?}", call.version),
         rule: permit.rule().to_string(),
         policy: permit.policy().to_owned(),
-        credential: lease
-            .map(|lease| CredentialUse { name: lease.credential.to_string(), lease: lease.id.to_string() }),
+        credential,
         client_tls: connection.tls.clone(),
     }
 }
@@ -275,7 +297,8 @@ async fn passed_on(
         },
         (true, Some((client, upstream))) => {
             websocket::agree(&mut parts.headers);
-            let carried = websocket::carry(client, upstream, (worker.swap.clone(), scrub), (leave, record));
+            let watch = worker.swap.body(&call.head(None));
+            let carried = websocket::carry(client, upstream, (watch, scrub), (leave, record));
             let alert = alert(worker, connection, call);
             tokio::spawn(async move {
                 if let Some(misdirected) = carried.await {

@@ -24,23 +24,39 @@ pub use self::log::{CallLog, FILE_NAME, LogError, Tampered, verify};
 use crate::error::Refusal;
 use crate::limit;
 
+/// What goes upstream behind the head of a call, counted as it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<(AtomicU64, AtomicU64)>);
+
+impl Sent {
+    /// So many more bytes.
+    pub fn bytes(&self, more: usize) {
+        self.0.0.fetch_add(more as u64, Ordering::Relaxed);
+    }
+
+    /// So many more placeholders became the credential.
+    pub fn swapped(&self, more: usize) {
+        self.0.1.fetch_add(more as u64, Ordering::Relaxed);
+    }
+}
+
 /// A call under way. Dropping it writes its end.
 #[derive(Debug)]
 pub struct CallRecord {
     log: Arc<CallLog>,
     started: Instant,
     end: CallEnd,
-    sent: Arc<AtomicU64>,
+    sent: Sent,
     scrubbed: Arc<AtomicU64>,
     stopped: Arc<OnceLock<String>>,
 }
 
 impl CallRecord {
-    /// Writes the start. When this returns, the kernel has the line. `sent` is where the request's body is counted.
+    /// Writes the start. When this returns, the kernel has the line. `sent` counts the request's body.
     ///
     /// # Errors
     /// [`Refusal::LogUnavailable`]: the call must not be made.
-    pub fn start(log: &Arc<CallLog>, start: CallStart, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
+    pub fn start(log: &Arc<CallLog>, start: CallStart, sent: Sent) -> Result<Self, Refusal> {
         Self::begin(log, start.call, Event::CallStart(start), sent)
     }
 
@@ -48,11 +64,11 @@ impl CallRecord {
     ///
     /// # Errors
     /// As [`CallRecord::start`].
-    pub fn start_tunnel(log: &Arc<CallLog>, start: TunnelStart, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
+    pub fn start_tunnel(log: &Arc<CallLog>, start: TunnelStart, sent: Sent) -> Result<Self, Refusal> {
         Self::begin(log, start.call, Event::TunnelStart(start), sent)
     }
 
-    fn begin(log: &Arc<CallLog>, call: u64, start: Event, sent: Arc<AtomicU64>) -> Result<Self, Refusal> {
+    fn begin(log: &Arc<CallLog>, call: u64, start: Event, sent: Sent) -> Result<Self, Refusal> {
         let end = CallEnd { call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
         log.append(Timestamp::now(), start).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         log.opened();
@@ -66,9 +82,9 @@ impl CallRecord {
         })
     }
 
-    /// Where the bytes towards the upstream are counted.
-    pub fn sent(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.sent)
+    /// Where what goes upstream is counted.
+    pub fn sent(&self) -> Sent {
+        self.sent.clone()
     }
 
     /// Where the scrubber counts what it replaced.
@@ -133,7 +149,8 @@ impl CallRecord {
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
-        self.end.sent = self.sent.load(Ordering::Relaxed);
+        self.end.sent = self.sent.0.0.load(Ordering::Relaxed);
+        self.end.swapped = self.sent.0.1.load(Ordering::Relaxed);
         self.end.scrubbed = self.scrubbed.load(Ordering::Relaxed);
         self.end.total_ms = milliseconds(self.started.elapsed());
         if let Some(reason) = self.stopped.get().cloned() {

@@ -31,6 +31,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::Witness { .. } => (S::MISDIRECTED_REQUEST, "witnesses-disagree", "http_request_denied"),
         Refusal::Malformed(_) => (S::BAD_REQUEST, "malformed", "http_request_error"),
         Refusal::UnexaminedBody(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unexamined-body", "http_request_denied"),
+        Refusal::UnswappableBody(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unswappable-body", "http_request_denied"),
         Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
         Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
         Refusal::ClientTls(..) => (S::BAD_REQUEST, "client-tls", "tls_protocol_error"),
@@ -104,6 +105,11 @@ pub fn remedy(refusal: &Refusal) -> String {
         }
         Refusal::UnexaminedBody(_) => {
             "send the body without `Content-Encoding`, or in one of gzip, deflate, br and zstd alone; gRPC messages uncompressed"
+                .to_owned()
+        }
+        Refusal::UnswappableBody(_) => {
+            "send the placeholder in a string of a JSON body or in a form, without `Content-Encoding` \
+             and without a digest of the body (`Content-MD5`, `Content-Digest` and the like)"
                 .to_owned()
         }
         refusal => match refusal.fault() {

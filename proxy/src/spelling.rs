@@ -109,6 +109,11 @@ pub(crate) fn percent_encoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
     ESCAPINGS[1].spell(text)
 }
 
+/// For a string of JSON: what must be escaped is.
+pub(crate) fn json_escaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    ESCAPINGS[7].spell(text)
+}
+
 /// The two alphabets of RFC 4648, and the three ways in which a text can lie in base64's groups of three bytes.
 pub(crate) fn alignments() -> impl Iterator<Item = Alignment> {
     [false, true].into_iter().flat_map(|url_safe| (0..3).map(move |lead| Alignment { url_safe, lead }))
@@ -237,5 +242,6 @@ mod tests {
             ESCAPINGS.iter().map(|way| way.spell(b"ghs_aZ09-.").to_vec()).collect();
         assert_eq!(spellings.len(), 1);
         assert_eq!(*percent_encoded(b"a+b/c d~"), b"a%2Bb%2Fc%20d~");
+        assert_eq!(*json_escaped("\"a\\b/c\n\u{7f}é".as_bytes()), *"\\\"a\\\\b/c\\u000a\u{7f}é".as_bytes());
     }
 }

@@ -1,28 +1,35 @@
 //! Placeholders become credentials, only where the policy and the grant both say so.
 //!
 //! Enters: the head of a request with what was permitted, then its body. Leaves: a [`Plan`] for the one credential that the
-//! rule names, or [`Misdirected`]. Never: a placeholder upstream. One that cannot be swapped where it stands (another
-//! credential's, another destination, a place or a spelling that is not granted) stops the call.
+//! rule names, the body with its placeholders taken out, or [`Misdirected`]. Never: a placeholder upstream. One that cannot be
+//! swapped where it stands (another credential's, another destination, a place or a spelling that is not granted) stops the call.
 //!
 //! Placeholders are found as they are, percent-encoded, escaped in JSON, and in base64 of either alphabet at any alignment;
 //! escapes may be nested three deep in a head, and are looked through once in a body. Bodies are looked into
-//! behind one content coding.
+//! behind one content coding. Swapped they are in JSON strings and in forms, however these escape them, of a body that is not
+//! coded and whose digest is not sent along.
 
 mod body;
+mod digest;
+mod finder;
+mod gaps;
 mod plan;
 mod search;
+mod syntax;
 
 use std::fmt;
 use std::sync::Arc;
 
 use config::{CredentialName, Destination, Grant, Host, Placeholder};
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
 use http::{HeaderMap, HeaderName};
 
-pub use body::BodyWatch;
+pub use body::{BodySwap, BodyWatch};
+pub use gaps::Gapped;
 pub use plan::{Plan, SwapError};
 
 use search::{Search, Seen, Spelt};
+use syntax::Syntax;
 
 /// The placeholders of one worker. Cheap to clone.
 #[derive(Clone)]
@@ -75,6 +82,21 @@ pub enum Why {
     Place,
     /// It is escaped or encoded, and swapped only as it was given.
     Spelling,
+    /// Its grant lists the body, and this is a body that nothing can be swapped in.
+    Body(Unswappable),
+}
+
+/// Why nothing can be swapped in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unswappable {
+    /// It is neither JSON nor a form.
+    MediaType,
+    /// It has a content coding.
+    Coded,
+    /// A digest of it is sent along, which would no longer be true.
+    Digest,
+    /// It is JSON, and the placeholder is not in a string.
+    Bare,
 }
 
 /// A placeholder on its way to where its credential does not go. An alert.
@@ -100,34 +122,78 @@ impl Swap {
     /// # Errors
     /// For the first that cannot be swapped where it stands.
     pub fn plan(&self, head: &Head<'_>) -> Result<Option<Plan>, Misdirected> {
-        let mut planned = None;
+        let mut planned: Option<Plan> = None;
         for (Seen { entry, spelt }, place) in self.sightings(head) {
-            let (grant, _) = &self.0.grants[entry];
-            let places = grant.places();
+            let granted = self.0.grants[entry].0.places();
             let granted = match place {
-                Place::Header(_) => places.header,
-                Place::Basic => places.basic,
-                Place::Query => places.query,
+                Place::Header(_) => granted.header,
+                Place::Basic => granted.basic,
+                Place::Query => granted.query,
                 _ => false,
             };
-            let why = match () {
-                () if !grant.allows(head.destination) => Why::Destination,
-                () if head.permitted != Some(grant.credential()) => Why::Rule,
-                () if !granted => Why::Place,
-                () if spelt == Spelt::Plain || (spelt, &place) == (Spelt::Percent, &Place::Query) => {
-                    planned = Some(entry);
+            let why = match self.judge(entry, head, granted) {
+                Some(why) => why,
+                None if spelt == Spelt::Plain || (spelt, &place) == (Spelt::Percent, &Place::Query) => {
+                    planned.get_or_insert_with(|| Plan::new(&self.0.grants[entry])).stands_in(place.key());
                     continue;
                 }
-                () => Why::Spelling,
+                None => Why::Spelling,
             };
-            return Err(Misdirected { credential: grant.credential().clone(), place, why });
+            return Err(self.misdirected(entry, place, why));
         }
-        Ok(planned.map(|entry| Plan::new(&self.0.grants[entry])))
+        Ok(planned)
     }
 
-    /// Examines the body of a request, which no placeholder may be in.
-    pub fn body(&self) -> BodyWatch {
-        BodyWatch::new(self.clone())
+    /// Examines the body behind `head`, which no placeholder may be in.
+    pub fn body(&self, head: &Head<'_>) -> BodyWatch {
+        let why = |reason| self.whys(head, Why::Body(reason));
+        BodyWatch::new(self.clone(), why(self.unswappable(head).unwrap_or(Unswappable::MediaType)))
+    }
+
+    /// Examines bytes of which nothing is known, and which no placeholder may be in.
+    pub fn stream(&self) -> BodyWatch {
+        BodyWatch::new(self.clone(), vec![Why::Place; self.0.grants.len()])
+    }
+
+    /// Takes the placeholders out of the body behind `head` that may be swapped there. `None` where none may be, and the body is
+    /// only to be examined.
+    pub fn in_body(&self, head: &Head<'_>) -> Option<BodySwap> {
+        let syntax = Syntax::of(head.headers).filter(|_| self.unswappable(head).is_none())?;
+        let grants = self.0.grants.iter().enumerate();
+        let may_be = |(entry, (grant, placeholder)): &(usize, &(Grant, Placeholder))| {
+            self.judge(*entry, head, grant.places().body).is_none() && !placeholder.value().is_empty()
+        };
+        let (_, granted) = grants.into_iter().find(may_be)?;
+        let watch = BodyWatch::new(self.clone(), self.whys(head, Why::Spelling));
+        let mut plan = Plan::new(granted);
+        plan.stands_in(Place::Body.key());
+        Some(BodySwap::new(plan, syntax, watch))
+    }
+
+    fn unswappable(&self, head: &Head<'_>) -> Option<Unswappable> {
+        let identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+        match () {
+            () if !head.headers.get_all(CONTENT_ENCODING).iter().all(identity) => Some(Unswappable::Coded),
+            () if digest::is_among(head.headers) => Some(Unswappable::Digest),
+            () => None,
+        }
+    }
+
+    /// Why each placeholder may not be in the body behind `head`; `granted` where its grant would let it.
+    fn whys(&self, head: &Head<'_>, granted: Why) -> Vec<Why> {
+        let grants = self.0.grants.iter().enumerate();
+        grants.map(|(entry, (grant, _))| self.judge(entry, head, grant.places().body).unwrap_or(granted)).collect()
+    }
+
+    /// Why a placeholder may not be where it is, as far as policy and grant say; `granted` is whether the place is.
+    fn judge(&self, entry: usize, head: &Head<'_>, granted: bool) -> Option<Why> {
+        let grant = &self.0.grants[entry].0;
+        match () {
+            () if !grant.allows(head.destination) => Some(Why::Destination),
+            () if head.permitted != Some(grant.credential()) => Some(Why::Rule),
+            () if !granted => Some(Why::Place),
+            () => None,
+        }
     }
 
     /// Examines the name of a host that nothing but bytes will be sent to.
@@ -137,7 +203,7 @@ impl Swap {
     pub fn host(&self, destination: &Destination) -> Result<(), Misdirected> {
         let Host::Name(name) = destination.host() else { return Ok(()) };
         match self.0.all(name.as_str().as_bytes()).first() {
-            Some(&seen) => Err(self.out_of_place(seen, Place::Host)),
+            Some(&seen) => Err(self.misdirected(seen.entry, Place::Host, Why::Place)),
             None => Ok(()),
         }
     }
@@ -149,7 +215,7 @@ impl Swap {
     pub fn trailers(&self, trailers: &HeaderMap) -> Result<(), Misdirected> {
         let texts = trailers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
         match texts.flat_map(|text| self.0.all(text)).next() {
-            Some(seen) => Err(self.out_of_place(seen, Place::Trailer)),
+            Some(seen) => Err(self.misdirected(seen.entry, Place::Trailer, Why::Place)),
             None => Ok(()),
         }
     }
@@ -185,14 +251,27 @@ impl Swap {
         sightings
     }
 
-    fn out_of_place(&self, seen: Seen, place: Place) -> Misdirected {
-        Misdirected { credential: self.0.grants[seen.entry].0.credential().clone(), place, why: Why::Place }
+    fn misdirected(&self, entry: usize, place: Place, why: Why) -> Misdirected {
+        Misdirected { credential: self.0.grants[entry].0.credential().clone(), place, why }
     }
 }
 
 impl fmt::Debug for Swap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.grants.iter().map(|(grant, _)| grant.credential())).finish()
+    }
+}
+
+impl Place {
+    /// The place as a grant's `in` has it; empty where no grant can name it.
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Header(_) => "header",
+            Self::Basic => "basic",
+            Self::Query => "query",
+            Self::Body => "body",
+            _ => "",
+        }
     }
 }
 
@@ -218,6 +297,12 @@ impl fmt::Display for Why {
             Self::Rule => "the rule for this call does not name it",
             Self::Place => "its grant does not list this place",
             Self::Spelling => "it is escaped or encoded there; send it as it is in the environment",
+            Self::Body(Unswappable::MediaType) => "it is swapped only in bodies of JSON and forms, and this is neither",
+            Self::Body(Unswappable::Coded) => "it is not swapped in a body with a `Content-Encoding`",
+            Self::Body(Unswappable::Digest) => {
+                "it is not swapped in a body whose digest is sent along, which would no longer be true"
+            }
+            Self::Body(Unswappable::Bare) => "in JSON it is swapped only within strings",
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::connection::Accepted;
 use crate::error::{Fault, Refusal};
 use crate::leave::Leave;
 use crate::limit;
-use crate::record::{CallRecord, TunnelStart};
+use crate::record::{CallRecord, Sent, TunnelStart};
 use crate::serve::Worker;
 use crate::swap::{Misdirected, Swap};
 
@@ -38,7 +38,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let permit = Arc::new(permit);
-    let sent = Arc::new(AtomicU64::new(0));
+    let sent = Sent::default();
     let mut record = match begin(worker, accepted, &permit, &sent) {
         Ok(record) => record,
         Err(refusal) => {
@@ -61,7 +61,7 @@ where
         }
     };
     record.dialled(address.to_string());
-    let flow = Flow::new(Arc::clone(&sent));
+    let flow = Flow::new(sent);
     let ended = between(&worker.swap, leave, &flow, stream, upstream).await;
     record.received(flow.received.load(Ordering::Relaxed));
     match ended {
@@ -77,12 +77,7 @@ where
 }
 
 /// Everything that has to be so before anything is dialled.
-fn begin(
-    worker: &Worker,
-    accepted: &Accepted,
-    permit: &TunnelPermit,
-    sent: &Arc<AtomicU64>,
-) -> Result<CallRecord, Refusal> {
+fn begin(worker: &Worker, accepted: &Accepted, permit: &TunnelPermit, sent: &Sent) -> Result<CallRecord, Refusal> {
     worker.swap.host(&accepted.destination)?;
     worker.rates.admit(permit.rule(), permit.rate())?;
     let start = TunnelStart {
@@ -93,7 +88,7 @@ fn begin(
         rule: permit.rule().to_string(),
         policy: permit.policy().to_owned(),
     };
-    CallRecord::start_tunnel(&worker.log, start, Arc::clone(sent))
+    CallRecord::start_tunnel(&worker.log, start, sent.clone())
 }
 
 /// A client of TLS that trusts nobody but its server can still read an alert (RFC 8446 section 6.2). Of raw TCP nothing is known
@@ -157,7 +152,7 @@ fn again(permit: &Arc<TunnelPermit>) -> impl Fn(&Policy) -> Result<(), Refusal> 
 
 /// What has passed, and when last.
 struct Flow {
-    sent: Arc<AtomicU64>,
+    sent: Sent,
     received: AtomicU64,
     begun: Instant,
     /// Milliseconds from the beginning.
@@ -165,7 +160,7 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(sent: Arc<AtomicU64>) -> Self {
+    fn new(sent: Sent) -> Self {
         let (received, last) = Default::default();
         Self { sent, received, begun: Instant::now(), last }
     }
@@ -193,7 +188,7 @@ where
     R: AsyncRead,
     W: AsyncWrite,
 {
-    let mut watch = swap.body();
+    let mut watch = swap.stream();
     let mut buffer = vec![0; limit::TUNNEL_BUFFER];
     loop {
         let piece = match from.read(&mut buffer).await? {
@@ -206,7 +201,7 @@ where
         }
         to.write_all(piece).await?;
         to.flush().await?;
-        flow.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        flow.sent.bytes(piece.len());
     }
     Ok(to.shutdown().await?)
 }
@@ -236,7 +231,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_idle_for_too_long_is_let_go_and_a_byte_starts_the_wait_anew() {
-        let flow = Flow::new(Arc::default());
+        let flow = Flow::new(Sent::default());
         let begun = Instant::now();
         let later = async {
             tokio::time::sleep(limit::TUNNEL_IDLE / 2).await;

@@ -191,7 +191,14 @@ fn trailers_carry_no_placeholder() {
 }
 
 fn watched<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Misdirected> {
-    let mut watch = swap().body();
+    let none = HeaderMap::new();
+    let mut watch = swap().body(&Head {
+        destination: &destination("api.github.com"),
+        permitted: None,
+        path: "/",
+        query: None,
+        headers: &none,
+    });
     chunks.into_iter().try_for_each(|chunk| watch.push(chunk))?;
     watch.finish()
 }

@@ -49,7 +49,10 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn started(agent: &str, time: Timestamp, start: &CallStart, text: &str) -> Self {
         let query = start.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        let credential = start.credential.as_ref().map(|used| format!("credential {}", used.name));
+        let credential = start.credential.as_ref().map(|used| match &used.places[..] {
+            [] => format!("credential {}", used.name),
+            places => format!("credential {} in {}", used.name, places.join(", ")),
+        });
         let call = format!("{} {}{}{query}", start.method, site(&start.scheme, &start.to), start.path);
         let notes = tool(start.tool.as_ref()).chain(credential).collect();
         Self { notes, ..Self::open(agent, time, &start.to, call, text) }

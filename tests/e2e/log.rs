@@ -133,7 +133,7 @@ fn calls_are_listed_as_a_table_and_filtered() {
     let (exeat, _upstream) = with_calls();
     let list = |arguments: &[&str]| exeat.exeat(&[&["calls"], arguments].concat()).finish().ok().stdout;
     let all = list(&[]);
-    assert!(all.contains("GET api.example.com/echo") && all.contains("[credential api]"), "{all}");
+    assert!(all.contains("GET api.example.com/echo") && all.contains("[credential api in header]"), "{all}");
     assert!(all.contains("host-not-listed") && all.contains("ALERT"), "{all}");
     assert_eq!(all.lines().count(), 4, "{all}");
     let refused = list(&["--refused"]);

@@ -138,6 +138,16 @@ fn where_it_could_hide_in_a_compressed_body() {
 }
 
 #[test]
+fn in_no_body_nothing_can_hide_whatever_its_coding_is_called() {
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let curl = format!("curl -sSf {version} -H 'Content-Encoding: unheard-of' https://www.example.com/echo");
+        exeat(&upstream).sh(&format!("{curl} && {curl} -d ''")).ok();
+        assert_eq!(upstream.seen().len(), 2, "{version}");
+    }
+}
+
+#[test]
 fn in_a_long_compressed_body_that_breaks_off() {
     // Of known length: nobody asks such a body for more than its last piece.
     for version in ["--http1.1", "--http2"] {

@@ -82,12 +82,13 @@ fn check_env_is_free(reader: &mut Reader<'_>, field: &Field<'_>, credential: &Cr
 
 fn read_places(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Places> {
     let names = reader.some_values(field, "leave the key out to mean `header` and `basic`", |text| match text {
-        "header" | "basic" | "query" => Ok(text.to_owned()),
-        "body" => Err(Malformed::new("`body` is not supported yet", "use `header`, `basic` or `query`")),
-        _ => Err(Malformed::new(format!("{} is not a place", quoted(text)), "use `header`, `basic` or `query`")),
+        "header" | "basic" | "query" | "body" => Ok(text.to_owned()),
+        _ => {
+            Err(Malformed::new(format!("{} is not a place", quoted(text)), "use `header`, `basic`, `query` or `body`"))
+        }
     })?;
     let has = |name: &str| names.iter().any(|own| own == name);
-    Some(Places { header: has("header"), basic: has("basic"), query: has("query"), body: false })
+    Some(Places { header: has("header"), basic: has("basic"), query: has("query"), body: has("body") })
 }
 
 /// The issuer takes the fields that are its own; whatever is left then is unknown.

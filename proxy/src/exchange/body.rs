@@ -1,93 +1,215 @@
 //! A request's body, examined for placeholders before it goes upstream.
 //!
-//! Enters: the body as the client sends it. Leaves: the same bytes, counted; a short one whole, a long one as it comes. Never: a
-//! whole placeholder: in a body that streams, it ends the request before the piece that would complete it.
+//! Enters: the body as the client sends it. Leaves: the same bytes, or those with the credential where its placeholder may be
+//! swapped, counted; a short one whole, a long one as it comes. Never: a whole placeholder: in a body that streams, it ends the
+//! request before the piece that would complete it. Nor a byte of a body that may need a credential before that is there.
 
+use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use broker::Lease;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use zeroize::Zeroizing;
 
 use super::coded::CodedWatch;
+use super::swapped::Swapped;
 use crate::error::Refusal;
-use crate::swap::Swap;
+use crate::record::Sent;
+use crate::swap::{BodySwap, Gapped, Head, Plan, Swap};
 use crate::upstream::{Body, BoxError};
 use crate::{limit, request};
 
 /// What was found in, and counted of, a body that streams on after its head was sent.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Examined {
+pub(super) struct Upload {
     found: Arc<OnceLock<Refusal>>,
-    sent: Arc<AtomicU64>,
+    sent: Sent,
 }
 
-impl Examined {
-    /// Where the bytes of the body are counted.
-    pub(super) fn sent(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.sent)
+impl Upload {
+    /// What of the body is counted.
+    pub(super) fn sent(&self) -> Sent {
+        self.sent.clone()
     }
 
     /// The refusal that broke the body off, if one did; otherwise `other`, which then was somebody else's doing.
     pub(super) fn or(&self, other: Refusal) -> Refusal {
         self.found.get().cloned().unwrap_or(other)
     }
+
+    /// Breaks the body off. Only the first refusal counts; a second cannot come, for the body ends there.
+    pub(super) fn break_off(&self, refusal: Refusal) -> BoxError {
+        let _ = self.found.set(refusal.clone());
+        refusal.into()
+    }
 }
 
-/// Examines a short body whole; a long one, or one of unknown length, while it passes.
+/// A body that may go upstream once it has the credential that it needs.
+pub(super) struct Examined {
+    content: Content,
+    upload: Upload,
+}
+
+enum Content {
+    Whole(Bytes, Option<HeaderMap>),
+    Gapped(Gapped, Box<BodySwap>, Option<HeaderMap>),
+    Watched(Body, Box<CodedWatch>, Swap),
+    Swapped(Body, Box<BodySwap>),
+}
+
+/// Examines a short body whole; a long one, or one of unknown length, is examined while it passes.
 ///
 /// # Errors
-/// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body
-/// that does not come.
-pub(super) async fn examine(body: Incoming, headers: &HeaderMap, swap: &Swap) -> Result<(Body, Examined), Refusal> {
-    let examined = Examined::default();
-    let mut watch = CodedWatch::new(headers, swap)?;
-    if body.size_hint().upper().is_none_or(|length| length > limit::EXAMINED_BODY) {
-        let watched = Watched { body, watch: Some(watch), swap: swap.clone(), examined: examined.clone() };
-        return Ok((watched.boxed_unsync(), examined));
+/// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnswappableBody`] for one that would be at its place in another body,
+/// [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body that does not come.
+pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<Examined, Refusal> {
+    let upload = Upload::default();
+    if body.is_end_stream() {
+        return Ok(Examined { content: Content::Whole(Bytes::new(), None), upload });
     }
-    let whole = Limited::new(body, usize::try_from(limit::EXAMINED_BODY).unwrap_or(usize::MAX)).collect();
-    let whole = match tokio::time::timeout(limit::EXAMINED_BODY_WAIT, whole).await {
-        Ok(whole) => whole.map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?,
-        Err(_) => return Err(Refusal::Malformed("the body did not arrive in time".to_owned())),
+    let in_body = swap.in_body(head).map(Box::new);
+    let short = body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY);
+    let content = match (in_body, short) {
+        (Some(in_body), false) => Content::Swapped(body, in_body),
+        (None, false) => Content::Watched(body, Box::new(CodedWatch::new(head, swap)?), swap.clone()),
+        (Some(mut in_body), true) => {
+            let (bytes, trailers) = whole(body).await?;
+            let mut gapped = in_body.push(&bytes)?;
+            gapped.append(&in_body.finish()?);
+            trailers.iter().try_for_each(|trailers| in_body.trailers(trailers))?;
+            if gapped.gaps() == 0 {
+                Content::Whole(bytes, trailers)
+            } else {
+                Content::Gapped(gapped, in_body, trailers)
+            }
+        }
+        (None, true) => {
+            // No coding can hide anything where there is nothing.
+            let coded = body.size_hint().exact() != Some(0);
+            let watch = coded.then(|| CodedWatch::new(head, swap)).transpose()?;
+            let (bytes, trailers) = whole(body).await?;
+            if let Some(mut watch) = watch {
+                watch.push(&bytes)?;
+                watch.finish()?;
+            }
+            trailers.iter().try_for_each(|trailers| swap.trailers(trailers))?;
+            Content::Whole(bytes, trailers)
+        }
     };
-    if let Some(trailers) = whole.trailers() {
-        request::trailers(trailers)?;
-        swap.trailers(trailers)?;
+    Ok(Examined { content, upload })
+}
+
+/// A body that is announced to be short enough.
+async fn whole(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
+    let whole = async {
+        let (mut whole, mut trailers) = (BytesMut::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?;
+            match frame.into_data() {
+                Ok(bytes) if (whole.len() + bytes.len()) as u64 > limit::EXAMINED_BODY => {
+                    return Err(Refusal::Malformed("the body is longer than it was announced".to_owned()));
+                }
+                Ok(bytes) => whole.extend_from_slice(&bytes),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        trailers.iter().try_for_each(request::trailers)?;
+        Ok((whole.freeze(), trailers))
+    };
+    let late = |_| Err(Refusal::Malformed("the body did not arrive in time".to_owned()));
+    tokio::time::timeout(limit::EXAMINED_BODY_WAIT, whole).await.unwrap_or_else(late)
+}
+
+impl Examined {
+    /// What of it is found and counted from here on.
+    pub(super) fn upload(&self) -> Upload {
+        self.upload.clone()
     }
-    let (trailers, bytes) = (whole.trailers().cloned(), whole.to_bytes());
-    watch.push(&bytes)?;
-    watch.finish()?;
-    examined.sent.store(bytes.len() as u64, Ordering::Relaxed);
+
+    /// What has to be leased before any of it goes upstream: the credential for a placeholder that is in it, or, where it streams,
+    /// for one that may come.
+    pub(super) fn plan(&self) -> Option<&Plan> {
+        match &self.content {
+            Content::Gapped(_, in_body, _) | Content::Swapped(_, in_body) => Some(in_body.plan()),
+            Content::Whole(..) | Content::Watched(..) => None,
+        }
+    }
+
+    /// The body with its placeholders, for whoever judges what it asks for.
+    pub(super) fn unswapped(self) -> Body {
+        let Self { content, upload } = self;
+        let came = |in_body: &BodySwap| in_body.spell(in_body.plan().placeholder().value());
+        content.into_body(upload, |in_body| Ok::<_, Infallible>(came(in_body))).unwrap_or_else(|never| match never {})
+    }
+
+    /// The body as it goes upstream.
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialUnavailable`] without the lease that [`Examined::plan`] asks for.
+    pub(super) fn into_body(self, lease: Option<&Lease>) -> Result<Body, Refusal> {
+        let Self { content, upload } = self;
+        content.into_body(upload, |in_body| match lease {
+            Some(lease) => Ok(in_body.spell(lease.secret.expose())),
+            None => Err(Refusal::CredentialUnavailable {
+                credential: in_body.plan().credential().clone(),
+                reason: "nothing was leased for the body".to_owned(),
+            }),
+        })
+    }
+}
+
+impl Content {
+    /// The body, with what is `spelt` in the place of its placeholders.
+    fn into_body<E>(
+        self,
+        upload: Upload,
+        spelt: impl Fn(&BodySwap) -> Result<Zeroizing<Vec<u8>>, E>,
+    ) -> Result<Body, E> {
+        Ok(match self {
+            Self::Whole(bytes, trailers) => full(bytes, trailers, &upload),
+            Self::Gapped(gapped, in_body, trailers) => {
+                upload.sent.swapped(gapped.gaps());
+                full(gapped.filled(&spelt(&in_body)?), trailers, &upload)
+            }
+            Self::Watched(body, watch, swap) => Watched { body, watch: Some(*watch), swap, upload }.boxed_unsync(),
+            Self::Swapped(body, in_body) => {
+                let spelt = spelt(&in_body)?;
+                Swapped::new(body, *in_body, spelt, upload).boxed_unsync()
+            }
+        })
+    }
+}
+
+fn full(bytes: Bytes, trailers: Option<HeaderMap>, upload: &Upload) -> Body {
+    upload.sent.bytes(bytes.len());
     let body = http_body_util::Full::new(bytes);
-    let body = match trailers {
+    match trailers {
         None => body.map_err(|never| match never {}).boxed_unsync(),
         Some(trailers) => body
             .with_trailers(std::future::ready(Some(Ok(trailers))))
-            .map_err(|never: std::convert::Infallible| match never {})
+            .map_err(|never: Infallible| match never {})
             .boxed_unsync(),
-    };
-    Ok((body, examined))
+    }
 }
 
 struct Watched {
-    body: Incoming,
+    body: Body,
     /// Until the body has ended.
     watch: Option<CodedWatch>,
     swap: Swap,
-    examined: Examined,
+    upload: Upload,
 }
 
 impl Watched {
     fn judge(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Refusal> {
         if let (Some(bytes), Some(watch)) = (frame.and_then(Frame::data_ref), &mut self.watch) {
             watch.push(bytes)?;
-            self.examined.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.upload.sent.bytes(bytes.len());
         }
         if let Some(trailers) = frame.and_then(Frame::trailers_ref) {
             request::trailers(trailers)?;
@@ -108,12 +230,10 @@ impl http_body::Body for Watched {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose() {
             Ok(frame) => frame,
-            Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            Err(error) => return Poll::Ready(Some(Err(error))),
         };
         if let Err(refusal) = self.judge(frame.as_ref()) {
-            // Only the first one counts; a second cannot come, the body ends here.
-            let _ = self.examined.found.set(refusal.clone());
-            return Poll::Ready(Some(Err(refusal.into())));
+            return Poll::Ready(Some(Err(self.upload.break_off(refusal))));
         }
         Poll::Ready(frame.map(Ok))
     }

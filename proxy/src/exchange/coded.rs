@@ -4,13 +4,12 @@
 //! ends the request. Never: the rest of a body that cannot be read, or that becomes more than it could honestly be.
 
 use bytes::Bytes;
-use http::HeaderMap;
 
 use crate::coding::{self, Coding, Decoder};
 use crate::error::Refusal;
 use crate::grpc::{self, Messages};
 use crate::limit;
-use crate::swap::{BodyWatch, Swap};
+use crate::swap::{BodyWatch, Head, Swap};
 
 /// What is decoded at once.
 const ROOM: usize = 16 * 1024;
@@ -31,12 +30,12 @@ struct Decoding {
 }
 
 impl CodedWatch {
-    /// A watch over the body behind `headers`. A worker without placeholders has nothing to look for.
+    /// A watch over the body behind `head`. A worker without placeholders has nothing to look for.
     ///
     /// # Errors
     /// [`Refusal::UnexaminedBody`] for a coding that cannot be read, or several.
-    pub(super) fn new(headers: &HeaderMap, swap: &Swap) -> Result<Self, Refusal> {
-        let coding = if swap.is_empty() { Ok(Coding::Identity) } else { coding::of(headers) };
+    pub(super) fn new(head: &Head<'_>, swap: &Swap) -> Result<Self, Refusal> {
+        let coding = if swap.is_empty() { Ok(Coding::Identity) } else { coding::of(head.headers) };
         let decoding = match coding.map_err(|error| Refusal::UnexaminedBody(error.to_string()))? {
             Coding::Identity => None,
             coding => {
@@ -44,8 +43,8 @@ impl CodedWatch {
                 Some(Decoding { decoder: Decoder::new(coding), room, coded: 0, plain: 0 })
             }
         };
-        let messages = (!swap.is_empty() && grpc::is_spoken(headers)).then(Messages::default);
-        Ok(Self { watch: swap.body(), decoding, messages })
+        let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
+        Ok(Self { watch: swap.body(head), decoding, messages })
     }
 
     /// Examines the next chunk. Nothing of it may go upstream before.

@@ -23,7 +23,7 @@ use crate::leave::Leave;
 use crate::limit;
 use crate::record::CallRecord;
 use crate::scrub::Scrub;
-use crate::swap::{Misdirected, Swap};
+use crate::swap::{BodyWatch, Misdirected};
 
 /// One read: a typical message whole.
 const PIECE: usize = 16 * 1024;
@@ -68,7 +68,7 @@ pub(super) fn agree(headers: &mut HeaderMap) {
 pub(super) async fn carry(
     client: OnUpgrade,
     upstream: OnUpgrade,
-    (swap, scrub): (Swap, Scrub),
+    (watch, scrub): (BodyWatch, Scrub),
     (leave, mut record): (Leave, CallRecord),
 ) -> Option<Misdirected> {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
@@ -81,8 +81,10 @@ pub(super) async fn carry(
     let (client_in, client_out) = split(TokioIo::<Upgraded>::new(client));
     let (upstream_in, upstream_out) = split(TokioIo::<Upgraded>::new(upstream));
     let (sent, received) = (record.sent(), AtomicU64::new(0));
-    let up = copy(client_in, upstream_out, placeholders(&swap), &sent);
-    let down = copy(upstream_in, client_out, credentials(&scrub), &received);
+    let up = copy(client_in, upstream_out, placeholders(watch), |bytes| sent.bytes(bytes));
+    let down = copy(upstream_in, client_out, credentials(&scrub), |bytes| {
+        received.fetch_add(bytes as u64, Ordering::Relaxed);
+    });
     // Either side's end is the end of both: a WebSocket closes with a frame first, there is nothing left to say.
     let end = tokio::select! {
         end = up => end,
@@ -102,8 +104,7 @@ pub(super) async fn carry(
     None
 }
 
-fn placeholders(swap: &Swap) -> Look {
-    let mut watch = swap.body();
+fn placeholders(mut watch: BodyWatch) -> Look {
     Box::new(move |payload, _| watch.push(payload).map(|()| Pass::Now).map_err(End::Misdirected))
 }
 
@@ -123,7 +124,7 @@ fn credentials(scrub: &Scrub) -> Look {
     })
 }
 
-async fn copy(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, look: Look, count: &AtomicU64) -> End {
+async fn copy(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, look: Look, count: impl Fn(usize)) -> End {
     match passing(from, to, look, count).await {
         Ok(()) => End::Closed,
         Err(end) => end,
@@ -134,7 +135,7 @@ async fn passing(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut look: Look,
-    count: &AtomicU64,
+    count: impl Fn(usize),
 ) -> Result<(), End> {
     let broke = |error: std::io::Error| End::Broke(error.to_string());
     let mut frames = Frames::default();
@@ -156,7 +157,7 @@ async fn passing(
             Pass::Now => {
                 to.write_all(&waiting).await.map_err(broke)?;
                 to.flush().await.map_err(broke)?;
-                count.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+                count(waiting.len());
                 waiting.clear();
             }
             Pass::Later if waiting.len() > HELD => {

@@ -130,6 +130,10 @@ pub struct CredentialUse {
     pub name: String,
     /// The lease that it came from.
     pub lease: String,
+    /// The places it was put in, as a grant's `in` has them. For a body that streams: where it is put should a placeholder come;
+    /// how often one did is in the end.
+    #[serde(default, rename = "in", skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<String>,
 }
 
 /// One leg of TLS.
@@ -158,6 +162,9 @@ pub struct CallEnd {
     pub sent: u64,
     /// Body bytes towards the client.
     pub received: u64,
+    /// How often a placeholder in the body became the credential.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub swapped: u64,
     /// Milliseconds from the start to the head of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_ms: Option<f64>,

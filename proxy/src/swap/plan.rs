@@ -27,6 +27,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 pub struct Plan {
     credential: CredentialName,
     placeholder: Placeholder,
+    places: Vec<&'static str>,
 }
 
 /// A secret that does not fit where its placeholder stands. Nothing was sent.
@@ -56,7 +57,18 @@ pub enum SwapError {
 
 impl Plan {
     pub(super) fn new((grant, placeholder): &(Grant, Placeholder)) -> Self {
-        Self { credential: grant.credential().clone(), placeholder: placeholder.clone() }
+        Self { credential: grant.credential().clone(), placeholder: placeholder.clone(), places: Vec::new() }
+    }
+
+    pub(super) fn stands_in(&mut self, place: &'static str) {
+        if !self.places.contains(&place) {
+            self.places.push(place);
+        }
+    }
+
+    /// Where the placeholder stands, as a grant's `in` has it.
+    pub fn places(&self) -> &[&'static str] {
+        &self.places
     }
 
     /// Which credential to lease.

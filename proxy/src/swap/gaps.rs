@@ -1,0 +1,57 @@
+//! A piece of a body without the placeholders that were in it.
+//!
+//! Enters: text, and where in it a placeholder stood. Leaves: the same with a credential in every gap. Never: which credential.
+
+use bytes::Bytes;
+
+/// What came, less its placeholders.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Gapped {
+    text: Vec<u8>,
+    gaps: Vec<usize>,
+}
+
+impl Gapped {
+    pub(super) fn text(&mut self, text: &[u8]) {
+        self.text.extend_from_slice(text);
+    }
+
+    pub(super) fn gap(&mut self) {
+        self.gaps.push(self.text.len());
+    }
+
+    /// How many placeholders were in it.
+    pub fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// The text between the gaps: one part more than there are gaps.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.gaps.iter().copied());
+        let ends = self.gaps.iter().copied().chain([self.text.len()]);
+        begins.zip(ends).map(|(begin, end)| &self.text[begin..end])
+    }
+
+    /// `with` in every gap.
+    pub fn filled(self, with: &[u8]) -> Bytes {
+        if self.gaps.is_empty() {
+            return self.text.into();
+        }
+        // Room for all: a buffer that grew would leave a copy of the credential behind.
+        let mut filled = Vec::with_capacity(self.text.len() + self.gaps.len() * with.len());
+        for (index, part) in self.parts().enumerate() {
+            if index > 0 {
+                filled.extend_from_slice(with);
+            }
+            filled.extend_from_slice(part);
+        }
+        filled.into()
+    }
+
+    /// Adds what came after it.
+    pub fn append(&mut self, next: &Self) {
+        let before = self.text.len();
+        self.gaps.extend(next.gaps.iter().map(|gap| before + gap));
+        self.text(&next.text);
+    }
+}

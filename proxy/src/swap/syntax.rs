@@ -1,0 +1,201 @@
+//! How the characters of a body are written, as far as a placeholder among them goes.
+//!
+//! Enters: a body's bytes, one by one. Leaves: its characters, each with the bytes that it came in, once they are whole. Never: a
+//! second reading: outside of JSON's strings no character stands for anything, and an escape that is none stands for itself.
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use zeroize::Zeroizing;
+
+use crate::spelling::{json_escaped, percent_encoded};
+
+/// A way to write text in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// RFC 8259.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+}
+
+impl Syntax {
+    /// The syntax that a head announces; `None` for every other, and where it says two things or another character set.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let announced = types.next()?.to_str().ok()?.to_ascii_lowercase();
+        if types.next().is_some() {
+            return None;
+        }
+        let mut parts = announced.split(';').map(str::trim);
+        let media = parts.next()?;
+        let charset =
+            parts.filter_map(|parameter| parameter.strip_prefix("charset=")).map(|name| name.trim_matches('"'));
+        if !charset.into_iter().all(|name| matches!(name, "utf-8" | "utf8" | "us-ascii")) {
+            return None;
+        }
+        match media {
+            "application/x-www-form-urlencoded" => Some(Self::Form),
+            "application/json" => Some(Self::Json),
+            media if media.starts_with("application/") && media.ends_with("+json") => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// A text as it is written where a placeholder stood.
+    pub(super) fn spell(self, text: &str) -> Zeroizing<Vec<u8>> {
+        match self {
+            Self::Json => json_escaped(text.as_bytes()),
+            Self::Form => percent_encoded(text.as_bytes()),
+        }
+    }
+
+    /// A character as it is compared. A form writes a space as `+`; a placeholder may be sent without encoding its own `+`.
+    pub(super) fn folded(self, character: u8) -> u8 {
+        if self == Self::Form && character == b' ' { b'+' } else { character }
+    }
+}
+
+/// Reads the characters of one body.
+#[derive(Debug)]
+pub(super) struct Characters {
+    syntax: Syntax,
+    /// Within a string of JSON.
+    inside: bool,
+    /// The beginning of an escape.
+    cut: Vec<u8>,
+}
+
+impl Characters {
+    pub(super) fn new(syntax: Syntax) -> Self {
+        Self { syntax, inside: false, cut: Vec::new() }
+    }
+
+    /// How many bytes at the beginning of `rest` stand for themselves alone, and are not `wanted`.
+    pub(super) fn plain(&self, rest: &[u8], wanted: u8) -> usize {
+        if !self.cut.is_empty() {
+            return 0;
+        }
+        let ends: fn(u8) -> bool = match (self.syntax, self.inside) {
+            (Syntax::Form, _) => |byte| byte == b'%',
+            (Syntax::Json, true) => |byte| matches!(byte, b'"' | b'\\'),
+            (Syntax::Json, false) => |byte| byte == b'"',
+        };
+        rest.iter().position(|&byte| byte == wanted || ends(byte)).unwrap_or(rest.len())
+    }
+
+    /// Takes a byte; gives `each` character that is whole with it, as what it stands for and as it came.
+    pub(super) fn push(&mut self, byte: u8, each: &mut impl FnMut(Option<u8>, &[u8])) {
+        match (self.syntax, &self.cut[..]) {
+            (Syntax::Form, []) if byte == b'%' => self.cut.push(byte),
+            (Syntax::Form, []) => each(Some(self.syntax.folded(byte)), &[byte]),
+            (Syntax::Form, _) => {
+                self.cut.push(byte);
+                self.percent(each);
+            }
+            (Syntax::Json, []) if self.inside && byte == b'\\' => self.cut.push(byte),
+            (Syntax::Json, []) => {
+                let stands_for = (self.inside && byte != b'"').then_some(byte);
+                self.inside ^= byte == b'"';
+                each(stands_for, &[byte]);
+            }
+            (Syntax::Json, [_]) if byte == b'u' => self.cut.push(byte),
+            (Syntax::Json, [_]) => {
+                self.cut.clear();
+                each(Some(byte).filter(|byte| b"\"\\/".contains(byte)), &[b'\\', byte]);
+            }
+            (Syntax::Json, _) if byte.is_ascii_hexdigit() => {
+                self.cut.push(byte);
+                if self.cut.len() == 6 {
+                    each(value(&self.cut[2..]).and_then(|value| u8::try_from(value).ok()), &self.cut);
+                    self.cut.clear();
+                }
+            }
+            (Syntax::Json, _) => {
+                self.finish(each);
+                self.push(byte, each);
+            }
+        }
+    }
+
+    /// Gives what was the beginning of an escape and is none.
+    pub(super) fn finish(&mut self, each: &mut impl FnMut(Option<u8>, &[u8])) {
+        let cut = std::mem::take(&mut self.cut);
+        match self.syntax {
+            Syntax::Form => cut.iter().for_each(|&byte| each(Some(self.syntax.folded(byte)), &[byte])),
+            Syntax::Json if cut.is_empty() => {}
+            Syntax::Json => each(None, &cut),
+        }
+    }
+
+    /// After another byte of `%XX`.
+    fn percent(&mut self, each: &mut impl FnMut(Option<u8>, &[u8])) {
+        match (value(&self.cut[1..]), self.cut.len()) {
+            (Some(value), 3) => {
+                each(u8::try_from(value).ok().map(|byte| self.syntax.folded(byte)), &self.cut);
+                self.cut.clear();
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                let cut = std::mem::take(&mut self.cut);
+                each(Some(cut[0]), &cut[..1]);
+                cut[1..].iter().for_each(|&byte| self.push(byte, each));
+            }
+        }
+    }
+}
+
+fn value(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn json_and_forms_are_known_and_what_says_two_things_is_neither() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
+            }
+            Syntax::of(&headers)
+        };
+        assert_eq!(of(&["application/json"]), Some(Syntax::Json));
+        assert_eq!(of(&["Application/Vnd.API+JSON; charset=\"UTF-8\""]), Some(Syntax::Json));
+        assert_eq!(of(&["application/x-www-form-urlencoded;charset=utf-8"]), Some(Syntax::Form));
+        for other in [
+            &[][..],
+            &["text/plain"],
+            &["multipart/form-data; boundary=x"],
+            &["application/json; charset=utf-16"],
+            &["application/json", "application/json"],
+            &["application/jsonp"],
+        ] {
+            assert_eq!(of(other), None, "{other:?}");
+        }
+    }
+
+    fn read(syntax: Syntax, text: &str) -> String {
+        let (mut shown, mut came) = (String::new(), Vec::new());
+        let mut characters = Characters::new(syntax);
+        let mut each = |stands_for: Option<u8>, bytes: &[u8]| {
+            shown.push(stands_for.map_or('.', char::from));
+            came.extend_from_slice(bytes);
+        };
+        text.bytes().for_each(|byte| characters.push(byte, &mut each));
+        characters.finish(&mut each);
+        assert_eq!(came, text.as_bytes());
+        shown
+    }
+
+    #[test]
+    fn characters_are_read_through_their_escapes() {
+        assert_eq!(read(Syntax::Form, "a=%62+%2B&c%zz%4"), "a=b++&c%zz%4");
+        assert_eq!(read(Syntax::Form, "%%41%4%41"), "%A%4A");
+        assert_eq!(read(Syntax::Json, "a\"b\\u0063\\/\\\"\\\\\\n\\u20ac\"d\"e"), "..bc/\"\\.....e");
+        assert_eq!(read(Syntax::Json, "\"\\u00\"b"), "....");
+    }
+}
