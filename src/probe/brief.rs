@@ -46,6 +46,10 @@ pub(crate) struct Brief {
     pub(crate) look_alikes: Vec<Call>,
     /// Calls whose path is a denied one in disguise, or climbs out of an allowed one.
     pub(crate) paths: Vec<Disguise>,
+    /// A call to an MCP server of which not every tool is listed.
+    pub(crate) mcp: Option<Call>,
+    /// A call to a GraphQL endpoint, and an operation that is not listed for it.
+    pub(crate) graphql: Option<(Call, String)>,
     /// Placeholders, and where their credential may not go.
     pub(crate) placeholders: Vec<Misdirection>,
 }

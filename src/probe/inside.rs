@@ -16,6 +16,7 @@ mod process;
 mod request;
 mod resolver;
 mod tls;
+mod tools;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ pub(crate) const GROUPS: &[&[Probe]] = &[
     names::PROBES,
     framing::PROBES,
     placeholders::PROBES,
+    tools::PROBES,
     process::PROBES,
     isolation::PROBES,
     kernel::PROBES,

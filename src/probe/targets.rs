@@ -4,11 +4,12 @@
 //! policy would let go out as it is.
 
 mod disguise;
+mod inner;
 mod misdirection;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use config::{CallFacts, Destination, Effect, Method, NormalPath, Policy, Rule, Scheme};
+use config::{CallFacts, Destination, Effect, Method, NormalPath, Policy, Rule, RuleId, Scheme, TlsMode};
 
 use super::brief::{Brief, Call, Canaries, digest, namespaces};
 use super::canary::{machine_resolvers, readable};
@@ -76,9 +77,11 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
         port: policy.ports().into_iter().next().unwrap_or(443),
         unlisted: format!("probe-{nonce}.invalid"),
         allowed: allowing(policy, nonce).next(),
-        plain: allowing(policy, nonce).find(|call| !lets_out(policy, call, Scheme::Http)),
+        plain: allowing(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_none()),
         look_alikes: disguise::look_alikes(policy, nonce),
         paths: disguise::paths(policy, nonce),
+        mcp: inner::mcp(policy, nonce),
+        graphql: inner::graphql(policy, nonce),
         placeholders: misdirection::all(places, policy, nonce),
     }
 }
@@ -102,11 +105,15 @@ fn withheld(nonce: &str, variables: &[String]) -> Vec<String> {
 /// Calls that a rule lets out: what is wrong with an attempt is then the only thing that speaks against it.
 fn allowing<'a>(policy: &'a Policy, nonce: &'a str) -> impl Iterator<Item = Call> + 'a {
     let rules = policy.rules().iter().filter(|rule| rule.effect() == Effect::Allow);
-    rules.filter_map(move |rule| call_by(rule, nonce)).filter(|call| lets_out(policy, call, Scheme::Https))
+    let plain = rules.filter(|rule| rule.protocol().is_none());
+    plain.filter_map(move |rule| call_by(rule, nonce)).filter(|call| lets_out(policy, call, Scheme::Https).is_some())
 }
 
-/// A call that the rule speaks of, if it is for names.
+/// A call that the rule speaks of, if it is for names, and its requests are read at all.
 fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
+    if rule.tls() != TlsMode::Intercept {
+        return None;
+    }
     let pattern = rule.to().to_string().replace("*.", &format!("probe-{nonce}."));
     let destination = Destination::parse_authority(&pattern, 443).ok()?;
     let config::Host::Name(name) = destination.host() else { return None };
@@ -118,14 +125,12 @@ fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
     Some(Call { host: name.to_string(), port: destination.port(), method, path })
 }
 
-/// Whether the policy lets it out.
-fn lets_out(policy: &Policy, call: &Call, scheme: Scheme) -> bool {
-    let judged = || {
-        let destination = Destination::parse_authority(&format!("{}:{}", call.host, call.port), 443).ok()?;
-        let (method, path) = (call.method.parse::<Method>().ok()?, NormalPath::parse(&call.path).ok()?);
-        policy.call(&CallFacts { destination: &destination, scheme, method: &method, path: &path }).ok()
-    };
-    judged().is_some()
+/// The rule by which the policy lets it out, as far as its head says.
+fn lets_out(policy: &Policy, call: &Call, scheme: Scheme) -> Option<RuleId> {
+    let destination = Destination::parse_authority(&format!("{}:{}", call.host, call.port), 443).ok()?;
+    let (method, path) = (call.method.parse::<Method>().ok()?, NormalPath::parse(&call.path).ok()?);
+    let facts = CallFacts { destination: &destination, scheme, method: &method, path: &path };
+    policy.call(&facts).ok().map(|permit| permit.rule().clone())
 }
 
 #[cfg(test)]

@@ -27,9 +27,12 @@ fn findings(document: &Value) -> Findings {
 /// A policy with everything that the battery looks at.
 fn exeat(upstream: &Upstream) -> Exeat {
     Exeat::new()
+        .rule("[[allow]]\nto = \"pinned.example.com\"\ntls = \"passthrough\"")
         .fixed("api", "s3cret-of-the-broker", "to = [\"api.example.com\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n")
         .allow_with("api.example.com", upstream, "credential = \"api\"\npaths = [\"/repos/acme/**\"]")
         .allow("www.example.com", upstream)
+        .allow_with("mcp.example.com", upstream, "mcp = { tools = [\"search\"] }")
+        .allow_with("graphql.example.com", upstream, "graphql = { operations = [\"query\"] }")
         .rule("[[deny]]\nto = \"api.example.com\"\npaths = [\"/repos/acme/payroll/**\"]")
 }
 
@@ -196,6 +199,8 @@ fn behind_a_lenient_proxy() -> Findings {
         "plain": call("api.example.com", "/"),
         "look_alikes": [call("xapi.example.com", "/")],
         "paths": [{ "call": call("api.example.com", "/a/../b"), "let_out": false }],
+        "mcp": call("mcp.example.com", "/"),
+        "graphql": [call("graphql.example.com", "/"), "mutation"],
         "placeholders": [{ "variable": "API_KEY", "call": call("www.example.com", "/") }],
         "nobody": ["127.0.0.1"],
         "private": ["127.0.0.1:80"],

@@ -64,10 +64,16 @@ impl Answer {
         Self { text: what.to_owned(), closed: true }
     }
 
-    /// The statuses of its HTTP/1 responses.
-    pub(super) fn statuses(&self) -> Vec<u16> {
-        let starts = self.text.match_indices("HTTP/1.").filter(|(at, _)| *at == 0 || self.text[..*at].ends_with('\n'));
-        starts.filter_map(|(at, _)| self.text.get(at + 9..at + 12)?.parse().ok()).collect()
+    /// Its HTTP/1 responses, each from its status line on.
+    fn responses(&self) -> Vec<&str> {
+        let starts = self.text.match_indices("HTTP/1.").map(|(at, _)| at);
+        let starts: Vec<usize> = starts.filter(|at| *at == 0 || self.text[..*at].ends_with('\n')).collect();
+        let ends = starts.iter().skip(1).copied().chain([self.text.len()]);
+        starts.iter().zip(ends).map(|(start, end)| &self.text[*start..end]).collect()
+    }
+
+    fn statuses(&self) -> Vec<u16> {
+        self.responses().into_iter().filter_map(status).collect()
     }
 
     /// The kinds of its refusals.
@@ -81,20 +87,25 @@ impl Answer {
             .collect()
     }
 
-    /// Whether this can only be exeat that says no: each answer has a kind of refusal or, where the head was not even HTTP, is one
-    /// of a few bare statuses without a body; or the connection was closed without a byte.
+    /// Whether this can only be exeat that says no: each answer has a kind of refusal (a refused tool's has status 200, as its client
+    /// wants it) or, where the head was not even HTTP, one of a few bare statuses and no body; or it was closed without a byte.
     pub(super) fn is_refusal(&self) -> bool {
-        let (statuses, kinds) = (self.statuses(), self.kinds());
         if self.text.is_empty() {
             return self.closed;
         }
-        if statuses.is_empty() {
-            return !kinds.is_empty(); // HTTP/2
+        let unread = |response: &str| {
+            let bare = response.to_ascii_lowercase().contains("content-length: 0\r");
+            bare && status(response).is_some_and(|status| UNREAD.contains(&status))
+        };
+        match self.responses()[..] {
+            [] => self.text.contains(PROBLEM), // HTTP/2
+            ref all => all.iter().all(|response| response.contains(PROBLEM) || unread(response)),
         }
-        let unread = statuses.iter().filter(|status| UNREAD.contains(status)).count();
-        let bare = self.text.to_ascii_lowercase().matches("content-length: 0\r").count().min(unread);
-        statuses.iter().all(|status| (400..600).contains(status)) && kinds.len() + bare == statuses.len()
     }
+}
+
+fn status(response: &str) -> Option<u16> {
+    response.get(9..12)?.parse().ok()
 }
 
 impl fmt::Display for Answer {
@@ -175,6 +186,7 @@ mod tests {
             &smuggled,
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "SSH-2.0-OpenSSH_9.2\r\n",
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         ] {
             assert!(!answer(other).is_refusal(), "{other}");
         }

@@ -13,6 +13,7 @@ use super::super::brief::{Brief, Call, Misdirection};
 use super::super::finding::{Outcome, Probe};
 use super::answer::{Answer, judged};
 use super::gzip;
+use super::request::post;
 
 pub(super) const PROBES: &[Probe] = &[
     Probe::new("placeholders/header", "in a header", |brief| {
@@ -152,12 +153,7 @@ fn fields(call: &Call, name: &str, fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn body(call: &Call, name: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
-    let (method, authority) = (&call.method, call.authority());
-    let target = call.target(&format!("placeholders/{name}"));
-    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{length}{fields}\r\n");
-    [head.as_bytes(), body].concat()
+    post(call, &format!("placeholders/{name}"), fields, body)
 }
 
 /// What may stand in a target as it is stays; the rest is escaped.

@@ -69,6 +69,16 @@ impl Call {
     }
 }
 
+/// A request with a body; without a mark, where a query would be one more thing that is wrong with it.
+pub(super) fn post(call: &Call, id: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
+    let (method, authority) = (&call.method, call.authority());
+    let target = if id.is_empty() { call.path.clone() } else { call.target(id) };
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{length}{fields}\r\n");
+    [head.as_bytes(), body].concat()
+}
+
 /// Fills a template: `@METHOD@`, `@TARGET@` and `@HOST@` of the call, `@OTHER@` for another host.
 pub(super) fn filled(template: &str, call: &Call, id: &str, other: &str) -> String {
     template

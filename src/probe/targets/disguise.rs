@@ -46,7 +46,7 @@ pub(super) fn paths(policy: &Policy, nonce: &str) -> Vec<Disguise> {
         let Some(call) = call_by(rule, nonce) else { continue };
         for path in disguised(&call.path) {
             let call = Call { path, ..call.clone() };
-            let let_out = lets_out(policy, &call, Scheme::Https);
+            let let_out = lets_out(policy, &call, Scheme::Https).is_some();
             disguises.push(Disguise { call, let_out });
         }
     }
@@ -54,7 +54,7 @@ pub(super) fn paths(policy: &Policy, nonce: &str) -> Vec<Disguise> {
         let Some(call) = call_by(rule, nonce) else { continue };
         let climbing = climbing(&call.path).into_iter().map(|path| Call { path, ..call.clone() });
         // Another rule may well allow where this leads.
-        let refused = climbing.filter(|call| !lets_out(policy, call, Scheme::Https));
+        let refused = climbing.filter(|call| lets_out(policy, call, Scheme::Https).is_none());
         disguises.extend(refused.map(|call| Disguise { call, let_out: false }));
     }
     disguises.truncate(MOST_PATHS);
