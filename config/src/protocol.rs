@@ -149,7 +149,29 @@ impl NameGlob {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The definition, letter by letter.
+    fn stands_for(glob: &[char], name: &[char]) -> bool {
+        match (glob, name) {
+            ([], []) => true,
+            (['*', rest @ ..], _) if stands_for(rest, name) => true,
+            (['*', ..], [_, behind @ ..]) => stands_for(glob, behind),
+            ([letter, rest @ ..], [first, behind @ ..]) => letter == first && stands_for(rest, behind),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_stands_for_what_its_definition_says(glob in "[ab*]{1,8}", name in "[abA]{0,8}") {
+            let letters = |text: &str| text.chars().collect::<Vec<char>>();
+            let parsed: NameGlob = glob.parse().unwrap();
+            prop_assert_eq!(parsed.matches(&name), stands_for(&letters(&glob), &letters(&name)), "{} {}", glob, name);
+        }
+    }
 
     #[test]
     fn a_star_stands_for_any_characters_and_everything_else_for_itself() {
@@ -175,6 +197,8 @@ mod tests {
             ("ab*ba", "aba"),
             ("a*b*c", "acb"),
             ("a*bc*c", "abc"),
+            ("*_file", "read_file_all"),
+            ("a*c", "acb"),
         ] {
             assert!(!matches(glob, name), "{glob} {name}");
         }
