@@ -144,7 +144,7 @@ async fn call(
     let mut asked = Asked::default();
     if permit.protocol().is_some() {
         let (upload, came) = (body.upload(), body.unswapped());
-        let judged = tool::judge(&worker.room, &permit, &call, rest.upgrade.is_some(), came).await;
+        let judged = tool::judge(&worker.room, &worker.swap, &permit, &call, rest.upgrade.is_some(), came).await;
         let (judged, asks) = judged.map_err(|refusal| upload.or(refusal))?;
         (body, asked) = (examine(judged, &head, &worker.swap).await?, asks);
     }

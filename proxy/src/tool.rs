@@ -34,6 +34,7 @@ pub use self::room::Room;
 use self::objection::Why;
 use crate::error::Refusal;
 use crate::request::Call;
+use crate::swap::Swap;
 use crate::upstream::Body;
 
 /// What a body that was judged asks for.
@@ -63,6 +64,7 @@ impl Asked {
 /// [`Refusal::Tool`]; [`Refusal::Malformed`] for a body that does not come.
 pub async fn judge(
     room: &Room,
+    swap: &Swap,
     permit: &CallPermit,
     call: &Call,
     upgrade: bool,
@@ -76,8 +78,17 @@ pub async fn judge(
     }
     let posted = posted::whole(room, body).await?.map_err(refused)?;
     let asked = match protocol {
-        Protocol::Mcp(rule) => mcp::judge(permit.rule(), rule, call, &posted.bytes),
-        Protocol::GraphQl(rule) => graphql::judge(rule, call, &posted.bytes),
+        Protocol::Mcp(rule) => mcp::judge(permit.rule(), rule, swap, call, &posted.bytes),
+        Protocol::GraphQl(rule) => graphql::judge(rule, swap, call, &posted.bytes),
     };
     Ok((posted.into_body(), asked.map_err(refused)?))
+}
+
+/// A placeholder may stand in an argument or a variable. In what is judged, something else would be sent than was judged.
+fn as_it_is(swap: &Swap, text: &str) -> Result<(), Why> {
+    if swap.redact(text) == text {
+        Ok(())
+    } else {
+        Err(Why::shape("a placeholder stands in what says which call it is"))
+    }
 }

@@ -260,6 +260,29 @@ fn a_call_in_the_query_string_or_by_another_method() {
     upstream.assert_untouched();
 }
 
+#[test]
+fn a_credential_goes_into_an_argument_and_into_no_name() {
+    let upstream = Upstream::start();
+    let rule = format!("{RULE}\ncredential = \"key\"");
+    let lines = "to = [\"api.example.com\"]\nin = [\"body\", \"header\"]\nenv = \"KEY\"\n";
+    let exeat =
+        Exeat::new().allow_with("api.example.com", &upstream, &rule).fixed("key", "the-real-secret-4711", lines);
+    let post = |params: &str| {
+        exeat.sh(&format!(
+            "printf '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{params}}}' $KEY | curl -sS --data-binary @- \
+             -H 'Content-Type: application/json' -H \"Authorization: Bearer $KEY\" https://api.example.com/mcp"
+        ))
+    };
+    let refused = post(r#"{"name":"read_%s"}"#).ok();
+    assert!(refused.stdout.contains("a placeholder stands in what says which call it is"), "{refused:#?}");
+    upstream.assert_untouched();
+    let run = post(r#"{"name":"search","arguments":{"key":"%s"}}"#).ok();
+    let seen = upstream.only();
+    assert!(String::from_utf8_lossy(&seen.body).contains(r#""key":"the-real-secret-4711""#), "{seen:#?}");
+    assert_eq!(seen.header("authorization"), Some("Bearer the-real-secret-4711"));
+    assert_eq!(run.log.calls()[0].tool.as_deref(), Some("search"));
+}
+
 const LIST: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"search"},{"name":"delete_all"}]}}"#;
 
 /// An upstream that gives one answer to everything, byte for byte.

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use super::document::{Defined, operations};
 use super::objection::{Why, shown};
-use super::{Asked, posted, query, read};
+use super::{Asked, as_it_is, posted, query, read};
 use crate::limit;
 use crate::request::Call;
+use crate::swap::Swap;
 
 /// What a request consists of (GraphQL over HTTP, section 5.1).
 const MEMBERS: [&str; 4] = ["query", "operationName", "variables", "extensions"];
@@ -18,7 +19,7 @@ const MEMBERS: [&str; 4] = ["query", "operationName", "variables", "extensions"]
 const TELLING_NOTHING: &str = "clientLibrary";
 
 /// Judges a request, or a batch of them.
-pub(super) fn judge(rule: &GraphQl, call: &Call, body: &[u8]) -> Result<Asked, Why> {
+pub(super) fn judge(rule: &GraphQl, swap: &Swap, call: &Call, body: &[u8]) -> Result<Asked, Why> {
     let value = match (call.method.as_str(), call.query.as_deref()) {
         ("POST", None) => {
             posted::is_json(&call.headers)?;
@@ -35,7 +36,7 @@ pub(super) fn judge(rule: &GraphQl, call: &Call, body: &[u8]) -> Result<Asked, W
             return Err(Why::form(&what, "send each operation as a POST request with a JSON body"));
         }
     };
-    requests(rule, &value)
+    requests(rule, swap, &value)
 }
 
 /// What a query string asks for, as the body of a POST would.
@@ -55,7 +56,7 @@ fn asked_by_query(query: &str) -> Result<Value, Why> {
     Ok(Value::Object(request))
 }
 
-fn requests(rule: &GraphQl, body: &Value) -> Result<Asked, Why> {
+fn requests(rule: &GraphQl, swap: &Swap, body: &Value) -> Result<Asked, Why> {
     let requests = match body {
         Value::Array(requests) => &requests[..],
         one => std::slice::from_ref(one),
@@ -63,11 +64,11 @@ fn requests(rule: &GraphQl, body: &Value) -> Result<Asked, Why> {
     if requests.is_empty() || requests.len() > limit::BATCH {
         return Err(Why::shape(&format!("a batch has from 1 to {} requests", limit::BATCH)));
     }
-    let names = requests.iter().map(|request| judge_one(rule, request)).collect::<Result<Vec<_>, Why>>()?;
+    let names = requests.iter().map(|request| judge_one(rule, swap, request)).collect::<Result<Vec<_>, Why>>()?;
     Ok(Asked { name: Some(names.join(", ")), listing: None })
 }
 
-fn judge_one(rule: &GraphQl, request: &Value) -> Result<String, Why> {
+fn judge_one(rule: &GraphQl, swap: &Swap, request: &Value) -> Result<String, Why> {
     let request = request.as_object().ok_or_else(|| Why::shape("a request is an object"))?;
     if let Some(key) = request.keys().find(|key| !MEMBERS.contains(&key.as_str())) {
         return Err(Why::shape(&format!("`{}` is no member of a request", shown(key))));
@@ -80,6 +81,7 @@ fn judge_one(rule: &GraphQl, request: &Value) -> Result<String, Why> {
     let Some(Value::String(text)) = request.get("query") else {
         return Err(Why::shape("there is no text under `query`, and what is persisted elsewhere cannot be judged"));
     };
+    as_it_is(swap, text)?;
     let mut names = Vec::new();
     for (kind, name) in chosen(&operations(text)?, request)? {
         let name = name.as_ref().map_or_else(|| kind.to_string(), |name| format!("{kind} {}", shown(name)));
@@ -122,7 +124,7 @@ mod tests {
         let text = "[[allow]]\nto = \"api.example.com\"\ngraphql = { operations = [\"query\"] }\n";
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", text).unwrap();
         let Some(Protocol::GraphQl(rule)) = policy.rules()[0].protocol() else { panic!("no graphql") };
-        requests(rule, body).map(|asked| asked.name.unwrap())
+        requests(rule, &Swap::new(Vec::new()), body).map(|asked| asked.name.unwrap())
     }
 
     #[test]

@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 use super::message::{misspelt, read};
 use super::objection::{Waiting, Why, shown};
 use super::posted::is_json;
-use super::{Asked, Listing, mirror, query};
+use super::{Asked, Listing, as_it_is, mirror, query};
 use crate::limit;
 use crate::request::Call;
+use crate::swap::Swap;
 
 /// What a message can consist of (JSON-RPC 2.0 sections 4 and 5). Nothing else is let through: a key that only differs in case
 /// is another key for some readers and the same for others.
@@ -53,7 +54,7 @@ type Object = Map<String, Value>;
 type Subject<'a, 'r> = (&'a str, &'r [NameGlob], &'static str);
 
 /// Judges a request: a message that is posted, the stream of a session, or the session's end.
-pub(super) fn judge(id: &RuleId, rule: &Mcp, call: &Call, body: &[u8]) -> Result<Asked, Why> {
+pub(super) fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, body: &[u8]) -> Result<Asked, Why> {
     for (name, _) in query::read(call.query.as_deref().unwrap_or_default())? {
         if CALLING.iter().any(|calling| name.eq_ignore_ascii_case(calling)) {
             return Err(Why::shape(&format!("some servers take a call from `{name}` in the query string: post it")));
@@ -63,7 +64,7 @@ pub(super) fn judge(id: &RuleId, rule: &Mcp, call: &Call, body: &[u8]) -> Result
         "POST" => {
             is_json(&call.headers)?;
             let value = read(body).map_err(|unreadable| Why::unreadable(&unreadable.to_string()))?;
-            messages(id, rule, &call.headers, &value)
+            messages((id, rule), swap, &call.headers, &value)
         }
         "GET" if body.is_empty() => Ok(Asked { name: None, listing: Some(Listing::of_stream(id, rule)) }),
         "DELETE" if body.is_empty() => Ok(Asked::default()),
@@ -75,7 +76,7 @@ pub(super) fn judge(id: &RuleId, rule: &Mcp, call: &Call, body: &[u8]) -> Result
 }
 
 /// Judges a message, or a batch of them as older versions of the protocol have it.
-fn messages(id: &RuleId, rule: &Mcp, headers: &HeaderMap, body: &Value) -> Result<Asked, Why> {
+fn messages((id, rule): (&RuleId, &Mcp), swap: &Swap, headers: &HeaderMap, body: &Value) -> Result<Asked, Why> {
     let (messages, batch) = match body {
         Value::Array(messages) => (&messages[..], true),
         one => (std::slice::from_ref(one), false),
@@ -90,6 +91,7 @@ fn messages(id: &RuleId, rule: &Mcp, headers: &HeaderMap, body: &Value) -> Resul
     for message in messages {
         let judged = judge_one(rule, message).and_then(|judged| {
             let said = (judged.method, judged.subject);
+            as_it_is(swap, judged.subject.unwrap_or_default())?;
             mirror::agrees(headers, if batch { (None, None) } else { said }).map(|()| judged)
         });
         let judged = judged.map_err(|why| why.to(waiting.clone()))?;
@@ -252,7 +254,7 @@ mod tests {
         let text = format!("[[allow]]\nto = \"mcp.example.com\"\nmcp = {mcp}\n");
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", &text).unwrap();
         let Some(Protocol::Mcp(rule)) = policy.rules()[0].protocol() else { panic!("no mcp") };
-        messages(policy.rules()[0].id(), rule, &HeaderMap::new(), body)
+        messages((policy.rules()[0].id(), rule), &Swap::new(Vec::new()), &HeaderMap::new(), body)
     }
 
     fn request(method: &str, params: &Value) -> Value {
