@@ -44,11 +44,19 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
-    let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
+    let policy = Policy::load(places.agent_file(&arguments.agent))?;
     let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
     let authority = Authority::generate(SystemTime::now())?;
-    let spec = spec(places, &standing.current(), &authority, arguments)?;
+    let spec = spec(places, &policy, &authority, arguments)?;
+    let digest = policy.digest().to_owned();
+    // The sandbox begins as a copy of this process: the secrets that a policy names are wiped first, and read again afterwards.
+    drop(policy);
     let prepared = sandbox::prepare(&spec).map_err(no_sandbox)?;
+    let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
+    if standing.current().digest() != digest {
+        return Err(Report::new("the agent's file was changed while its sandbox was made").hint("start again"));
+    }
+    standing.keep_secrets_from(move |file| spec.shows(file))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(async {
         let broker = match (embedded, &arguments.broker) {

@@ -15,6 +15,7 @@ use crate::method::Method;
 use crate::path::NormalPath;
 use crate::protocol::Protocol;
 use crate::rule::{Rule, RuleId, TlsMode};
+use crate::upstream::UpstreamProxy;
 
 /// How a call travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +65,7 @@ pub struct ConnectPermit {
     pub(crate) plain: bool,
     /// The first allow rule of the destination.
     pub(crate) rule: Arc<Rule>,
+    pub(crate) proxy: Option<Arc<UpstreamProxy>>,
     pub(crate) policy: Arc<str>,
 }
 
@@ -85,8 +87,8 @@ impl ConnectPermit {
 
     /// Leave to carry the connection unread, where the destination's rule says so.
     pub fn tunnel(self) -> Option<TunnelPermit> {
-        let Self { destination, rule, policy, .. } = self;
-        (rule.tls() != TlsMode::Intercept).then_some(TunnelPermit { destination, rule, policy })
+        let Self { destination, rule, proxy, policy, .. } = self;
+        (rule.tls() != TlsMode::Intercept).then_some(TunnelPermit { destination, rule, proxy, policy })
     }
 }
 
@@ -96,6 +98,7 @@ impl ConnectPermit {
 pub struct TunnelPermit {
     destination: Destination,
     rule: Arc<Rule>,
+    proxy: Option<Arc<UpstreamProxy>>,
     policy: Arc<str>,
 }
 
@@ -117,7 +120,7 @@ impl TunnelPermit {
 
     /// The way to the destination that the rule wants taken.
     pub fn route(&self) -> Route<'_> {
-        Route { destination: &self.destination, rule: &self.rule }
+        Route { destination: &self.destination, rule: &self.rule, proxy: self.proxy.as_ref() }
     }
 
     /// The digest of the policy that judged.
@@ -128,7 +131,7 @@ impl TunnelPermit {
     /// Whether both lead to the same place in the same way.
     pub fn goes_as(&self, other: &TunnelPermit) -> bool {
         let same = |a: &Rule, b: &Rule| (a.tls(), a.dial(), a.addresses()) == (b.tls(), b.dial(), b.addresses());
-        self.destination == other.destination && same(&self.rule, &other.rule)
+        (&self.destination, &self.proxy) == (&other.destination, &other.proxy) && same(&self.rule, &other.rule)
     }
 }
 
@@ -141,6 +144,7 @@ pub struct CallPermit {
     pub(crate) method: Method,
     pub(crate) path: NormalPath,
     pub(crate) rule: Arc<Rule>,
+    pub(crate) proxy: Option<Arc<UpstreamProxy>>,
     pub(crate) policy: Arc<str>,
 }
 
@@ -187,7 +191,7 @@ impl CallPermit {
 
     /// The way to the destination that the rule wants taken.
     pub fn route(&self) -> Route<'_> {
-        Route { destination: &self.destination, rule: &self.rule }
+        Route { destination: &self.destination, rule: &self.rule, proxy: self.proxy.as_ref() }
     }
 
     /// The digest of the policy that judged.
@@ -201,6 +205,7 @@ impl CallPermit {
 pub struct Route<'a> {
     destination: &'a Destination,
     rule: &'a Rule,
+    proxy: Option<&'a Arc<UpstreamProxy>>,
 }
 
 impl<'a> Route<'a> {
@@ -212,6 +217,11 @@ impl<'a> Route<'a> {
     /// The address to dial instead of resolving the name.
     pub fn dial(self) -> Option<SocketAddr> {
         self.rule.dial()
+    }
+
+    /// The house's proxy that it leads through.
+    pub fn proxy(self) -> Option<&'a Arc<UpstreamProxy>> {
+        self.proxy
     }
 
     /// Address ranges that may be dialled although they are private or the like.

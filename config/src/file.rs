@@ -7,6 +7,7 @@ mod agent;
 mod credential;
 mod protocol;
 mod reader;
+mod upstream;
 
 use std::fs::File;
 use std::io::Read;

@@ -36,6 +36,7 @@ mod rule;
 mod sandbox;
 mod shape;
 mod text;
+mod upstream;
 mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
@@ -59,3 +60,4 @@ pub use reload::Standing;
 pub use rule::{Effect, Rule, RuleId, TlsMode};
 pub use sandbox::SandboxSettings;
 pub use shape::Shape;
+pub use upstream::{ProxyLogin, UpstreamProxy};

@@ -15,6 +15,7 @@ use crate::error::LoadError;
 use crate::file;
 use crate::rule::{Effect, Rule, TlsMode};
 use crate::sandbox::SandboxSettings;
+use crate::upstream::{ProxyLogin, UpstreamProxy};
 
 /// One agent's policy. One that exists is valid.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct Policy {
     pub(crate) digest: Arc<str>,
     pub(crate) sandbox: SandboxSettings,
     pub(crate) extra_roots: Vec<PathBuf>,
+    pub(crate) proxy: Option<Arc<UpstreamProxy>>,
     pub(crate) rules: Vec<Arc<Rule>>,
 }
 
@@ -58,6 +60,16 @@ impl Policy {
         &self.extra_roots
     }
 
+    /// The files beside it that hold secrets, which the sandbox must not be shown.
+    pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
+        self.proxy.iter().filter_map(|proxy| proxy.login()).map(ProxyLogin::file)
+    }
+
+    /// Whether another reading of the same file found the same in the files beside it.
+    pub(crate) fn has_the_same_beside(&self, other: &Policy) -> bool {
+        self.proxy == other.proxy
+    }
+
     /// The rules, in the order of the file.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
@@ -83,8 +95,13 @@ impl Policy {
             return Err(self.denial(self.unlisted(destination), None, destination, None));
         };
         let plain = self.with_effect(Effect::Allow).any(|rule| rule.plain && rule.to.matches(destination));
-        let rule = Arc::clone(rule);
-        Ok(ConnectPermit { destination: destination.clone(), plain, rule, policy: self.digest.clone() })
+        Ok(ConnectPermit {
+            destination: destination.clone(),
+            plain,
+            rule: Arc::clone(rule),
+            proxy: self.proxy_for(destination, rule),
+            policy: self.digest.clone(),
+        })
     }
 
     /// Whether a call may be made: no deny rule has it, and the first allow rule that has it says how.
@@ -103,8 +120,14 @@ impl Policy {
             method: call.method.clone(),
             path: call.path.clone(),
             rule: rule.clone(),
+            proxy: self.proxy_for(call.destination, rule),
             policy: self.digest.clone(),
         })
+    }
+
+    /// An address that a rule names to be dialled is dialled.
+    fn proxy_for(&self, destination: &Destination, rule: &Rule) -> Option<Arc<UpstreamProxy>> {
+        self.proxy.clone().filter(|proxy| rule.dial().is_none() && proxy.is_for(destination))
     }
 
     /// The first allow rule of a destination, which decides what becomes of connections to it.

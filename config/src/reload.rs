@@ -3,8 +3,9 @@
 //! Enters: a file that may have changed. Leaves: the policy to judge the next call by. Never: one from a file
 //! with mistakes; the last good policy stays in force then.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
@@ -16,13 +17,26 @@ use crate::policy::Policy;
 pub struct Standing {
     path: PathBuf,
     current: ArcSwap<Policy>,
+    shown: Shown,
+}
+
+/// Whether the sandbox would see a file.
+#[derive(Default)]
+struct Shown(OnceLock<Box<View>>);
+
+type View = dyn Fn(&Path) -> bool + Send + Sync;
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown")
+    }
 }
 
 impl Standing {
     /// Reads the policy at `path` and puts it in force.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref().to_owned();
-        Ok(Self { current: ArcSwap::from_pointee(Policy::load(&path)?), path })
+        Ok(Self { current: ArcSwap::from_pointee(Policy::load(&path)?), path, shown: Shown::default() })
     }
 
     /// The policy in force now.
@@ -30,11 +44,32 @@ impl Standing {
         self.current.load_full()
     }
 
+    /// No policy is in force any more, nor will one be, that names a secret in a file of which `shown` says that the sandbox would
+    /// see it.
+    ///
+    /// # Errors
+    /// Where the policy in force does.
+    pub fn keep_secrets_from(&self, shown: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Result<(), LoadError> {
+        // A second sandbox would be a mistake of ours; the first one's view stays.
+        let _ = self.shown.0.set(Box::new(shown));
+        self.check_secrets(&self.current())
+    }
+
+    fn check_secrets(&self, policy: &Policy) -> Result<(), LoadError> {
+        let shown = |file: &&Path| self.shown.0.get().is_some_and(|shown| shown(file));
+        let Some(file) = policy.secret_files().find(shown) else { return Ok(()) };
+        let reason = format!("`{}` holds a secret and would be seen in the sandbox", file.display());
+        let remedy = "keep it beside this file, or anywhere else outside the working directory, `read` and `write`";
+        Err(LoadError::whole_file(&self.path.display().to_string(), reason, remedy))
+    }
+
     /// Reads the file again. With mistakes, the last good policy stays in force and they are returned. The answer is
     /// whether the policy changed.
     pub fn reload(&self) -> Result<bool, LoadError> {
         let policy = Policy::load(&self.path)?;
-        let changed = policy.digest() != self.current().digest();
+        self.check_secrets(&policy)?;
+        let current = self.current();
+        let changed = policy.digest() != current.digest() || !policy.has_the_same_beside(&current);
         if changed {
             self.current.store(Arc::new(policy));
         }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use config::{Effect, LoadError, NameGlob, Operation, Policy, Protocol};
+use config::{CallFacts, Effect, LoadError, NameGlob, NormalPath, Operation, Policy, Protocol, Scheme};
 
 fn parse(text: &str) -> Result<Policy, LoadError> {
     Policy::parse("release-bot".parse().unwrap(), "/etc/exeat/agents/release-bot.toml", text)
@@ -178,6 +178,15 @@ fn nonsense_is_refused() {
         ("[sandbox]\ncpus = nan".into(), 2, "sandbox.cpus"),
         ("[sandbox]\nprocesses = 0".into(), 2, "sandbox.processes"),
         ("[sandbox]\nfiles = 4294967296".into(), 2, "sandbox.files"),
+        ("[upstream]\nproxy = \"https://proxy.example:1\"".into(), 2, "upstream.proxy"),
+        ("[upstream]\nproxy = \"http://proxy.example\"".into(), 2, "upstream.proxy"),
+        ("[upstream]\nproxy = \"http://u:p@proxy.example:1\"".into(), 2, "upstream.proxy"),
+        ("[upstream]\nproxy = \"http://proxy.example:1/x\"".into(), 2, "upstream.proxy"),
+        ("[upstream]\nno_proxy = [\"a.example\"]".into(), 2, "upstream.no_proxy"),
+        ("[upstream]\nproxy_resolves = true".into(), 2, "upstream.proxy_resolves"),
+        ("[upstream]\nproxy = \"http://proxy.example:1\"\nno_proxy = [\"*\"]".into(), 3, "upstream.no_proxy[1]"),
+        ("[upstream]\nproxy = \"http://proxy.example:1\"\nproxy_login = \"u:p\"".into(), 3, "upstream.proxy_login"),
+        ("[upstream]\nproxy = \"http://p.example:1\"\n[[allow]]\nto = \"*.example:1\"".into(), 3, "allow[1]"),
         ("\"a\\u001bb\" = 1".into(), 1, "`a\\u{1b}b`"),
     ] {
         let error = parse(&text).expect_err(&text);
@@ -322,4 +331,34 @@ fn a_file_that_cannot_be_read_or_is_named_for_nobody_says_so() {
     assert!(Policy::load(&missing).unwrap_err().to_string().contains("UTF-8"));
     std::fs::write(&missing, "[upstream]\nroots = [\"ca.pem\"]\n").unwrap();
     assert_eq!(Policy::load(&missing).unwrap().extra_roots(), [directory.path().join("ca.pem")]);
+}
+
+#[test]
+fn the_login_of_a_proxy_is_read_from_its_file_and_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bot.toml");
+    let lines = "[upstream]\nproxy = \"http://Proxy.example:3128/\"\nproxy_login = { file = \"login\" }\n\
+                 no_proxy = [\"*.in.example\"]\nproxy_resolves = true\n\
+                 [[allow]]\nto = \"*.example\"\n[[allow]]\nto = \"d.example:8443\"\ndial = \"127.0.0.1:1\"\n";
+    std::fs::write(&file, lines).unwrap();
+    let login = directory.path().join("login");
+    for wrong in ["", "\n", "user", ":password", "a:b\nc:d", "a:b\u{7}"] {
+        std::fs::write(&login, wrong).unwrap();
+        let error = Policy::load(&file).unwrap_err().to_string();
+        assert!(error.contains("is not a login") && error.contains("bot.toml:3"), "{wrong:?}: {error}");
+    }
+    std::fs::write(&login, "user:s3cret\r\n").unwrap();
+    let policy = Policy::load(&file).unwrap();
+    assert!(!format!("{policy:?}").contains("s3cret"), "{policy:?}");
+    assert_eq!(policy.secret_files().collect::<Vec<_>>(), [login]);
+    let by = |to: &str| {
+        let (destination, method) = (to.parse().unwrap(), "GET".parse().unwrap());
+        let path = NormalPath::parse("/").unwrap();
+        let facts = CallFacts { destination: &destination, scheme: Scheme::Https, method: &method, path: &path };
+        let permit = policy.call(&facts).unwrap();
+        let proxy = permit.route().proxy();
+        proxy.map(|proxy| (proxy.place().to_string(), proxy.login().unwrap().expose().to_owned()))
+    };
+    let proxy = Some(("proxy.example:3128".to_owned(), "user:s3cret".to_owned()));
+    assert_eq!((by("a.example:443"), by("a.in.example:443"), by("d.example:8443")), (proxy, None, None));
 }

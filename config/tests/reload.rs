@@ -31,3 +31,21 @@ fn a_reload_takes_a_good_file_and_keeps_the_last_good_policy_over_a_bad_one() {
         assert!(standing.current().connect(&destination).is_ok());
     }
 }
+
+#[test]
+fn a_secret_beside_the_file_is_read_anew_and_refused_where_the_sandbox_would_see_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, login) = (directory.path().join("bot.toml"), directory.path().join("login"));
+    std::fs::write(&file, "[upstream]\nproxy = \"http://p.example:1\"\nproxy_login = { file = \"login\" }\n").unwrap();
+    std::fs::write(&login, "user:one").unwrap();
+    let standing = Standing::load(&file).unwrap();
+    assert!(!standing.reload().unwrap());
+    std::fs::write(&login, "user:two").unwrap();
+    assert!(standing.reload().unwrap());
+    let seen = login.clone();
+    let error = standing.keep_secrets_from(move |file| file == seen).unwrap_err().to_string();
+    assert!(error.contains("login` holds a secret and would be seen"), "{error}");
+    assert!(standing.reload().is_err());
+    std::fs::write(&file, "").unwrap();
+    assert!(standing.reload().unwrap());
+}

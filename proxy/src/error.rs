@@ -149,6 +149,18 @@ pub enum Refusal {
         /// Whether waiting, not refusal, ended the attempt.
         timed_out: bool,
     },
+    /// The house's proxy did not connect to the upstream.
+    #[error("the proxy {proxy} did not connect to {destination}: {reason}")]
+    UpstreamProxy {
+        /// The proxy.
+        proxy: Destination,
+        /// Where it was to connect to.
+        destination: Destination,
+        /// Its status, or what went wrong with it.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// The upstream could not prove who it is, or its TLS failed.
     #[error("the TLS connection to {destination} failed: {reason}")]
     UpstreamTls {
@@ -215,6 +227,7 @@ impl Refusal {
             | Self::MethodNotOffered(_) => Fault::Client,
             Self::Unresolved(..)
             | Self::Unreachable { .. }
+            | Self::UpstreamProxy { .. }
             | Self::UpstreamTls { .. }
             | Self::UpstreamAnswer { .. }
             | Self::UpstreamSilent { .. }

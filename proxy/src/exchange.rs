@@ -268,7 +268,7 @@ async fn passed_on(
     (leave, mut record): (Leave, CallRecord),
 ) -> Response<Body> {
     let Answer { mut response, peer } = answer;
-    record.answered(response.status().as_u16(), peer.address.to_string(), peer.tls.clone());
+    record.answered(response.status().as_u16(), &peer.reached, peer.tls.clone());
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let upgrades = upgrade.map(|client| (client, hyper::upgrade::on(&mut response)));
     let (mut parts, body) = response.into_parts();

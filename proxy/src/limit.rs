@@ -67,6 +67,10 @@ pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
 pub const ADDRESSES: usize = 4;
 /// The upstream's TLS handshake.
 pub const UPSTREAM_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// The house's proxy: it looks a name up, connects, and says so.
+pub const PROXY_WAIT: Duration = Duration::from_secs(20);
+/// The head of its answer; hyper takes no bound below 8 KiB.
+pub const PROXY_HEAD_BYTES: usize = 16 * 1024;
 /// An answer's head, and what is read of its body at once. Cookies and policies make heads of tens of KiB.
 pub const ANSWER_HEAD_BYTES: usize = 128 * 1024;
 /// From the request to the head of the answer. Model APIs think for minutes.

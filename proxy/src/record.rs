@@ -23,6 +23,7 @@ pub use self::event::{
 pub use self::log::{CallLog, FILE_NAME, LogError, Tampered, verify};
 use crate::error::Refusal;
 use crate::limit;
+use crate::upstream::Reached;
 
 /// What goes upstream behind the head of a call, counted as it goes.
 #[derive(Debug, Clone, Default)]
@@ -98,16 +99,17 @@ impl CallRecord {
     }
 
     /// The head of the answer is here.
-    pub fn answered(&mut self, status: u16, address: String, upstream_tls: Option<TlsLeg>) {
+    pub fn answered(&mut self, status: u16, reached: &Reached, upstream_tls: Option<TlsLeg>) {
         self.end.status = Some(status);
         self.end.head_ms = Some(milliseconds(self.started.elapsed()));
-        self.end.address = Some(address);
+        self.dialled(reached);
         self.end.upstream_tls = upstream_tls;
     }
 
-    /// A tunnel leads to this address.
-    pub fn dialled(&mut self, address: String) {
-        self.end.address = Some(address);
+    /// There is a connection.
+    pub fn dialled(&mut self, reached: &Reached) {
+        self.end.address = Some(reached.address.to_string());
+        self.end.proxy.clone_from(&reached.proxy);
     }
 
     /// A tunnel could not be opened.

@@ -1,11 +1,11 @@
 //! From a permit to the addresses that may be dialled for it.
 //!
-//! Enters: a permit's route. Leaves: checked addresses, and exactly these are dialled. Never: an address that is private,
+//! Enters: a permit's route. Leaves: checked addresses, and exactly these are dialled; or leave for a proxy to dial. Never: an address that is private,
 //! loopback, link-local, a metadata service, shared, embedded IPv4 or multicast, unless the rule lists it; a second lookup.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use config::{Host, Route};
+use config::{Destination, Host, Route, UpstreamProxy};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::error::Refusal;
@@ -19,37 +19,61 @@ pub async fn addresses(route: Route<'_>) -> Result<Vec<SocketAddr>, Refusal> {
     if let Some(dial) = route.dial() {
         return Ok(vec![dial]);
     }
-    let destination = route.destination();
-    let found: Vec<IpAddr> = match destination.host() {
-        Host::Address(address) => vec![*address],
-        Host::Name(name) => {
-            let lookup = tokio::net::lookup_host((name.as_str(), destination.port()));
-            match tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await {
-                Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
-                Ok(Err(error)) => return Err(Refusal::Unresolved(name.clone(), error.to_string())),
-                Err(_) => return Err(Refusal::Unresolved(name.clone(), "the lookup took too long".to_owned())),
-            }
+    let (mut allowed, refused) = judged(route).await?;
+    allowed.truncate(limit::ADDRESSES);
+    match refused {
+        Some(refusal) if allowed.is_empty() => Err(refusal),
+        _ => Ok(allowed),
+    }
+}
+
+/// Whether `route` may be taken through a proxy, which looks the name up once more and chooses an address itself: so each has
+/// to be one that may be dialled. Where only the proxy can look names up, a literal address is all that can be judged.
+///
+/// # Errors
+/// As [`addresses`], also when only some of them may not be dialled.
+pub async fn for_proxy(route: Route<'_>, proxy: &UpstreamProxy) -> Result<(), Refusal> {
+    if proxy.resolves() && matches!(route.destination().host(), Host::Name(_)) {
+        return Ok(());
+    }
+    match judged(route).await {
+        Ok((_, Some(refusal))) => Err(refusal),
+        Ok((_, None)) => Ok(()),
+        Err(Refusal::Unresolved(name, reason)) => {
+            let hint =
+                "where this machine cannot look names up, `[upstream] proxy_resolves = true` leaves that to the proxy";
+            Err(Refusal::Unresolved(name, format!("{reason} ({hint})")))
         }
-    };
-    let mut refused = None;
-    let mut allowed = Vec::new();
-    for address in found.into_iter().take(limit::ADDRESSES * 2) {
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Those that may be dialled, and the refusal of one that may not.
+async fn judged(route: Route<'_>) -> Result<(Vec<SocketAddr>, Option<Refusal>), Refusal> {
+    let destination = route.destination();
+    let (mut allowed, mut refused) = (Vec::new(), None);
+    for address in found(destination).await? {
         match judge(address, route.ranges()) {
             Ok(()) => allowed.push(SocketAddr::new(address, destination.port())),
-            Err(class) => refused = Some((address, class)),
+            Err(class) => refused = Some(Refusal::ForbiddenAddress { name: destination.clone(), address, class }),
         }
     }
-    allowed.truncate(limit::ADDRESSES);
-    match (allowed.is_empty(), refused, destination.host()) {
-        (false, _, _) => Ok(allowed),
-        (true, Some((address, class)), _) => {
-            Err(Refusal::ForbiddenAddress { name: destination.clone(), address, class })
-        }
-        (true, None, Host::Name(name)) => Err(Refusal::Unresolved(name.clone(), "it has no address".to_owned())),
-        (true, None, Host::Address(address)) => {
-            Err(Refusal::ForbiddenAddress { name: destination.clone(), address: *address, class: "no address" })
-        }
-    }
+    Ok((allowed, refused))
+}
+
+/// What a destination's host stands for; at least one address.
+async fn found(destination: &Destination) -> Result<Vec<IpAddr>, Refusal> {
+    let name = match destination.host() {
+        Host::Address(address) => return Ok(vec![*address]),
+        Host::Name(name) => name,
+    };
+    let unresolved = |reason: String| Refusal::Unresolved(name.clone(), reason);
+    let lookup = tokio::net::lookup_host((name.as_str(), destination.port()));
+    let found: Vec<IpAddr> = match tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await {
+        Ok(found) => found.map_err(|error| unresolved(error.to_string()))?.map(|address| address.ip()).collect(),
+        Err(_) => return Err(unresolved("the lookup took too long".to_owned())),
+    };
+    if found.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(found) }
 }
 
 /// Whether an address may be dialled, given the ranges that the rule lists; otherwise what it is.

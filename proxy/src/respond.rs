@@ -55,6 +55,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::Unresolved(..) => (S::BAD_GATEWAY, "unresolved", "dns_error"),
         Refusal::Unreachable { timed_out: true, .. } => (S::GATEWAY_TIMEOUT, "unreachable", "connection_timeout"),
         Refusal::Unreachable { .. } => (S::BAD_GATEWAY, "unreachable", "connection_refused"),
+        Refusal::UpstreamProxy { .. } => (S::BAD_GATEWAY, "upstream-proxy", "destination_unavailable"),
         Refusal::UpstreamTls { .. } => (S::BAD_GATEWAY, "upstream-tls", "tls_certificate_error"),
         Refusal::UpstreamAnswer { .. } => (S::BAD_GATEWAY, "upstream-answer", "http_protocol_error"),
         Refusal::UpstreamSilent { .. } => (S::GATEWAY_TIMEOUT, "upstream-silent", "http_response_timeout"),
@@ -99,7 +100,7 @@ pub fn remedy(refusal: &Refusal) -> String {
         Refusal::ForbiddenAddress { address, .. } => format!(
             "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"
         ),
-        Refusal::UpstreamTls { remedy, .. } => (*remedy).to_owned(),
+        Refusal::UpstreamProxy { remedy, .. } | Refusal::UpstreamTls { remedy, .. } => (*remedy).to_owned(),
         Refusal::EncryptedHello(_) => {
             "turn encrypted ClientHello off in the client, also where it only pretends to use it (GREASE)".to_owned()
         }

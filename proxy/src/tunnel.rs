@@ -52,7 +52,7 @@ where
         refusal = leave.clone().withdrawn() => Err(refusal),
         dialled = worker.upstream.dial(permit.route()) => dialled,
     };
-    let (upstream, address) = match dialled {
+    let (upstream, reached) = match dialled {
         Ok(dialled) => dialled,
         Err(refusal) => {
             tell(&mut stream, permit.mode(), &refusal).await;
@@ -60,7 +60,7 @@ where
             return Ok(());
         }
     };
-    record.dialled(address.to_string());
+    record.dialled(&reached);
     let flow = Flow::new(sent);
     let ended = between(&worker.swap, leave, &flow, stream, upstream).await;
     record.received(flow.received.load(Ordering::Relaxed));

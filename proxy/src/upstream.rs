@@ -4,6 +4,7 @@
 //! and TLS it came over. Never: a destination that is not in the permit, an address that was not checked, a peer that did not
 //! prove its name, a TLS version that the client itself would have refused.
 
+mod connect;
 mod dial;
 mod link;
 mod pool;
@@ -26,6 +27,7 @@ pub use self::roots::RootsError;
 pub use self::tls::Floor;
 use self::tls::{Protocols, Tls};
 use crate::error::Refusal;
+use crate::hello::Prefixed;
 use crate::record::TlsLeg;
 use crate::{resolve, terminate};
 
@@ -53,10 +55,19 @@ pub struct Answer {
 /// The other end of a connection.
 #[derive(Debug)]
 pub struct Peer {
-    /// The address that was dialled.
-    pub address: SocketAddr,
+    /// How it was reached.
+    pub reached: Reached,
     /// What was agreed; none for plain HTTP.
     pub tls: Option<TlsLeg>,
+}
+
+/// How the other end was reached.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// The address that was dialled: the upstream's own, or its proxy's.
+    pub address: SocketAddr,
+    /// The house's proxy, where there is one in between.
+    pub proxy: Option<String>,
 }
 
 /// How a request did not get an answer.
@@ -114,9 +125,15 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::send`].
-    pub async fn dial(&self, route: Route<'_>) -> Result<(TcpStream, SocketAddr), Refusal> {
+    pub async fn dial(&self, route: Route<'_>) -> Result<(Prefixed<TcpStream>, Reached), Refusal> {
+        if let Some(proxy) = route.proxy() {
+            resolve::for_proxy(route, proxy).await?;
+            let (stream, address) = connect::through(proxy, route.destination()).await?;
+            return Ok((stream, Reached { address, proxy: Some(proxy.place().to_string()) }));
+        }
         let addresses = resolve::addresses(route).await?;
-        dial::any_of(route.destination(), &addresses).await
+        let (stream, address) = dial::any_of(route.destination(), &addresses).await?;
+        Ok((Prefixed::new(Bytes::new(), stream), Reached { address, proxy: None }))
     }
 
     async fn over(&self, key: &Key, open: Open, request: Request<Body>) -> Result<Answer, Failure> {
@@ -134,9 +151,9 @@ impl Upstream {
     /// Resolves, checks, dials the checked address, verifies.
     async fn connect(&self, permit: &CallPermit, floor: Floor, protocols: Protocols) -> Result<Open, Refusal> {
         let destination = permit.destination();
-        let (stream, address) = self.dial(permit.route()).await?;
+        let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
-            let peer = Arc::new(Peer { address, tls: None });
+            let peer = Arc::new(Peer { reached, tls: None });
             return Ok(Open { link: link::http1(stream, destination).await?, peer });
         }
         let stream = self.tls.handshake(destination, stream, floor, protocols).await?;
@@ -145,7 +162,7 @@ impl Upstream {
             Some("h2") => link::http2(stream, destination).await?,
             _ => link::http1(stream, destination).await?,
         };
-        Ok(Open { link, peer: Arc::new(Peer { address, tls: Some(leg) }) })
+        Ok(Open { link, peer: Arc::new(Peer { reached, tls: Some(leg) }) })
     }
 }
 

@@ -3,7 +3,13 @@
 //! For: the one argument of [`prepare`](crate::prepare). In: plain values, paths absolute. Out: the same, read-only to the
 //! rest of the crate. Never: secrets; nothing of it is hidden from the command.
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
+use crate::filesystem;
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Everything there is to say about a sandbox before it stands.
 #[derive(Debug, Clone)]
@@ -27,6 +33,16 @@ pub struct Spec {
     pub ports: BTreeSet<u16>,
     /// How connections are caught.
     pub capture: CaptureChoice,
+}
+
+impl Spec {
+    /// Whether the command would see a file of the machine. One that cannot be looked at is not seen by it either.
+    pub fn shows(&self, file: &Path) -> bool {
+        let Ok(file) = fs::canonicalize(file) else { return false };
+        let below = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|path| file.starts_with(path));
+        let shown = [&self.read, &self.write].into_iter().flatten().chain([&self.working_directory]).any(below);
+        (shown || filesystem::is_program(&file)) && !self.hide.iter().any(below)
+    }
 }
 
 /// What the command may use up. A limit that cannot be enforced is an error, never a shrug.

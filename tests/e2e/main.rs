@@ -36,4 +36,5 @@ mod streaming;
 mod terminal;
 mod tls;
 mod tunnels;
+mod upstream_proxy;
 mod witnesses;

@@ -236,7 +236,29 @@ fn addresses_are_checked_for_what_passes_unread_too() {
 }
 
 #[test]
-fn the_start_is_in_the_log_before_a_byte_goes_out() {
+fn when_the_log_cannot_be_written_nothing_passes_unread() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let upstream = Upstream::start();
+    let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "sh"];
+    let exeat =
+        raw_tcp(&listener.local_addr().unwrap().to_string()).allow("api.example.com", &upstream).through(&limited);
+    let program = "
+import http.client, socket
+connection, status = http.client.HTTPSConnection('api.example.com'), 200
+while status == 200:
+    connection.request('GET', '/echo?fill=' + 'x' * 4000)
+    answer = connection.getresponse()
+    answer.read()
+    status = answer.status
+print(status, socket.create_connection(('mail.example.com', 25)).recv(1))";
+    let run = exeat.python(program).ok();
+    assert_eq!(run.stdout, "503 b''\n", "{run:#?}");
+    assert!(listener.accept().is_err(), "it was dialled");
+}
+
+#[test]
+fn the_start_is_in_the_log_while_the_connection_stands() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let exeat = raw_tcp(&listener.local_addr().unwrap().to_string());
     let live =

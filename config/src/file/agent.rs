@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::reader::{Field, Reader, Section};
-use super::{beside, protocol};
+use super::{protocol, upstream};
 use crate::agent::AgentId;
 use crate::destination::split_port;
 use crate::error::{LoadError, Malformed, quoted};
@@ -33,6 +33,7 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str) -> Result<Po
     Reader::new(file, text).read(|reader, mut top| {
         let sandbox = top.take("sandbox").and_then(|field| reader.section(&field));
         let upstream = top.take("upstream").and_then(|field| reader.section(&field));
+        let upstream = upstream.map(|section| upstream::read(reader, section, file)).unwrap_or_default();
         let mut rules = Vec::new();
         for (effect, name) in [(Effect::Allow, "allow"), (Effect::Deny, "deny")] {
             let Some(field) = top.take(name) else { continue };
@@ -55,12 +56,14 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str) -> Result<Po
         rules.sort_by_key(|(at, _)| *at);
         check_that_each_can_come_to_pass(reader, &rules);
         check_that_each_can_be_applied(reader, &rules);
+        upstream::check_that_none_leads_to_the_proxy(reader, &rules, upstream.proxy.as_ref());
         Policy {
             agent,
             file: reader.file_name(),
             digest: hash(text).into(),
             sandbox: sandbox.map(|section| read_sandbox(reader, section)).unwrap_or_default(),
-            extra_roots: upstream.map(|section| read_upstream(reader, section, file)).unwrap_or_default(),
+            extra_roots: upstream.roots,
+            proxy: upstream.proxy.map(Arc::new),
             rules: rules.into_iter().map(|(_, rule)| Arc::new(rule)).collect(),
         }
     })
@@ -237,12 +240,6 @@ fn read_sandbox(reader: &mut Reader<'_>, mut section: Section<'_>) -> SandboxSet
     };
     reader.nothing_else(section);
     settings
-}
-
-fn read_upstream(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -> Vec<PathBuf> {
-    let roots = section.take("roots").and_then(|field| read_paths(reader, &field)).unwrap_or_default();
-    reader.nothing_else(section);
-    roots.iter().map(|path| beside(file, path)).collect()
 }
 
 /// A list of paths, as written.

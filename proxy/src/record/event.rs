@@ -173,6 +173,9 @@ pub struct CallEnd {
     /// The address that was dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The house's proxy, where the address is not the upstream's but its.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// TLS towards the upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<TlsLeg>,

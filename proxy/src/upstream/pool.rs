@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use config::{CallPermit, Destination, Scheme};
+use config::{CallPermit, Destination, Scheme, UpstreamProxy};
 use hyper::client::conn::http1;
 use ipnet::IpNet;
 
@@ -23,6 +23,7 @@ pub(super) struct Key {
     pub(super) scheme: Scheme,
     dial: Option<SocketAddr>,
     ranges: Vec<IpNet>,
+    proxy: Option<Arc<UpstreamProxy>>,
     floor: Floor,
 }
 
@@ -34,6 +35,7 @@ impl Key {
             scheme: permit.scheme(),
             dial: route.dial(),
             ranges: route.ranges().to_vec(),
+            proxy: route.proxy().cloned(),
             floor,
         }
     }

@@ -25,6 +25,7 @@ pub struct Exeat {
     directory: Arc<TempDir>,
     agent: String,
     sandbox: String,
+    upstream: String,
     rules: String,
     options: Vec<String>,
     wrapper: Vec<String>,
@@ -45,6 +46,7 @@ impl Exeat {
             directory,
             agent: AGENT.to_owned(),
             sandbox: String::new(),
+            upstream: String::new(),
             rules: String::new(),
             options: Vec::new(),
             wrapper: Vec::new(),
@@ -79,6 +81,14 @@ impl Exeat {
     pub fn sandbox(mut self, lines: &str) -> Self {
         self.sandbox += lines;
         self.sandbox += "\n";
+        self.write_policy();
+        self
+    }
+
+    /// Adds lines to the policy's `[upstream]`.
+    pub fn upstream(mut self, lines: &str) -> Self {
+        self.upstream += lines;
+        self.upstream += "\n";
         self.write_policy();
         self
     }
@@ -198,8 +208,9 @@ impl Exeat {
     }
 
     fn write_policy(&self) {
-        let Self { sandbox, rules, .. } = self;
-        let text = format!("[upstream]\nroots = [\"../ca.pem\"]\n\n[sandbox]\nwrite = [\".\"]\n{sandbox}\n{rules}");
+        let Self { sandbox, upstream, rules, .. } = self;
+        let text =
+            format!("[upstream]\nroots = [\"../ca.pem\"]\n{upstream}\n[sandbox]\nwrite = [\".\"]\n{sandbox}\n{rules}");
         fs::write(self.policy_file(), text).unwrap();
     }
 

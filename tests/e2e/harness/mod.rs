@@ -7,6 +7,7 @@
 mod authority;
 mod bodies;
 mod exeat;
+mod forward;
 mod git;
 mod issuer;
 mod live;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use self::authority::{Authority, Identity};
 pub use self::exeat::{Exeat, binary};
+pub use self::forward::Forward;
 pub use self::git::GitServer;
 pub use self::issuer::TokenEndpoint;
 pub use self::live::{Live, Run};

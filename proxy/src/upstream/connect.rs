@@ -1,0 +1,125 @@
+//! A connection to an upstream by way of the house's own proxy (CONNECT, RFC 9110 section 9.3.6).
+//!
+//! Enters: a destination that was judged, and the proxy of its route. Leaves: a stream on which the destination is to prove itself
+//! as on any other. Never: a request of the sandbox to the proxy itself, a login in a message, a wait without an end.
+
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use config::{Destination, UpstreamProxy};
+use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::{Method, Request, StatusCode};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::dial;
+use crate::error::Refusal;
+use crate::hello::Prefixed;
+use crate::limit;
+
+/// Has `proxy` connect to `destination`. The address is the proxy's.
+pub(super) async fn through(
+    proxy: &UpstreamProxy,
+    destination: &Destination,
+) -> Result<(Prefixed<TcpStream>, SocketAddr), Refusal> {
+    let failed = |reason: String, remedy| Refusal::UpstreamProxy {
+        proxy: proxy.place().clone(),
+        destination: destination.clone(),
+        reason,
+        remedy,
+    };
+    let place = proxy.place();
+    let reached = async {
+        let lookup = tokio::net::lookup_host((place.host().to_string(), place.port()));
+        let found = tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await;
+        let found = found.map_err(|_| "looking it up took too long".to_owned())?;
+        let addresses: Vec<_> =
+            found.map_err(|error| format!("it does not resolve: {error}"))?.take(limit::ADDRESSES).collect();
+        dial::any_of(place, &addresses).await.map_err(|refusal| refusal.to_string())
+    };
+    let (stream, address) = reached.await.map_err(|reason| failed(reason, TELL_OPERATOR))?;
+    match tokio::time::timeout(limit::PROXY_WAIT, ask(proxy, destination, stream)).await {
+        Ok(Ok(stream)) => Ok((stream, address)),
+        Ok(Err(Unwilling::Status(status))) => {
+            Err(failed(format!("it answered {status}"), remedy(status, proxy.login().is_some())))
+        }
+        Ok(Err(Unwilling::Broken(reason))) => Err(failed(reason, TELL_OPERATOR)),
+        Err(_) => Err(failed(format!("it gave no answer within {} s", limit::PROXY_WAIT.as_secs()), "try again later")),
+    }
+}
+
+const TELL_OPERATOR: &str = "try again later, or tell your operator to look at `[upstream] proxy`";
+
+fn remedy(status: StatusCode, logged_in: bool) -> &'static str {
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED if logged_in => {
+            "it does not take the login: tell your operator to look at `[upstream] proxy_login`"
+        }
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            "it wants a login: ask your operator to add `[upstream] proxy_login`"
+        }
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            "the policy allows the call and the proxy does not: ask whoever runs it, or your operator for `no_proxy`"
+        }
+        status if status.is_server_error() => "the proxy did not get through; try again later",
+        _ => TELL_OPERATOR,
+    }
+}
+
+/// Why there is no way through.
+enum Unwilling {
+    Status(StatusCode),
+    Broken(String),
+}
+
+impl From<hyper::Error> for Unwilling {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(format!("it did not answer as an HTTP proxy does: {error}"))
+    }
+}
+
+/// One request and its answer; what follows is the destination's.
+async fn ask(
+    proxy: &UpstreamProxy,
+    destination: &Destination,
+    stream: TcpStream,
+) -> Result<Prefixed<TcpStream>, Unwilling> {
+    let mut builder = http1::Builder::new();
+    builder.max_headers(limit::HEAD_FIELDS).max_buf_size(limit::PROXY_HEAD_BYTES);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection.with_upgrades());
+    let response = sender.send_request(request(proxy, destination)?).await?;
+    let stream = match response.status() {
+        status if status.is_success() => hyper::upgrade::on(response).await?,
+        status => {
+            // Its page is of no use to anybody here.
+            connection.abort();
+            return Err(Unwilling::Status(status));
+        }
+    };
+    let parts = stream.downcast::<TokioIo<TcpStream>>();
+    let parts = parts.map_err(|_| Unwilling::Broken("the connection changed on its way".to_owned()))?;
+    Ok(Prefixed::new(parts.read_buf, parts.io.into_inner()))
+}
+
+fn request(proxy: &UpstreamProxy, destination: &Destination) -> Result<Request<Empty<Bytes>>, Unwilling> {
+    let broken = |error: http::Error| Unwilling::Broken(error.to_string());
+    let authority = destination.to_string();
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(&authority)
+        .header(HOST, &authority)
+        .body(Empty::<Bytes>::new())
+        .map_err(broken)?;
+    if let Some(login) = proxy.login() {
+        let text = format!("Basic {}", BASE64_STANDARD.encode(login.expose()));
+        let mut value = HeaderValue::from_str(&text).map_err(|error| broken(error.into()))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+    }
+    Ok(request)
+}
