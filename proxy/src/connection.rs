@@ -94,7 +94,16 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     let leg = terminate::leg(stream.get_ref().1);
     let http2 = leg.alpn.as_deref() == Some("h2");
     connection.tls = Some(leg);
-    exchange::serve(worker, connection, stream, http2).await
+    if !http2 {
+        return exchange::serve(worker, connection, stream, false).await;
+    }
+    // hyper waits for the preface for as long as it takes.
+    match hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await {
+        Ok((Hello::Http2Preface, stream)) => exchange::serve(worker, connection, stream, true).await,
+        Ok(_) => Err(Refusal::NotHttp("it agreed on HTTP/2 and speaks something else".to_owned())),
+        Err(HelloError::Silent) => Ok(()),
+        Err(error) => Err(Refusal::NotHttp(error.to_string())),
+    }
 }
 
 /// The policy's leave to carry a connection unread, where it has one.

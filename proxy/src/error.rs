@@ -62,6 +62,9 @@ pub enum Refusal {
     /// The head of the request did not arrive in time.
     #[error("the head of the request did not arrive within {0} seconds")]
     SlowHead(u64),
+    /// More of what costs the client nothing than an honest one sends.
+    #[error("the connection was ended: {0}")]
+    Flood(String),
     /// What was sent is neither TLS nor HTTP.
     #[error("the connection does not start as TLS or HTTP: {0}")]
     NotHttp(String),
@@ -219,6 +222,7 @@ impl Refusal {
             | Self::UnexaminedBody(_)
             | Self::UnswappableBody(_)
             | Self::SlowHead(_)
+            | Self::Flood(_)
             | Self::NotHttp(_)
             | Self::ClientTls(..)
             | Self::CaNotTrusted { .. }

@@ -5,10 +5,12 @@
 
 mod body;
 mod coded;
+mod frames;
 mod swapped;
 mod websocket;
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use broker::{ClientError, Lease};
@@ -25,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use self::body::examine;
+use self::frames::Counted;
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
@@ -48,15 +51,23 @@ where
     let mut stop = worker.stop.clone();
     let connection = Arc::new(connection);
     let service = service_fn(move |request| answer(Arc::clone(&worker), Arc::clone(&connection), request));
-    let stream = TokioIo::new(stream);
     // The two builders share no trait; each connection is told once to finish what it has.
     let served = if http2 {
-        let mut serving = std::pin::pin!(builder2().serve_connection(stream, service));
+        let (stream, flood) = Counted::new(stream);
+        let mut serving = std::pin::pin!(builder2().serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             served = serving.as_mut() => served,
             () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
+            () = flood.begun() => {
+                serving.as_mut().graceful_shutdown();
+                flood.end();
+                // A client that does not even read is not waited for.
+                let _ = tokio::time::timeout(limit::LINGER_WAIT * 2, serving).await;
+                return Err(Refusal::Flood("too many settings, pings, resets or window updates".to_owned()));
+            }
         }
     } else {
+        let stream = TokioIo::new(stream);
         let mut serving = std::pin::pin!(builder1().serve_connection(stream, service).with_upgrades());
         tokio::select! {
             served = serving.as_mut() => served,
@@ -90,6 +101,7 @@ fn builder2() -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limit::STREAMS)
         .max_pending_accept_reset_streams(limit::PENDING_RESETS)
+        .max_local_error_reset_streams(limit::RULE_RESETS)
         .max_header_list_size(u32::try_from(limit::HEAD_BYTES).unwrap_or(u32::MAX))
         .initial_stream_window_size(limit::STREAM_WINDOW)
         .initial_connection_window_size(limit::CONNECTION_WINDOW)
@@ -100,8 +112,13 @@ fn builder2() -> http2::Builder<TokioExecutor> {
 
 /// A connection that ended in an error: a head that had no reading is a refusal, a client that went away is not.
 fn unreadable(error: &hyper::Error) -> Option<Refusal> {
+    let sent_away =
+        error.source().and_then(|source| source.downcast_ref::<h2::Error>()).filter(|error| error.is_library());
     if error.is_parse() {
         Some(Refusal::Malformed(error.to_string()))
+    } else if let Some(error) = sent_away.filter(|error| error.is_go_away()) {
+        let calm = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+        Some(if calm { Refusal::Flood(error.to_string()) } else { Refusal::Malformed(error.to_string()) })
     } else if error.is_timeout() {
         // Also how an idle connection ends, which is nobody's fault; a debug line is enough for both.
         tracing::debug!("{}", Refusal::SlowHead(limit::HEAD_WAIT.as_secs()));

@@ -29,12 +29,33 @@ pub const HEAD_BYTES: usize = 64 * 1024;
 pub const HEAD_FIELDS: usize = 128;
 /// HTTP/2 streams of one client connection at once.
 pub const STREAMS: u32 = 128;
-/// HTTP/2 flow-control window of a stream: fills a path of 1 Gbit/s at 8 ms.
-pub const STREAM_WINDOW: u32 = 1024 * 1024;
-/// HTTP/2 flow-control window of a connection.
-pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// HTTP/2 flow-control window of a client's stream: loopback, where the path holds next to nothing.
+pub const STREAM_WINDOW: u32 = 128 * 1024;
+/// Of a client's connection: all its streams, so that one whose upstream is slow holds back no other.
+pub const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// Calls over one HTTP/2 connection to an upstream; the next opens another.
+pub const UPSTREAM_STREAMS: u32 = 16;
+/// HTTP/2 flow-control window of a call to an upstream: fills a path of 100 Mbit/s at 40 ms.
+pub const UPSTREAM_STREAM_WINDOW: u32 = 512 * 1024;
+/// Of its connection: all calls on it, so that one whose client does not read holds back no other.
+pub const UPSTREAM_CONNECTION_WINDOW: u32 = UPSTREAM_STREAMS * UPSTREAM_STREAM_WINDOW;
 /// Streams reset by the client before they were taken up (CVE-2023-44487).
 pub const PENDING_RESETS: usize = 20;
+/// Streams of one connection that break a rule and are reset for it (CVE-2025-8671), or are more than [`STREAMS`]: a client
+/// opens some before it has heard of the bound.
+pub const RULE_RESETS: usize = 256;
+/// HTTP/2 frames that carry nothing (settings, pings, resets, window updates) taken from a client at once: a page of cancelled
+/// requests, with room to spare.
+pub const IDLE_FRAMES: u64 = 1000;
+/// And each second from then on.
+pub const IDLE_FRAMES_EACH_SECOND: u64 = 100;
+/// And one for so many bytes sent to it: clients that measure their path send a ping for each piece of an answer. The answer to a
+/// ping has 17.
+pub const BYTES_FOR_IDLE_FRAME: u64 = 32;
+/// What a client still sends to a connection that is over is read for so long, so that it hears why.
+pub const LINGER_WAIT: Duration = Duration::from_secs(1);
+/// And so much of it: more than the sockets in between hold.
+pub const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// A request body that is read whole and examined before anything goes upstream; longer ones are examined as they pass.
 pub const EXAMINED_BODY: u64 = 64 * 1024;
 /// The whole of such a body.

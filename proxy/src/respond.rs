@@ -33,6 +33,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::UnexaminedBody(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unexamined-body", "http_request_denied"),
         Refusal::UnswappableBody(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unswappable-body", "http_request_denied"),
         Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
+        Refusal::Flood(_) => (S::TOO_MANY_REQUESTS, "flood", "http_request_error"),
         Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
         Refusal::ClientTls(..) => (S::BAD_REQUEST, "client-tls", "tls_protocol_error"),
         Refusal::CaNotTrusted { .. } => (S::BAD_REQUEST, "ca-not-trusted", "tls_protocol_error"),

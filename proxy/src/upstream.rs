@@ -18,9 +18,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use config::{CallPermit, Route, Scheme};
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
+pub use self::link::Carried;
 use self::link::{Link, Open};
 use self::pool::{Key, Pool};
 pub use self::roots::RootsError;
@@ -47,7 +47,7 @@ pub struct Upstream {
 #[derive(Debug)]
 pub struct Answer {
     /// The answer.
-    pub response: Response<Incoming>,
+    pub response: Response<Carried>,
     /// Who gave it.
     pub peer: Arc<Peer>,
 }
@@ -100,7 +100,9 @@ impl Upstream {
                 Err(Failure::Failed(refusal)) => return Err(refusal),
             }
         }
-        let open = self.connect(permit, floor, Protocols::Any).await?;
+        let mut open = self.connect(permit, floor, Protocols::Any).await?;
+        // A new connection has room.
+        open.claim();
         self.over(&key, open, request).await.map_err(|failure| failure.final_for(permit))
     }
 
@@ -139,7 +141,7 @@ impl Upstream {
     async fn over(&self, key: &Key, open: Open, request: Request<Body>) -> Result<Answer, Failure> {
         let Open { mut link, peer } = open;
         if let Link::Http2(shared) = &link {
-            self.pool.put(key, Open { link: Link::Http2(shared.clone()), peer: Arc::clone(&peer) });
+            self.pool.put(key, Open { link: Link::Http2(shared.another()), peer: Arc::clone(&peer) });
         }
         let response = link.send(&key.destination, key.scheme, request).await?;
         if let Link::Http1(sender) = link {

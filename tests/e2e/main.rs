@@ -17,6 +17,7 @@ mod crash;
 mod credentials;
 mod crowd;
 mod differential;
+mod floods;
 mod git;
 mod graphql;
 mod grpc;

@@ -3,16 +3,20 @@
 //! Enters: a stream to the permitted destination, then requests. Leaves: the heads of their answers. Never: an authority other
 //! than the destination's, a second authority, a wait without an end.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use config::{Destination, Scheme};
 use http::header::{CONNECTION, HOST, HeaderValue, TE, TRANSFER_ENCODING};
 use http::{Request, Response, Uri};
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Body, Failure, Peer};
 use crate::error::Refusal;
@@ -22,7 +26,46 @@ use crate::limit;
 #[derive(Debug)]
 pub(super) enum Link {
     Http1(http1::SendRequest<Body>),
-    Http2(http2::SendRequest<Body>),
+    Http2(Shared),
+}
+
+/// A connection over HTTP/2, and a call's place on it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    sender: http2::SendRequest<Body>,
+    room: Arc<Semaphore>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Shared {
+    /// The same connection, for another call.
+    pub(super) fn another(&self) -> Self {
+        Self { sender: self.sender.clone(), room: Arc::clone(&self.room), place: None }
+    }
+}
+
+/// The body of an answer, which keeps its call's place to its end.
+#[derive(Debug)]
+pub struct Carried {
+    body: Incoming,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl http_body::Body for Carried {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A link with the peer it leads to.
@@ -33,11 +76,14 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Whether it can take a request now.
-    pub(super) fn is_usable(&self) -> bool {
-        match &self.link {
+    /// Takes a place for a request on it, if it can take one now.
+    pub(super) fn claim(&mut self) -> bool {
+        match &mut self.link {
             Link::Http1(sender) => sender.is_ready(),
-            Link::Http2(sender) => sender.is_ready(),
+            Link::Http2(shared) => {
+                shared.place = Arc::clone(&shared.room).try_acquire_owned().ok();
+                shared.place.is_some() && shared.sender.is_ready()
+            }
         }
     }
 }
@@ -48,7 +94,7 @@ impl Link {
         destination: &Destination,
         scheme: Scheme,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Carried>, Failure> {
         let request = match self {
             Self::Http1(_) => for_http1(request, destination, scheme),
             Self::Http2(_) => for_http2(request, destination, scheme),
@@ -57,11 +103,14 @@ impl Link {
         let sending = async {
             match self {
                 Self::Http1(sender) => sender.try_send_request(request).await,
-                Self::Http2(sender) => sender.try_send_request(request).await,
+                Self::Http2(shared) => shared.sender.try_send_request(request).await,
             }
         };
         match tokio::time::timeout(limit::ANSWER_WAIT, sending).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                let _place = if let Self::Http2(shared) = self { shared.place.take() } else { None };
+                Ok(response.map(|body| Carried { body, _place }))
+            }
             Ok(Err(mut error)) => Err(match error.take_message() {
                 Some(request) => Failure::Unsent(Box::new(request)),
                 None => Failure::Failed(no_http(destination)(error.error())),
@@ -144,13 +193,14 @@ where
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limit::ANSWER_HEAD_BYTES).unwrap_or(u32::MAX))
-        .initial_stream_window_size(limit::STREAM_WINDOW)
-        .initial_connection_window_size(limit::CONNECTION_WINDOW)
+        .initial_stream_window_size(limit::UPSTREAM_STREAM_WINDOW)
+        .initial_connection_window_size(limit::UPSTREAM_CONNECTION_WINDOW)
         .handshake(TokioIo::new(stream))
         .await;
     let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
     tokio::spawn(connection);
-    Ok(Link::Http2(sender))
+    let room = Arc::new(Semaphore::new(limit::UPSTREAM_STREAMS as usize));
+    Ok(Link::Http2(Shared { sender, room, place: None }))
 }
 
 #[cfg(test)]

@@ -47,12 +47,13 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// A link that is open and not too old, the most recently used first.
+    /// A link that is open, has room and is not too old, the most recently used first. One over HTTP/2 without room goes on with
+    /// the calls it has, and ends with them.
     pub(super) fn take(&self, key: &Key) -> Option<Open> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let links = idle.get_mut(key)?;
-        while let Some((open, since)) = links.pop() {
-            if since.elapsed() < limit::IDLE_WAIT && open.is_usable() {
+        while let Some((mut open, since)) = links.pop() {
+            if since.elapsed() < limit::IDLE_WAIT && open.claim() {
                 return Some(open);
             }
         }

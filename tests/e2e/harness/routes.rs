@@ -33,6 +33,10 @@ pub async fn answer(mut request: Request<Incoming>, log: Log) -> Response<Body> 
     if route == "ws" {
         return websocket(&mut request);
     }
+    if route == "deaf" {
+        tokio::time::sleep(Duration::from_millis(number(query, "ms", 1000))).await;
+        return bodies::answer(200, "text/plain", Body::whole("what?\n"));
+    }
     let shown = shown(&request, query);
     let echo = echo(&request);
     let body = read(request.into_body(), &log, index).await;

@@ -1,0 +1,269 @@
+//! What floods an HTTP/2 connection is told to go away, in bounded memory, and a polite client beside it gets its answers; a slow
+//! reader or writer holds back its own stream and no other.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Exeat, Log, Upstream, python_tools, tools};
+
+/// GOAWAY's error codes (RFC 9113 section 7).
+const NO_ERROR: u64 = 0;
+const PROTOCOL_ERROR: u64 = 1;
+const COMPRESSION_ERROR: u64 = 9;
+const ENHANCE_YOUR_CALM: u64 = 11;
+
+/// The worker's memory, whatever is done to it, in MiB.
+const MOST: u64 = 120;
+
+/// Runs `program`, which defines `attack`, beside a polite client.
+fn attacked(upstream: &Upstream, program: &str) -> (Value, Log) {
+    let exeat = Exeat::new()
+        .sandbox(&format!("read = [\"{}\"]", tools().display()))
+        .allow("api.example.com", upstream)
+        .limit(Duration::from_secs(120));
+    let program = format!("{}\n{program}\nattacked(attack)", include_str!("floods/attack.py"));
+    let mut live = exeat.start_with_input(&[&python_tools(), "-c", &program]);
+    live.wait_for("\n");
+    let peak = live.peak_memory();
+    live.write("\n");
+    let run = live.finish().ok();
+    let told = run.json();
+    let polite = told["polite"].as_array().unwrap();
+    assert!(polite.iter().all(|status| *status == 200) && polite.len() > 3, "{told}");
+    assert!(told["slowest"].as_f64().unwrap() < 5.0, "{told}");
+    assert!(peak < MOST, "the worker took {peak} MiB: {told}");
+    (told["told"].clone(), run.log)
+}
+
+/// The connection was ended with one of these codes, and the log says that something was wrong with it.
+#[track_caller]
+fn assert_sent_away(program: &str, codes: &[u64]) -> Vec<String> {
+    let upstream = Upstream::start();
+    let (told, log) = attacked(&upstream, program);
+    assert_eq!(told["ended"], true, "{told}");
+    assert!(codes.iter().any(|code| told["gone"] == *code), "{told}");
+    let reasons: Vec<String> =
+        log.refusals().iter().map(|refused| format!("{}: {}", refused.kind, refused.reason)).collect();
+    assert!(!reasons.is_empty(), "nothing in the log");
+    reasons
+}
+
+#[test]
+fn requests_that_are_reset_as_soon_as_they_are_made() {
+    assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    for batch in range(200):
+        frames = b''
+        for number in range(batch * 100, batch * 100 + 100):
+            frames += flood.request(number * 2 + 1) + frame(RST_STREAM, 0, number * 2 + 1, b'\\0\\0\\0\\x08')
+        if not flood.send(frames):
+            break
+    flood.wait(lambda: flood.ended)
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[ENHANCE_YOUR_CALM],
+    );
+}
+
+#[test]
+fn requests_that_are_taken_up_and_then_reset() {
+    // Slow enough that none is reset before it was taken up: each is a call that was begun.
+    assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    for number in range(4000):
+        stream = number * 2 + 1
+        if not flood.send(flood.request(stream, '/slow?ms=60000')):
+            break
+        if not number % 20:
+            time.sleep(0.005)
+        flood.send(frame(RST_STREAM, 0, stream, b'\\0\\0\\0\\x08'))
+    flood.wait(lambda: flood.ended)
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[NO_ERROR, ENHANCE_YOUR_CALM],
+    );
+}
+
+#[test]
+fn streams_that_make_the_server_reset_them() {
+    // MadeYouReset (CVE-2025-8671): a window that becomes too large is an error of its stream.
+    assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    for batch in range(200):
+        frames = b''
+        for number in range(batch * 100, batch * 100 + 100):
+            frames += flood.request(number * 2 + 1) + frame(WINDOW_UPDATE, 0, number * 2 + 1, b'\\x7f\\xff\\xff\\xff')
+        if not flood.send(frames):
+            break
+    flood.wait(lambda: flood.ended)
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[ENHANCE_YOUR_CALM, NO_ERROR],
+    );
+}
+
+#[test]
+fn heads_that_are_continued_without_an_end() {
+    let reasons = assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    flood.send(frame(HEADERS, 1, 1, b'\\x82\\x84'))
+    block = hpack.Encoder().encode([('x-filler', 'x' * 100)])
+    flood.overwhelm(frame(CONTINUATION, 0, 1, block))
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[ENHANCE_YOUR_CALM, COMPRESSION_ERROR],
+    );
+    assert!(reasons.iter().any(|reason| reason.contains("excessive load")), "{reasons:?}");
+}
+
+#[test]
+fn a_head_that_unpacks_to_far_more_than_it_is() {
+    // One long value in the table, then a byte for each time it is repeated: 16 KiB that would be 60 MiB.
+    assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    first = hpack.Encoder().encode([(':method', 'GET'), (':scheme', 'https'), (':authority', NAME), (':path', '/'), ('x-long', 'x' * 3900)])
+    flood.send(frame(HEADERS, 5, 1, first + b'\\xbe' * 12000))
+    flood.wait(lambda: flood.ended)
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[ENHANCE_YOUR_CALM, COMPRESSION_ERROR],
+    );
+}
+
+#[test]
+fn settings_without_end() {
+    assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    flood.overwhelm(frame(SETTINGS, 0, 0, b'\\0\\4\\0\\1\\0\\0'))
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[NO_ERROR, ENHANCE_YOUR_CALM],
+    );
+}
+
+#[test]
+fn pings_without_end() {
+    let reasons = assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    flood.overwhelm(frame(PING, 0, 0, b'flooding'))
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[NO_ERROR, ENHANCE_YOUR_CALM],
+    );
+    assert!(reasons.iter().any(|reason| reason.starts_with("flood: ")), "{reasons:?}");
+}
+
+#[test]
+fn pings_whose_answers_are_not_read() {
+    // Each answer has to be written; whoever does not read them is not read either.
+    let upstream = Upstream::start();
+    let (told, _) = attacked(
+        &upstream,
+        "def attack():
+    flood = Connection()
+    flood.send(flood.greeting)
+    sent, moved = 0, time.monotonic()
+    while time.monotonic() < moved + 3 and sent < 200_000_000:
+        try:
+            sent, moved = sent + flood.stream.send(frame(PING, 0, 0, b'flooding') * 900), time.monotonic()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            time.sleep(0.01)
+        except OSError:
+            break
+    return sent",
+    );
+    assert!(told.as_u64().unwrap() < 50_000_000, "{told} bytes of pings were taken");
+}
+
+#[test]
+fn a_broken_rule_ends_the_connection() {
+    assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    flood.send(frame(PING, 0, 5, b'on a stream'[:8]))
+    flood.wait(lambda: flood.ended)
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[PROTOCOL_ERROR],
+    );
+}
+
+#[test]
+fn more_streams_than_are_offered_are_refused_and_more_fields_too() {
+    let upstream = Upstream::start();
+    let (told, _) = attacked(
+        &upstream,
+        "def attack():
+    flood = Connection().greet()
+    many = [('x-%d' % number, '1') for number in range(129)]
+    flood.send(flood.request(1, fields=many))
+    flood.wait(lambda: 1 in flood.done)
+    for number in range(1, 301):
+        flood.send(flood.request(number * 2 + 1, '/upload', 'POST', end=False))
+    refused = lambda: [stream for stream, code in flood.resets.items() if code == 7]
+    flood.wait(lambda: len(refused()) >= 172)
+    return {'refused': len(refused()), 'fields': flood.statuses[1], 'ended': flood.ended}",
+    );
+    assert_eq!(told, json!({ "refused": 172, "fields": 400, "ended": false }));
+    let begun = upstream.seen().iter().filter(|seen| seen.target == "/upload").count();
+    assert!(begun <= 128, "{begun} calls at once");
+}
+
+#[test]
+fn a_connection_that_says_nothing_after_its_handshake_is_ended() {
+    let upstream = Upstream::start();
+    let (told, _) = attacked(
+        &upstream,
+        "def attack():
+    mute = Connection()
+    mute.reply = lambda said: None
+    threading.Thread(target=mute.listen, daemon=True).start()
+    begun = time.monotonic()
+    mute.wait(lambda: mute.ended, 40)
+    return [mute.ended, time.monotonic() - begun]",
+    );
+    assert!(told[0] == true && told[1].as_f64().unwrap() < 15.0, "{told}");
+}
+
+#[test]
+fn a_stream_that_is_not_read_holds_back_no_other() {
+    for alpn in ["h2", "http/1.1"] {
+        let upstream = Upstream::with_alpn(&[alpn]);
+        let (told, _) = attacked(
+            &upstream,
+            "def attack():
+    # Each of these has a window that is never opened again; the connection's is wide open.
+    slow = Connection(settings=b'\\0\\4\\0\\0\\x10\\0').greet()
+    slow.send(frame(WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, 'big')))
+    for number in range(60):
+        slow.send(slow.request(number * 2 + 1, '/big?bytes=100000000'))
+    slow.wait(lambda: len(slow.bytes) == 60)
+    stuck = sum(slow.bytes.values())
+    slow.send(slow.request(201, '/echo') + frame(WINDOW_UPDATE, 0, 201, (1 << 20).to_bytes(4, 'big')))
+    slow.send(slow.request(203, '/big?bytes=3000000') + frame(WINDOW_UPDATE, 0, 203, (1 << 30).to_bytes(4, 'big')))
+    quick = slow.wait(lambda: {201, 203} <= slow.done)
+    return {'stuck': stuck, 'quick': quick, 'bytes': slow.bytes.get(203)}",
+        );
+        assert_eq!(told, json!({ "stuck": 60 * 4096, "quick": true, "bytes": 3_000_000 }), "{alpn}");
+    }
+}
+
+#[test]
+fn an_upload_that_is_not_taken_holds_back_no_other() {
+    let upstream = Upstream::with_alpn(&["http/1.1"]);
+    let (told, _) = attacked(
+        &upstream,
+        "def attack():
+    slow = Connection().greet()
+    slow.wait(lambda: slow.first_window)
+    deaf = [number * 2 + 1 for number in range(12)]
+    for stream in deaf:
+        slow.send(slow.request(stream, '/deaf?ms=60000', 'POST', end=False))
+    sent = slow.pump(deaf)
+    slow.send(slow.request(301, '/upload', 'POST', end=False))
+    quick = slow.pump([301], most=2_000_000)
+    slow.send(frame(DATA, 1, 301))
+    return [sent > 1_000_000, quick, slow.wait(lambda: 301 in slow.done), slow.statuses.get(301)]",
+    );
+    assert_eq!(told, json!([true, 2_000_000, true, 200]));
+}
