@@ -12,7 +12,7 @@ mod targets;
 mod telling;
 mod worker;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -50,7 +50,7 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     let unreachable = controls(&brief);
     let _ = aviary.reached.take();
     let mut findings = under_way.finish(&brief)?;
-    complete(&findings)?;
+    complete(&findings, arguments.capture_ports_only)?;
     let (worker, log) = worker::log(places, &nonce)?;
     doubt(&mut findings, &unreachable);
     evidence::weigh(&mut findings, &aviary.reached.take(), &log, &brief);
@@ -93,11 +93,48 @@ fn doubt(findings: &mut [Finding], unreachable: &[(&str, String)]) {
     }
 }
 
-/// Every attempt has to have been made.
-fn complete(findings: &[Finding]) -> Result<(), Report> {
-    let made: HashSet<&str> = findings.iter().map(|finding| finding.id.as_str()).collect();
-    match battery().find(|probe| !made.contains(probe.id)) {
-        None => Ok(()),
-        Some(missing) => Err(Report::new(format!("the battery ended without `{}`", missing.id))),
+/// Every attempt has to have been made. Where exeat answered neither a name nor a request that nothing is wrong with, but for its host, the
+/// client cannot be shown to work; but with listeners on the policy's ports alone, there may be none to answer.
+fn complete(findings: &[Finding], ports_only: bool) -> Result<(), Report> {
+    let made: HashMap<&str, Verdict> = findings.iter().map(|finding| (finding.id.as_str(), finding.verdict)).collect();
+    if let Some(missing) = battery().find(|probe| !made.contains_key(probe.id)) {
+        return Err(Report::new(format!("the battery ended without `{}`", missing.id)));
+    }
+    let untried = |id: &&str| made.get(id) == Some(&Verdict::NotApplicable);
+    match ["dns/address", "names/unlisted"].into_iter().find(untried) {
+        Some(id) if !ports_only => {
+            let seen = findings.iter().find(|finding| finding.id == id).map_or("", |finding| finding.seen.as_str());
+            Err(Report::new(format!("exeat gave `{id}` no answer, so that no other attempt shows anything: {seen}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::finding::Outcome;
+    use super::*;
+
+    fn findings(untried: &str) -> Vec<Finding> {
+        let outcome = |id| if id == untried { Outcome::not_applicable("silence") } else { Outcome::held("refused") };
+        battery().map(|probe| probe.finding(outcome(probe.id))).collect()
+    }
+
+    #[test]
+    fn a_battery_that_is_not_whole_or_was_not_answered_shows_nothing() {
+        assert!(complete(&findings(""), false).is_ok());
+        assert!(complete(&findings("")[1..], false).is_err());
+        for id in ["dns/address", "names/unlisted"] {
+            assert!(complete(&findings(id), false).unwrap_err().to_string().contains("silence"), "{id}");
+            assert!(complete(&findings(id), true).is_ok(), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_fails_outside_too_is_not_held() {
+        let mut findings = findings("");
+        doubt(&mut findings, &[("network/tcp-loopback", "refused by the machine".to_owned())]);
+        let doubted = findings.iter().filter(|finding| finding.verdict == Verdict::NotApplicable);
+        assert!(doubted.map(|finding| finding.id.as_str()).eq(["network/tcp-loopback"]));
     }
 }

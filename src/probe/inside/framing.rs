@@ -154,8 +154,10 @@ pub(super) const PROBES: &[Probe] = &[
 
 /// A request of the template's with more fields, and a body.
 fn with(fields: &[&str], body: &str) -> String {
+    let closing =
+        if fields.iter().any(|field| field.starts_with("Connection:")) { "" } else { "Connection: close\r\n" };
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    format!("@METHOD@ @TARGET@ HTTP/1.1\r\nHost: @HOST@\r\n{fields}\r\n{body}")
+    format!("@METHOD@ @TARGET@ HTTP/1.1\r\nHost: @HOST@\r\n{closing}{fields}\r\n{body}")
 }
 
 /// Requests that nobody may take, at a call that is allowed.
