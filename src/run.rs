@@ -44,13 +44,12 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
-    let policy = Policy::load(places.agent_file(&arguments.agent))?;
+    let policy = Policy::load_without_secrets(places.agent_file(&arguments.agent))?;
     let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
     let authority = Authority::generate(SystemTime::now())?;
     let spec = spec(places, &policy, &authority, arguments)?;
     let digest = policy.digest().to_owned();
-    // The sandbox begins as a copy of this process: the secrets that a policy names are wiped first, and read again afterwards.
-    drop(policy);
+    // The sandbox begins as a copy of this process, so the secrets that the policy names are read afterwards.
     let prepared = sandbox::prepare(&spec).map_err(no_sandbox)?;
     let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
     if standing.current().digest() != digest {

@@ -163,6 +163,7 @@ fn log(c: &mut Criterion) {
         rule: "allow #2 (line 14)".to_owned(),
         policy: format!("sha256:{}", "0".repeat(64)),
         credential: Some(CredentialUse { name: "bench".to_owned(), lease: "l".repeat(32), places: vec!["header".to_owned()] }),
+        client_certificate: None,
         client_tls: Some(TlsLeg {
             version: "TLSv1_3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),

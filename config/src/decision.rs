@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::agent::CredentialName;
+use crate::client_certificate::ClientCertificate;
 use crate::destination::Destination;
 use crate::limits::Rate;
 use crate::method::Method;
@@ -222,6 +223,11 @@ impl<'a> Route<'a> {
     /// The house's proxy that it leads through.
     pub fn proxy(self) -> Option<&'a Arc<UpstreamProxy>> {
         self.proxy
+    }
+
+    /// What the upstream is shown if it asks who calls.
+    pub fn client_certificate(self) -> Option<&'a Arc<ClientCertificate>> {
+        self.rule.client_certificate()
     }
 
     /// Address ranges that may be dialled although they are private or the like.

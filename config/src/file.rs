@@ -7,6 +7,7 @@ mod agent;
 mod credential;
 mod protocol;
 mod reader;
+mod secret;
 mod upstream;
 
 use std::fs::File;
@@ -24,14 +25,21 @@ pub(crate) use credential::parse_credentials;
 /// Some hundred times what a person writes; keeps the checks that compare all rules with all others short.
 const MAX_FILE: u64 = 256 * 1024;
 
-pub(crate) fn load_policy(path: &Path) -> Result<Policy, LoadError> {
+/// Whether the files are read that a policy names for secrets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrets {
+    Read,
+    LeftOut,
+}
+
+pub(crate) fn load_policy(path: &Path, secrets: Secrets) -> Result<Policy, LoadError> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let agent: AgentId = stem.parse().map_err(|malformed: Malformed| {
         let remedy = format!("the file's name is the agent's: `release-bot.toml`; {}", malformed.hint());
         LoadError::whole_file(&path.display().to_string(), malformed.to_string(), remedy)
     })?;
     let text = read(path)?;
-    parse_policy(agent, path, &text)
+    parse_policy(agent, path, &text, secrets)
 }
 
 pub(crate) fn load_credentials(path: &Path) -> Result<Credentials, LoadError> {

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod client_certificate;
 mod credential;
 mod decision;
 mod denial;
@@ -40,6 +41,7 @@ mod upstream;
 mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
+pub use client_certificate::ClientCertificate;
 pub use credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source, cross_check};
 pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
 pub use denial::{Denial, DenialKind};

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::agent::{AgentId, CredentialName};
+use crate::client_certificate::ClientCertificate;
 use crate::decision::{CallFacts, CallPermit, ConnectPermit};
 use crate::denial::{Denial, DenialKind};
 use crate::destination::Destination;
 use crate::error::LoadError;
-use crate::file;
+use crate::file::{self, Secrets};
 use crate::rule::{Effect, Rule, TlsMode};
 use crate::sandbox::SandboxSettings;
 use crate::upstream::{ProxyLogin, UpstreamProxy};
@@ -32,12 +33,18 @@ pub struct Policy {
 impl Policy {
     /// Reads an agent's file; the agent is the stem of its name.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        file::load_policy(path.as_ref())
+        file::load_policy(path.as_ref(), Secrets::Read)
+    }
+
+    /// The same, for whoever must not know the secrets that stand in files beside it: those files are left alone. It is good for
+    /// making a sandbox, and lacks what upstreams and proxies may ask for.
+    pub fn load_without_secrets(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        file::load_policy(path.as_ref(), Secrets::LeftOut)
     }
 
     /// Reads an agent's file from text. Paths in it are relative to the directory of `file`.
     pub fn parse(agent: AgentId, file: impl AsRef<Path>, text: &str) -> Result<Self, LoadError> {
-        file::parse_policy(agent, file.as_ref(), text)
+        file::parse_policy(agent, file.as_ref(), text, Secrets::Read)
     }
 
     /// The agent it is for.
@@ -62,12 +69,17 @@ impl Policy {
 
     /// The files beside it that hold secrets, which the sandbox must not be shown.
     pub fn secret_files(&self) -> impl Iterator<Item = &Path> {
-        self.proxy.iter().filter_map(|proxy| proxy.login()).map(ProxyLogin::file)
+        let logins = self.proxy.iter().filter_map(|proxy| proxy.login()).map(ProxyLogin::file);
+        logins.chain(self.client_certificates().map(ClientCertificate::key_file))
     }
 
     /// Whether another reading of the same file found the same in the files beside it.
     pub(crate) fn has_the_same_beside(&self, other: &Policy) -> bool {
-        self.proxy == other.proxy
+        self.proxy == other.proxy && self.client_certificates().eq(other.client_certificates())
+    }
+
+    fn client_certificates(&self) -> impl Iterator<Item = &ClientCertificate> {
+        self.rules.iter().filter_map(|rule| rule.client_certificate.as_deref())
     }
 
     /// The rules, in the order of the file.

@@ -6,10 +6,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::agent::CredentialName;
+use crate::client_certificate::ClientCertificate;
 use crate::decision::{CallFacts, Scheme};
 use crate::error::{Malformed, quoted};
 use crate::glob::PathGlob;
@@ -96,6 +98,7 @@ pub struct Rule {
     pub(crate) plain: bool,
     pub(crate) encoded_slash: bool,
     pub(crate) tls: TlsMode,
+    pub(crate) client_certificate: Option<Arc<ClientCertificate>>,
     pub(crate) protocol: Option<Protocol>,
     /// Line and column of the `credential` key, for mistakes that only show beside the credentials.
     pub(crate) credential_at: (usize, usize),
@@ -116,6 +119,7 @@ impl Rule {
             plain: false,
             encoded_slash: false,
             tls: TlsMode::Intercept,
+            client_certificate: None,
             protocol: None,
             credential_at: (0, 0),
         }
@@ -186,6 +190,11 @@ impl Rule {
     /// the first allow rule that has a request's head is the one whose protocol judges the body.
     pub fn protocol(&self) -> Option<&Protocol> {
         self.protocol.as_ref()
+    }
+
+    /// What an upstream is shown that asks who calls.
+    pub fn client_certificate(&self) -> Option<&Arc<ClientCertificate>> {
+        self.client_certificate.as_ref()
     }
 
     /// Whether the rule speaks of this call.

@@ -155,6 +155,13 @@ fn nonsense_is_refused() {
         (allow("tls = \"passthrough\"\ncredential = \"x\""), 4, "allow[1].credential"),
         (allow("tls = \"passthrough\"\nencoded_slash = true"), 4, "allow[1].encoded_slash"),
         (allow("tls = \"passthrough\"\nplain = false"), 4, "allow[1].plain"),
+        (allow("client_certificate = \"c.pem\""), 3, "allow[1].client_certificate"),
+        (allow("client_certificate = { certificate = \"c.pem\" }"), 3, "allow[1].client_certificate"),
+        (
+            allow("client_certificate = { certificate = \"/none.pem\", key = \"k.pem\" }"),
+            3,
+            "allow[1].client_certificate.certificate",
+        ),
         (allow("tls = \"tcp\""), 2, "allow[1].to"),
         (allow("[[deny]]\nto = \"a.example\"\npaths = [\"/x\"]\ntls = \"tcp\""), 6, "deny[1].tls"),
         (allow("tls = \"passthrough\"\n[[deny]]\nto = \"*.example\"\nmethods = [\"GET\"]"), 4, "deny[1]"),

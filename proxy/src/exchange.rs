@@ -271,6 +271,7 @@ fn start(
         rule: permit.rule().to_string(),
         policy: permit.policy().to_owned(),
         credential,
+        client_certificate: permit.route().client_certificate().map(|shown| shown.fingerprint()),
         client_tls: connection.tls.clone(),
     }
 }

@@ -158,7 +158,8 @@ impl Upstream {
             let peer = Arc::new(Peer { reached, tls: None });
             return Ok(Open { link: link::http1(stream, destination).await?, peer });
         }
-        let stream = self.tls.handshake(destination, stream, floor, protocols).await?;
+        let certificate = permit.route().client_certificate().map(|certificate| &**certificate);
+        let stream = self.tls.handshake(destination, stream, floor, protocols, certificate).await?;
         let leg = terminate::leg(stream.get_ref().1);
         let link = match leg.alpn.as_deref() {
             Some("h2") => link::http2(stream, destination).await?,

@@ -12,6 +12,7 @@ mod bodies;
 mod broker_service;
 mod capture;
 mod check;
+mod client_certificates;
 mod clients;
 mod crash;
 mod credentials;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::reader::{Field, Reader, Section};
-use super::{protocol, upstream};
+use super::{Secrets, protocol, secret, upstream};
 use crate::agent::AgentId;
 use crate::destination::split_port;
 use crate::error::{LoadError, Malformed, quoted};
@@ -24,13 +24,24 @@ use crate::variable::sandbox_variable;
 /// Each call looks at every rule.
 const MAX_RULES: usize = 1000;
 /// What an allow rule has and a deny rule has not.
-const ALLOW_ONLY: [&str; 9] =
-    ["credential", "rate", "dial", "addresses", "plain", "encoded_slash", "tls", "mcp", "graphql"];
+const ALLOW_ONLY: [&str; 10] = [
+    "credential",
+    "rate",
+    "dial",
+    "addresses",
+    "plain",
+    "encoded_slash",
+    "tls",
+    "mcp",
+    "graphql",
+    "client_certificate",
+];
 /// What takes reading a request, and so means nothing where connections pass unread.
-const READ_ONLY: [&str; 7] = ["methods", "paths", "credential", "plain", "mcp", "graphql", "encoded_slash"];
+const READ_ONLY: [&str; 8] =
+    ["methods", "paths", "credential", "plain", "mcp", "graphql", "encoded_slash", "client_certificate"];
 
-pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str) -> Result<Policy, LoadError> {
-    Reader::new(file, text).read(|reader, mut top| {
+pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Secrets) -> Result<Policy, LoadError> {
+    Reader::new(file, text).with(secrets).read(|reader, mut top| {
         let sandbox = top.take("sandbox").and_then(|field| reader.section(&field));
         let upstream = top.take("upstream").and_then(|field| reader.section(&field));
         let upstream = upstream.map(|section| upstream::read(reader, section, file)).unwrap_or_default();
@@ -110,6 +121,8 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     let addresses = section.take("addresses").and_then(|field| reader.some_values(&field, LEAVE_OUT, parse_range));
     let plain = section.take("plain").and_then(|field| reader.flag(&field));
     let encoded_slash = section.take("encoded_slash").map(|field| reader.flag(&field));
+    let certificate_field = section.take("client_certificate");
+    let certificate = certificate_field.as_ref().map(|field| secret::client_certificate(reader, field));
     let protocol = protocol::read(reader, &mut section, methods.as_ref());
     reader.nothing_else(section);
 
@@ -118,6 +131,9 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     if let Some(field) = credential_field.as_ref().filter(|_| plain) {
         let remedy = "let the rule be for HTTPS, or take the credential out";
         reader.mistake_at(field, "a credential never travels over plain HTTP", remedy);
+    }
+    if let Some(field) = certificate_field.as_ref().filter(|_| plain) {
+        reader.mistake_at(field, "plain HTTP has no place for it", "let the rule be for HTTPS, or take it out");
     }
     let range = to.network().filter(|network| network.prefix_len() < network.max_prefix_len());
     if let (Some(field), Some(range)) = (&dial_field, range) {
@@ -129,6 +145,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     ranges.extend(dial.map(|dial| ipnet::IpNet::from(dial.ip())));
     let credential_at = credential_field.map_or((0, 0), |field| reader.place(field.at));
     let (methods, paths, protocol) = (all_or(methods)?, all_or(paths)?, all_or(protocol)?);
+    let client_certificate = all_or(certificate)?.flatten().map(Arc::new);
     let needs = paths.iter().flatten().find(|glob: &&PathGlob| glob.has_encoded_slash());
     if let (Some(field), Some(glob), None) = (&paths_field, needs, encoded_slash) {
         let reason = format!("`{glob}` has an escaped slash, and no path with one is let through by this rule");
@@ -144,6 +161,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
         plain,
         encoded_slash: encoded_slash.flatten().unwrap_or_default(),
         protocol,
+        client_certificate,
         credential_at,
         tls: tls.unwrap_or_default(),
         ..Rule::everything(id, to)

@@ -9,6 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Secrets;
 use crate::error::{LoadError, Malformed, Mistake, listed, quoted};
 
 /// More than anybody reads; a file of nothing but mistakes does not grow a list without end.
@@ -18,6 +19,7 @@ const MAX_MISTAKES: usize = 100;
 pub(super) struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
+    secrets: Secrets,
     mistakes: Vec<Mistake>,
 }
 
@@ -43,7 +45,20 @@ pub(super) struct Section<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, mistakes: Vec::new() }
+        Self { file, text, secrets: Secrets::Read, mistakes: Vec::new() }
+    }
+
+    /// The same, reading the files for secrets or leaving them alone.
+    pub fn with(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    pub fn leaves_secrets_out(&self) -> bool {
+        self.secrets == Secrets::LeftOut
+    }
+
+    pub fn file(&self) -> &'a Path {
+        self.file
     }
 
     /// Runs `walk` over the file's table. Its value is returned if it made no mistake.

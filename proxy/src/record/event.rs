@@ -101,6 +101,9 @@ pub struct CallStart {
     /// The credential that was swapped in, and under which lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialUse>,
+    /// SHA-256 of the client certificate that the upstream is shown if it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
     /// TLS towards the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_tls: Option<TlsLeg>,

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Body, Failure, Peer};
+use super::{Body, Failure, Peer, tls};
 use crate::error::Refusal;
 use crate::limit;
 
@@ -169,7 +169,10 @@ fn for_http2(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Re
 }
 
 fn no_http(destination: &Destination) -> impl Fn(&hyper::Error) -> Refusal {
-    |error| Refusal::UpstreamAnswer { destination: destination.clone(), reason: describe(error) }
+    |error| match tls::late(error) {
+        Some((reason, remedy)) => Refusal::UpstreamTls { destination: destination.clone(), reason, remedy },
+        None => Refusal::UpstreamAnswer { destination: destination.clone(), reason: describe(error) },
+    }
 }
 
 /// HTTP/1.1 over `stream`.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use config::{CallPermit, Destination, Scheme, UpstreamProxy};
+use config::{CallPermit, ClientCertificate, Destination, Scheme, UpstreamProxy};
 use hyper::client::conn::http1;
 use ipnet::IpNet;
 
@@ -25,6 +25,7 @@ pub(super) struct Key {
     ranges: Vec<IpNet>,
     proxy: Option<Arc<UpstreamProxy>>,
     floor: Floor,
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Key {
@@ -37,6 +38,7 @@ impl Key {
             ranges: route.ranges().to_vec(),
             proxy: route.proxy().cloned(),
             floor,
+            certificate: route.client_certificate().cloned(),
         }
     }
 }

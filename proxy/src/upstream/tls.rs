@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use config::{Destination, Host};
+use config::{ClientCertificate, Destination, Host};
 use jiff::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
     SignatureScheme, SupportedProtocolVersion,
@@ -47,6 +48,7 @@ pub(super) struct Tls {
     any13: Arc<ClientConfig>,
     http12: Arc<ClientConfig>,
     http13: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
 }
 
 impl Tls {
@@ -58,20 +60,31 @@ impl Tls {
             .map_err(|error| Error::General(error.to_string()))?;
         let verifier = Arc::new(Verifier(inner));
         Ok(Self {
-            any12: client(&verifier, Floor::Tls12, Protocols::Any)?,
-            any13: client(&verifier, Floor::Tls13, Protocols::Any)?,
-            http12: client(&verifier, Floor::Tls12, Protocols::Http1)?,
-            http13: client(&verifier, Floor::Tls13, Protocols::Http1)?,
+            any12: client(&verifier, Floor::Tls12, Protocols::Any, None)?,
+            any13: client(&verifier, Floor::Tls13, Protocols::Any, None)?,
+            http12: client(&verifier, Floor::Tls12, Protocols::Http1, None)?,
+            http13: client(&verifier, Floor::Tls13, Protocols::Http1, None)?,
+            verifier,
         })
     }
 
-    fn configuration(&self, floor: Floor, protocols: Protocols) -> &Arc<ClientConfig> {
-        match (floor, protocols) {
+    /// What stands ready, or one that shows this certificate if it is asked for one. That one is made for each connection, so that no
+    /// session is resumed under another rule's certificate.
+    fn configuration(
+        &self,
+        floor: Floor,
+        protocols: Protocols,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Arc<ClientConfig>, Error> {
+        if certificate.is_some() {
+            return client(&self.verifier, floor, protocols, certificate);
+        }
+        Ok(Arc::clone(match (floor, protocols) {
             (Floor::Tls12, Protocols::Any) => &self.any12,
             (Floor::Tls13, Protocols::Any) => &self.any13,
             (Floor::Tls12, Protocols::Http1) => &self.http12,
             (Floor::Tls13, Protocols::Http1) => &self.http13,
-        }
+        }))
     }
 
     /// Shakes hands with `destination`, which has to prove its name.
@@ -81,6 +94,7 @@ impl Tls {
         stream: S,
         floor: Floor,
         protocols: Protocols,
+        certificate: Option<&ClientCertificate>,
     ) -> Result<TlsStream<S>, Refusal>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -95,7 +109,9 @@ impl Tls {
                 .map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?,
             Host::Address(address) => ServerName::from(*address),
         };
-        let connector = TlsConnector::from(Arc::clone(self.configuration(floor, protocols)));
+        let configuration = self.configuration(floor, protocols, certificate);
+        let configuration = configuration.map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?;
+        let connector = TlsConnector::from(configuration);
         match tokio::time::timeout(limit::UPSTREAM_HANDSHAKE_WAIT, connector.connect(name, stream)).await {
             Ok(done) => done.map_err(|error| refused(explain(&error, floor))),
             Err(_) => {
@@ -106,7 +122,12 @@ impl Tls {
     }
 }
 
-fn client(verifier: &Arc<Verifier>, floor: Floor, protocols: Protocols) -> Result<Arc<ClientConfig>, Error> {
+fn client(
+    verifier: &Arc<Verifier>,
+    floor: Floor,
+    protocols: Protocols,
+    certificate: Option<&ClientCertificate>,
+) -> Result<Arc<ClientConfig>, Error> {
     const FROM_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
     const FROM_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -114,11 +135,16 @@ fn client(verifier: &Arc<Verifier>, floor: Floor, protocols: Protocols) -> Resul
         Floor::Tls12 => FROM_12,
         Floor::Tls13 => FROM_13,
     };
-    let mut client = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::<Verifier>::clone(verifier))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::<Verifier>::clone(verifier));
+    let mut client = match certificate {
+        Some(certificate) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certificate.certified()))))
+        }
+        None => builder.with_no_client_auth(),
+    };
     client.enable_early_data = false;
     client.alpn_protocols = match protocols {
         Protocols::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -191,11 +217,54 @@ fn explain(error: &std::io::Error, floor: Floor) -> (String, &'static str) {
             ),
         },
         Some(Error::NoCertificatesPresented) => ("it showed no certificate".to_owned(), TELL_OPERATOR),
+        Some(Error::AlertReceived(alert)) if of_the_client(*alert) => about_the_client(*alert),
         Some(Error::AlertReceived(alert)) => {
             (format!("it ended the handshake with the alert {alert:?}"), "look at the server's own log for its reason")
         }
         Some(other) => (other.to_string(), "check that the port speaks TLS"),
         None => (format!("it broke off the handshake: {error}"), "check that the port speaks TLS"),
+    }
+}
+
+/// What an upstream says of the client's certificate, which with TLS 1.3 comes only after the handshake; `None` where it speaks of
+/// something else.
+pub(super) fn late(error: &hyper::Error) -> Option<(String, &'static str)> {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(Error::AlertReceived(alert)) = inner.and_then(|inner| inner.downcast_ref()) {
+            return of_the_client(*alert).then(|| about_the_client(*alert));
+        }
+        source = cause.source();
+    }
+    None
+}
+
+fn of_the_client(alert: AlertDescription) -> bool {
+    use AlertDescription as A;
+    let about = [
+        A::CertificateRequired,
+        A::BadCertificate,
+        A::UnsupportedCertificate,
+        A::CertificateRevoked,
+        A::CertificateExpired,
+        A::CertificateUnknown,
+        A::UnknownCA,
+        A::AccessDenied,
+    ];
+    about.contains(&alert)
+}
+
+fn about_the_client(alert: AlertDescription) -> (String, &'static str) {
+    match alert {
+        AlertDescription::CertificateRequired => (
+            "it wants to see a client certificate, and was shown none".to_owned(),
+            "ask your operator to add `client_certificate` to the rule",
+        ),
+        alert => (
+            format!("it does not take the client certificate that it was shown, or wants one (its alert: {alert:?})"),
+            "ask your operator to look at `client_certificate` in the rule",
+        ),
     }
 }
 

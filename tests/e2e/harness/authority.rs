@@ -7,6 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// An authority, its key in memory.
@@ -90,5 +92,26 @@ impl Identity {
         let mut configuration = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
         configuration.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(configuration)
+    }
+
+    /// HTTP/1.1 for clients that show a certificate by `authority`, or also for those that show none.
+    pub fn configuration_for_clients(
+        &self,
+        authority: &Authority,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        also_without: bool,
+    ) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+        let mut clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        if also_without {
+            clients = clients.allow_unauthenticated();
+        }
+        let chain = vec![CertificateDer::from(self.certificate.der().to_vec())];
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let builder = builder.with_client_cert_verifier(clients.build().unwrap());
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
 }
