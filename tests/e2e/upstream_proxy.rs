@@ -57,6 +57,19 @@ fn plain_http_and_raw_tcp_go_by_way_of_it_too() {
 }
 
 #[test]
+fn what_an_upstream_says_first_is_not_taken_for_the_proxys() {
+    // All of it in one segment, and from a proxy of the old kind.
+    let proxy = Forward::answering(b"HTTP/1.0 200 Connection established\r\n\r\n220 mail.example.com ready\r\n");
+    let exeat = exeat(&proxy, "").rule(&rule("mail.example.com:25", "tls = \"tcp\""));
+    let program = "
+import socket
+stream = socket.create_connection(('mail.example.com', 25), timeout=20)
+print(b''.join(iter(lambda: stream.recv(4096), b'')))";
+    let run = exeat.python(program).ok();
+    assert_eq!(run.stdout.trim(), r"b'220 mail.example.com ready\r\n'", "{run:#?}");
+}
+
+#[test]
 fn a_login_goes_to_the_proxy_and_nowhere_else() {
     let upstream = Upstream::start();
     let proxy = Forward::to(&upstream.dial());
