@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Authority, Exeat, Forward, RawUpstream, Upstream, within};
+use crate::harness::{Authority, Exeat, Forward, RawUpstream, Upstream, memory_of, within};
 
 const LOGIN: &str = "exeat:a-long-lived-password";
 
@@ -75,7 +75,17 @@ fn a_login_goes_to_the_proxy_and_nowhere_else() {
     let proxy = Forward::to(&upstream.dial());
     let exeat = exeat(&proxy, "proxy_login = { file = \"../secrets/proxy\" }").secret("proxy", &format!("{LOGIN}\n"));
     let exeat = exeat.rule(&rule("api.example.com", ""));
-    let run = exeat.sh("env; curl -sSf https://api.example.com/echo; cat ../config/secrets/proxy || true").ok();
+    let script =
+        "env; curl -sSf https://api.example.com/echo; cat ../config/secrets/proxy; echo kept; read line || true";
+    let mut live = exeat.start_with_input(&["sh", "-c", script, "4703.7"]);
+    live.wait_for("kept");
+    let memory = memory_of("4703.7");
+    let has = |text: &str| memory.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has("4703.7"), "the memory could not be read");
+    // Whole, or its rarer part: the rest of it may have been written over.
+    assert!(!has(LOGIN) && !has("long-lived-password"), "the login is in the sandbox's memory");
+    live.write("go on\n");
+    let run = live.finish().ok();
     // Base64 of LOGIN.
     let field = "proxy-authorization: Basic ZXhlYXQ6YS1sb25nLWxpdmVkLXBhc3N3b3Jk\r\n";
     assert!(proxy.heads()[0].contains(field), "{:?}", proxy.heads());
