@@ -31,12 +31,14 @@ pub struct Places {
     pub query: bool,
     /// A JSON or form body.
     pub body: bool,
+    /// The messages of text on a WebSocket.
+    pub websocket: bool,
 }
 
 impl Default for Places {
     /// What a credential has that does not say `in`.
     fn default() -> Self {
-        Self { header: true, basic: true, query: false, body: false }
+        Self { header: true, basic: true, query: false, body: false, websocket: false }
     }
 }
 

@@ -92,7 +92,7 @@ fn every_mistake_is_shown_with_a_remedy() {
         (with("https://login", "ftp://login"), 12, "crm.token_endpoint", "https://"),
         (with("https://login", "https://u:p@login"), 12, "crm.token_endpoint", "URL"),
         (with("http://127.0.0.1", "http://10.0.0.1"), 13, "crm.revocation_endpoint", "loopback"),
-        (with("\"header\", \"query\"", "\"bodies\""), 22, "crm.in[1]", "`query` or `body`"),
+        (with("\"header\", \"query\"", "\"bodies\""), 22, "crm.in[1]", "`body` or `websocket`"),
         (with("\"header\", \"query\"", ""), 22, "crm.in", "leave the key out"),
         (with("\"post\"", "\"digest\""), 19, "crm.auth", "`basic` or `post`"),
         (with("scope  ", "scopes "), 16, "crm.scopes", "did you mean `scope`"),

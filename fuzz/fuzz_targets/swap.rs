@@ -14,7 +14,7 @@ const PLACEHOLDER: &str = "ghs_fuzz0Z";
 const SECRET: &str = "S3CRET-of-the-fuzzer";
 
 static GRANTED: LazyLock<(Grant, Swap)> = LazyLock::new(|| {
-    let places = Places { header: true, basic: true, query: true, body: false };
+    let places = Places { header: true, basic: true, query: true, ..Places::default() };
     let to = vec!["api.example.com".parse().expect("a pattern")];
     let grant = Grant::new("fuzz".parse().expect("a name"), to, places, None);
     let swap = Swap::new(vec![(grant.clone(), Placeholder::from_value(PLACEHOLDER.into()))]);

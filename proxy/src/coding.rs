@@ -4,6 +4,8 @@
 //! they can be had; for answers and for requests alike. Never: a window larger than the coding's RFC allows, more than one
 //! coding, a guess.
 
+pub(crate) mod aws_chunked;
+
 use std::io;
 
 use bytes::{Buf, Bytes};
@@ -45,8 +47,27 @@ impl UnreadableCoding {
 
 /// The coding that a head announces.
 pub(crate) fn of(headers: &HeaderMap) -> Result<Coding, UnreadableCoding> {
+    one_of(headers.get_all(CONTENT_ENCODING).iter().flat_map(members))
+}
+
+/// The coding that a request's head announces, and whether it lies in `aws-chunked`. That is outermost wherever the list has it:
+/// SDKs write it first or last.
+pub(crate) fn of_request(headers: &HeaderMap) -> Result<(Coding, bool), UnreadableCoding> {
+    let mut names: Vec<String> = headers.get_all(CONTENT_ENCODING).iter().flat_map(members).collect();
+    let is = |name: Option<&String>| name.is_some_and(|name| name == "aws-chunked");
+    let chunked = if is(names.last()) {
+        names.pop().is_some()
+    } else if is(names.first()) {
+        names.drain(..1).next().is_some()
+    } else {
+        false
+    };
+    Ok((one_of(names.into_iter())?, chunked))
+}
+
+fn one_of(names: impl Iterator<Item = String>) -> Result<Coding, UnreadableCoding> {
     let mut coding = Coding::Identity;
-    for name in headers.get_all(CONTENT_ENCODING).iter().flat_map(members) {
+    for name in names {
         let next =
             named(&name).ok_or_else(|| UnreadableCoding(format!("in the coding `{}`", name.escape_default())))?;
         match (coding, next) {
@@ -194,6 +215,18 @@ mod tests {
         assert_eq!(coded(&["br"]), Ok(Coding::Brotli));
         for values in [&["gzip, br"][..], &["gzip", "gzip"], &["compress"], &["dcb"], &["gzip;q=1"], &["aws-chunked"]] {
             assert!(coded(values).is_err(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn aws_chunked_lies_around_one_other_coding_at_most() {
+        let of = |value| of_request(&HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(value))])).ok();
+        assert_eq!(of("aws-chunked"), Some((Coding::Identity, true)));
+        assert_eq!(of("AWS-Chunked,gzip"), Some((Coding::Gzip, true)));
+        assert_eq!(of("gzip, aws-chunked"), Some((Coding::Gzip, true)));
+        assert_eq!(of("gzip"), Some((Coding::Gzip, false)));
+        for value in ["gzip, aws-chunked, br", "aws-chunked, aws-chunked", "gzip, br, aws-chunked"] {
+            assert_eq!(of(value), None, "{value}");
         }
     }
 

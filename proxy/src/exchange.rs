@@ -21,13 +21,14 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use self::body::examine;
+pub use self::coded::CodedWatch;
 use self::frames::Counted;
+pub use self::websocket::{Frames, NoFrame, Part};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
@@ -35,7 +36,7 @@ use crate::record::{CallRecord, CallStart, CredentialUse, Recorded};
 use crate::request::{Call, strip_hop};
 use crate::respond::Reader;
 use crate::serve::Worker;
-use crate::swap::Plan;
+use crate::swap::{Messages, Plan};
 use crate::tool::{Asked, Listing};
 use crate::upstream::{Answer, Body};
 use crate::{authorize, limit, respond, scrub, tool};
@@ -165,7 +166,9 @@ async fn call(
         let (judged, asks) = judged.map_err(|refusal| upload.or(refusal))?;
         (body, asked) = (examine(judged, &head, &worker.swap).await?, asks);
     }
-    let (upload, plans) = (body.upload(), [plan, body.plan().cloned()]);
+    let messages = rest.upgrade.is_some().then(|| worker.swap.messages(&head));
+    let in_messages = messages.as_ref().and_then(Messages::plan).cloned();
+    let (upload, plans) = (body.upload(), [plan, body.plan().cloned(), in_messages]);
     let lease = lease(worker, &permit, plans.iter().flatten().next()).await?;
     let used = lease.as_deref().map(|lease| credential(lease, plans.iter().flatten()));
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
@@ -189,7 +192,9 @@ async fn call(
     };
     match sent {
         Ok(answer) => {
-            let asked = (rest.upgrade, asked.listing);
+            let socket =
+                rest.upgrade.zip(messages).map(|(client, messages)| websocket::Asked { client, messages, lease });
+            let asked = (socket, asked.listing);
             Ok(passed_on(worker, connection, &call, answer, asked, (leave, record)).await)
         }
         Err(refusal) => Ok(went_wrong(worker, connection, &call, &upload.or(refusal), record)),
@@ -220,7 +225,7 @@ fn outgoing(
 ) -> Result<Request<Body>, Refusal> {
     let (mut parts, body) = call.request(body)?.into_parts();
     if upgrade {
-        websocket::ask(&mut parts.headers);
+        websocket::upgrade(&mut parts.headers);
     }
     if !worker.known.scrub().is_empty() {
         scrub::accept(&mut parts.headers);
@@ -282,13 +287,13 @@ async fn passed_on(
     connection: &Connection,
     call: &Call,
     answer: Answer,
-    (upgrade, listing): (Option<OnUpgrade>, Option<Listing>),
+    (socket, listing): (Option<websocket::Asked>, Option<Listing>),
     (leave, mut record): (Leave, CallRecord),
 ) -> Response<Body> {
     let Answer { mut response, peer } = answer;
     record.answered(response.status().as_u16(), &peer.reached, peer.tls.clone());
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let upgrades = upgrade.map(|client| (client, hyper::upgrade::on(&mut response)));
+    let upgrades = socket.map(|asked| (asked, hyper::upgrade::on(&mut response)));
     let (mut parts, body) = response.into_parts();
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
@@ -313,10 +318,9 @@ async fn passed_on(
                 }
             }
         },
-        (true, Some((client, upstream))) => {
-            websocket::agree(&mut parts.headers);
-            let watch = worker.swap.body(&call.head(None));
-            let carried = websocket::carry(client, upstream, (watch, scrub), (leave, record));
+        (true, Some((asked, upstream))) => {
+            websocket::upgrade(&mut parts.headers);
+            let carried = websocket::carry(asked, upstream, scrub, (leave, record));
             let alert = alert(worker, connection, call);
             tokio::spawn(async move {
                 if let Some(misdirected) = carried.await {

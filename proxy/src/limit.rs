@@ -60,6 +60,10 @@ pub const LINGER_BYTES: usize = 16 * 1024 * 1024;
 pub const EXAMINED_BODY: u64 = 64 * 1024;
 /// The whole of such a body.
 pub const EXAMINED_BODY_WAIT: Duration = Duration::from_secs(60);
+/// A text message of a WebSocket that is sent on in one frame after a swap; longer ones go on in fragments.
+pub const MESSAGE: usize = 64 * 1024;
+/// Telling the client of a WebSocket why it is closed.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// What a coded request body may become, whatever its ratio.
 pub const DECODED_FREE: u64 = 8 * 1024 * 1024;
 /// Beyond that, decoded bytes for each coded one: logs and JSON reach about 50, a bomb 1000 and more.
@@ -80,6 +84,10 @@ pub const LISTING_WAIT: Duration = Duration::from_secs(60);
 pub const GRAPHQL_DEPTH: usize = 128;
 /// Tokens of a GraphQL document; the introspection query has 200.
 pub const GRAPHQL_TOKENS: usize = 20_000;
+/// A line between the chunks of `aws-chunked`: a size with a signature takes 100 bytes, a trailer with one not many more.
+pub const CHUNK_LINE: usize = 1024;
+/// Trailers behind these chunks: SDKs send a checksum and a signature.
+pub const CHUNK_TRAILERS: usize = 16;
 /// Looking up a name.
 pub const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 /// One address: longer than any healthy round trip, short enough to try the next.

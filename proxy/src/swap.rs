@@ -13,6 +13,7 @@ mod body;
 mod digest;
 mod finder;
 mod gaps;
+mod message;
 mod plan;
 mod search;
 mod syntax;
@@ -20,12 +21,13 @@ mod syntax;
 use std::fmt;
 use std::sync::Arc;
 
-use config::{CredentialName, Destination, Grant, Host, Placeholder};
+use config::{CredentialName, Destination, Grant, Host, Placeholder, Places};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
 use http::{HeaderMap, HeaderName};
 
 pub use body::{BodySwap, BodyWatch};
 pub use gaps::Gapped;
+pub use message::Messages;
 pub use plan::{Plan, SwapError};
 
 use search::{Search, Seen, Spelt};
@@ -69,6 +71,8 @@ pub enum Place {
     Body,
     /// The trailers.
     Trailer,
+    /// A message of a WebSocket.
+    Message,
 }
 
 /// Why a placeholder may not be where it is.
@@ -97,6 +101,8 @@ pub enum Unswappable {
     Digest,
     /// It is JSON, and the placeholder is not in a string.
     Bare,
+    /// It is a message of a WebSocket, and not of text.
+    NoText,
 }
 
 /// A placeholder on its way to where its credential does not go. An alert.
@@ -146,28 +152,40 @@ impl Swap {
 
     /// Examines the body behind `head`, which no placeholder may be in.
     pub fn body(&self, head: &Head<'_>) -> BodyWatch {
-        let why = |reason| self.whys(head, Why::Body(reason));
-        BodyWatch::new(self.clone(), why(self.unswappable(head).unwrap_or(Unswappable::MediaType)))
+        let why = Why::Body(self.unswappable(head).unwrap_or(Unswappable::MediaType));
+        BodyWatch::new(self.clone(), Place::Body, self.whys(head, |places| places.body, why))
     }
 
     /// Examines bytes of which nothing is known, and which no placeholder may be in.
     pub fn stream(&self) -> BodyWatch {
-        BodyWatch::new(self.clone(), vec![Why::Place; self.0.grants.len()])
+        BodyWatch::new(self.clone(), Place::Body, vec![Why::Place; self.0.grants.len()])
     }
 
     /// Takes the placeholders out of the body behind `head` that may be swapped there. `None` where none may be, and the body is
     /// only to be examined.
     pub fn in_body(&self, head: &Head<'_>) -> Option<BodySwap> {
         let syntax = Syntax::of(head.headers).filter(|_| self.unswappable(head).is_none())?;
-        let grants = self.0.grants.iter().enumerate();
-        let may_be = |(entry, (grant, placeholder)): &(usize, &(Grant, Placeholder))| {
-            self.judge(*entry, head, grant.places().body).is_none() && !placeholder.value().is_empty()
-        };
-        let (_, granted) = grants.into_iter().find(may_be)?;
-        let watch = BodyWatch::new(self.clone(), self.whys(head, Why::Spelling));
-        let mut plan = Plan::new(granted);
-        plan.stands_in(Place::Body.key());
+        let plan = self.granted(head, |places| places.body, &Place::Body)?;
+        let watch = BodyWatch::new(self.clone(), Place::Body, self.whys(head, |places| places.body, Why::Spelling));
         Some(BodySwap::new(plan, syntax, watch))
+    }
+
+    /// Examines the messages of the WebSocket that `head` asks for, and swaps in those of text where that is granted.
+    pub fn messages(&self, head: &Head<'_>) -> Messages {
+        let watch = |why| BodyWatch::new(self.clone(), Place::Message, self.whys(head, |places| places.websocket, why));
+        let plan = self.granted(head, |places| places.websocket, &Place::Message);
+        Messages::new(plan, watch(Why::Spelling), watch(Why::Body(Unswappable::NoText)))
+    }
+
+    /// The one credential that may be put into `place`.
+    fn granted(&self, head: &Head<'_>, has: fn(&Places) -> bool, place: &Place) -> Option<Plan> {
+        let may_be = |(entry, (grant, placeholder)): &(usize, &(Grant, Placeholder))| {
+            self.judge(*entry, head, has(grant.places())).is_none() && !placeholder.value().is_empty()
+        };
+        let (_, granted) = self.0.grants.iter().enumerate().find(may_be)?;
+        let mut plan = Plan::new(granted);
+        plan.stands_in(place.key());
+        Some(plan)
     }
 
     fn unswappable(&self, head: &Head<'_>) -> Option<Unswappable> {
@@ -179,10 +197,10 @@ impl Swap {
         }
     }
 
-    /// Why each placeholder may not be in the body behind `head`; `granted` where its grant would let it.
-    fn whys(&self, head: &Head<'_>, granted: Why) -> Vec<Why> {
+    /// Why each placeholder may not be behind `head`; `granted` where its grant `has` the place.
+    fn whys(&self, head: &Head<'_>, has: fn(&Places) -> bool, granted: Why) -> Vec<Why> {
         let grants = self.0.grants.iter().enumerate();
-        grants.map(|(entry, (grant, _))| self.judge(entry, head, grant.places().body).unwrap_or(granted)).collect()
+        grants.map(|(entry, (grant, _))| self.judge(entry, head, has(grant.places())).unwrap_or(granted)).collect()
     }
 
     /// Why a placeholder may not be where it is, as far as policy and grant say; `granted` is whether the place is.
@@ -270,6 +288,7 @@ impl Place {
             Self::Basic => "basic",
             Self::Query => "query",
             Self::Body => "body",
+            Self::Message => "websocket",
             _ => "",
         }
     }
@@ -286,6 +305,7 @@ impl fmt::Display for Place {
             Self::Basic => write!(f, "`{AUTHORIZATION}` header (Basic)"),
             Self::Body => f.write_str("body"),
             Self::Trailer => f.write_str("trailers"),
+            Self::Message => f.write_str("WebSocket"),
         }
     }
 }
@@ -302,6 +322,7 @@ impl fmt::Display for Why {
             Self::Body(Unswappable::Digest) => {
                 "it is not swapped in a body whose digest is sent along, which would no longer be true"
             }
+            Self::Body(Unswappable::NoText) => "it is swapped only in messages of text",
             Self::Body(Unswappable::Bare) => "in JSON it is swapped only within strings",
         })
     }

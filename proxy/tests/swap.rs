@@ -29,8 +29,8 @@ fn swap() -> Swap {
     let grant = |credential, to: &[&str], places| {
         Grant::new(name(credential), to.iter().map(|to| to.parse().unwrap()).collect(), places, None)
     };
-    let all = Places { header: true, basic: true, query: true, body: false };
-    let header = Places { header: true, basic: false, query: false, body: false };
+    let all = Places { header: true, basic: true, query: true, ..Places::default() };
+    let header = Places { header: true, basic: false, query: false, ..Places::default() };
     Swap::new(vec![
         (grant("github", &["api.github.com"], all), Placeholder::from_value(PLACEHOLDER.into())),
         (grant("gitlab", &["api.github.com", "gitlab.com"], header), Placeholder::from_value(OTHER.into())),

@@ -17,7 +17,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// `github` for api.github.com in bodies, `gitlab` there in headers only.
 fn swap() -> Swap {
     let grant = |credential: &str, body| {
-        let places = Places { body, ..Places::default() };
+        let places = Places { body, websocket: body, ..Places::default() };
         Grant::new(credential.parse().unwrap(), vec!["api.github.com".parse().unwrap()], places, None)
     };
     Swap::new(vec![
@@ -283,6 +283,39 @@ proptest! {
     ) {
         for media in [JSON, FORM] {
             prop_assert_eq!(&swapped(media, &body, &cuts).unwrap(), &body);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn messages_of_text_are_the_same_but_for_the_credential(
+        documents in proptest::collection::vec(prop_oneof![document().prop_map(Ok), parts().prop_map(Err)], 1..4),
+        whims in proptest::collection::vec(any::<u8>(), 1..40), cuts in proptest::collection::vec(1usize..60, 1..8),
+    ) {
+        let mut messages = with("api.github.com", "github", &[], Swap::messages);
+        for document in documents {
+            let mut pen = Pen::new(whims.clone());
+            match &document {
+                Ok(document) => {
+                    pen.both(" \n[");
+                    pen.document(document);
+                    pen.both("]");
+                }
+                Err(parts) => {
+                    pen.both("a ");
+                    pen.parts(parts, |character, _| character.to_string(), SECRET);
+                }
+            }
+            let (mut rest, mut cuts, mut sent) = (pen.sent.as_bytes(), cuts.iter().cycle(), Vec::new());
+            while !rest.is_empty() {
+                let (piece, left) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                sent.extend(messages.text(piece, left.is_empty(), SECRET).unwrap().0);
+                rest = left;
+            }
+            prop_assert_eq!(String::from_utf8_lossy(&sent), &*pen.expected);
         }
     }
 }

@@ -126,3 +126,28 @@ for number in range(20):
     assert!(run.log.calls().iter().all(|call| call.connection == run.log.calls()[0].connection));
     assert_eq!(upstream.connections(), 1);
 }
+
+#[test]
+fn boto3_uploads_in_chunks_of_its_own_and_only_what_has_no_placeholder() {
+    let upstream = Upstream::with_alpn(&["http/1.1"]);
+    let exeat = Exeat::new()
+        .sandbox(&format!("read = [\"{}\"]", tools().display()))
+        .fixed("api", "a-secret-of-the-broker", "to = [\"api.example.com\"]\nenv = \"API_KEY\"\n")
+        .allow("www.example.com", &upstream);
+    let program = "import boto3, botocore.config, io, os
+config = botocore.config.Config(s3={'addressing_style': 'path'}, retries={'total_max_attempts': 1})
+s3 = boto3.client('s3', endpoint_url='https://www.example.com', region_name='us-east-1', aws_access_key_id='a', aws_secret_access_key='b', config=config)
+for text in ('x' * 200_000, 'x' * 100 + os.environ['API_KEY'], 'x' * 200_000 + os.environ['API_KEY']):
+    try:
+        s3.put_object(Bucket='status', Key='204', Body=io.BytesIO(text.encode()))
+        print('stored')
+    except Exception as error:
+        print(type(error).__name__)";
+    let run = exeat.run(&[&python_tools(), "-c", program]).ok();
+    assert_eq!(run.stdout, "stored\nClientError\nClientError\n", "{run:#?}");
+    let seen = &upstream.seen()[0];
+    assert_eq!(seen.header("content-encoding"), Some("aws-chunked"));
+    let body = seen.text();
+    assert!(body.contains("xxx\r\n0\r\nx-amz-checksum-") && body.ends_with("\r\n\r\n"), "it is not as boto3 sends it");
+    assert!(run.log.refusals().iter().all(|refused| refused.alert), "{run:#?}");
+}

@@ -39,4 +39,5 @@ mod terminal;
 mod tls;
 mod tunnels;
 mod upstream_proxy;
+mod websocket;
 mod witnesses;

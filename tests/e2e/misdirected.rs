@@ -119,6 +119,27 @@ fn in_a_compressed_body() {
     }
 }
 
+/// The chunks of `aws-chunked` in Python, each shorter than a placeholder.
+const CHUNKS: &str =
+    "b''.join(b'%x;chunk-signature=ab\\r\\n%s\\r\\n'%(len(text[i:i+30]),text[i:i+30]) for i in range(0,len(text),30))";
+
+#[test]
+fn in_an_upload_to_an_object_store() {
+    let trailer = "b'1\\r\\nx\\r\\n0\\r\\nx-amz-meta:%s\\r\\n\\r\\n'%text[70:]";
+    let extension = "b'1;chunk-signature=%s\\r\\nx\\r\\n0\\r\\n\\r\\n'%text[70:]";
+    let gzip = format!("(lambda text: {CHUNKS})(gzip.compress(text))+b'0\\r\\n\\r\\n'");
+    for (coding, python) in [
+        ("aws-chunked", format!("{CHUNKS}+b'0;chunk-signature=ab\\r\\n\\r\\n'")),
+        ("aws-chunked", trailer.to_owned()),
+        ("aws-chunked", extension.to_owned()),
+        ("gzip,aws-chunked", gzip),
+    ] {
+        let run = coded(coding, &python);
+        assert!(run.stdout.ends_with("403"), "{python}: {run:#?}");
+        assert_eq!(run.log.refused_kinds(), ["placeholder-misdirected"], "{python}");
+    }
+}
+
 #[test]
 fn where_it_could_hide_in_a_compressed_body() {
     for (coding, python) in [
@@ -128,6 +149,8 @@ fn where_it_could_hide_in_a_compressed_body() {
         ("gzip", "gzip.compress(b'x'*900)[:-9]"),
         ("deflate", "zlib.compress(b'x')+text"),
         ("gzip", "gzip.compress(bytes(40<<20))"),
+        ("aws-chunked", "b'1\\r\\nx\\r\\n'"),
+        ("aws-chunked", "b'1\\nx\\n0\\n\\n'+text"),
     ] {
         let run = coded(coding, python);
         assert!(run.stdout.ends_with("415"), "{python}: {run:#?}");
@@ -256,7 +279,8 @@ say(stream, b'note ' + os.environ['API_KEY'].encode())
 print(rest(stream))"
     );
     let run = exeat(&upstream).run(&["/usr/bin/python3", "-c", &program]).ok();
-    assert_eq!(run.stdout, "b''\n");
+    // A close frame: policy violation (1008), and the reason.
+    assert!(run.stdout.starts_with("b'\\x88") && run.stdout.contains("\\x03\\xf0the placeholder of"), "{run:#?}");
     assert_eq!(run.log.refused_kinds(), ["placeholder-misdirected"]);
     assert!(run.log.refusals()[0].alert, "{run:#?}");
 }

@@ -82,13 +82,20 @@ fn check_env_is_free(reader: &mut Reader<'_>, field: &Field<'_>, credential: &Cr
 
 fn read_places(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Places> {
     let names = reader.some_values(field, "leave the key out to mean `header` and `basic`", |text| match text {
-        "header" | "basic" | "query" | "body" => Ok(text.to_owned()),
-        _ => {
-            Err(Malformed::new(format!("{} is not a place", quoted(text)), "use `header`, `basic`, `query` or `body`"))
-        }
+        "header" | "basic" | "query" | "body" | "websocket" => Ok(text.to_owned()),
+        _ => Err(Malformed::new(
+            format!("{} is not a place", quoted(text)),
+            "use `header`, `basic`, `query`, `body` or `websocket`",
+        )),
     })?;
     let has = |name: &str| names.iter().any(|own| own == name);
-    Some(Places { header: has("header"), basic: has("basic"), query: has("query"), body: has("body") })
+    Some(Places {
+        header: has("header"),
+        basic: has("basic"),
+        query: has("query"),
+        body: has("body"),
+        websocket: has("websocket"),
+    })
 }
 
 /// The issuer takes the fields that are its own; whatever is left then is unknown.

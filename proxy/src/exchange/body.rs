@@ -246,3 +246,47 @@ impl http_body::Body for Watched {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(frames: impl IntoIterator<Item = Bytes>) -> Body {
+        let frames: Vec<_> = frames.into_iter().map(|bytes| Ok::<_, BoxError>(Frame::data(bytes))).collect();
+        Frames(frames.into_iter()).boxed_unsync()
+    }
+
+    struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, BoxError>>);
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Ready(self.0.next())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_longer_than_it_was_announced_is_not_held() {
+        let most = usize::try_from(limit::EXAMINED_BODY).unwrap();
+        let pieces =
+            |length: usize| vec![Bytes::from(vec![b'x'; length / 2]), Bytes::from(vec![b'x'; length - length / 2])];
+        assert_eq!(whole(body(pieces(most))).await.unwrap().0.len(), most);
+        assert!(matches!(whole(body(pieces(most + 1))).await, Err(Refusal::Malformed(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_without_end() {
+        struct Never;
+        impl http_body::Body for Never {
+            type Data = Bytes;
+            type Error = BoxError;
+
+            fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+                Poll::Pending
+            }
+        }
+        assert!(matches!(whole(Never.boxed_unsync()).await, Err(Refusal::Malformed(_))));
+    }
+}

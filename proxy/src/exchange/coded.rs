@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::coding::aws_chunked::{AwsChunks, Piece};
 use crate::coding::{self, Coding, Decoder};
 use crate::error::Refusal;
 use crate::grpc::{self, Messages};
@@ -15,9 +16,11 @@ use crate::swap::{BodyWatch, Head, Swap};
 const ROOM: usize = 16 * 1024;
 
 /// Finds placeholders in a body that may be coded.
-pub(super) struct CodedWatch {
+pub struct CodedWatch {
     watch: BodyWatch,
     decoding: Option<Decoding>,
+    /// The framing around it, and a watch over the lines in that.
+    chunks: Option<(AwsChunks, BodyWatch)>,
     /// Of gRPC, in which each message may be coded.
     messages: Option<Messages>,
 }
@@ -34,9 +37,10 @@ impl CodedWatch {
     ///
     /// # Errors
     /// [`Refusal::UnexaminedBody`] for a coding that cannot be read, or several.
-    pub(super) fn new(head: &Head<'_>, swap: &Swap) -> Result<Self, Refusal> {
-        let coding = if swap.is_empty() { Ok(Coding::Identity) } else { coding::of(head.headers) };
-        let decoding = match coding.map_err(|error| Refusal::UnexaminedBody(error.to_string()))? {
+    pub fn new(head: &Head<'_>, swap: &Swap) -> Result<Self, Refusal> {
+        let coding = if swap.is_empty() { Ok((Coding::Identity, false)) } else { coding::of_request(head.headers) };
+        let (coding, chunked) = coding.map_err(|error| Refusal::UnexaminedBody(error.to_string()))?;
+        let decoding = match coding {
             Coding::Identity => None,
             coding => {
                 let room = vec![0; ROOM].into();
@@ -44,17 +48,33 @@ impl CodedWatch {
             }
         };
         let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
-        Ok(Self { watch: swap.body(head), decoding, messages })
+        let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
+        Ok(Self { watch: swap.body(head), decoding, chunks, messages })
     }
 
     /// Examines the next chunk. Nothing of it may go upstream before.
     ///
     /// # Errors
     /// For a placeholder, and where the coding is broken or hides too much.
-    pub(super) fn push(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
+    pub fn push(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         if let Some(messages) = &mut self.messages {
             messages.push(chunk).map_err(|compressed| Refusal::UnexaminedBody(compressed.to_string()))?;
         }
+        let Some((chunks, lines)) = &mut self.chunks else { return self.decode(chunk) };
+        let pieces = chunks.push(chunk.clone()).map_err(|unframed| Refusal::UnexaminedBody(unframed.to_string()))?;
+        for piece in &pieces {
+            if let Piece::Line(line) = piece {
+                lines.push(line)?;
+                lines.push(b"\n")?;
+            }
+        }
+        pieces.iter().try_for_each(|piece| match piece {
+            Piece::Data(data) => self.decode(data),
+            Piece::Line(_) => Ok(()),
+        })
+    }
+
+    fn decode(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         let Some(decoding) = &mut self.decoding else { return Ok(self.watch.push(chunk)?) };
         decoding.coded += chunk.len() as u64;
         decoding.decoder.feed(chunk.clone());
@@ -75,7 +95,11 @@ impl CodedWatch {
     ///
     /// # Errors
     /// As [`CodedWatch::push`]; also for a coding that breaks off.
-    pub(super) fn finish(mut self) -> Result<(), Refusal> {
+    pub fn finish(mut self) -> Result<(), Refusal> {
+        if let Some((chunks, lines)) = &mut self.chunks {
+            chunks.finish().map_err(|unframed| Refusal::UnexaminedBody(unframed.to_string()))?;
+            lines.finish()?;
+        }
         if let Some(decoding) = &mut self.decoding {
             loop {
                 let length = decoding.decoder.finish(&mut decoding.room).map_err(|error| broken(&error))?;
@@ -102,4 +126,99 @@ impl Decoding {
 
 fn broken(error: &std::io::Error) -> Refusal {
     Refusal::UnexaminedBody(format!("its body is not what its `Content-Encoding` says: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use config::{Destination, Grant, Placeholder, Places};
+    use http::header::CONTENT_ENCODING;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    const PLACEHOLDER: &str = "exeat_Zq3vB8nK1xW5cT7yL0pR4sD9fG2hJ6mA";
+
+    /// What becomes of a coded body, in pieces of this size; and how many of them passed.
+    fn passed(coding: &'static str, body: &[u8], cut: usize) -> (usize, Result<(), Refusal>) {
+        let grant = Grant::new("api".parse().unwrap(), vec!["a.example".parse().unwrap()], Places::default(), None);
+        let swap = Swap::new(vec![(grant, Placeholder::from_value(PLACEHOLDER.into()))]);
+        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
+        let destination = Destination::parse_authority("b.example", 443).unwrap();
+        let head = Head { destination: &destination, permitted: None, path: "/", query: None, headers: &headers };
+        let mut watch = match CodedWatch::new(&head, &swap) {
+            Ok(watch) => watch,
+            Err(refusal) => return (0, Err(refusal)),
+        };
+        for (index, piece) in body.chunks(cut).enumerate() {
+            if let Err(refusal) = watch.push(&Bytes::copy_from_slice(piece)) {
+                return (index, Err(refusal));
+            }
+        }
+        (body.len().div_ceil(cut), watch.finish())
+    }
+
+    fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
+        use compression_codecs::brotli::params::EncoderParams;
+        use compression_codecs::core::Level;
+        use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+        use compression_codecs::{BrotliEncoder, EncodeV2, GzipEncoder, ZlibEncoder, ZstdEncoder};
+        let mut encoder: Box<dyn EncodeV2> = match coding {
+            "gzip" => Box::new(GzipEncoder::new(Level::Fastest.into())),
+            "deflate" => Box::new(ZlibEncoder::new(Level::Fastest.into())),
+            "br" => Box::new(BrotliEncoder::new(EncoderParams::default().quality(Level::Fastest))),
+            _ => Box::new(ZstdEncoder::new(3)),
+        };
+        let mut room = vec![0; 2 * body.len() + 1024];
+        let mut output = WriteBuffer::new_initialized(&mut room);
+        let mut input = PartialBuffer::new(body);
+        while input.written_len() < body.len() {
+            encoder.encode(&mut input, &mut output).unwrap();
+        }
+        while !encoder.finish(&mut output).unwrap() {}
+        let length = output.written_len();
+        room.truncate(length);
+        room
+    }
+
+    #[test]
+    fn what_becomes_more_than_it_may_is_refused_with_the_rest_unsent() {
+        let free = usize::try_from(limit::DECODED_FREE).unwrap();
+        for coding in ["gzip", "deflate", "br", "zstd"] {
+            let honest = coded(coding, &vec![b'x'; free]);
+            assert!(matches!(passed(coding, &honest, 64).1, Ok(())), "{coding}");
+            let bomb = coded(coding, &[&vec![b'x'; 2 * free], PLACEHOLDER.as_bytes()].concat());
+            let (pieces, refused) = passed(coding, &bomb, 64);
+            assert!(matches!(refused, Err(Refusal::UnexaminedBody(_))), "{coding}: {refused:?}");
+            assert!(pieces < bomb.len().div_ceil(64), "{coding}: its end has passed");
+        }
+    }
+
+    #[test]
+    fn what_is_long_and_honest_passes_and_is_looked_through_to_its_end() {
+        let mut noise = 1u32;
+        let mut random = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            noise.to_be_bytes()[0]
+        });
+        let text: Vec<u8> = random.by_ref().take(9 << 20).collect();
+        assert!(matches!(passed("zstd", &coded("zstd", &text), 16 * 1024).1, Ok(())));
+        let with = coded("zstd", &[&text, PLACEHOLDER.as_bytes()].concat());
+        assert!(matches!(passed("zstd", &with, 16 * 1024).1, Err(Refusal::Misdirected(_))));
+    }
+
+    #[test]
+    fn the_lines_of_aws_chunked_are_bounded_and_looked_at() {
+        let chunk = |line: &str| format!("1;x={line}\r\na\r\n0\r\n\r\n");
+        assert!(matches!(passed("aws-chunked", chunk("y").as_bytes(), 5).1, Ok(())));
+        let long = chunk(&"y".repeat(limit::CHUNK_LINE));
+        assert!(matches!(passed("aws-chunked", long.as_bytes(), 5).1, Err(Refusal::UnexaminedBody(_))));
+        assert!(matches!(passed("aws-chunked", chunk(PLACEHOLDER).as_bytes(), 5).1, Err(Refusal::Misdirected(_))));
+    }
+
+    #[test]
+    fn several_codings_and_unknown_ones_are_refused_before_a_byte() {
+        for coding in ["gzip, br", "br, br", "compress", "aws-chunked, gzip, br"] {
+            assert!(matches!(passed(coding, b"x", 1), (0, Err(Refusal::UnexaminedBody(_)))), "{coding}");
+        }
+    }
 }

@@ -1,45 +1,36 @@
 //! A WebSocket (RFC 6455), after the upstream has said 101 and not before.
 //!
 //! Enters: both raw connections, and the record of the call. Leaves: bytes both ways until either side ends, counted. Never: a
-//! placeholder to the upstream or a credential to the client. Messages are not rewritten, which would mean framing them anew;
-//! either of the two ends the connection, and of a credential not even its beginning has passed. Compression, which would hide
-//! them, is not negotiated.
+//! placeholder to the upstream or a credential to the client: either of the two ends the connection, and of a credential not even its
+//! beginning has passed. Messages pass as they are, but for those of text in which placeholders may be swapped. Compression, which
+//! would hide both, is not negotiated.
 
 mod frames;
+mod inward;
+mod outward;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
+use broker::Lease;
 use http::header::{CONNECTION, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
-use self::frames::Frames;
+pub use self::frames::{Frames, NoFrame, Part};
+use self::inward::Inward;
+use self::outward::Outward;
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::limit;
 use crate::record::CallRecord;
 use crate::scrub::Scrub;
-use crate::swap::{BodyWatch, Misdirected};
+use crate::swap::{Messages, Misdirected};
 
 /// One read: a typical message whole.
 const PIECE: usize = 16 * 1024;
-
-/// What may be the beginning of a credential is held back; this much of one is too short to tell, and passes with the message
-/// that it ends. Otherwise a message that happens to end like a credential begins would wait for the next.
-const TELLING: u64 = 8;
-/// Held back at most, until it is clear what it is.
-const HELD: usize = 1024 * 1024;
-
-/// What may be done with what came.
-enum Pass {
-    Now,
-    /// More has to come before that is clear.
-    Later,
-}
 
 /// Why one direction ended.
 enum End {
@@ -49,26 +40,30 @@ enum End {
     Misdirected(Misdirected),
 }
 
-/// Looks at the payload of one direction, and is told whether a message ends with it.
-type Look = Box<dyn FnMut(&[u8], bool) -> Result<Pass, End> + Send>;
+/// Looks at a part of one direction's frames, and adds what may be sent on.
+type Look = Box<dyn FnMut(&Part, &mut Vec<u8>) -> Result<(), End> + Send>;
 
-/// Asks for the upgrade again on the next hop, without extensions.
-pub(super) fn ask(headers: &mut HeaderMap) {
-    headers.remove(SEC_WEBSOCKET_EXTENSIONS);
-    agree(headers);
+/// A WebSocket that a client asks for.
+pub(super) struct Asked {
+    pub(super) client: OnUpgrade,
+    /// What may be in what the client sends.
+    pub(super) messages: Messages,
+    /// The credential for it, where one may be.
+    pub(super) lease: Option<Arc<Lease>>,
 }
 
-/// The two fields that make a head one of an upgrade.
-pub(super) fn agree(headers: &mut HeaderMap) {
+/// Makes a head one of an upgrade on the next hop, without extensions: asked for, and agreed to.
+pub(super) fn upgrade(headers: &mut HeaderMap) {
+    headers.remove(SEC_WEBSOCKET_EXTENSIONS);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Waits for both upgrades and carries bytes until one side ends. What was carried off is returned, to be recorded as an alert.
 pub(super) async fn carry(
-    client: OnUpgrade,
+    Asked { client, messages, lease }: Asked,
     upstream: OnUpgrade,
-    (watch, scrub): (BodyWatch, Scrub),
+    scrub: Scrub,
     (leave, mut record): (Leave, CallRecord),
 ) -> Option<Misdirected> {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
@@ -78,11 +73,16 @@ pub(super) async fn carry(
             return None;
         }
     };
-    let (client_in, client_out) = split(TokioIo::<Upgraded>::new(client));
-    let (upstream_in, upstream_out) = split(TokioIo::<Upgraded>::new(upstream));
-    let (sent, received) = (record.sent(), AtomicU64::new(0));
-    let up = copy(client_in, upstream_out, placeholders(watch), |bytes| sent.bytes(bytes));
-    let down = copy(upstream_in, client_out, credentials(&scrub), |bytes| {
+    let (client_in, mut client_out) = split(TokioIo::<Upgraded>::new(client));
+    let (upstream_in, mut upstream_out) = split(TokioIo::<Upgraded>::new(upstream));
+    let (sent, received, whole) = (record.sent(), AtomicU64::new(0), AtomicBool::new(true));
+    let mut outward = Outward::new(messages, lease, record.sent());
+    let mut inward = Inward::new(&scrub);
+    let out: Look = Box::new(move |part, out| outward.push(part, out));
+    let up = copy(client_in, &mut upstream_out, (Frames::new(true), out), |_, bytes| sent.bytes(bytes));
+    let back: Look = Box::new(move |part, out| inward.push(part, out));
+    let down = copy(upstream_in, &mut client_out, (Frames::new(false), back), |is_whole, bytes| {
+        whole.store(is_whole, Ordering::Relaxed);
         received.fetch_add(bytes as u64, Ordering::Relaxed);
     });
     // Either side's end is the end of both: a WebSocket closes with a frame first, there is nothing left to say.
@@ -98,49 +98,48 @@ pub(super) async fn carry(
         End::Cut(refusal) => record.cut(refusal.to_string()),
         End::Misdirected(misdirected) => {
             record.broken(misdirected.to_string());
+            // Within a frame there is no place for another.
+            if whole.load(Ordering::Relaxed) {
+                tell(&mut client_out, &misdirected).await;
+            }
             return Some(misdirected);
         }
     }
     None
 }
 
-fn placeholders(mut watch: BodyWatch) -> Look {
-    Box::new(move |payload, _| watch.push(payload).map(|()| Pass::Now).map_err(End::Misdirected))
+/// Closes towards the client and says why, as far as it still listens.
+async fn tell(client: &mut (impl AsyncWrite + Unpin), misdirected: &Misdirected) {
+    let close = frames::close(&misdirected.to_string());
+    let telling = async {
+        client.write_all(&close).await?;
+        client.shutdown().await
+    };
+    let _ = tokio::time::timeout(limit::CLOSE_WAIT, telling).await;
 }
 
-fn credentials(scrub: &Scrub) -> Look {
-    let count = Arc::new(AtomicU64::new(0));
-    let mut body = scrub.body(Arc::clone(&count));
-    let mut held = 0;
-    Box::new(move |payload, message_ends| {
-        let clear = body.push(Bytes::copy_from_slice(payload));
-        if count.load(Ordering::Relaxed) > 0 {
-            let reason = "the upstream sent a credential, which does not enter the sandbox";
-            return Err(End::Broke(reason.to_owned()));
-        }
-        // Nothing was replaced, so what did not come out is what is held.
-        held = held + payload.len() as u64 - clear.len() as u64;
-        Ok(if held == 0 || message_ends && held < TELLING { Pass::Now } else { Pass::Later })
-    })
-}
-
-async fn copy(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, look: Look, count: impl Fn(usize)) -> End {
+async fn copy(
+    from: impl AsyncRead + Unpin,
+    to: &mut (impl AsyncWrite + Unpin),
+    look: (Frames, Look),
+    count: impl Fn(bool, usize),
+) -> End {
     match passing(from, to, look, count).await {
         Ok(()) => End::Closed,
         Err(end) => end,
     }
 }
 
+/// Carries one direction. `count` is told how many bytes have passed, and whether what has passed ends with a frame.
 async fn passing(
     mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut look: Look,
-    count: impl Fn(usize),
+    to: &mut (impl AsyncWrite + Unpin),
+    (mut frames, mut look): (Frames, Look),
+    count: impl Fn(bool, usize),
 ) -> Result<(), End> {
     let broke = |error: std::io::Error| End::Broke(error.to_string());
-    let mut frames = Frames::default();
     let mut piece = vec![0; PIECE];
-    let mut waiting = Vec::new();
+    let mut out = Vec::new();
     loop {
         let read = match tokio::time::timeout(limit::BODY_IDLE, from.read(&mut piece)).await {
             Ok(Ok(0)) => {
@@ -151,19 +150,15 @@ async fn passing(
             Err(_) => return Err(End::Broke(format!("no byte for {} s", limit::BODY_IDLE.as_secs()))),
         };
         let no_frame = |_| End::Broke("what was sent is not a WebSocket frame".to_owned());
-        let payload = frames.push(&piece[..read]).map_err(no_frame)?;
-        waiting.extend_from_slice(&piece[..read]);
-        match look(&payload, frames.between_messages())? {
-            Pass::Now => {
-                to.write_all(&waiting).await.map_err(broke)?;
-                to.flush().await.map_err(broke)?;
-                count(waiting.len());
-                waiting.clear();
-            }
-            Pass::Later if waiting.len() > HELD => {
-                return Err(End::Broke("what the upstream sends looks like a credential without end".to_owned()));
-            }
-            Pass::Later => {}
+        for part in frames.push(&piece[..read]).map_err(no_frame)? {
+            look(&part, &mut out)?;
+        }
+        if !out.is_empty() {
+            count(false, 0);
+            to.write_all(&out).await.map_err(broke)?;
+            to.flush().await.map_err(broke)?;
+            count(frames.is_between(), out.len());
+            out.clear();
         }
     }
 }

@@ -12,9 +12,10 @@ use super::syntax::Syntax;
 use super::{Misdirected, Place, Plan, Swap, Unswappable, Why, digest};
 
 /// Finds placeholders across the borders of chunks. How much of a body is examined is for the caller to say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BodyWatch {
     swap: Swap,
+    place: Place,
     /// For each placeholder, why it may not be here.
     whys: Vec<Why>,
     /// The end of what came, as it came.
@@ -26,8 +27,8 @@ pub struct BodyWatch {
 }
 
 impl BodyWatch {
-    pub(super) fn new(swap: Swap, whys: Vec<Why>) -> Self {
-        Self { swap, whys, raw: Vec::new(), plain: Vec::new(), cut: Vec::new() }
+    pub(super) fn new(swap: Swap, place: Place, whys: Vec<Why>) -> Self {
+        Self { swap, place, whys, raw: Vec::new(), plain: Vec::new(), cut: Vec::new() }
     }
 
     /// Examines the next chunk. Nothing of it may go upstream before.
@@ -65,12 +66,24 @@ impl BodyWatch {
         }
     }
 
+    /// Examines what is left of a chunk.
+    pub(super) fn gapped(&mut self, gapped: &Gapped) -> Result<(), Misdirected> {
+        for (index, part) in gapped.parts().enumerate() {
+            if index > 0 {
+                // What stands on both sides of a gap does not stand together.
+                self.push(b" ")?;
+            }
+            self.push(part)?;
+        }
+        Ok(())
+    }
+
     fn caught(&self, Seen { entry, spelt }: Seen) -> Misdirected {
         let why = match self.whys[entry] {
             Why::Spelling if spelt == Spelt::Plain => Why::Body(Unswappable::Bare),
             why => why,
         };
-        self.swap.misdirected(entry, Place::Body, why)
+        self.swap.misdirected(entry, self.place.clone(), why)
     }
 }
 
@@ -106,7 +119,8 @@ impl BodySwap {
     /// When a placeholder that may not be swapped ends in it.
     pub fn push(&mut self, chunk: &[u8]) -> Result<Gapped, Misdirected> {
         let gapped = self.finder.push(chunk);
-        self.examine(&gapped)?;
+        self.found |= gapped.gaps() > 0;
+        self.watch.gapped(&gapped)?;
         Ok(gapped)
     }
 
@@ -116,7 +130,8 @@ impl BodySwap {
     /// As [`BodySwap::push`].
     pub fn finish(&mut self) -> Result<Gapped, Misdirected> {
         let gapped = self.finder.finish();
-        self.examine(&gapped)?;
+        self.found |= gapped.gaps() > 0;
+        self.watch.gapped(&gapped)?;
         self.watch.finish()?;
         Ok(gapped)
     }
@@ -130,18 +145,6 @@ impl BodySwap {
         if self.found && digest::is_among(trailers) {
             let credential = self.plan.credential().clone();
             return Err(Misdirected { credential, place: Place::Body, why: Why::Body(Unswappable::Digest) });
-        }
-        Ok(())
-    }
-
-    fn examine(&mut self, gapped: &Gapped) -> Result<(), Misdirected> {
-        self.found |= gapped.gaps() > 0;
-        for (index, part) in gapped.parts().enumerate() {
-            if index > 0 {
-                // What stands on both sides of a gap does not stand together.
-                self.watch.push(b" ")?;
-            }
-            self.watch.push(part)?;
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ pub(super) enum Syntax {
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// Text in which nothing is escaped.
+    Plain,
 }
 
 impl Syntax {
@@ -36,9 +38,17 @@ impl Syntax {
         match media {
             "application/x-www-form-urlencoded" => Some(Self::Form),
             "application/json" => Some(Self::Json),
+            // In gRPC the JSON of a message says before it how long it is.
+            "application/grpc+json" => None,
             media if media.starts_with("application/") && media.ends_with("+json") => Some(Self::Json),
             _ => None,
         }
+    }
+
+    /// The syntax of a message that begins so; `None` while it does not.
+    pub(super) fn of_text(beginning: &[u8]) -> Option<Self> {
+        let first = beginning.iter().find(|byte| !byte.is_ascii_whitespace())?;
+        Some(if b"{[\"".contains(first) { Self::Json } else { Self::Plain })
     }
 
     /// A text as it is written where a placeholder stood.
@@ -46,6 +56,7 @@ impl Syntax {
         match self {
             Self::Json => json_escaped(text.as_bytes()),
             Self::Form => percent_encoded(text.as_bytes()),
+            Self::Plain => Zeroizing::new(text.as_bytes().to_vec()),
         }
     }
 
@@ -79,6 +90,7 @@ impl Characters {
             (Syntax::Form, _) => |byte| byte == b'%',
             (Syntax::Json, true) => |byte| matches!(byte, b'"' | b'\\'),
             (Syntax::Json, false) => |byte| byte == b'"',
+            (Syntax::Plain, _) => |_| false,
         };
         rest.iter().position(|&byte| byte == wanted || ends(byte)).unwrap_or(rest.len())
     }
@@ -86,6 +98,7 @@ impl Characters {
     /// Takes a byte; gives `each` character that is whole with it, as what it stands for and as it came.
     pub(super) fn push(&mut self, byte: u8, each: &mut impl FnMut(Option<u8>, &[u8])) {
         match (self.syntax, &self.cut[..]) {
+            (Syntax::Plain, _) => each(Some(byte), &[byte]),
             (Syntax::Form, []) if byte == b'%' => self.cut.push(byte),
             (Syntax::Form, []) => each(Some(self.syntax.folded(byte)), &[byte]),
             (Syntax::Form, _) => {
@@ -122,6 +135,7 @@ impl Characters {
         let cut = std::mem::take(&mut self.cut);
         match self.syntax {
             Syntax::Form => cut.iter().for_each(|&byte| each(Some(self.syntax.folded(byte)), &[byte])),
+            Syntax::Plain => {}
             Syntax::Json if cut.is_empty() => {}
             Syntax::Json => each(None, &cut),
         }
@@ -173,6 +187,7 @@ mod tests {
             &["application/json; charset=utf-16"],
             &["application/json", "application/json"],
             &["application/jsonp"],
+            &["application/grpc+json"],
         ] {
             assert_eq!(of(other), None, "{other:?}");
         }

@@ -31,7 +31,7 @@ pub async fn answer(mut request: Request<Incoming>, log: Log) -> Response<Body> 
     let mut parts = uri.path().trim_start_matches('/').split('/');
     let (route, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     if route == "ws" {
-        return websocket(&mut request);
+        return websocket(&mut request, rest == "reversed");
     }
     if route == "deaf" {
         tokio::time::sleep(Duration::from_millis(number(query, "ms", 1000))).await;
@@ -243,9 +243,9 @@ fn percent(text: &str, all: bool) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// Agrees to a WebSocket (RFC 6455) and sends every frame back, unmasked. To `leak` it says the `Authorization` of the request, in
+/// Agrees to a WebSocket (RFC 6455) and sends every frame back, unmasked; below `/ws/reversed` the other way round. To `leak` it says the `Authorization` of the request, in
 /// one message that comes a byte at a time.
-fn websocket(request: &mut Request<Incoming>) -> Response<Body> {
+fn websocket(request: &mut Request<Incoming>, reversed: bool) -> Response<Body> {
     let leak = request.headers().get("authorization").map(|value| value.as_bytes().to_vec()).unwrap_or_default();
     let key = request.headers().get("sec-websocket-key").map(|key| key.as_bytes().to_vec()).unwrap_or_default();
     let accept = [&key[..], b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
@@ -258,10 +258,25 @@ fn websocket(request: &mut Request<Incoming>) -> Response<Body> {
             loop {
                 let mut head = [0; 6];
                 stream.read_exact(&mut head).await?;
-                // Masked, shorter than 126 bytes: all that the tests send.
-                let (mask, mut payload) = (&head[2..], vec![0; usize::from(head[1] & 0x7f)]);
+                // Masked, as all that clients send. The head goes back as it came, but for the mask.
+                let more = match head[1] & 0x7f {
+                    126 => 2,
+                    127 => 8,
+                    _ => 0,
+                };
+                let mut rest = vec![0; more];
+                stream.read_exact(&mut rest).await?;
+                let head = [&head[..], &rest].concat();
+                let (mask, head) = (&head[2 + more..], &[&[head[0], head[1] & 0x7f], &head[2..2 + more]].concat());
+                let short = usize::from(head[1]);
+                let length = head[2..].iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
+                let length = if more == 0 { short } else { length };
+                let mut payload = vec![0; length];
                 stream.read_exact(&mut payload).await?;
                 payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+                if reversed && head[0] & 0x08 == 0 {
+                    payload.reverse();
+                }
                 if payload == b"leak" {
                     for byte in [&[head[0], u8::try_from(leak.len()).unwrap()], &leak[..]].concat() {
                         stream.write_all(&[byte]).await?;
@@ -270,7 +285,7 @@ fn websocket(request: &mut Request<Incoming>) -> Response<Body> {
                     }
                     continue;
                 }
-                stream.write_all(&[&[head[0], head[1] & 0x7f], &payload[..]].concat()).await?;
+                stream.write_all(&[head, &payload[..]].concat()).await?;
             }
         }
         .await;
