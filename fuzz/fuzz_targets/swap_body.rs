@@ -60,7 +60,8 @@ fuzz_target!(|input: (bool, u8, &[u8])| {
     let whole = swapped(media, [&body[..]]);
     let cut = usize::from(cut).min(body.len());
     assert_eq!(whole.is_ok(), swapped(media, [&body[..cut], &body[cut..]]).is_ok());
-    assert_eq!(whole, swapped(media, body.chunks(1)));
+    // What is wrong in two ways is refused either way; which of the two is named depends on the cut.
+    assert_eq!(whole.as_ref().ok(), swapped(media, body.chunks(1)).as_ref().ok());
 
     let Ok(gapped) = whole else { return };
     let escaped = form || body.contains(&b'\\');
