@@ -125,6 +125,7 @@ fn the_environment_is_built_from_scratch() {
         "npm_config_cafile",
         "DENO_CERT",
         "CARGO_HTTP_CAINFO",
+        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
         "JAVA_TOOL_OPTIONS",
     ]
     .into();
