@@ -4,7 +4,7 @@
 //! pings, resets, window updates, priorities) than any honest one. Never: such a flood taken for longer; an end that the client
 //! cannot hear of.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -87,6 +87,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
         self.allowance.give(written);
         Poll::Ready(Ok(written))
+    }
+
+    /// A refusal and the reset behind it in one piece is more than some clients (curl 7.88) read to its end.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, pieces))?;
+        self.allowance.give(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
