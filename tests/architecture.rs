@@ -77,6 +77,26 @@ fn no_file_is_longer_than_four_hundred_lines() {
     }
 }
 
+/// Both pages that say which test shows what.
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    for page in ["README.md", "tests/README.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|word| word.contains(".rs")).collect();
+        assert!(named.len() > 10, "{page} names {named:?}");
+        for word in named.into_iter().filter(|word| !word.contains('/') || word.starts_with("invariants/")) {
+            let (file, test) = word.split_once("::").unwrap_or((word, ""));
+            let file = match file.split_once(':') {
+                Some((package, file)) => format!("{package}/src/{file}"),
+                None => format!("tests/e2e/{file}"),
+            };
+            let code = fs::read_to_string(root().join(&file)).unwrap_or_else(|_| panic!("{page}: there is no {file}"));
+            let beginning = format!("fn {}", test.trim_end_matches('…'));
+            assert!(code.contains(&beginning), "{page}: {file} has no {test}");
+        }
+    }
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

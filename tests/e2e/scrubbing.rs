@@ -2,7 +2,7 @@
 
 use crate::credentials::{SECRET, leased};
 
-use crate::harness::{Exeat, Run, TokenEndpoint, Upstream, WEBSOCKET};
+use crate::harness::{Exeat, RawUpstream, Run, TokenEndpoint, Upstream, WEBSOCKET};
 
 fn exeat(upstream: &Upstream) -> Exeat {
     Exeat::new()
@@ -178,6 +178,31 @@ fn in_an_error_page() {
     let upstream = Upstream::start();
     let (_, answer) = call(&upstream, "https://api.example.com/leak/error");
     assert!(answer.contains("401") && answer.contains("<h1>PLACEHOLDER is not welcome</h1>"), "{answer}");
+}
+
+/// What comes before the answer itself: early hints, and the head that opens a WebSocket.
+#[test]
+fn in_the_heads_of_1xx_answers() {
+    let early =
+        format!("HTTP/1.1 103 Early Hints\r\nlink: <{SECRET}>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let switching = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nx-echo: {SECRET}\r\n\r\n"
+    );
+    let upgrade = "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
+                   -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='";
+    for (answer, fields, shows) in [(early, "", "200 OK"), (switching, upgrade, "x-echo: exeat_")] {
+        let upstream = RawUpstream::start(answer.leak().as_bytes());
+        let rule =
+            format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{}\"\ncredential = \"api\"\n", upstream.dial());
+        let exeat = Exeat::new().fixed("api", SECRET, "to = [\"api.example.com\"]\nenv = \"API_KEY\"\n").rule(&rule);
+        let script = format!(
+            "curl -sSi --http1.1 --max-time 3 -H \"Authorization: Bearer $API_KEY\" {fields} https://api.example.com/; true"
+        );
+        let run = exeat.sh(&script).ok();
+        assert!(String::from_utf8_lossy(&upstream.received()[0]).contains(SECRET), "{run:#?}");
+        assert!(run.stdout.contains(shows) && !run.stdout.contains(SECRET), "{run:#?}");
+    }
 }
 
 #[test]
