@@ -3,6 +3,7 @@
 //! Enters: jobs on standard input. Leaves: outcomes on standard output. Never: a call without a time limit, nor an outcome in
 //! which one failed; one thread, so that what it costs is easy to take away.
 
+mod attack;
 mod http;
 mod load;
 mod lookup;

@@ -3,6 +3,7 @@
 //! Enters: where the binaries are. Leaves: tables in Markdown on standard output. Never: a figure from a single run, or two that
 //! are compared and were not measured turn by turn.
 
+mod attacks;
 mod installation;
 mod machine;
 mod memory;
@@ -39,6 +40,9 @@ pub struct Settings {
     /// Seconds of each turn
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
+    /// Measure only this part: start, memory, serving, attacks, pure
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
     /// Starts of each kind
     #[arg(long, default_value_t = 40)]
     starts: u32,
@@ -48,10 +52,20 @@ pub struct Settings {
 pub fn run(settings: &Settings) -> Result<(), Error> {
     let installation = Installation::lay_out(&settings.exeat, &settings.room)?;
     let mut text = machine::told()?;
-    text += &start::table(&installation, settings.starts)?;
-    text += &memory::table(&installation)?;
-    text += &serving::tables(&installation, settings.rounds, settings.seconds)?;
-    if let Some(directory) = &settings.criterion {
+    let wanted = |part: &str| settings.only.as_deref().is_none_or(|only| only == part);
+    if wanted("start") {
+        text += &start::table(&installation, settings.starts)?;
+    }
+    if wanted("memory") {
+        text += &memory::table(&installation)?;
+    }
+    if wanted("serving") {
+        text += &serving::tables(&installation, settings.rounds, settings.seconds)?;
+    }
+    if wanted("attacks") {
+        text += &attacks::table(&installation, settings.seconds)?;
+    }
+    if let Some(directory) = settings.criterion.as_deref().filter(|_| wanted("pure")) {
         text += &pure::table(directory)?;
     }
     crate::say(text.trim_end())

@@ -20,6 +20,28 @@ pub struct Job {
     pub path: String,
     /// What is done with it.
     pub load: Load,
+    /// What somebody else in the same sandbox does meanwhile.
+    #[serde(default)]
+    pub beside: Option<Attack>,
+}
+
+/// What a hostile neighbour does until the job is done, with a thread of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attack {
+    /// Handshakes for a name each under one wildcard, eight at once.
+    Names,
+    /// Ten thousand connections that begin a handshake and say no more.
+    HalfOpen,
+    /// A thousand requests, a byte of the head each second.
+    SlowHeads,
+    /// Answers of a megabyte that nobody reads, on 256 connections.
+    SlowReaders,
+    /// Questions for names that nobody has, as fast as they go.
+    NameFlood,
+    /// Answers that are a gigabyte once decoded, four at once.
+    Bombs,
+    /// A thousand requests at once, on eight HTTP/2 connections.
+    Streams,
 }
 
 /// The HTTP version of a job.
@@ -42,6 +64,15 @@ pub enum Load {
         streams: usize,
         /// For how long.
         seconds: f64,
+    },
+    /// A request now and then on a connection that stands, and one now and then on a connection of its own.
+    Polite {
+        /// Milliseconds from one to the next.
+        every: u64,
+        /// For how long.
+        seconds: f64,
+        /// Whether each has a connection of its own.
+        anew: bool,
     },
     /// TCP connection, TLS handshake without resumption, orderly end; to one name.
     Handshakes {
@@ -94,6 +125,8 @@ pub struct Outcome {
     pub p99: f64,
     /// The slowest, microseconds.
     pub slowest: f64,
+    /// How much was attacked meanwhile.
+    pub attacks: u64,
 }
 
 impl Outcome {

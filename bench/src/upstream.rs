@@ -3,16 +3,20 @@
 //! Enters: `GET /open/BYTES`, and `GET /guarded/BYTES` which demands the credential. Leaves: as many bytes of text. Never: an answer
 //! that looks like success where the credential did not arrive.
 
+use std::cell::OnceCell;
 use std::convert::Infallible;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -29,6 +33,8 @@ use crate::identity::Identity;
 pub const CREDENTIAL: &str = "bench-3f9Kq27TzXw8Lr5VbNcY1uHs";
 /// The largest answer.
 const LARGEST: usize = 1024 * 1024;
+/// Where a gigabyte is to be had that is a megabyte until it is decoded.
+pub const BOMB: &str = "/bomb";
 /// A piece of JSON such as an API would say, over and over.
 const TEXT: &str =
     "{\"id\":4711,\"name\":\"release-42\",\"draft\":false,\"body\":\"Fixes three bugs.\",\"tags\":[\"a\",\"b\"]}\n";
@@ -49,12 +55,15 @@ pub fn run(authority: &Path) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
-        let text: Bytes = TEXT.bytes().cycle().take(LARGEST).collect::<Vec<u8>>().into();
+        let served = Rc::new(Served {
+            text: TEXT.bytes().cycle().take(LARGEST).collect::<Vec<u8>>().into(),
+            bomb: OnceCell::new(),
+        });
         let one = TcpListener::bind("127.0.0.1:0").await?;
         let both = TcpListener::bind("127.0.0.1:0").await?;
         let addresses = Addresses { http1: one.local_addr()?, both: both.local_addr()? };
-        tokio::task::spawn_local(accept(one, identity.configuration(&[b"http/1.1"])?, text.clone()));
-        tokio::task::spawn_local(accept(both, identity.configuration(&[b"h2", b"http/1.1"])?, text));
+        tokio::task::spawn_local(accept(one, identity.configuration(&[b"http/1.1"])?, Rc::clone(&served)));
+        tokio::task::spawn_local(accept(both, identity.configuration(&[b"h2", b"http/1.1"])?, served));
         crate::say(&serde_json::to_string(&addresses)?)
     })?;
     let (ended, end) = tokio::sync::oneshot::channel();
@@ -66,21 +75,27 @@ pub fn run(authority: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, text: Bytes) {
-    let text = Rc::new(text);
+/// What there is to be had.
+struct Served {
+    text: Bytes,
+    /// Made when it is first asked for.
+    bomb: OnceCell<Bytes>,
+}
+
+async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, served: Rc<Served>) {
     // Only what this benchmark started connects, and it ends with standard input.
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::task::spawn_local(serve(stream, TlsAcceptor::from(Arc::clone(&tls)), Rc::clone(&text)));
+        tokio::task::spawn_local(serve(stream, TlsAcceptor::from(Arc::clone(&tls)), Rc::clone(&served)));
     }
 }
 
 /// How a connection ends is its client's business: a client that did not get its answer reports that.
-async fn serve(stream: TcpStream, tls: TlsAcceptor, text: Rc<Bytes>) {
+async fn serve(stream: TcpStream, tls: TlsAcceptor, served: Rc<Served>) {
     let _ = stream.set_nodelay(true);
     let Ok(stream) = tls.accept(stream).await else { return };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = service_fn(move |request| {
-        let answer = answer(&request, &text);
+        let answer = answer(&request, &served);
         async move { Ok::<_, Infallible>(answer) }
     });
     let stream = TokioIo::new(stream);
@@ -93,12 +108,17 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, text: Rc<Bytes>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, text: &Bytes) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>> {
     let refused = |status| {
         let mut response = Response::new(Full::default());
         *response.status_mut() = status;
         response
     };
+    if request.uri().path() == BOMB {
+        let mut response = Response::new(Full::new(served.bomb.get_or_init(bomb).clone()));
+        response.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+        return response;
+    }
     let (guarded, length) = match request.uri().path().strip_prefix("/open/") {
         Some(length) => (false, Some(length)),
         None => (true, request.uri().path().strip_prefix("/guarded/")),
@@ -111,9 +131,19 @@ fn answer(request: &Request<Incoming>, text: &Bytes) -> Response<Full<Bytes>> {
     if guarded && carried.strip_prefix("Bearer ") != Some(CREDENTIAL) {
         return refused(StatusCode::UNAUTHORIZED);
     }
-    let mut response = Response::new(Full::new(text.slice(..length)));
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    let mut response = Response::new(Full::new(served.text.slice(..length)));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response
+}
+
+/// A gigabyte of nothing, compressed. Zeros are written to memory that is there.
+fn bomb() -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let zeros = vec![0; LARGEST];
+    for _ in 0..1024 {
+        let _ = encoder.write_all(&zeros);
+    }
+    encoder.finish().unwrap_or_default().into()
 }
 
 /// Tasks of hyper's, on the one thread that there is.

@@ -94,6 +94,26 @@ impl Client {
         .await
     }
 
+    /// A stream in the clear, after the handshake: nothing was said on it.
+    pub async fn plain(&self, to: SocketAddr, name: &str) -> Result<TlsStream<TcpStream>, Error> {
+        within("a connection", self.secured(to, name, Protocol::Http1)).await
+    }
+
+    /// One request with an answer of any length and coding, read to its end or its breaking off; `piece` is told of each piece.
+    pub async fn swallow(
+        &self,
+        sender: &mut http1::SendRequest<Empty<Bytes>>,
+        (name, path): (&str, &str),
+        piece: impl Fn(usize),
+    ) -> Result<(), Error> {
+        let request = Request::get(path).header("host", name).header("authorization", &self.authorization);
+        let mut body = sender.send_request(request.body(Empty::new())?).await?.into_body();
+        while let Some(Ok(frame)) = body.frame().await {
+            piece(frame.data_ref().map_or(0, Bytes::len));
+        }
+        Ok(())
+    }
+
     /// A handshake and an orderly end; when this returns, the other side has seen both.
     pub async fn shake_hands(&self, to: SocketAddr, name: &str) -> Result<(), Error> {
         within("a handshake", async {

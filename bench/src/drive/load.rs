@@ -15,11 +15,12 @@ use crate::clock;
 use crate::error::Error;
 use crate::job::{Job, Load, Outcome, numbered};
 
+use super::attack::Attackers;
 use super::http::{Client, Link};
 use super::lookup::Lookup;
 
 /// The port on which every rule listens.
-const PORT: u16 = 443;
+pub const PORT: u16 = 443;
 /// Requests on each stream before anything is measured: connections upstream, leases and caches stand then.
 const WARM: usize = 20;
 /// No latency is more than this many nanoseconds; the driver's own limits come first.
@@ -29,6 +30,8 @@ const CEILING: u64 = 60_000_000_000;
 pub enum Opened {
     /// A link a stream.
     Links(Vec<Link>),
+    /// A link, and where another one would lead.
+    Polite(Link, SocketAddr),
     /// An address a name.
     Addresses(Vec<(String, SocketAddr)>),
     /// Where names are looked up; nothing for a server whose address is known.
@@ -54,6 +57,14 @@ impl Opened {
                 }
                 Self::Links(links)
             }
+            Load::Polite { .. } => {
+                let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
+                let mut link = client.open(to, &job.host, job.protocol).await?;
+                for _ in 0..WARM {
+                    client.ask(&mut link, &job.host, &job.path).await?;
+                }
+                Self::Polite(link, to)
+            }
             Load::Handshakes { .. } => {
                 let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
                 for _ in 0..WARM {
@@ -77,11 +88,19 @@ impl Opened {
 
     /// Does what is measured.
     pub async fn run(self, client: &Rc<Client>, job: &Rc<Job>) -> Result<Outcome, Error> {
+        let attack = match job.beside {
+            Some(attack) => Some(Attackers::start(attack, job)?.under_way().await),
+            None => None,
+        };
         let (cpu, started) = (clock::own()?, Instant::now());
         let times = match (self, &job.load) {
             (Self::Links(links), Load::Requests { seconds, .. }) => {
                 let end = started + Duration::from_secs_f64(*seconds);
                 together(links.into_iter().map(|link| requests(Rc::clone(client), Rc::clone(job), link, end))).await?
+            }
+            (Self::Polite(link, to), Load::Polite { every, seconds, anew }) => {
+                let end = started + Duration::from_secs_f64(*seconds);
+                polite(client, job, (link, to), (Duration::from_millis(*every), end), *anew).await?
             }
             (Self::Addresses(addresses), Load::Handshakes { at_once, seconds }) => {
                 let end = started + Duration::from_secs_f64(*seconds);
@@ -109,9 +128,18 @@ impl Opened {
             _ => return Err(Error::new("what was opened is not what the job needs")),
         };
         let (seconds, cpu) = (started.elapsed().as_secs_f64(), clock::own()? - cpu);
+        let attacks = attack.map_or(Ok(0), Attackers::stop)?;
         let microseconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64() * 1e6;
         let at = |quantile| microseconds(times.value_at_quantile(quantile));
-        Ok(Outcome { done: times.len(), seconds, cpu, p50: at(0.5), p99: at(0.99), slowest: microseconds(times.max()) })
+        Ok(Outcome {
+            done: times.len(),
+            seconds,
+            cpu,
+            p50: at(0.5),
+            p99: at(0.99),
+            slowest: microseconds(times.max()),
+            attacks,
+        })
     }
 }
 
@@ -122,6 +150,27 @@ async fn requests(client: Rc<Client>, job: Rc<Job>, mut link: Link, end: Instant
     let mut times = histogram()?;
     while Instant::now() < end {
         let begun = Instant::now();
+        client.ask(&mut link, &job.host, &job.path).await?;
+        note(&mut times, begun);
+    }
+    Ok(times)
+}
+
+/// Clients that are in no hurry: what is measured is how long one request takes, with the connection where it is a new one.
+async fn polite(
+    client: &Client,
+    job: &Job,
+    (mut link, to): (Link, SocketAddr),
+    (every, end): (Duration, Instant),
+    anew: bool,
+) -> Result<Histogram<u64>, Error> {
+    let mut times = histogram()?;
+    while Instant::now() < end {
+        tokio::time::sleep(every).await;
+        let begun = Instant::now();
+        if anew {
+            link = client.open(to, &job.host, job.protocol).await?;
+        }
         client.ask(&mut link, &job.host, &job.path).await?;
         note(&mut times, begun);
     }
@@ -163,11 +212,11 @@ where
     Ok(times)
 }
 
-async fn lookup(job: &Job) -> Result<Option<Lookup>, Error> {
+pub async fn lookup(job: &Job) -> Result<Option<Lookup>, Error> {
     if job.connect.is_some() { Ok(None) } else { Lookup::open().await.map(Some) }
 }
 
-async fn address(job: &Job, name: &str, lookup: Option<&Lookup>) -> Result<SocketAddr, Error> {
+pub async fn address(job: &Job, name: &str, lookup: Option<&Lookup>) -> Result<SocketAddr, Error> {
     match (job.connect, lookup) {
         (Some(address), _) => Ok(address),
         (None, Some(lookup)) => Ok(SocketAddr::new(lookup.address_in_time(name).await?, PORT)),

@@ -55,6 +55,11 @@ impl Lookup {
         address.ok_or_else(|| Error::new(format!("asked for too many names before `{name}`: REFUSED")))
     }
 
+    /// Asks, and waits for no answer; that there is no room to ask is one, too.
+    pub async fn ask_only(&self, name: &str) {
+        let _ = self.socket.send(&query(name)).await;
+    }
+
     /// None where the server refuses.
     async fn ask(&self, query: &[u8], name: &str) -> Result<Option<IpAddr>, Error> {
         self.socket.send(query).await?;

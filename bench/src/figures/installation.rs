@@ -132,7 +132,7 @@ fn policy(agent: &str, addresses: &Addresses) -> String {
     let rule =
         |to: &str, dial| format!("[[allow]]\nto = \"{to}\"\ndial = \"{dial}\"\nmethods = [\"GET\"]\n{credential}");
     format!(
-        "[upstream]\nroots = [\"../ca.pem\"]\n{OTHERS}\n{}\n{}\n{}\n{}",
+        "[upstream]\nroots = [\"../ca.pem\"]\n\n[sandbox]\nfiles = 12000\n{OTHERS}\n{}\n{}\n{}\n{}",
         rule("h1.bench.example", http1),
         rule("h2.bench.example", both),
         rule("*.names.bench.example", http1),

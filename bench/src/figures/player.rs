@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::job::{Job, Outcome, Reply, per};
 
 /// For an answer of the driver: far over the longest job.
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(150);
 /// For its end.
 const END: Duration = Duration::from_secs(10);
 

@@ -142,6 +142,7 @@ fn handshakes(stage: &mut Stage<'_>, seconds: f64) -> Result<String, Error> {
             protocol: Protocol::Http1,
             path: "/open/1024".to_owned(),
             load: load(round),
+            beside: None,
         };
         let rounds = stage.play(&[DIRECT, WITHOUT], |_, round| job(round)).map_err(|error| error.during(name))?;
         let rate = |who: usize| rounds.spread(|turns| turns[who].outcome.rate()).told(0);
@@ -171,6 +172,7 @@ impl Stage<'_> {
             protocol,
             path: format!("/{}/{bytes}", if who == WITHOUT { "open" } else { "guarded" }),
             load: Load::Requests { connections, streams, seconds },
+            beside: None,
         });
         rounds.map_err(|error| error.during(scene.name))
     }

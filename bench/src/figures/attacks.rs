@@ -1,0 +1,111 @@
+//! A polite client beside a hostile one in the same sandbox.
+//!
+//! Enters: an installation. Leaves: for each attack, what the polite one's requests take alone and beside it, turn by turn, and the
+//! most memory the worker had. Never: an attack that did nothing.
+
+use std::fs;
+
+use crate::error::Error;
+use crate::job::{Attack, Job, Load, Protocol};
+
+use super::installation::{Installation, SWAPS};
+use super::player::{Player, Turn};
+use super::spread::Spread;
+use super::table::Table;
+
+/// Turns of each, alone and beside.
+const ROUNDS: usize = 3;
+/// A turn is this many times as long as one of the other figures: attacks take time to stand.
+const LONGER: f64 = 2.0;
+/// A hundred thousand names take longer still.
+const NAMES_LONGER: f64 = 50.0;
+/// Milliseconds between two requests of the polite client.
+const EVERY: u64 = 5;
+
+/// The attacks, and what each is called.
+const ATTACKS: [(&str, Attack); 7] = [
+    ("names under one wildcard, a handshake each", Attack::Names),
+    ("10,000 half-open handshakes", Attack::HalfOpen),
+    ("1,000 slow heads", Attack::SlowHeads),
+    ("256 answers of 1 MiB that nobody reads", Attack::SlowReaders),
+    ("a flood of questions for names", Attack::NameFlood),
+    ("gzip bombs of 1 GiB, scrubbed, 4 at once; MiB", Attack::Bombs),
+    ("1,000 concurrent HTTP/2 streams", Attack::Streams),
+];
+
+/// One row an attack.
+pub fn table(installation: &Installation, seconds: f64) -> Result<String, Error> {
+    let about = format!(
+        "A client asks for 1 KiB every {EVERY} ms, with a credential, over HTTP/1.1: on a connection that stands, and on a new one each \
+         time; a neighbour in the same sandbox attacks meanwhile with a thread of its own. Microseconds beside the attack ÷ alone, \
+         {ROUNDS} rounds in turn; the worker's peak is what was resident at most in any of them, each with a worker of its own. Driver, \
+         attacker, worker and server share the cores. Budget: p99 3 times, 128 MiB."
+    );
+    let heads = [
+        "attack",
+        "how often, a turn",
+        "p50 alone",
+        "p50 beside ÷ alone",
+        "p99 alone",
+        "p99 beside ÷ alone",
+        "new connections: p99 alone",
+        "p99 beside ÷ alone",
+        "worker's peak MiB",
+    ];
+    let mut table = Table::new("Under attack", &about, &heads);
+    for (name, attack) in ATTACKS {
+        let measured = rounds(installation, attack, seconds).map_err(|error| error.during(name))?;
+        table.row(&measured.row(name));
+    }
+    Ok(table.end())
+}
+
+/// A round: on a connection that stands alone and beside, on new ones alone and beside; and the worker's peak.
+struct Rounds(Vec<([Turn; 4], u64)>);
+
+fn rounds(installation: &Installation, attack: Attack, seconds: f64) -> Result<Rounds, Error> {
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let player = || Player::start(installation.command(SWAPS, &["./driver", "drive"]), true);
+        let mut players = [player()?, player()?];
+        // What is measured anew has a sandbox of its own: an attack leaves few ports to come from.
+        let mut turn = |anew: bool, beside: Option<Attack>| {
+            let longer = if beside == Some(Attack::Names) && !anew { NAMES_LONGER } else { LONGER };
+            let load = Load::Polite { every: EVERY, seconds: seconds * longer, anew };
+            let host = "h1.bench.example".to_owned();
+            let path = "/guarded/1024".to_owned();
+            let job = Job { connect: None, host, protocol: Protocol::Http1, path, load, beside };
+            players[usize::from(anew)].play(&job, installation.upstream.process())
+        };
+        let turns = [turn(false, None)?, turn(false, Some(attack))?, turn(true, None)?, turn(true, Some(attack))?];
+        let peaks = [peak(players[0].process())?, peak(players[1].process())?];
+        rounds.push((turns, peaks.into_iter().max().unwrap_or(0)));
+    }
+    Ok(Rounds(rounds))
+}
+
+impl Rounds {
+    fn row(&self, name: &str) -> [String; 9] {
+        let spread = |of: &dyn Fn(&[Turn; 4]) -> f64| -> Spread { self.0.iter().map(|(turns, _)| of(turns)).collect() };
+        let often = self.0.iter().map(|(turns, _)| turns[1].outcome.attacks).max().unwrap_or(0);
+        let peak = self.0.iter().map(|(_, peak)| *peak).max().unwrap_or(0);
+        [
+            name.to_owned(),
+            often.to_string(),
+            spread(&|turns| turns[0].outcome.p50).told(0),
+            spread(&|turns| turns[1].outcome.p50 / turns[0].outcome.p50).told(1),
+            spread(&|turns| turns[0].outcome.p99).told(0),
+            spread(&|turns| turns[1].outcome.p99 / turns[0].outcome.p99).told(1),
+            spread(&|turns| turns[2].outcome.p99).told(0),
+            spread(&|turns| turns[3].outcome.p99 / turns[2].outcome.p99).told(1),
+            format!("{}", peak / 1024),
+        ]
+    }
+}
+
+/// The most that was ever resident, in KiB.
+fn peak(process: u32) -> Result<u64, Error> {
+    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    peak.ok_or_else(|| Error::new("the kernel does not say what was resident at most"))
+}
