@@ -16,7 +16,7 @@ use std::sync::Arc;
 use broker::{ClientError, Lease};
 use config::CallPermit;
 use http::header::{ALT_SVC, CONNECTION, HeaderValue, IF_RANGE, RANGE};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -101,6 +101,7 @@ fn builder2() -> http2::Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limit::STREAMS)
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(limit::PENDING_RESETS)
         .max_local_error_reset_streams(limit::RULE_RESETS)
         .max_header_list_size(u32::try_from(limit::HEAD_BYTES).unwrap_or(u32::MAX))
@@ -182,7 +183,10 @@ async fn call(
     let send = async {
         match rest.upgrade {
             None => worker.upstream.send(&permit, connection.floor, request).await,
-            Some(_) => worker.upstream.send_alone(&permit, connection.floor, request).await,
+            Some(_) => {
+                let http2 = call.version == Version::HTTP_2;
+                worker.upstream.send_alone(&permit, connection.floor, request, http2).await
+            }
         }
     };
     let sent = tokio::select! {
@@ -295,7 +299,7 @@ async fn passed_on(
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let upgrades = socket.map(|asked| (asked, hyper::upgrade::on(&mut response)));
     let (mut parts, body) = response.into_parts();
-    parts.version = http::Version::HTTP_11;
+    parts.version = Version::HTTP_11;
     parts.extensions.clear();
     strip_hop(&mut parts.headers);
     // With UDP refused, an advertised HTTP/3 would only cost the client a timeout.
@@ -308,6 +312,11 @@ async fn passed_on(
             return refused(&refusal, call, record);
         }
     };
+    if !switched && upgrades.is_some() && call.version == Version::HTTP_2 && parts.status.is_success() {
+        // Passed on, it would say that there is a WebSocket.
+        let reason = format!("it was asked for a WebSocket and answered {}", parts.status.as_u16());
+        return refused(&Refusal::UpstreamAnswer { destination: call.destination.clone(), reason }, call, record);
+    }
     match (switched, upgrades) {
         (false, _) => match listing {
             None => Response::from_parts(parts, Recorded::new(leave.hold(plan.wrap(body)), record).boxed_unsync()),
@@ -319,7 +328,7 @@ async fn passed_on(
             }
         },
         (true, Some((asked, upstream))) => {
-            websocket::upgrade(&mut parts.headers);
+            websocket::agree_with(call.version, &mut parts);
             let carried = websocket::carry(asked, upstream, scrub, (leave, record));
             let alert = alert(worker, connection, call);
             tokio::spawn(async move {

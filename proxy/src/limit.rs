@@ -100,6 +100,8 @@ pub const UPSTREAM_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 pub const PROXY_WAIT: Duration = Duration::from_secs(20);
 /// The head of its answer; hyper takes no bound below 8 KiB.
 pub const PROXY_HEAD_BYTES: usize = 16 * 1024;
+/// How often it is looked whether an upstream's first settings have come: often against a round trip.
+pub const SETTINGS_LOOK: Duration = Duration::from_millis(2);
 /// An answer's head, and what is read of its body at once. Cookies and policies make heads of tens of KiB.
 pub const ANSWER_HEAD_BYTES: usize = 128 * 1024;
 /// From the request to the head of the answer. Model APIs think for minutes.

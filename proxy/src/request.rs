@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::{Request, Version};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 
 use crate::connection::Connection;
 use crate::error::{Refusal, printable};
@@ -71,21 +72,24 @@ impl Call {
     /// [`Refusal::Malformed`], [`Refusal::MethodNotOffered`], [`Refusal::Witness`].
     pub fn read(mut request: Request<Incoming>, connection: &Connection) -> Result<(Self, Rest), Refusal> {
         let version = request.version();
-        if request.method() == http::Method::CONNECT {
+        let websocket = wants_websocket(&request);
+        if request.method() == http::Method::CONNECT && !websocket {
             return Err(Refusal::MethodNotOffered("CONNECT".to_owned()));
         }
         framing(request.headers())?;
         fields(request.headers())?;
         connection_options(request.headers())?;
         witnesses(&request, connection)?;
-        let method = request.method().as_str().parse().map_err(|error| malformed("method", &error))?;
+        // An extended CONNECT asks for what is a GET over HTTP/1.1, and is judged as one.
+        let method = if websocket { "GET" } else { request.method().as_str() };
+        let method = method.parse().map_err(|error| malformed("method", &error))?;
         let path = match request.uri().path() {
             "" => "/",
             path => path,
         };
         let path = NormalPath::parse(path).map_err(|error| malformed("path", &error))?;
         let query = request.uri().query().map(str::to_owned);
-        let upgrade = wants_websocket(&request).then(|| hyper::upgrade::on(&mut request));
+        let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         let trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
@@ -223,10 +227,16 @@ fn disagrees(connection: &Connection, witness: &'static str, claimed: &[u8]) -> 
     Refusal::Witness { connection: connection.destination.clone(), witness, claimed: printable(claimed) }
 }
 
-/// Only a WebSocket (RFC 6455) is upgraded to, and only from HTTP/1.1; any other wish is stripped, which RFC 9110 section 7.8
-/// lets a server do.
+/// Only a WebSocket is upgraded to: by RFC 6455 from HTTP/1.1, by RFC 8441 from HTTP/2. Any other wish is stripped, which RFC 9110
+/// section 7.8 lets a server do.
 fn wants_websocket(request: &Request<Incoming>) -> bool {
+    if request.version() == Version::HTTP_2 {
+        let protocol = request.extensions().get::<Protocol>();
+        return request.method() == http::Method::CONNECT
+            && protocol.is_some_and(|protocol| protocol.as_ref() == b"websocket");
+    }
     request.version() == Version::HTTP_11
+        && request.method() == http::Method::GET
         && lists(request.headers(), &CONNECTION, "upgrade")
         && request.headers().get_all(UPGRADE).iter().count() == 1
         && lists(request.headers(), &UPGRADE, "websocket")

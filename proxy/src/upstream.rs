@@ -10,6 +10,7 @@ mod link;
 mod pool;
 mod roots;
 mod tls;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use config::{CallPermit, Route, Scheme};
 use http::{Request, Response};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 pub use self::link::Carried;
 use self::link::{Link, Open};
@@ -106,7 +108,8 @@ impl Upstream {
         self.over(&key, open, request).await.map_err(|failure| failure.final_for(permit))
     }
 
-    /// Sends a request that wants to leave HTTP, on a connection of its own that speaks HTTP/1.1.
+    /// Sends a request that opens a WebSocket, on a connection of its own: over HTTP/2 where the client asked that way and the
+    /// upstream can, otherwise over HTTP/1.1. An answer that agrees has the status 101 either way.
     ///
     /// # Errors
     /// As [`Upstream::send`].
@@ -114,13 +117,36 @@ impl Upstream {
         &self,
         permit: &CallPermit,
         floor: Floor,
-        request: Request<Body>,
+        mut request: Request<Body>,
+        http2: bool,
     ) -> Result<Answer, Refusal> {
-        let open = self.connect(permit, floor, Protocols::Http1).await?;
+        let extended = if http2 { self.connect_extended(permit, floor).await? } else { None };
+        let (open, accept) = match extended {
+            Some(open) => (open, None),
+            None => (self.connect(permit, floor, Protocols::Http1).await?, websocket::key(request.headers_mut())),
+        };
         let (peer, mut link) = (open.peer, open.link);
         let sent = link.send(permit.destination(), permit.scheme(), request).await;
         let response = sent.map_err(|failure| failure.final_for(permit))?;
+        if matches!(link, Link::Http1(_)) && !websocket::is_meant(&response, accept.as_ref()) {
+            let reason = "it agreed to a WebSocket, but not to this one (Sec-WebSocket-Accept)".to_owned();
+            return Err(Refusal::UpstreamAnswer { destination: permit.destination().clone(), reason });
+        }
         Ok(Answer { response, peer })
+    }
+
+    /// A connection that takes WebSockets over HTTP/2, if the upstream has such.
+    async fn connect_extended(&self, permit: &CallPermit, floor: Floor) -> Result<Option<Open>, Refusal> {
+        if permit.scheme() == Scheme::Http {
+            return Ok(None);
+        }
+        let dialled = self.dial(permit.route()).await?;
+        let (stream, peer) = self.secure(dialled, permit, floor, Protocols::Any).await?;
+        if !peer.speaks_http2() {
+            return Ok(None);
+        }
+        let link = link::extended(stream, permit.destination()).await?;
+        Ok(link.map(|link| Open { link, peer }))
     }
 
     /// A connection to where `route` leads, for bytes that are not looked at.
@@ -158,14 +184,32 @@ impl Upstream {
             let peer = Arc::new(Peer { reached, tls: None });
             return Ok(Open { link: link::http1(stream, destination).await?, peer });
         }
-        let certificate = permit.route().client_certificate().map(|certificate| &**certificate);
-        let stream = self.tls.handshake(destination, stream, floor, protocols, certificate).await?;
-        let leg = terminate::leg(stream.get_ref().1);
-        let link = match leg.alpn.as_deref() {
-            Some("h2") => link::http2(stream, destination).await?,
-            _ => link::http1(stream, destination).await?,
+        let (stream, peer) = self.secure((stream, reached), permit, floor, protocols).await?;
+        let link = if peer.speaks_http2() {
+            link::http2(stream, destination).await?
+        } else {
+            link::http1(stream, destination).await?
         };
-        Ok(Open { link, peer: Arc::new(Peer { reached, tls: Some(leg) }) })
+        Ok(Open { link, peer })
+    }
+
+    async fn secure(
+        &self,
+        (stream, reached): (Prefixed<TcpStream>, Reached),
+        permit: &CallPermit,
+        floor: Floor,
+        protocols: Protocols,
+    ) -> Result<(TlsStream<Prefixed<TcpStream>>, Arc<Peer>), Refusal> {
+        let certificate = permit.route().client_certificate().map(|certificate| &**certificate);
+        let stream = self.tls.handshake(permit.destination(), stream, floor, protocols, certificate).await?;
+        let tls = Some(terminate::leg(stream.get_ref().1));
+        Ok((stream, Arc::new(Peer { reached, tls })))
+    }
+}
+
+impl Peer {
+    fn speaks_http2(&self) -> bool {
+        self.tls.as_ref().and_then(|leg| leg.alpn.as_deref()) == Some("h2")
     }
 }
 

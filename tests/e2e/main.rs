@@ -18,6 +18,7 @@ mod crash;
 mod credentials;
 mod crowd;
 mod differential;
+mod extended_connect;
 mod floods;
 mod git;
 mod graphql;

@@ -1,4 +1,4 @@
-//! A WebSocket (RFC 6455), after the upstream has said 101 and not before.
+//! A WebSocket (RFC 6455, over HTTP/2 RFC 8441), after the upstream has agreed and not before.
 //!
 //! Enters: both raw connections, and the record of the call. Leaves: bytes both ways until either side ends, counted. Never: a
 //! placeholder to the upstream or a credential to the client: either of the two ends the connection, and of a credential not even its
@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use broker::Lease;
-use http::header::{CONNECTION, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -50,6 +51,19 @@ pub(super) struct Asked {
     pub(super) messages: Messages,
     /// The credential for it, where one may be.
     pub(super) lease: Option<Arc<Lease>>,
+}
+
+/// Makes an upstream's agreement (101) one that the client understands: over HTTP/2 it is a plain 200, and no key was agreed on
+/// (RFC 8441 section 5).
+pub(super) fn agree_with(version: Version, parts: &mut Parts) {
+    if version == Version::HTTP_2 {
+        parts.status = StatusCode::OK;
+        for name in [SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS] {
+            parts.headers.remove(name);
+        }
+    } else {
+        upgrade(&mut parts.headers);
+    }
 }
 
 /// Makes a head one of an upgrade on the next hop, without extensions: asked for, and agreed to.

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Body, Failure, Peer, tls};
+use super::{Body, Failure, Peer, tls, websocket};
 use crate::error::Refusal;
 use crate::limit;
 
@@ -95,6 +95,7 @@ impl Link {
         scheme: Scheme,
         request: Request<Body>,
     ) -> Result<Response<Carried>, Failure> {
+        let extended = matches!(self, Self::Http2(_)) && websocket::is_opened(&request);
         let request = match self {
             Self::Http1(_) => for_http1(request, destination, scheme),
             Self::Http2(_) => for_http2(request, destination, scheme),
@@ -107,7 +108,10 @@ impl Link {
             }
         };
         match tokio::time::timeout(limit::ANSWER_WAIT, sending).await {
-            Ok(Ok(response)) => {
+            Ok(Ok(mut response)) => {
+                if extended {
+                    websocket::unextend(&mut response);
+                }
                 let _place = if let Self::Http2(shared) = self { shared.place.take() } else { None };
                 Ok(response.map(|body| Carried { body, _place }))
             }
@@ -165,6 +169,9 @@ fn for_http2(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Re
         Uri::builder().scheme(scheme.as_str()).authority(authority(to, scheme)).path_and_query(path).build()?;
     *request.version_mut() = http::Version::HTTP_2;
     request.headers_mut().remove(HOST);
+    if websocket::is_opened(&request) {
+        websocket::extend(&mut request);
+    }
     Ok(request)
 }
 
@@ -193,17 +200,60 @@ pub(super) async fn http2<S>(stream: S, destination: &Destination) -> Result<Lin
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let handshake = http2::Builder::new(TokioExecutor::new())
+    let (sender, connection) = handshake(stream, destination, &mut builder()).await?;
+    tokio::spawn(connection);
+    Ok(shared(sender))
+}
+
+/// HTTP/2 over `stream`, if the upstream's first settings say that it takes WebSockets over it (RFC 8441).
+pub(super) async fn extended<S>(stream: S, destination: &Destination) -> Result<Option<Link>, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Until there are settings there is leave for no stream; with them comes another number, or none.
+    let (sender, connection) = handshake(stream, destination, builder().initial_max_send_streams(0)).await?;
+    let settings = async move {
+        // hyper tells what they are, and not when they come: within a round trip.
+        while !connection.is_extended_connect_protocol_enabled() {
+            if connection.current_max_send_streams() > 0 || sender.is_closed() {
+                return None;
+            }
+            tokio::time::sleep(limit::SETTINGS_LOOK).await;
+        }
+        Some((sender, connection))
+    };
+    let can = tokio::time::timeout(limit::UPSTREAM_HANDSHAKE_WAIT, settings).await.ok().flatten();
+    Ok(can.map(|(sender, connection)| {
+        tokio::spawn(connection);
+        shared(sender)
+    }))
+}
+
+type Connection<S> = http2::Connection<TokioIo<S>, Body, TokioExecutor>;
+
+fn builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limit::ANSWER_HEAD_BYTES).unwrap_or(u32::MAX))
         .initial_stream_window_size(limit::UPSTREAM_STREAM_WINDOW)
-        .initial_connection_window_size(limit::UPSTREAM_CONNECTION_WINDOW)
-        .handshake(TokioIo::new(stream))
-        .await;
-    let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
-    tokio::spawn(connection);
-    let room = Arc::new(Semaphore::new(limit::UPSTREAM_STREAMS as usize));
-    Ok(Link::Http2(Shared { sender, room, place: None }))
+        .initial_connection_window_size(limit::UPSTREAM_CONNECTION_WINDOW);
+    builder
+}
+
+async fn handshake<S>(
+    stream: S,
+    destination: &Destination,
+    builder: &mut http2::Builder<TokioExecutor>,
+) -> Result<(http2::SendRequest<Body>, Connection<S>), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    builder.handshake(TokioIo::new(stream)).await.map_err(|error| no_http(destination)(&error))
+}
+
+fn shared(sender: http2::SendRequest<Body>) -> Link {
+    Link::Http2(Shared { sender, room: Arc::new(Semaphore::new(limit::UPSTREAM_STREAMS as usize)), place: None })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A server that is somebody else's program, in Python, outside the sandbox.
+//! A server that is somebody else's program, in Python or in Node, outside the sandbox.
 //!
 //! Enters: the program. Leaves: the address it listens on, and the files it writes. Never: a process that outlives its test.
 
@@ -25,6 +25,11 @@ impl Outside {
     /// A Python program, with the packages of the tests.
     pub fn python(program: &str) -> Self {
         Self::start(&python_tools(), "server.py", program)
+    }
+
+    /// A Node program, a module.
+    pub fn node(program: &str) -> Self {
+        Self::start("node", "server.mjs", program)
     }
 
     fn start(interpreter: &str, file: &str, program: &str) -> Self {
