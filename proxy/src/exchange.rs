@@ -138,10 +138,13 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let told = (request.method().to_string(), request.uri().path().to_owned());
     let reader = Reader::of(request.version(), request.headers());
-    Ok(call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
+    let to_head = request.method() == http::Method::HEAD;
+    let response = call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
         worker.refuse(connection.number, &connection.destination.to_string(), Some(told), &refusal);
         answered(&refusal, reader)
-    }))
+    });
+    // RFC 9110 section 9.3.2; over HTTP/2 a body would be sent.
+    Ok(if to_head { response.map(|_| empty()) } else { response })
 }
 
 /// The life of a request.

@@ -49,6 +49,12 @@ impl Scrub {
         let mut forms: Vec<Form> = Vec::new();
         for (secret, placeholder) in pairs {
             form::add(secret.as_bytes(), placeholder.as_bytes(), &mut forms);
+            // All but the last letters, and then a placeholder that begins with these, would show it again.
+            for length in 1..(secret.len() + 1).saturating_sub(HEAD).min(placeholder.len()) {
+                if secret.as_bytes().ends_with(&placeholder.as_bytes()[..length]) {
+                    form::add(&secret.as_bytes()[..secret.len() - length], placeholder.as_bytes(), &mut forms);
+                }
+            }
         }
         // The longest that fits is the one that is meant.
         forms.sort_by_key(|form| std::cmp::Reverse(form.text.len()));

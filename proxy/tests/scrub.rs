@@ -50,7 +50,8 @@ proptest! {
         prop_assert!(!shows(&at_once, &secret), "{:?}", String::from_utf8_lossy(&at_once));
         prop_assert_eq!(&scrubbed(&scrub, chunks(&text, &cuts)), &at_once);
         prop_assert_eq!(&scrubbed(&scrub, text.chunks(1).map(Bytes::copy_from_slice)), &at_once);
-        if !shows(&text, &secret) {
+        let shown_but_for_its_end = (1..secret.len()).any(|end| PLACEHOLDER.starts_with(&secret[end..]));
+        if !shows(&text, &secret) && !shown_but_for_its_end {
             prop_assert_eq!(text, at_once);
         }
     }
@@ -61,6 +62,8 @@ proptest! {
         beginnings in proptest::collection::vec(1usize..70, 1..20),
         cuts in proptest::collection::vec(0usize..200, 0..12),
     ) {
+        // One that ends as the placeholder begins is not shown but for its end either.
+        prop_assume!(!(1..secret.len()).any(|end| PLACEHOLDER.starts_with(&secret[end..])));
         let text: Vec<u8> = beginnings.iter().flat_map(|&end| secret.bytes().take(end.min(secret.len() - 1)).chain([b'\n'])).collect();
         let scrub = Scrub::new([(secret.as_str(), PLACEHOLDER)]);
         prop_assert_eq!(scrubbed(&scrub, chunks(&text, &cuts)), text);
@@ -120,6 +123,15 @@ fn nothing_is_held_back_that_could_not_become_a_credential() {
     assert_eq!(body.push(Bytes::from_static(b"e42?")), "ghs_16C7e42?");
     assert_eq!(body.push(Bytes::from_static(b"x ghs_")), "x ");
     assert_eq!(body.finish(), "ghs_");
+}
+
+#[test]
+fn a_placeholder_does_not_complete_what_stands_before_it() {
+    let scrub = Scrub::new([("!!AAa0aae", "exeat_0")]);
+    for cut in 0..20 {
+        let out = scrubbed(&scrub, chunks(b"!!AAa0aa!!AAa0aae, !!AAa0a", &[cut]));
+        assert_eq!(String::from_utf8(out).unwrap(), "exeat_0exeat_0, !!AAa0a");
+    }
 }
 
 #[test]

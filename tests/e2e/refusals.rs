@@ -45,6 +45,14 @@ fn a_host_that_no_rule_lists() {
 }
 
 #[test]
+fn a_question_for_the_head_is_answered_with_a_head_alone() {
+    for version in ["--http1.1", "--http2"] {
+        let run = Exeat::new().run(&["curl", "-sSI", version, "https://denied.example.com/"]).ok();
+        assert!(run.stdout.contains(" 403") && run.stdout.contains("proxy-status:"), "{version}: {run:#?}");
+    }
+}
+
+#[test]
 fn a_port_that_no_rule_lists() {
     let upstream = Upstream::start();
     let exeat = Exeat::new().allow("api.example.com", &upstream).allow("api.example.com:8443", &upstream);
