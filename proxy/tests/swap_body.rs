@@ -305,7 +305,7 @@ proptest! {
                     pen.both("]");
                 }
                 Err(parts) => {
-                    pen.both("a ");
+                    pen.both("~ ");
                     pen.parts(parts, |character, _| character.to_string(), SECRET);
                 }
             }

@@ -11,7 +11,9 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 use std::{
+    fs,
     os::fd::OwnedFd,
+    path::Path,
     process::{Child, Command},
     thread::sleep,
     time::{Duration, Instant},
@@ -34,8 +36,11 @@ impl Person {
         let name = ptsname(&terminal, Vec::new()).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let side = || open(&name, flags, Mode::empty()).unwrap();
-        let mut shell = Command::new("setsid");
-        shell.args(["--ctty", "bash", "--norc", "--noediting", "-i"]).current_dir(sandbox.path());
+        // Whoever starts the tests in the background has them ignore the keys.
+        let mut shell = Command::new("env");
+        shell
+            .args(["--default-signal", "setsid", "--ctty", "bash", "--norc", "--noediting", "-i"])
+            .current_dir(sandbox.path());
         shell.env("PS1", "outer$ ").env("ENTER", enter()).stdin(side()).stdout(side()).stderr(side());
         sandbox.as_starter(&mut shell);
         let mut person = Self { shell: shell.spawn().unwrap(), _sandbox: sandbox, terminal, unread: String::new() };
@@ -48,21 +53,38 @@ impl Person {
         rustix::io::write(&self.terminal, text.as_bytes()).unwrap();
     }
 
-    /// Up to and including `text`, which must come soon.
-    fn reads(&mut self, text: &str) {
+    /// Asks at a prompt until this is the answer.
+    fn asks(&mut self, question: &str, answer: &str, prompt: &str) {
+        for _ in 0..100 {
+            self.types(&format!("{question}\n"));
+            self.reads(&format!("{question}\r\n"));
+            if self.reads(prompt).contains(answer) {
+                return;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        panic!("{question} is never {answer}");
+    }
+
+    /// Until something comes, or for a moment.
+    fn waits(&mut self) {
+        let wait = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        if poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&wait)).unwrap() > 0 {
+            let mut piece = [0; 4096];
+            let length = rustix::io::read(&self.terminal, &mut piece).unwrap_or(0);
+            self.unread.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    }
+
+    /// What comes up to and including `text`, which must come soon.
+    fn reads(&mut self, text: &str) -> String {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(at) = self.unread.find(text) {
-                self.unread.drain(..at + text.len());
-                return;
+                return self.unread.drain(..at + text.len()).collect();
             }
-            let wait = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
             assert!(Instant::now() < end, "no {text:?} in {:?}", self.unread);
-            if poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&wait)).unwrap() > 0 {
-                let mut piece = [0; 4096];
-                let length = rustix::io::read(&self.terminal, &mut piece).unwrap_or(0);
-                self.unread.push_str(&String::from_utf8_lossy(&piece[..length]));
-            }
+            self.waits();
         }
     }
 
@@ -78,9 +100,24 @@ impl Drop for Person {
     }
 }
 
-/// Long enough that a program which was just started is at its work, so that a key reaches it and not its shell.
-fn a_moment() {
-    sleep(Duration::from_millis(500));
+/// Waits until a program that sleeps for so many seconds is at it, so that a key reaches it and not its shell: it has been executed,
+/// and is not stopped.
+fn asleep(seconds: &str) {
+    let end = Instant::now() + Duration::from_secs(10);
+    let wanted = format!("sleep\0{seconds}\0");
+    let is_asleep = |process: &Path| {
+        let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
+        read("cmdline") == wanted && read("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    };
+    while !fs::read_dir("/proc").unwrap().flatten().any(|entry| is_asleep(&entry.path())) {
+        assert!(Instant::now() < end, "nothing sleeps for {seconds} s");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// So many seconds that no other test sleeps for them, nor one of an earlier run.
+fn nobody_elses(number: u32) -> String {
+    format!("47{number}{}", std::process::id())
 }
 
 #[test]
@@ -92,22 +129,21 @@ fn an_interactive_shell_has_a_named_terminal_its_size_and_job_control() {
         person.types("tty; stty size\n");
         person.reads("/dev/pts/0\r\n33 101\r\ninner:");
         person.resizes(44, 111);
-        a_moment();
-        person.types("stty size\n");
-        person.reads("44 111\r\ninner:");
-        person.types("sleep 99\n");
-        a_moment();
+        person.asks("stty size", "44 111\r\n", "inner:");
+        let seconds = &nobody_elses(if starter == Starter::Root { 1 } else { 2 });
+        person.types(&format!("sleep {seconds}\n"));
+        asleep(seconds);
         person.types("\u{3}");
         person.reads("inner:");
         person.types("echo code=$?\n");
         person.reads("code=130\r\ninner:");
-        person.types("sleep 99\n");
-        a_moment();
+        person.types(&format!("sleep {seconds}\n"));
+        asleep(seconds);
         person.types("\u{1a}");
         person.reads("Stopped");
         person.reads("inner:");
         person.types("fg\n");
-        a_moment();
+        asleep(seconds);
         person.types("\u{3}");
         person.reads("inner:");
         person.types("exit 7\n");
@@ -141,14 +177,16 @@ fn ctrl_z_stops_it_with_its_job_and_fg_goes_on() {
 fn ctrl_c_and_end_of_file_reach_the_command() {
     for starter in starters() {
         let mut person = Person::sits_down(starter);
-        person.types("$ENTER -- sleep 99\n");
-        a_moment();
+        let seconds = &nobody_elses(if starter == Starter::Root { 3 } else { 4 });
+        person.types(&format!("$ENTER -- sleep {seconds}\n"));
+        asleep(seconds);
         person.types("\u{3}");
         person.reads("outer$ ");
         person.types("echo code=$?\n");
         person.reads("code=130\r\nouter$ ");
-        person.types("$ENTER -- cat\n");
-        a_moment();
+        // The first line is the sandbox's terminal showing what was typed.
+        person.types("$ENTER -- sh -c 'echo be''gin; cat'\n");
+        person.reads("begin\r\n");
         person.types("hello\n");
         person.reads("hello\r\nhello\r\n");
         person.types("\u{4}");
