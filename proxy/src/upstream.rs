@@ -74,8 +74,8 @@ pub struct Reached {
 
 /// How a request did not get an answer.
 enum Failure {
-    /// Not a byte of it was sent: it may be tried on another connection.
-    Unsent(Box<Request<Body>>),
+    /// Not a byte of it was sent: it may be tried on another connection. The refusal, where the upstream told why.
+    Unsent(Box<Request<Body>>, Option<Refusal>),
     /// The upstream may have seen it.
     Failed(Refusal),
 }
@@ -98,7 +98,7 @@ impl Upstream {
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Unsent(unsent)) => request = *unsent,
+                Err(Failure::Unsent(unsent, _)) => request = *unsent,
                 Err(Failure::Failed(refusal)) => return Err(refusal),
             }
         }
@@ -216,8 +216,8 @@ impl Peer {
 impl Failure {
     fn final_for(self, permit: &CallPermit) -> Refusal {
         match self {
-            Self::Failed(refusal) => refusal,
-            Self::Unsent(_) => Refusal::UpstreamAnswer {
+            Self::Failed(refusal) | Self::Unsent(_, Some(refusal)) => refusal,
+            Self::Unsent(_, None) => Refusal::UpstreamAnswer {
                 destination: permit.destination().clone(),
                 reason: "it closed the connection before the request".to_owned(),
             },

@@ -116,7 +116,7 @@ impl Link {
                 Ok(response.map(|body| Carried { body, _place }))
             }
             Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Failure::Unsent(Box::new(request)),
+                Some(request) => Failure::Unsent(Box::new(request), told(destination, error.error())),
                 None => Failure::Failed(no_http(destination)(error.error())),
             }),
             Err(_) => Err(Failure::Failed(Refusal::UpstreamSilent {
@@ -176,10 +176,16 @@ fn for_http2(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Re
 }
 
 fn no_http(destination: &Destination) -> impl Fn(&hyper::Error) -> Refusal {
-    |error| match tls::late(error) {
-        Some((reason, remedy)) => Refusal::UpstreamTls { destination: destination.clone(), reason, remedy },
-        None => Refusal::UpstreamAnswer { destination: destination.clone(), reason: describe(error) },
+    |error| {
+        told(destination, error)
+            .unwrap_or_else(|| Refusal::UpstreamAnswer { destination: destination.clone(), reason: describe(error) })
     }
+}
+
+/// What a TLS alert told that came after the handshake, if that is what went wrong.
+fn told(destination: &Destination, error: &hyper::Error) -> Option<Refusal> {
+    let (reason, remedy) = tls::late(error)?;
+    Some(Refusal::UpstreamTls { destination: destination.clone(), reason, remedy })
 }
 
 /// HTTP/1.1 over `stream`.
