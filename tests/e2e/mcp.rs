@@ -19,7 +19,8 @@ struct Server {
 }
 
 impl Server {
-    /// One that answers in JSON (`json`) or with event streams (`sse`).
+    /// One that answers in JSON (`json`), with event streams (`sse`), or ends these before it answers a request for the list of
+    /// tools, which thus comes on one that is resumed (`resumed`).
     fn start(mode: &str) -> Self {
         let modules = node_tools();
         let directory = tempfile::tempdir().unwrap();
@@ -80,7 +81,7 @@ asyncio.run(main())
 
 #[test]
 fn official_sdks_see_and_call_the_listed_tools_and_no_other() {
-    for mode in ["json", "sse"] {
+    for mode in ["json", "sse", "resumed"] {
         let server = Server::start(mode);
         let run = server.exeat().run(&[&python_tools(), "-c", CLIENT]).ok();
         let printed: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -92,6 +93,7 @@ fn official_sdks_see_and_call_the_listed_tools_and_no_other() {
         assert!(error.contains("ask your operator"), "{error}");
         assert_eq!(printed[4], json!({ "text": "search did it" }), "the session outlives a refusal: {run:#?}");
         assert!(!server.read("seen").contains("delete_all"), "{}", server.read("seen"));
+        assert_eq!(server.read("seen").contains("GET resumed"), mode == "resumed", "{}", server.read("seen"));
         let called: Vec<&str> = run.log.calls().iter().filter_map(|call| call.tool.as_deref()).collect();
         assert_eq!(called, ["search", "read_file", "search"]);
         let refused = run.log.refusals();

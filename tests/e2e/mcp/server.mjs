@@ -9,17 +9,35 @@ const require = createRequire(modules + '/');
 const load = (name) => import(pathToFileURL(require.resolve(name)));
 const { McpServer } = await load('@modelcontextprotocol/sdk/server/mcp.js');
 const { StreamableHTTPServerTransport } = await load('@modelcontextprotocol/sdk/server/streamableHttp.js');
+const { InMemoryEventStore } = await load('@modelcontextprotocol/sdk/examples/shared/inMemoryEventStore.js');
+const { ListToolsRequestSchema } = await load('@modelcontextprotocol/sdk/types.js');
 const { z } = await load('zod');
+const names = ['search', 'read_file', 'delete_all'];
+
+// The store's own ids are ordered by chance within a millisecond, and an answer that comes before where the stream broke off is
+// never replayed.
+class Counting extends InMemoryEventStore {
+    count = 0;
+    generateEventId(stream) { return `${stream}_${String(this.count++).padStart(9, '0')}`; }
+}
 
 const sessions = new Map();
 async function session() {
     const server = new McpServer({ name: 'tests', version: '1.0.0' });
-    for (const name of ['search', 'read_file', 'delete_all']) {
+    for (const name of names) {
         server.registerTool(name, { description: name, inputSchema: { what: z.string() } },
             async ({ what }) => ({ content: [{ type: 'text', text: `${name} did ${what}` }] }));
     }
+    if (mode === 'resumed') {
+        // Ends the request's stream before it is answered: the answer comes on another one, which resumes it.
+        server.server.setRequestHandler(ListToolsRequestSchema, async (request, { closeSSEStream }) => {
+            closeSSEStream();
+            return { tools: names.map((name) => ({ name, inputSchema: { type: 'object' } })) };
+        });
+    }
     const transport = new StreamableHTTPServerTransport({
         sessionIdGenerator: () => randomUUID(), enableJsonResponse: mode === 'json',
+        eventStore: mode === 'resumed' ? new Counting() : undefined, retryInterval: 50,
         onsessioninitialized: (id) => sessions.set(id, transport),
     });
     await server.connect(transport);
@@ -29,7 +47,7 @@ const server = createServer({ cert: readFileSync(directory + '/cert.pem'), key: 
 server.on('request', async (request, response) => {
     let text = '';
     for await (const piece of request) text += piece;
-    appendFileSync(directory + '/seen', `${request.method} ${text}\n`);
+    appendFileSync(directory + '/seen', `${request.method} ${request.headers['last-event-id'] ? 'resumed' : ''} ${text}\n`);
     let body;
     try { body = text ? JSON.parse(text) : undefined; } catch { response.writeHead(400).end(); return; }
     const transport = sessions.get(request.headers['mcp-session-id']) ?? await session();
