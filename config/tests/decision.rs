@@ -374,24 +374,6 @@ fn a_deny_rule_holds_over_plain_http_too() {
 }
 
 #[test]
-fn a_connection_is_open_to_what_its_rules_speak_of() {
-    let policy = parse(
-        "[[allow]]\nto = \"a.example:80\"\n[[allow]]\nto = \"b.example\"\n[[deny]]\nto = \"b.example\"\npaths = [\"/x\"]\n\
-         [[allow]]\nto = \"*.c.example\"\n[[deny]]\nto = \"d.c.example\"\n",
-    )
-    .unwrap();
-    let connect = |text| policy.connect(&Destination::parse_authority(text, 443).unwrap());
-    assert!(connect("a.example:80").unwrap().allows(Scheme::Http));
-    assert!(!connect("b.example").unwrap().allows(Scheme::Http));
-    assert!(connect("x.c.example").is_ok());
-    assert_eq!(connect("d.c.example").unwrap_err().kind(), &DenialKind::DeniedByRule);
-    assert_eq!(connect("d.c.example:99").unwrap_err().kind(), &DenialKind::DeniedByRule);
-    let denial = connect("e.example").unwrap_err();
-    assert_eq!(denial.reason(), "a connection to e.example:443 is not allowed: no rule lists this host");
-    assert!(denial.remedy().ends_with("[[allow]]\nto = \"e.example\"\n"), "{}", denial.remedy());
-}
-
-#[test]
 fn what_passes_unread_is_a_connection_and_never_a_call() {
     let rules = "[[allow]]\nto = \"p.example\"\ntls = \"passthrough\"\n[[allow]]\nto = \"a.example\"\npaths = [\"/x\"]\n\
                  [[allow]]\nto = \"*.example\"\ntls = \"passthrough\"\n[[allow]]\nto = \"10.0.0.0/8:5432\"\ntls = \"tcp\"\n\
