@@ -56,7 +56,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
         return Err(Report::new("the agent's file was changed while its sandbox was made").hint("start again"));
     }
     standing.keep_secrets_from(move |file| spec.shows(file))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
     let done = runtime.block_on(async {
         let broker = match (embedded, &arguments.broker) {
             (Some(stream), _) => Client::from_stream(stream)?,

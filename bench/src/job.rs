@@ -44,6 +44,16 @@ pub enum Attack {
     Streams,
 }
 
+/// The names of the upstream that is the attackers' own, each in a rule of its own.
+pub mod neighbours {
+    /// HTTP/1.1 only.
+    pub const HTTP1: &str = "h1.neighbours.bench.example";
+    /// Both versions.
+    pub const HTTP2: &str = "h2.neighbours.bench.example";
+    /// What a wildcard is under.
+    pub const NAMES: &str = "names.neighbours.bench.example";
+}
+
 /// The HTTP version of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {

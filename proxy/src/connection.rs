@@ -17,6 +17,7 @@ use crate::names::AddressMap;
 use crate::record::TlsLeg;
 use crate::seats::Seat;
 use crate::serve::Worker;
+use crate::turn::Share;
 use crate::upstream::Floor;
 use crate::{authorize, exchange, limit, terminate, tunnel};
 
@@ -31,6 +32,8 @@ pub struct Accepted {
     pub unknown: bool,
     /// Its place.
     pub(crate) seat: Arc<Seat>,
+    /// In whose turns it is served.
+    pub(crate) share: Arc<Share>,
 }
 
 /// A connection whose side towards the client is in the clear.
@@ -50,6 +53,8 @@ pub struct Connection {
     pub verdict: Result<(), Refusal>,
     /// Its place.
     pub(crate) seat: Arc<Seat>,
+    /// In whose turns it is served.
+    pub(crate) share: Arc<Share>,
 }
 
 /// Serves one connection to its end.
@@ -77,8 +82,8 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
         return tunnel::carry(&worker, stream, &accepted, permit).await;
     }
     let (scheme, floor) = (authorize::scheme(&hello), authorize::floor(&hello));
-    let Accepted { number, destination, seat, .. } = accepted;
-    let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict, seat };
+    let Accepted { number, destination, seat, share, .. } = accepted;
+    let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict, seat, share };
     let Hello::Tls { server_name, .. } = hello else {
         let http2 = matches!(hello, Hello::Http2Preface);
         return exchange::serve(worker, connection, stream, http2).await;
@@ -118,7 +123,12 @@ fn unread(worker: &Worker, accepted: &Accepted) -> Option<(Arc<Policy>, TunnelPe
 /// # Errors
 /// [`Refusal::OwnListener`] for a connection to the sandbox's own loopback, which is never for the proxy;
 /// [`Refusal::NotHttp`] for one that is gone already.
-pub(crate) fn destination(stream: &TcpStream, names: &AddressMap, seat: Arc<Seat>) -> Result<Accepted, Refusal> {
+pub(crate) fn destination(
+    stream: &TcpStream,
+    names: &AddressMap,
+    seat: Arc<Seat>,
+    share: Arc<Share>,
+) -> Result<Accepted, Refusal> {
     let socket = SockRef::from(stream);
     let own = stream.local_addr().map_err(|error| Refusal::NotHttp(error.to_string()))?;
     // Without NAT in the way (listeners on the policy's ports) the socket's own address is the original one.
@@ -138,5 +148,5 @@ pub(crate) fn destination(stream: &TcpStream, names: &AddressMap, seat: Arc<Seat
         },
         ip => (Host::Address(ip), false),
     };
-    Ok(Accepted { number: seat.number(), destination: Destination::new(host, address.port()), unknown, seat })
+    Ok(Accepted { number: seat.number(), destination: Destination::new(host, address.port()), unknown, seat, share })
 }

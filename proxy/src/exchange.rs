@@ -21,7 +21,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -38,6 +38,7 @@ use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
 use crate::tool::{Asked, Listing};
+use crate::turn::{InTurn, Share};
 use crate::upstream::{Answer, Body};
 use crate::{authorize, limit, respond, scrub, tool};
 
@@ -51,11 +52,12 @@ where
 {
     let mut stop = worker.stop.clone();
     let connection = Arc::new(connection);
+    let share = Arc::clone(&connection.share);
     let service = service_fn(move |request| answer(Arc::clone(&worker), Arc::clone(&connection), request));
     // The two builders share no trait; each connection is told once to finish what it has.
     let served = if http2 {
         let (stream, flood) = Counted::new(stream);
-        let mut serving = std::pin::pin!(builder2().serve_connection(TokioIo::new(stream), service));
+        let mut serving = std::pin::pin!(builder2(share).serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             served = serving.as_mut() => served,
             () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
@@ -96,8 +98,8 @@ fn builder1() -> http1::Builder {
     builder
 }
 
-fn builder2() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn builder2(share: Arc<Share>) -> http2::Builder<InTurn> {
+    let mut builder = http2::Builder::new(InTurn(share));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limit::STREAMS)
@@ -334,7 +336,7 @@ async fn passed_on(
             websocket::agree_with(call.version, &mut parts);
             let carried = websocket::carry(asked, upstream, scrub, (leave, record));
             let alert = alert(worker, connection, call);
-            tokio::spawn(async move {
+            connection.share.spawn(async move {
                 if let Some(misdirected) = carried.await {
                     alert(&misdirected.into());
                 }

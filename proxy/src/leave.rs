@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use broker::Lease;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::error::Refusal;
 use crate::limit;
 use crate::seats::Busy;
 use crate::serve::Worker;
+use crate::turn;
 use crate::upstream::BoxError;
 
 /// Asks a policy once more.
@@ -123,6 +124,8 @@ where
             self.withdrawn = None;
             return Poll::Ready(Some(Err(refusal.into())));
         }
+        // A body that comes as fast as it goes has no end of its own to its turn.
+        ready!(turn::poll_slice(cx));
         Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
     }
 

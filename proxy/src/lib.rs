@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | accept | [`serve`] | listeners of the sandbox → connections, and their graceful end |
 //! | | `seats` | a place for each connection; the idle make room |
+//! | | `turn` | whose work goes on: whoever has had least |
 //! | | [`connection`] | one connection, a line per step |
 //! | hello | [`hello`] | first bytes → TLS server name, or HTTP, or refused |
 //! | | [`names`] | name server; address ↔ name |
@@ -51,4 +52,5 @@ pub mod swap;
 pub mod terminate;
 pub mod tool;
 pub mod tunnel;
+mod turn;
 pub mod upstream;

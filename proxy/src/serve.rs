@@ -26,6 +26,7 @@ use crate::scrub::Known;
 use crate::seats::Seats;
 use crate::swap::Swap;
 use crate::tool::Room;
+use crate::turn::{self, Turns};
 use crate::upstream::{RootsError, Upstream};
 
 /// What a worker is made of.
@@ -55,6 +56,7 @@ pub struct Worker {
     pub(crate) upstream: Upstream,
     pub(crate) rates: Rates,
     pub(crate) room: Room,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) log: Arc<CallLog>,
     pub(crate) stop: watch::Receiver<bool>,
     policy_changed: watch::Sender<()>,
@@ -80,7 +82,8 @@ impl Worker {
     /// # Errors
     /// When there are no roots to verify upstreams with.
     pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
-        let upstream = Upstream::new(parts.policy.current().extra_roots())?;
+        let turns = Turns::new();
+        let upstream = Upstream::new(parts.policy.current().extra_roots(), Arc::clone(&turns))?;
         let grants = parts.registration.grants;
         Ok(Arc::new(Self {
             policy: parts.policy,
@@ -93,6 +96,7 @@ impl Worker {
             upstream,
             rates: Rates::default(),
             room: Room::default(),
+            turns,
             log: Arc::new(parts.log),
             stop,
             policy_changed: watch::Sender::new(()),
@@ -187,7 +191,9 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
     for listener in listeners.tcp {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        tasks.spawn(accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&seats)));
+        let accepting = accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&seats));
+        let share = worker.turns.share();
+        tasks.spawn(async move { share.run(accepting).await });
     }
     let (udp, tcp) = name_sockets(listeners.dns_udp, listeners.dns_tcp)?;
     let asking = Arc::clone(&worker);
@@ -240,11 +246,15 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
             seat = seats.take(number) => seat,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        match connection::destination(&stream, &worker.names, seat) {
-            Ok(accepted) => drop(connections.spawn(one(Arc::clone(&worker), stream, accepted))),
+        match connection::destination(&stream, &worker.names, seat, worker.turns.share()) {
+            Ok(accepted) => {
+                let (share, one) = (Arc::clone(&accepted.share), one(Arc::clone(&worker), stream, accepted));
+                connections.spawn(async move { share.run(one).await });
+            }
             Err(refusal) => worker.refuse(number, "exeat", None, &refusal),
         }
         while connections.try_join_next().is_some() {}
+        turn::slice().await;
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };

@@ -31,6 +31,7 @@ use self::tls::{Protocols, Tls};
 use crate::error::Refusal;
 use crate::hello::Prefixed;
 use crate::record::TlsLeg;
+use crate::turn::Turns;
 use crate::{resolve, terminate};
 
 /// What goes wrong inside a body.
@@ -43,6 +44,7 @@ pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 pub struct Upstream {
     tls: Tls,
     pool: Arc<Pool>,
+    turns: Arc<Turns>,
 }
 
 /// An answer's head, and its body as it comes.
@@ -85,8 +87,8 @@ impl Upstream {
     ///
     /// # Errors
     /// [`RootsError`].
-    pub fn new(extra_roots: &[PathBuf]) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots::read(extra_roots)?)?, pool: Arc::default() })
+    pub(crate) fn new(extra_roots: &[PathBuf], turns: Arc<Turns>) -> Result<Self, RootsError> {
+        Ok(Self { tls: Tls::new(roots::read(extra_roots)?)?, pool: Arc::default(), turns })
     }
 
     /// Sends `request` where `permit` says and waits for the head of the answer. TLS is not below `floor`.
@@ -145,7 +147,7 @@ impl Upstream {
         if !peer.speaks_http2() {
             return Ok(None);
         }
-        let link = link::extended(stream, permit.destination()).await?;
+        let link = link::extended(stream, permit.destination(), self.turns.share()).await?;
         Ok(link.map(|link| Open { link, peer }))
     }
 
@@ -182,13 +184,13 @@ impl Upstream {
         let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
             let peer = Arc::new(Peer { reached, tls: None });
-            return Ok(Open { link: link::http1(stream, destination).await?, peer });
+            return Ok(Open { link: link::http1(stream, destination, self.turns.share()).await?, peer });
         }
         let (stream, peer) = self.secure((stream, reached), permit, floor, protocols).await?;
         let link = if peer.speaks_http2() {
-            link::http2(stream, destination).await?
+            link::http2(stream, destination, self.turns.share()).await?
         } else {
-            link::http1(stream, destination).await?
+            link::http1(stream, destination, self.turns.share()).await?
         };
         Ok(Open { link, peer })
     }

@@ -17,16 +17,13 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 use crate::error::Error;
+use crate::job::neighbours::{HTTP1, HTTP2, NAMES};
 use crate::job::{Attack, Job, Protocol, numbered};
 
 use super::http::{Client, Link};
 use super::load::{PORT, lookup};
 use super::lookup::Lookup;
 
-/// The other rules' names, as `figures::installation` writes them.
-const HTTP1: &str = "h1.bench.example";
-const HTTP2: &str = "h2.bench.example";
-const NAMES: &str = "names.bench.example";
 /// A record of a handshake that is to be 512 bytes long, and its first bytes.
 const HALF_A_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
 /// Between looks whether it is over.
@@ -197,7 +194,7 @@ async fn slow_head(client: Rc<Client>, to: SocketAddr, shared: Arc<Shared>) {
     while !shared.is_over() {
         if let Ok(mut stream) = client.plain(to, HTTP1).await {
             shared.did();
-            let mut said = stream.write_all(b"GET /open/1024 HTTP/1.1\r\nHost: h1.bench.example\r\nX: ").await;
+            let mut said = stream.write_all(format!("GET /open/1024 HTTP/1.1\r\nHost: {HTTP1}\r\nX: ").as_bytes()).await;
             while said.is_ok() && !shared.is_over() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 said = async {
@@ -214,8 +211,8 @@ async fn slow_head(client: Rc<Client>, to: SocketAddr, shared: Arc<Shared>) {
 async fn unread(client: Rc<Client>, to: SocketAddr, shared: Arc<Shared>) {
     if let Ok(mut stream) = client.plain(to, HTTP1).await {
         // As many requests as the other side takes.
-        let request = b"GET /open/1048576 HTTP/1.1\r\nHost: h1.bench.example\r\n\r\n";
-        if stream.write_all(request).await.is_ok() && stream.flush().await.is_ok() {
+        let request = format!("GET /open/1048576 HTTP/1.1\r\nHost: {HTTP1}\r\n\r\n");
+        if stream.write_all(request.as_bytes()).await.is_ok() && stream.flush().await.is_ok() {
             shared.did();
         }
         shared.wait().await;

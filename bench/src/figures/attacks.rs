@@ -8,7 +8,7 @@ use std::fs;
 use crate::error::Error;
 use crate::job::{Attack, Job, Load, Protocol};
 
-use super::installation::{Installation, SWAPS};
+use super::installation::{ATTACKED, Installation};
 use super::player::{Player, Turn};
 use super::spread::Spread;
 use super::table::Table;
@@ -37,9 +37,9 @@ const ATTACKS: [(&str, Attack); 7] = [
 pub fn table(installation: &Installation, seconds: f64) -> Result<String, Error> {
     let about = format!(
         "A client asks for 1 KiB every {EVERY} ms, with a credential, over HTTP/1.1: on a connection that stands, and on a new one each \
-         time; a neighbour in the same sandbox attacks meanwhile with a thread of its own. Microseconds beside the attack ÷ alone, \
+         time; a neighbour in the same sandbox attacks meanwhile with a thread and an upstream of its own. Microseconds beside the attack ÷ alone, \
          {ROUNDS} rounds in turn; the worker's peak is what was resident at most in any of them, each with a worker of its own. Driver, \
-         attacker, worker and server share the cores. Budget: p99 3 times, 128 MiB."
+         attacker, worker and servers share the cores. Budget: p99 3 times, 128 MiB."
     );
     let heads = [
         "attack",
@@ -66,7 +66,7 @@ struct Rounds(Vec<([Turn; 4], u64)>);
 fn rounds(installation: &Installation, attack: Attack, seconds: f64) -> Result<Rounds, Error> {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let player = || Player::start(installation.command(SWAPS, &["./driver", "drive"]), true);
+        let player = || Player::start(installation.command(ATTACKED, &["./driver", "drive"]), true);
         let mut players = [player()?, player()?];
         // What is measured anew has a sandbox of its own: an attack leaves few ports to come from.
         let mut turn = |anew: bool, beside: Option<Attack>| {

@@ -1,4 +1,4 @@
-//! exeat as it is measured: two agents, one upstream, ten rules.
+//! exeat as it is measured: ten rules and one upstream; for attacks, three rules more and an upstream of their own.
 //!
 //! Enters: where exeat is, and a directory. Leaves: configuration files, the upstream's process, and commands that run as an agent.
 //! Never: a file or a process that is left behind.
@@ -12,12 +12,15 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::error::Error;
+use crate::job;
 use crate::upstream::{Addresses, CREDENTIAL};
 
 /// Without a credential: nothing is swapped or scrubbed.
 pub const PLAIN: &str = "plain";
 /// With one: each request's header is swapped, each answer scrubbed.
 pub const SWAPS: &str = "swaps";
+/// The same with a neighbour, who has an upstream of its own: what waits in that one's queue is not exeat's doing.
+pub const ATTACKED: &str = "attacked";
 
 /// What every agent may do, to be a policy of ten rules in which the one that matters is not the first.
 const OTHERS: &str = r#"
@@ -53,6 +56,8 @@ pub struct Installation {
     exeat: PathBuf,
     /// The upstream's process.
     pub upstream: Served,
+    /// That of whoever attacks.
+    _neighbours: Served,
 }
 
 /// The upstream, which ends when this is dropped.
@@ -89,13 +94,15 @@ impl Installation {
         fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755))?;
         fs::copy(std::env::current_exe()?, below("work/driver"))?;
         let upstream = serve(&below("config/ca.pem"))?;
-        for agent in [PLAIN, SWAPS] {
-            fs::write(below(&format!("config/agents/{agent}.toml")), policy(agent, &upstream.addresses))?;
+        let neighbours = serve(&below("config/neighbours-ca.pem"))?;
+        for agent in [PLAIN, SWAPS, ATTACKED] {
+            let policy = policy(agent, &upstream.addresses, &neighbours.addresses);
+            fs::write(below(&format!("config/agents/{agent}.toml")), policy)?;
         }
         fs::write(below("config/credential"), CREDENTIAL)?;
         fs::set_permissions(below("config/credential"), fs::Permissions::from_mode(0o600))?;
         fs::write(below("config/credentials.toml"), credentials())?;
-        Ok(Self { exeat: exeat.canonicalize()?, room, upstream })
+        Ok(Self { exeat: exeat.canonicalize()?, room, upstream, _neighbours: neighbours })
     }
 
     /// Runs `words` as `agent`, from the directory that the driver is in.
@@ -126,13 +133,22 @@ fn serve(authority: &Path) -> Result<Served, Error> {
     Ok(Served { process, addresses })
 }
 
-fn policy(agent: &str, addresses: &Addresses) -> String {
+fn policy(agent: &str, addresses: &Addresses, neighbours: &Addresses) -> String {
     let Addresses { http1, both } = addresses;
-    let credential = if agent == SWAPS { "credential = \"bench\"\n" } else { "" };
+    let credential = if agent != PLAIN { "credential = \"bench\"\n" } else { "" };
     let rule =
         |to: &str, dial| format!("[[allow]]\nto = \"{to}\"\ndial = \"{dial}\"\nmethods = [\"GET\"]\n{credential}");
+    let theirs = match agent {
+        ATTACKED => [
+            rule(job::neighbours::HTTP1, &neighbours.http1),
+            rule(job::neighbours::HTTP2, &neighbours.both),
+            rule(&format!("*.{}", job::neighbours::NAMES), &neighbours.http1),
+        ]
+        .join("\n"),
+        _ => String::new(),
+    };
     format!(
-        "[upstream]\nroots = [\"../ca.pem\"]\n\n[sandbox]\nfiles = 12000\n{OTHERS}\n{}\n{}\n{}\n{}",
+        "[upstream]\nroots = [\"../ca.pem\", \"../neighbours-ca.pem\"]\n\n[sandbox]\nfiles = 12000\n{OTHERS}\n{}\n{}\n{}\n{}\n{theirs}",
         rule("h1.bench.example", http1),
         rule("h2.bench.example", both),
         rule("*.names.bench.example", http1),
@@ -142,7 +158,7 @@ fn policy(agent: &str, addresses: &Addresses) -> String {
 
 fn credentials() -> String {
     format!(
-        "[bench]\nissuer = \"fixed\"\nvalue = {{ file = \"credential\" }}\nagents = [\"{SWAPS}\"]\n\
+        "[bench]\nissuer = \"fixed\"\nvalue = {{ file = \"credential\" }}\nagents = [\"{SWAPS}\", \"{ATTACKED}\"]\n\
          to = [\"*.bench.example\"]\nin = [\"header\"]\nenv = \"BENCH_CREDENTIAL\"\n"
     )
 }

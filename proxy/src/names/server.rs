@@ -1,7 +1,7 @@
 //! The name server's sockets.
 //!
 //! Enters: UDP sockets and TCP listeners of the sandbox's network. Leaves: answers, and a report of every name asked for.
-//! Never: more work than its limits allow; over them it says REFUSED.
+//! Never: more work than its limits allow; over them it says REFUSED, and not often.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -21,6 +21,8 @@ use super::{AddressMap, Asked, answer, refuse};
 const LONGEST_QUERY: usize = 4096;
 /// After a failed accept, so that running out of file descriptors is not a busy loop.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Before REFUSED: a client that asks in vain tries again later, and what a flood sends meanwhile the kernel drops.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// What the name server allows its sandbox.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +80,9 @@ struct Server<R> {
 }
 
 impl<R: Fn(Asked)> Server<R> {
-    fn reply(&self, query: &[u8]) -> Option<Vec<u8>> {
+    async fn reply(&self, query: &[u8]) -> Option<Vec<u8>> {
         if self.limiter.check().is_err() {
+            sleep(BREATH).await;
             return refuse(query);
         }
         let answer = answer(query, &self.map, Instant::now());
@@ -94,7 +97,7 @@ async fn over_udp<R: Fn(Asked)>(socket: UdpSocket, server: Arc<Server<R>>) -> io
     let mut buffer = vec![0; LONGEST_QUERY];
     loop {
         let (length, client) = socket.recv_from(&mut buffer).await?;
-        if let Some(reply) = server.reply(&buffer[..length]) {
+        if let Some(reply) = server.reply(&buffer[..length]).await {
             // The client may be gone; the next one is not.
             let _ = socket.send_to(&reply, client).await;
         }
@@ -137,7 +140,7 @@ async fn one_query<R: Fn(Asked)>(stream: &mut TcpStream, buffer: &mut [u8], serv
     let length = usize::from(stream.read_u16().await?);
     let Some(query) = buffer.get_mut(..length) else { return Ok(false) };
     stream.read_exact(query).await?;
-    let Some(reply) = server.reply(query) else { return Ok(false) };
+    let Some(reply) = server.reply(query).await else { return Ok(false) };
     let Ok(length) = u16::try_from(reply.len()) else { return Ok(false) };
     stream.write_all(&[&length.to_be_bytes()[..], &reply].concat()).await?;
     Ok(true)

@@ -14,13 +14,14 @@ use http::{Request, Response, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Body, Failure, Peer, tls, websocket};
 use crate::error::Refusal;
 use crate::limit;
+use crate::turn::{InTurn, Share};
 
 /// One connection that can carry a request.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ fn told(destination: &Destination, error: &hyper::Error) -> Option<Refusal> {
 }
 
 /// HTTP/1.1 over `stream`.
-pub(super) async fn http1<S>(stream: S, destination: &Destination) -> Result<Link, Refusal>
+pub(super) async fn http1<S>(stream: S, destination: &Destination, share: Arc<Share>) -> Result<Link, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -197,27 +198,31 @@ where
     builder.max_headers(limit::HEAD_FIELDS).max_buf_size(limit::ANSWER_HEAD_BYTES);
     let handshake = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
-    tokio::spawn(connection.with_upgrades());
+    share.spawn(connection.with_upgrades());
     Ok(Link::Http1(sender))
 }
 
 /// HTTP/2 over `stream`.
-pub(super) async fn http2<S>(stream: S, destination: &Destination) -> Result<Link, Refusal>
+pub(super) async fn http2<S>(stream: S, destination: &Destination, share: Arc<Share>) -> Result<Link, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = handshake(stream, destination, &mut builder()).await?;
-    tokio::spawn(connection);
+    let (sender, connection) = handshake(stream, destination, &mut builder(&share)).await?;
+    share.spawn(connection);
     Ok(shared(sender))
 }
 
 /// HTTP/2 over `stream`, if the upstream's first settings say that it takes WebSockets over it (RFC 8441).
-pub(super) async fn extended<S>(stream: S, destination: &Destination) -> Result<Option<Link>, Refusal>
+pub(super) async fn extended<S>(
+    stream: S,
+    destination: &Destination,
+    share: Arc<Share>,
+) -> Result<Option<Link>, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // Until there are settings there is leave for no stream; with them comes another number, or none.
-    let (sender, connection) = handshake(stream, destination, builder().initial_max_send_streams(0)).await?;
+    let (sender, connection) = handshake(stream, destination, builder(&share).initial_max_send_streams(0)).await?;
     let settings = async move {
         // hyper tells what they are, and not when they come: within a round trip.
         while !connection.is_extended_connect_protocol_enabled() {
@@ -230,15 +235,15 @@ where
     };
     let can = tokio::time::timeout(limit::UPSTREAM_HANDSHAKE_WAIT, settings).await.ok().flatten();
     Ok(can.map(|(sender, connection)| {
-        tokio::spawn(connection);
+        share.spawn(connection);
         shared(sender)
     }))
 }
 
-type Connection<S> = http2::Connection<TokioIo<S>, Body, TokioExecutor>;
+type Connection<S> = http2::Connection<TokioIo<S>, Body, InTurn>;
 
-fn builder() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn builder(share: &Arc<Share>) -> http2::Builder<InTurn> {
+    let mut builder = http2::Builder::new(InTurn(Arc::clone(share)));
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limit::ANSWER_HEAD_BYTES).unwrap_or(u32::MAX))
@@ -250,7 +255,7 @@ fn builder() -> http2::Builder<TokioExecutor> {
 async fn handshake<S>(
     stream: S,
     destination: &Destination,
-    builder: &mut http2::Builder<TokioExecutor>,
+    builder: &mut http2::Builder<InTurn>,
 ) -> Result<(http2::SendRequest<Body>, Connection<S>), Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -272,7 +277,7 @@ mod tests {
     async fn an_upstream_that_never_answers_is_a_gateway_timeout() {
         let destination = Destination::parse_authority("api.example.com", 443).unwrap();
         let (ours, _theirs) = tokio::io::duplex(64 * 1024);
-        let mut link = http1(ours, &destination).await.unwrap();
+        let mut link = http1(ours, &destination, crate::turn::Turns::new().share()).await.unwrap();
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get("https://api.example.com/").body(body).unwrap();
         let Err(Failure::Failed(refusal)) = link.send(&destination, Scheme::Https, request).await else {

@@ -1,0 +1,293 @@
+//! Whose turn it is: of all who have something to do, first who asks for little, then whoever has had least of the worker's time.
+//!
+//! Enters: the work of connections, a share for each, in one task or in many. Leaves: that work, a slice at a time. A share has an
+//! allowance, which comes back while it rests: what fits in goes first. The rest is start-time fair queueing (Goyal, Vin, Cheng,
+//! SIGCOMM 1996). Never: a share that is served more often because it has more tasks; a panic that ends the work of another.
+
+mod task;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::task::{Context, Poll, Wake};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{coop, yield_now};
+
+use self::task::{Cancel, Task, caught};
+
+/// What one turn takes, if its work has more to do: some tens of requests, or of TLS records.
+const SLICE: Duration = Duration::from_micros(250);
+/// What one turn costs at most. It may have taken longer because the machine let somebody else go first.
+const DEAREST: Duration = Duration::from_millis(2);
+/// What a share may have before those that have more to do: a handful of requests, each in some turns. A new one has nothing yet.
+const ALLOWANCE: Duration = Duration::from_millis(1);
+/// What has to be left of it to go first: a turn of a request.
+const ENOUGH: Duration = Duration::from_micros(100);
+/// One part in so many of the time for which a share rests is added to its allowance.
+const REST: u32 = 8;
+
+thread_local! {
+    /// Until when the turn under way on this thread lasts.
+    static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Waits for another turn, if this one has taken its time. To be called between two pieces of a work that has many.
+pub(crate) fn poll_slice(context: &Context<'_>) -> Poll<()> {
+    if UNTIL.get().is_some_and(|until| Instant::now() >= until) {
+        context.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+/// The same for what is written as `async`.
+pub(crate) async fn slice() {
+    std::future::poll_fn(|context| poll_slice(context)).await;
+}
+
+/// All shares of a worker.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    queue: Mutex<Queue>,
+    /// For those who wait for anything, and for the one that waits for who asks for little.
+    more: Notify,
+    light: Notify,
+    begun: Once,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Those with something to do that fits into their allowance, first come, first served.
+    light: VecDeque<Arc<Share>>,
+    /// The virtual time, in nanoseconds: when the turn that was given last to one of the others began.
+    clock: u64,
+    /// Shares so far.
+    shares: u64,
+    /// How many wait for something to do.
+    idle: usize,
+    /// The others with something to do, by when their turn begins. Older ones first.
+    heavy: BTreeMap<(u64, u64), Arc<Share>>,
+}
+
+/// The part of the worker that one connection has.
+#[derive(Debug)]
+pub(crate) struct Share {
+    turns: Arc<Turns>,
+    number: u64,
+    /// Locked while the queue is, or for a moment.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The virtual time at which its next turn begins at the earliest.
+    next: u64,
+    allowance: Duration,
+    /// Turns under way.
+    turns: usize,
+    rests_since: Instant,
+    place: Option<Place>,
+    ready: VecDeque<Arc<Task>>,
+}
+
+/// Where a share stands in the queue.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Light,
+    Heavy((u64, u64)),
+}
+
+impl Turns {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), more: Notify::new(), light: Notify::new(), begun: Once::new() })
+    }
+
+    /// A share for one more.
+    pub fn share(self: &Arc<Self>) -> Arc<Share> {
+        let mut queue = lock(&self.queue);
+        queue.shares += 1;
+        let (next, rests_since) = (queue.clock, Instant::now());
+        let state =
+            State { next, allowance: Duration::ZERO, turns: 0, rests_since, place: None, ready: VecDeque::new() };
+        Arc::new(Share { turns: Arc::clone(self), number: queue.shares, state: Mutex::new(state) })
+    }
+
+    /// From its first work on, the runtime has a task for each of its threads that gives turns.
+    fn begin(self: &Arc<Self>) {
+        self.begun.call_once(|| {
+            // One of them keeps its thread for those who ask for little, and leaves the rest to the others.
+            for number in 0..tokio::runtime::Handle::current().metrics().num_workers() {
+                tokio::spawn(Arc::clone(self).give(number == 1));
+            }
+        });
+    }
+
+    async fn give(self: Arc<Self>, spare: bool) {
+        let mut looked = Instant::now();
+        loop {
+            let Some((task, paid)) = self.next(spare) else {
+                self.wait(spare).await;
+                looked = Instant::now();
+                continue;
+            };
+            let begun = Instant::now();
+            UNTIL.set(Some(begun + SLICE));
+            let again = task.run();
+            UNTIL.set(None);
+            let ended = Instant::now();
+            task.settle(ended - begun, paid, again);
+            // Sockets and timers have to be looked at, which the runtime does in between.
+            if ended - looked >= SLICE || !coop::has_budget_remaining() {
+                yield_now().await;
+                looked = Instant::now();
+            }
+        }
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(&self, spare: bool) {
+        if spare {
+            self.light.notified().await;
+        } else {
+            self.more.notified().await;
+            lock(&self.queue).idle -= 1;
+        }
+    }
+
+    /// Whose turn it is, and what was paid for it in advance.
+    fn next(&self, spare: bool) -> Option<(Arc<Task>, Duration)> {
+        let mut queue = lock(&self.queue);
+        let (share, paid) = match queue.light.pop_front() {
+            Some(share) => (share, Duration::ZERO),
+            None if spare => return None,
+            None => match queue.heavy.pop_first() {
+                Some(((begins, _), share)) => {
+                    queue.clock = queue.clock.max(begins);
+                    (share, SLICE)
+                }
+                None => {
+                    queue.idle += 1;
+                    return None;
+                }
+            },
+        };
+        let mut state = lock(&share.state);
+        state.next += nanoseconds(paid);
+        state.turns += 1;
+        state.place = None;
+        let task = state.ready.pop_front();
+        if !state.ready.is_empty() {
+            share.queue_up(&mut queue, &mut state);
+        }
+        task.map(|task| (task, paid))
+    }
+}
+
+impl Share {
+    /// Does `work` in this share's turns. It ends when it is done, or with the future that is returned.
+    ///
+    /// # Panics
+    /// With the work.
+    pub async fn run<T: Send + 'static>(self: &Arc<Self>, work: impl Future<Output = T> + Send + 'static) -> T {
+        let (done, end) = oneshot::channel();
+        let work = async move {
+            let _ = done.send(caught(work).await);
+        };
+        let _task = Cancel(self.begin(work));
+        match end.await {
+            Ok(Ok(value)) => value,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // The runtime has ended, and this with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Does `work` in this share's turns, whoever waits for it.
+    pub fn spawn(self: &Arc<Self>, work: impl Future + Send + 'static) {
+        self.begin(async move {
+            // A panic has been told; nobody else asks.
+            let _ = caught(work).await;
+        });
+    }
+
+    fn begin(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {
+        self.turns.begin();
+        let task = Arc::new(Task::new(Arc::clone(self), Box::pin(work)));
+        Arc::clone(&task).wake();
+        task
+    }
+
+    fn wants(self: &Arc<Self>, task: Arc<Task>) {
+        let mut queue = lock(&self.turns.queue);
+        let mut state = lock(&self.state);
+        state.ready.push_back(task);
+        if state.place.is_none() {
+            if state.turns == 0 {
+                let now = Instant::now();
+                state.allowance = ALLOWANCE.min(state.allowance + (now - state.rests_since) / REST);
+                state.rests_since = now;
+            }
+            self.queue_up(&mut queue, &mut state);
+        }
+        // Who is busy looks for more by itself.
+        if queue.idle > 0 {
+            self.turns.more.notify_one();
+        } else if matches!(state.place, Some(Place::Light)) {
+            self.turns.light.notify_one();
+        }
+    }
+
+    fn queue_up(self: &Arc<Self>, queue: &mut Queue, state: &mut State) {
+        if state.allowance >= ENOUGH {
+            state.place = Some(Place::Light);
+            queue.light.push_back(Arc::clone(self));
+        } else {
+            state.next = state.next.max(queue.clock);
+            let place = (state.next, self.number);
+            state.place = Some(Place::Heavy(place));
+            queue.heavy.insert(place, Arc::clone(self));
+        }
+    }
+
+    /// Settles what a turn cost against the allowance, and against what was paid for it.
+    fn pay(self: &Arc<Self>, took: Duration, paid: Duration) {
+        let mut queue = lock(&self.turns.queue);
+        let mut state = lock(&self.state);
+        let took = took.min(DEAREST);
+        let over = took.saturating_sub(state.allowance);
+        state.allowance -= took - over;
+        if paid.is_zero() {
+            state.next = state.next.max(queue.clock);
+        }
+        state.next = (state.next + nanoseconds(over)).saturating_sub(nanoseconds(paid));
+        state.turns -= 1;
+        state.rests_since = Instant::now();
+        if let Some(Place::Heavy(place)) = state.place {
+            queue.heavy.remove(&place);
+            self.queue_up(&mut queue, &mut state);
+        }
+    }
+}
+
+/// Has the tasks of a connection done in the turns of its share.
+#[derive(Debug, Clone)]
+pub(crate) struct InTurn(pub Arc<Share>);
+
+impl<F: Future + Send + 'static> hyper::rt::Executor<F> for InTurn {
+    fn execute(&self, work: F) {
+        self.0.spawn(work);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Turns given by hand, one after the other, and by the runtime.
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Gives a turn by hand, one that costs `took`. Whose it was.
+fn turn(turns: &Turns, took: Duration) -> Option<u64> {
+    let (task, paid) = turns.next(false)?;
+    let again = task.run();
+    task.settle(took, paid, again);
+    Some(task.share.number)
+}
+
+/// Has always more to do.
+async fn busy() {
+    loop {
+        let mut asked = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut asked, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+// The runtime of these has one thread, which gives no turn before the test waits for something.
+
+#[tokio::test]
+async fn a_share_gets_no_more_for_having_more_tasks() {
+    let turns = Turns::new();
+    let (many, one) = (turns.share(), turns.share());
+    for _ in 0..100 {
+        many.spawn(busy());
+    }
+    one.spawn(busy());
+    let given: Vec<_> = (0..100).filter_map(|_| turn(&turns, SLICE)).collect();
+    let of_one = given.iter().filter(|number| **number == one.number).count();
+    assert_eq!((given.len(), of_one), (100, 50));
+}
+
+#[tokio::test]
+async fn time_counts_and_not_turns() {
+    let turns = Turns::new();
+    let (long, short) = (turns.share(), turns.share());
+    long.spawn(busy());
+    short.spawn(busy());
+    let mut times = [0_u64; 2];
+    for _ in 0..1000 {
+        let (task, paid) = turns.next(false).unwrap();
+        let took = if task.share.number == long.number { 400 } else { 100 };
+        let again = task.run();
+        task.settle(Duration::from_micros(took), paid, again);
+        times[usize::from(task.share.number == short.number)] += took;
+    }
+    assert!(times[0].abs_diff(times[1]) <= 500, "{times:?}");
+}
+
+#[tokio::test]
+async fn who_asks_for_little_goes_before_all_who_always_have_more_to_do() {
+    let turns = Turns::new();
+    let heavy: Vec<_> = (0..50).map(|_| turns.share()).collect();
+    for share in &heavy {
+        share.spawn(busy());
+    }
+    let light = turns.share();
+    let (wake, mut woken) = mpsc::unbounded_channel::<()>();
+    light.spawn(async move { while woken.recv().await.is_some() {} });
+    for _ in 0..1000 {
+        turn(&turns, SLICE);
+    }
+    for _ in 0..20 {
+        // As if this had been longer ago.
+        lock(&light.state).rests_since -= Duration::from_millis(5);
+        for _ in 0..7 {
+            assert_ne!(turn(&turns, SLICE), Some(light.number));
+        }
+        wake.send(()).unwrap();
+        assert_eq!(turn(&turns, Duration::from_micros(200)), Some(light.number));
+    }
+    // Without a rest it is one of them.
+    let rested = lock(&light.state).allowance;
+    lock(&light.state).turns += 1;
+    light.pay(rested + SLICE, Duration::ZERO);
+    wake.send(()).unwrap();
+    assert_ne!(turn(&turns, SLICE), Some(light.number));
+}
+
+#[tokio::test]
+async fn a_newcomer_has_no_allowance_and_waits_no_longer_than_others() {
+    let turns = Turns::new();
+    let old = turns.share();
+    old.spawn(busy());
+    for _ in 0..10 {
+        turn(&turns, SLICE);
+    }
+    let new = turns.share();
+    new.spawn(busy());
+    assert!((0..2).any(|_| turn(&turns, SLICE) == Some(new.number)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_wake_is_lost_and_all_work_is_done() {
+    let turns = Turns::new();
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        let share = turns.share();
+        let (to, mut from) = mpsc::channel::<u32>(1);
+        share.spawn(async move {
+            for number in 0..1000 {
+                slice().await;
+                to.send(number).await.unwrap();
+            }
+        });
+        let sum = async move {
+            let mut sum = 0;
+            while let Some(number) = from.recv().await {
+                sum += number;
+            }
+            sum
+        };
+        ends.push(tokio::spawn(async move { share.run(sum).await }));
+    }
+    for end in ends {
+        assert_eq!(timeout(SOON, end).await.unwrap().unwrap(), 499_500);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_is_its_own_work_s_alone() {
+    let turns = Turns::new();
+    let share = turns.share();
+    let broken = Arc::clone(&share);
+    let broken = tokio::spawn(async move { broken.run(async { panic!("on purpose") }).await });
+    assert!(timeout(SOON, broken).await.unwrap().unwrap_err().is_panic());
+    share.spawn(async { panic!("on purpose") });
+    for _ in 0..4 {
+        assert_eq!(timeout(SOON, share.run(async { 7 })).await.unwrap(), 7);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_longer_waited_for_is_dropped_also_while_it_runs() {
+    let turns = Turns::new();
+    for busy_one in [false, true] {
+        let (held, mut dropped) = oneshot::channel::<()>();
+        let share = turns.share();
+        let work = async move {
+            let _held = held;
+            if busy_one { busy().await } else { std::future::pending::<()>().await }
+        };
+        let run = tokio::spawn(async move { share.run(work).await });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(dropped.try_recv().is_err());
+        run.abort();
+        assert!(timeout(SOON, dropped).await.unwrap().is_err());
+    }
+}
