@@ -162,7 +162,11 @@ fn log(c: &mut Criterion) {
         http: "HTTP/1.1".to_owned(),
         rule: "allow #2 (line 14)".to_owned(),
         policy: format!("sha256:{}", "0".repeat(64)),
-        credential: Some(CredentialUse { name: "bench".to_owned(), lease: "l".repeat(32), places: vec!["header".to_owned()] }),
+        credential: Some(CredentialUse {
+            name: "bench".to_owned(),
+            lease: "l".repeat(32),
+            places: vec!["header".to_owned()],
+        }),
         client_certificate: None,
         client_tls: Some(TlsLeg {
             version: "TLSv1_3".to_owned(),

@@ -42,6 +42,8 @@ pub enum Attack {
     Bombs,
     /// A thousand requests at once, on eight HTTP/2 connections.
     Streams,
+    /// Three threads that compute and call nobody: what the machine itself does to who shares it.
+    Compute,
 }
 
 /// The names of the upstream that is the attackers' own, each in a rule of its own.

@@ -111,6 +111,7 @@ async fn run(attack: Attack, job: Job, shared: Arc<Shared>) -> Result<(), Error>
     let mut tasks = tokio::task::JoinSet::new();
     match attack {
         Attack::NameFlood => return flood(&lookup, &shared).await,
+        Attack::Compute => compute(&shared),
         Attack::Names => {
             let next = Rc::new(AtomicU64::new(2_000_000));
             for _ in 0..8 {
@@ -151,6 +152,21 @@ async fn run(attack: Attack, job: Job, shared: Arc<Shared>) -> Result<(), Error>
     // What is under way is what the attack was; its failures are what it hoped for.
     tasks.shutdown().await;
     Ok(())
+}
+
+/// No attack at all. They end when it is over.
+fn compute(shared: &Arc<Shared>) {
+    for _ in 0..3 {
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || {
+            while !shared.is_over() {
+                for number in 0..1_000_000_u32 {
+                    std::hint::black_box(number);
+                }
+                shared.did();
+            }
+        });
+    }
 }
 
 /// As fast as they go; answers are not waited for.
@@ -194,7 +210,8 @@ async fn slow_head(client: Rc<Client>, to: SocketAddr, shared: Arc<Shared>) {
     while !shared.is_over() {
         if let Ok(mut stream) = client.plain(to, HTTP1).await {
             shared.did();
-            let mut said = stream.write_all(format!("GET /open/1024 HTTP/1.1\r\nHost: {HTTP1}\r\nX: ").as_bytes()).await;
+            let mut said =
+                stream.write_all(format!("GET /open/1024 HTTP/1.1\r\nHost: {HTTP1}\r\nX: ").as_bytes()).await;
             while said.is_ok() && !shared.is_over() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 said = async {

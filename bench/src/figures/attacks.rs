@@ -23,7 +23,7 @@ const NAMES_LONGER: f64 = 50.0;
 const EVERY: u64 = 5;
 
 /// The attacks, and what each is called.
-const ATTACKS: [(&str, Attack); 7] = [
+const ATTACKS: [(&str, Attack); 8] = [
     ("names under one wildcard, a handshake each", Attack::Names),
     ("10,000 half-open handshakes", Attack::HalfOpen),
     ("1,000 slow heads", Attack::SlowHeads),
@@ -31,6 +31,7 @@ const ATTACKS: [(&str, Attack); 7] = [
     ("a flood of questions for names", Attack::NameFlood),
     ("gzip bombs of 1 GiB, scrubbed, 4 at once; MiB", Attack::Bombs),
     ("1,000 concurrent HTTP/2 streams", Attack::Streams),
+    ("no attack, to compare: 3 threads that compute; millions of steps", Attack::Compute),
 ];
 
 /// One row an attack.
