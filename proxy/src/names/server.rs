@@ -21,8 +21,11 @@ use super::{AddressMap, Asked, answer, refuse};
 const LONGEST_QUERY: usize = 4096;
 /// After a failed accept, so that running out of file descriptors is not a busy loop.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Before REFUSED: a client that asks in vain tries again later, and what a flood sends meanwhile the kernel drops.
-const BREATH: Duration = Duration::from_millis(1);
+/// So often in a row it says REFUSED to a client that does not wait for its answers; then it rests, and what comes meanwhile the kernel
+/// drops.
+const REFUSALS: u32 = 8;
+/// The rest.
+const REST: Duration = Duration::from_millis(1);
 
 /// What the name server allows its sandbox.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +76,9 @@ pub async fn serve(
     }
 }
 
+/// The limits are used up.
+struct TooMuch;
+
 struct Server<R> {
     map: Arc<AddressMap>,
     limiter: DefaultDirectRateLimiter,
@@ -80,26 +86,41 @@ struct Server<R> {
 }
 
 impl<R: Fn(Asked)> Server<R> {
-    async fn reply(&self, query: &[u8]) -> Option<Vec<u8>> {
-        if self.limiter.check().is_err() {
-            sleep(BREATH).await;
-            return refuse(query);
-        }
+    fn reply(&self, query: &[u8]) -> Option<Vec<u8>> {
+        self.answer(query).unwrap_or_else(|TooMuch| refuse(query))
+    }
+
+    fn answer(&self, query: &[u8]) -> Result<Option<Vec<u8>>, TooMuch> {
+        self.limiter.check().map_err(|_| TooMuch)?;
         let answer = answer(query, &self.map, Instant::now());
         if let Some(asked) = answer.asked {
             (self.report)(asked);
         }
-        answer.bytes
+        Ok(answer.bytes)
     }
 }
 
 async fn over_udp<R: Fn(Asked)>(socket: UdpSocket, server: Arc<Server<R>>) -> io::Result<()> {
     let mut buffer = vec![0; LONGEST_QUERY];
+    let mut refused = 0;
     loop {
-        let (length, client) = socket.recv_from(&mut buffer).await?;
-        if let Some(reply) = server.reply(&buffer[..length]).await {
+        let (length, client) = match socket.try_recv_from(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                refused = 0;
+                socket.recv_from(&mut buffer).await?
+            }
+            received => received?,
+        };
+        let query = &buffer[..length];
+        let answer = server.answer(query);
+        refused += u32::from(answer.is_err());
+        if let Some(reply) = answer.unwrap_or_else(|TooMuch| refuse(query)) {
             // The client may be gone; the next one is not.
             let _ = socket.send_to(&reply, client).await;
+        }
+        if refused >= REFUSALS {
+            refused = 0;
+            sleep(REST).await;
         }
     }
 }
@@ -140,7 +161,7 @@ async fn one_query<R: Fn(Asked)>(stream: &mut TcpStream, buffer: &mut [u8], serv
     let length = usize::from(stream.read_u16().await?);
     let Some(query) = buffer.get_mut(..length) else { return Ok(false) };
     stream.read_exact(query).await?;
-    let Some(reply) = server.reply(query).await else { return Ok(false) };
+    let Some(reply) = server.reply(query) else { return Ok(false) };
     let Ok(length) = u16::try_from(reply.len()) else { return Ok(false) };
     stream.write_all(&[&length.to_be_bytes()[..], &reply].concat()).await?;
     Ok(true)
