@@ -126,9 +126,9 @@ impl Connection {
                 Placeholder::generate(&credential.shape).map_err(|error| Refusal::Broken(error.to_string()))?;
             grants.push((credential.grant.clone(), placeholder));
         }
-        let worker = Worker::new(agent, Arc::clone(&self.broker.ledger));
+        let worker = Worker::new(&self.broker.signer, agent, Arc::clone(&self.broker.ledger));
         let identity = self.identify(&worker, &self.broker.issuer)?;
-        let id = worker.id;
+        let id = worker.holder.worker;
         self.worker.set(worker).map_err(|_| Refusal::Conflict("this connection already is a worker"))?;
         self.broker.workers.fetch_add(1, Ordering::Relaxed);
         Ok(Registration { worker: id, identity, grants })
@@ -136,7 +136,7 @@ impl Connection {
 
     async fn lease(&self, Ask { credential, destination }: &Ask) -> Result<Wish, Refusal> {
         let worker = self.worker()?;
-        let issuer = self.broker.granted(&worker.agent, credential, destination)?;
+        let issuer = self.broker.granted(&worker.holder.agent, credential, destination)?;
         worker.lease(credential, issuer).await
     }
 
@@ -164,8 +164,7 @@ impl Connection {
     }
 
     fn identify(&self, worker: &Worker, audience: &str) -> Result<Identity, Refusal> {
-        let identity = self.broker.signer.identity(&worker.agent, &worker.id, audience, SystemTime::now());
-        identity.map_err(|error| Refusal::Broken(error.to_string()))
+        worker.holder.identity(audience, SystemTime::now()).map_err(|error| Refusal::Broken(error.to_string()))
     }
 
     fn health(&self) -> Health {

@@ -23,7 +23,7 @@ use crate::source::Environment;
 
 /// One broker, shared by all its connections.
 pub(crate) struct Broker {
-    pub(crate) signer: Signer,
+    pub(crate) signer: Arc<Signer>,
     pub(crate) issuer: String,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) workers: AtomicUsize,
@@ -44,7 +44,7 @@ impl Broker {
         let signer = Signer::generate(issuer.clone(), trust_domain).map_err(|error| Error::Start(error.into()))?;
         let issuers = issuers(&credentials, &Arc::new(environment))?;
         Ok(Arc::new(Broker {
-            signer,
+            signer: Arc::new(signer),
             issuer,
             ledger: Arc::new(ledger),
             workers: AtomicUsize::new(0),

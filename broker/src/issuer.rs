@@ -1,6 +1,6 @@
 //! How a credential is had and given back, by kind of issuer.
 //!
-//! Enters: the settings of one credential. Leaves: a short-lived secret with its times, and what became of a revocation.
+//! Enters: the settings of one credential, and the worker that is to hold it. Leaves: a short-lived secret with its times, and what became of a revocation.
 //! An issuer keeps nothing that it issued, and its errors hold neither a secret nor a text that an endpoint chose.
 
 pub(crate) mod fixed;
@@ -8,6 +8,7 @@ pub(crate) mod oauth2;
 
 use std::time::SystemTime;
 
+use crate::holder::Holder;
 use crate::outbound::OutboundError;
 use crate::secret::Secret;
 use crate::source::SourceError;
@@ -21,16 +22,16 @@ pub(crate) enum Issuer {
 }
 
 impl Issuer {
-    /// Gets a credential.
-    pub(crate) async fn issue(&self) -> Result<Issued, IssueError> {
+    /// Gets a credential for a worker.
+    pub(crate) async fn issue(&self, _holder: &Holder) -> Result<Issued, IssueError> {
         match self {
             Issuer::Fixed(fixed) => fixed.issue().await,
             Issuer::OAuth2(client) => client.issue().await,
         }
     }
 
-    /// Gives a credential back. An error means that another attempt may succeed.
-    pub(crate) async fn revoke(&self, credential: &Secret) -> Result<Revocation, IssueError> {
+    /// Gives back a credential that the worker held. An error means that another attempt may succeed.
+    pub(crate) async fn revoke(&self, _holder: &Holder, credential: &Secret) -> Result<Revocation, IssueError> {
         match self {
             Issuer::Fixed(_) => Ok(Revocation::Impossible("a fixed secret ends when it is rotated")),
             Issuer::OAuth2(client) => client.revoke(credential).await,

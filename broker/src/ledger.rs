@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::holder::Holder;
 use crate::issuer::Issuer;
 use crate::lease::{Lease, LeaseId};
 
@@ -82,6 +83,7 @@ pub(crate) struct Ledger {
 #[derive(Clone)]
 pub(crate) struct Standing {
     pub(crate) entry: Entry,
+    pub(crate) holder: Holder,
     pub(crate) lease: Arc<Lease>,
     pub(crate) issuer: Arc<Issuer>,
 }
@@ -112,26 +114,21 @@ impl Ledger {
     }
 
     /// Takes a lease in, before it is given out. On an error it is in memory all the same, to be revoked with the rest.
-    pub(crate) fn enter(
-        &self,
-        worker: WorkerId,
-        agent: AgentId,
-        lease: &Arc<Lease>,
-        issuer: &Arc<Issuer>,
-    ) -> io::Result<()> {
+    pub(crate) fn enter(&self, holder: &Holder, lease: &Arc<Lease>, issuer: &Arc<Issuer>) -> io::Result<()> {
         self.expire(SystemTime::now());
         let entry = Entry {
             at: Timestamp::now(),
             event: Event::Leased,
             lease: lease.id,
-            worker,
-            agent,
+            worker: holder.worker,
+            agent: holder.agent.clone(),
             credential: lease.credential.clone(),
             expires: lease.expires.and_then(|time| time.try_into().ok()),
             reason: None,
         };
-        let standing = Standing { entry: entry.clone(), lease: Arc::clone(lease), issuer: Arc::clone(issuer) };
-        self.standing.insert(lease.id, standing);
+        let (lease, issuer) = (Arc::clone(lease), Arc::clone(issuer));
+        let standing = Standing { entry: entry.clone(), holder: holder.clone(), lease, issuer };
+        self.standing.insert(entry.lease, standing);
         self.write(&entry)
     }
 

@@ -7,7 +7,8 @@
 //!
 //! - [`secret`]: a value that cannot be printed; `source`: where long-lived ones come from
 //! - [`identity`]: who a worker is, as a JWT
-//! - `issuer`, with `outbound` and `form`: how a credential is had and given back
+//! - `holder`: the worker for whom a credential is had
+//! - `issuer`, with `outbound` and `form`: how it is had and given back
 //! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
 //! - [`api`]: what crosses the wire; `answer`: one request; `serve` and `socket`: connections
 //! - [`client`]: the worker's end
@@ -21,6 +22,7 @@ mod broker;
 pub mod client;
 mod error;
 mod form;
+mod holder;
 pub mod identity;
 mod issuer;
 pub mod lease;

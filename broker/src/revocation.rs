@@ -113,12 +113,12 @@ impl Ledger {
         self.pending.send_modify(|pending| *pending -= 1);
     }
 
-    async fn attempt(&self, Standing { lease, issuer, .. }: &Standing) -> Attempt {
+    async fn attempt(&self, Standing { holder, lease, issuer, .. }: &Standing) -> Attempt {
         if !lease.is_valid(SystemTime::now()) {
             self.close(lease.id, Event::Expired, None);
             return Attempt::Closed { revoked: false };
         }
-        match issuer.revoke(&lease.secret).await {
+        match issuer.revoke(holder, &lease.secret).await {
             Ok(Revocation::Revoked) => {
                 self.close(lease.id, Event::Revoked, None);
                 Attempt::Closed { revoked: true }

@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 use crate::answer::Refusal;
 use crate::api::Ended;
+use crate::holder::Holder;
+use crate::identity::Signer;
 use crate::issuer::{Issuer, chain};
 use crate::lease::{Lease, LeaseId};
 use crate::ledger::{Event, Ledger};
@@ -41,8 +43,7 @@ struct Slot {
 
 /// A registered worker.
 pub(crate) struct Worker {
-    pub(crate) id: WorkerId,
-    pub(crate) agent: AgentId,
+    pub(crate) holder: Holder,
     ledger: Arc<Ledger>,
     slots: Mutex<Slots>,
 }
@@ -61,8 +62,8 @@ pub(crate) enum Wish {
 }
 
 impl Worker {
-    pub(crate) fn new(agent: AgentId, ledger: Arc<Ledger>) -> Worker {
-        Worker { id: WorkerId::generate(), agent, ledger, slots: Mutex::default() }
+    pub(crate) fn new(signer: &Arc<Signer>, agent: AgentId, ledger: Arc<Ledger>) -> Worker {
+        Worker { holder: Holder::new(signer, agent, WorkerId::generate()), ledger, slots: Mutex::default() }
     }
 
     /// The worker's lease of a credential. The caller has checked that it may have it.
@@ -90,12 +91,12 @@ impl Worker {
             // Bounded by the issuer's own bounds. A fetch that broke off has entered nothing.
             let _ = flight.wait_for(Option::is_some).await;
         }
-        self.ledger.end_worker(self.id).await
+        self.ledger.end_worker(self.holder.worker).await
     }
 
     /// The worker's leases that were taken back.
     pub(crate) fn taken_back(&self) -> Vec<LeaseId> {
-        self.ledger.taken_back(self.id)
+        self.ledger.taken_back(self.holder.worker)
     }
 
     /// Good, and not taken back.
@@ -122,8 +123,7 @@ impl Worker {
         }
         let (landing, flight) = watch::channel(None);
         let fetch = Fetch {
-            worker: self.id,
-            agent: self.agent.clone(),
+            holder: self.holder.clone(),
             name: name.clone(),
             issuer: Arc::clone(issuer),
             ledger: Arc::clone(&self.ledger),
@@ -141,8 +141,7 @@ impl Worker {
 
 /// One fetch of one credential for one worker.
 struct Fetch {
-    worker: WorkerId,
-    agent: AgentId,
+    holder: Holder,
     name: CredentialName,
     issuer: Arc<Issuer>,
     ledger: Arc<Ledger>,
@@ -151,12 +150,13 @@ struct Fetch {
 
 impl Fetch {
     async fn run(self) -> Result<Arc<Lease>, String> {
-        let Fetch { worker, agent, name, issuer, ledger, before } = self;
+        let Fetch { holder, name, issuer, ledger, before } = self;
         if !ledger.has_room() {
             return Err("the broker's ledger is full".to_owned());
         }
-        let issued = issuer.issue().await.map_err(|error| {
+        let issued = issuer.issue(&holder).await.map_err(|error| {
             let reason = chain(&error);
+            let Holder { agent, worker, .. } = &holder;
             tracing::warn!(%worker, %agent, credential = %name, reason, "cannot issue a credential");
             format!("credential `{name}`: {reason}")
         })?;
@@ -177,7 +177,7 @@ impl Fetch {
             ledger.close(before.id, Event::Returned, Some("it was rotated".to_owned()));
         }
         // Not given out when it cannot be recorded; it is in memory by then, to be revoked when the worker ends.
-        let entered = ledger.enter(worker, agent, &lease, &issuer);
+        let entered = ledger.enter(&holder, &lease, &issuer);
         entered.map_err(|error| format!("the broker's ledger cannot be written: {error}"))?;
         Ok(lease)
     }
@@ -186,6 +186,7 @@ impl Fetch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::TrustDomain;
     use crate::issuer::fixed::Fixed;
     use crate::source::Environment;
     use config::Source;
@@ -195,13 +196,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (ledger, _) = Ledger::open(None, SystemTime::now()).unwrap();
         let ledger = Arc::new(ledger);
+        let signer = Arc::new(Signer::generate("https://broker.example".to_owned(), TrustDomain::default()).unwrap());
         let value = Source::File(file.path().to_owned());
         let issuer = Arc::new(Issuer::Fixed(Fixed { value, environment: Arc::new(Environment::new()) }));
         let fetch = async |content: &str, before: Option<&Arc<Lease>>| {
             std::fs::write(file.path(), content).unwrap();
             let fetch = Fetch {
-                worker: WorkerId::generate(),
-                agent: "bot".parse().unwrap(),
+                holder: Holder::new(&signer, "bot".parse().unwrap(), WorkerId::generate()),
                 name: "api".parse().unwrap(),
                 issuer: Arc::clone(&issuer),
                 ledger: Arc::clone(&ledger),
