@@ -3,6 +3,7 @@
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use broker::LeaseId;
@@ -122,6 +123,15 @@ pub struct BrokerServe {
     /// The Unix socket to listen on
     #[arg(long, value_name = "SOCKET")]
     pub socket: PathBuf,
+    /// Also publish the keys that sign worker identities on this HTTPS address; nothing else answers there
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "certificate", requires = "key")]
+    pub https: Option<SocketAddr>,
+    /// The certificate of that address, with its chain: a PEM file
+    #[arg(long, value_name = "FILE", requires = "https")]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key: a PEM file
+    #[arg(long, value_name = "FILE", requires = "https")]
+    pub key: Option<PathBuf>,
 }
 
 /// `exeat revoke`

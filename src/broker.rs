@@ -1,6 +1,6 @@
 //! The broker: as a service of its own, or embedded in a run.
 //!
-//! Enters: credentials.toml and the environment that long-lived secrets may be in. Leaves: a served socket. Never: a secret in
+//! Enters: credentials.toml, broker.toml and the environment that long-lived secrets may be in. Leaves: a served socket. Never: a secret in
 //! the process that runs the proxy; this one is forked before the other has read anything.
 
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-use broker::{Client, Secret, Settings};
-use config::Credentials;
+use broker::{Client, Publish, Secret, Settings};
+use config::{Credentials, IdentityKeys, IdentitySettings};
 
 use crate::args::{BrokerServe, Revoke};
 use crate::places::Places;
@@ -78,7 +78,16 @@ fn leave_terminal() -> Result<(), Report> {
 /// # Errors
 /// When the configuration is wrong or the socket is taken.
 pub fn serve(places: &Places, arguments: &BrokerServe) -> Result<ExitCode, Report> {
-    let settings = settings(places, &places.ledger(SERVICE))?;
+    let mut settings = settings(places, &places.ledger(SERVICE))?;
+    let BrokerServe { https, certificate, key, .. } = arguments;
+    settings.publish = match (https, certificate.clone(), key.clone()) {
+        (Some(address), Some(certificate), Some(key)) => Some(Publish { address: *address, certificate, key }),
+        _ => None,
+    };
+    // What others federate with outlives the broker: its keys are on disk, in the state directory if nothing else is said.
+    if let IdentityKeys::Unsaid { rotate } = settings.identity.keys {
+        settings.identity.keys = IdentityKeys::File { path: places.make_keys()?, rotate };
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve_until_stopped(&arguments.socket, settings))?;
     Ok(ExitCode::SUCCESS)
@@ -132,6 +141,7 @@ fn settings(places: &Places, ledger: &Path) -> Result<Settings, Report> {
     let environment: HashMap<String, Secret> =
         std::env::vars_os().filter_map(text).map(|(name, value)| (name, Secret::new(value))).collect();
     let mut settings = Settings::new(credentials);
+    settings.identity = IdentitySettings::load(places.broker_file())?;
     settings.environment = environment;
     places.make_ledgers()?;
     settings.ledger = Some(ledger.to_owned());

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::{Credentials, LoadError, Policy};
+use config::{Credentials, IdentitySettings, LoadError, Policy};
 
 use crate::args;
 use crate::places::Places;
@@ -38,6 +38,9 @@ fn files(places: &Places, out: &mut impl Write) -> Result<bool, Report> {
             Ok(policy) => policies.push(policy),
             Err(error) => say(out, &error)?,
         }
+    }
+    if let Err(error) = IdentitySettings::load(places.broker_file()) {
+        say(out, &error)?;
     }
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file) } else { Credentials::parse(&file, "") };

@@ -16,9 +16,9 @@ use crate::report::Report;
 /// The two directories that exeat knows.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// Holds `agents/NAME.toml` and `credentials.toml`.
+    /// Holds `agents/NAME.toml`, `credentials.toml` and `broker.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/calls.jsonl` and `leases/BROKER.jsonl`.
+    /// Holds `workers/ID/calls.jsonl`, `leases/BROKER.jsonl` and `keys/identity.jsonl`.
     pub state: PathBuf,
 }
 
@@ -39,9 +39,14 @@ impl Places {
         self.config.join("agents").join(format!("{agent}.toml"))
     }
 
-    /// The broker's file.
+    /// The broker's file of credentials.
     pub fn credentials_file(&self) -> PathBuf {
         self.config.join("credentials.toml")
+    }
+
+    /// The broker's file about itself.
+    pub fn broker_file(&self) -> PathBuf {
+        self.config.join("broker.toml")
     }
 
     /// Where the workers' directories are.
@@ -60,6 +65,16 @@ impl Places {
     /// When it cannot be made.
     pub fn make_ledgers(&self) -> io::Result<()> {
         make(&self.ledgers())
+    }
+
+    /// Makes the directory of the keys that sign identities, for its owner only, and names their file.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_keys(&self) -> io::Result<PathBuf> {
+        let directory = self.state.join("keys");
+        make(&directory)?;
+        Ok(directory.join("identity.jsonl"))
     }
 
     fn ledgers(&self) -> PathBuf {

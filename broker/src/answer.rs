@@ -104,7 +104,7 @@ impl Connection {
                 Ok(response)
             }
             (&Method::GET, "/v1/health") => json(StatusCode::OK, &self.health()),
-            (&Method::GET, "/.well-known/jwks.json") => public(serde_json::to_vec(self.broker.signer.keys())),
+            (&Method::GET, "/.well-known/jwks.json") => public(serde_json::to_vec(&self.broker.signer.keys())),
             (&Method::GET, "/.well-known/openid-configuration") => {
                 public(serde_json::to_vec(&self.broker.signer.discovery()))
             }
@@ -127,7 +127,7 @@ impl Connection {
             grants.push((credential.grant.clone(), placeholder));
         }
         let worker = Worker::new(&self.broker.signer, agent, Arc::clone(&self.broker.ledger));
-        let identity = self.identify(&worker, &self.broker.issuer)?;
+        let identity = self.identify(&worker, self.broker.signer.issuer())?;
         let id = worker.holder.worker;
         self.worker.set(worker).map_err(|_| Refusal::Conflict("this connection already is a worker"))?;
         self.broker.workers.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +157,7 @@ impl Connection {
         if !(1..=MAX_AUDIENCE).contains(&audience.len()) || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Refusal::Malformed("the query is not one `audience=` of visible ASCII".to_owned()));
         }
-        if !self.broker.may_address(&audience) {
+        if !self.broker.signer.may_address(&audience) {
             return Err(Refusal::Denied(format!("`{audience}` is not among the broker's audiences")));
         }
         self.identify(worker, &audience)

@@ -1,21 +1,28 @@
-//! What a broker knows: its key, who may have what, the issuers, and the ledger.
+//! What a broker knows: its keys, who may have what, the issuers, and the ledger.
 //!
 //! Enters: [`Settings`]. Leaves: answers to "may this agent have this credential for that destination", each with a reason
 //! when it is no. Whether an issuer can be reached is not asked here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::SystemTime;
 
-use config::{AgentId, Credential, CredentialName, Credentials, Destination, IssuerSettings};
+use config::{
+    AgentId, Credential, CredentialName, Credentials, Destination, IssuerSettings, OAuthGrant, OAuthServer, Wanted,
+};
+use rustls::RootCertStore;
 
 use crate::answer::Refusal;
 use crate::error::Error;
-use crate::identity::Signer;
+use crate::identity::{self, Signer};
 use crate::issuer::Issuer;
+use crate::issuer::authorization_server::AuthorizationServer;
 use crate::issuer::fixed::Fixed;
-use crate::issuer::oauth2::OAuth2;
+use crate::issuer::jwt_bearer::JwtBearer;
+use crate::issuer::oauth2_client::OAuth2Client;
+use crate::issuer::token_exchange::TokenExchange;
+use crate::issuer::worker_identity::WorkerIdentity;
 use crate::ledger::Ledger;
 use crate::outbound::{Endpoint, Outbound, system_roots};
 use crate::settings::Settings;
@@ -24,34 +31,27 @@ use crate::source::Environment;
 /// One broker, shared by all its connections.
 pub(crate) struct Broker {
     pub(crate) signer: Arc<Signer>,
-    pub(crate) issuer: String,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) workers: AtomicUsize,
-    audiences: BTreeSet<String>,
     credentials: Credentials,
     issuers: HashMap<CredentialName, Arc<Issuer>>,
 }
 
 impl Broker {
-    /// Makes the key, checks every issuer's endpoints and roots, opens the ledger.
-    pub(crate) fn start(settings: Settings) -> Result<Arc<Broker>, Error> {
-        let Settings { credentials, environment, issuer, trust_domain, audiences, ledger, .. } = settings;
+    /// Reads or makes the keys, checks every issuer's endpoints and roots, opens the ledger.
+    pub(crate) async fn start(settings: Settings) -> Result<Arc<Broker>, Error> {
+        let Settings { credentials, environment, identity, ledger, .. } = settings;
         let (ledger, left) = Ledger::open(ledger.as_deref(), SystemTime::now())?;
         for entry in left {
             let (lease, credential) = (entry.lease, &entry.credential);
             tracing::warn!(%lease, %credential, agent = %entry.agent, expires = ?entry.expires, "left open by an earlier broker");
         }
-        let signer = Signer::generate(issuer.clone(), trust_domain).map_err(|error| Error::Start(error.into()))?;
+        let wanted = credentials.iter().filter_map(|credential| credential.issuer.audience()?.algorithm);
+        let signer = Arc::new(Signer::start(&identity, wanted, &environment).await?);
+        tokio::spawn(identity::keep(Arc::downgrade(&signer)));
         let issuers = issuers(&credentials, &Arc::new(environment))?;
-        Ok(Arc::new(Broker {
-            signer: Arc::new(signer),
-            issuer,
-            ledger: Arc::new(ledger),
-            workers: AtomicUsize::new(0),
-            audiences,
-            credentials,
-            issuers,
-        }))
+        let (ledger, workers) = (Arc::new(ledger), AtomicUsize::new(0));
+        Ok(Arc::new(Broker { signer, ledger, workers, credentials, issuers }))
     }
 
     /// What an agent may use.
@@ -76,11 +76,6 @@ impl Broker {
         }
         self.issuers.get(name).ok_or_else(|| Refusal::Unavailable(format!("credential `{name}` has no issuer")))
     }
-
-    /// Whether a worker may have an identity for this audience.
-    pub(crate) fn may_address(&self, audience: &str) -> bool {
-        audience == self.issuer || self.audiences.contains(audience)
-    }
 }
 
 fn issuers(
@@ -95,35 +90,44 @@ fn issuers(
             IssuerSettings::Fixed { value } => {
                 Issuer::Fixed(Fixed { value: value.clone(), environment: Arc::clone(environment) })
             }
-            IssuerSettings::OAuth2 {
-                token_endpoint,
-                client_id,
-                client_secret,
-                scope,
-                audience,
-                revocation_endpoint,
-                roots,
-                auth,
-            } => {
+            IssuerSettings::Identity(audience) => Issuer::Identity(WorkerIdentity { audience: audience.clone() }),
+            IssuerSettings::OAuth2(settings) => {
                 // Reading the system's roots takes milliseconds that a broker without such an issuer need not spend.
                 let system = system.get_or_insert_with(system_roots);
-                let outbound = Outbound::new(system, roots).map_err(|error| unusable(name, "roots", error.into()))?;
-                Issuer::OAuth2(Box::new(OAuth2 {
-                    token_endpoint: endpoint(name, token_endpoint)?,
-                    revocation_endpoint: revocation_endpoint.as_deref().map(|url| endpoint(name, url)).transpose()?,
-                    client_id: client_id.clone(),
-                    client_secret: client_secret.clone(),
-                    auth: *auth,
-                    scope: scope.clone(),
-                    audience: audience.clone(),
-                    outbound,
-                    environment: Arc::clone(environment),
-                }))
+                let server = authorization_server(name, &settings.server, system, environment)?;
+                oauth2(server, settings.wanted.clone(), &settings.grant)
             }
         };
         issuers.insert(name.clone(), Arc::new(issuer));
     }
     Ok(issuers)
+}
+
+fn oauth2(server: AuthorizationServer, wanted: Wanted, grant: &OAuthGrant) -> Issuer {
+    match grant {
+        OAuthGrant::Client => Issuer::OAuth2Client(Box::new(OAuth2Client { server, wanted })),
+        OAuthGrant::Exchange(audience) => {
+            Issuer::TokenExchange(Box::new(TokenExchange { server, wanted, audience: audience.clone() }))
+        }
+        OAuthGrant::Assertion(audience) => {
+            Issuer::JwtBearer(Box::new(JwtBearer { server, wanted, audience: audience.clone() }))
+        }
+    }
+}
+
+fn authorization_server(
+    name: &CredentialName,
+    server: &OAuthServer,
+    system: &RootCertStore,
+    environment: &Arc<Environment>,
+) -> Result<AuthorizationServer, Error> {
+    Ok(AuthorizationServer {
+        token_endpoint: endpoint(name, &server.token_endpoint)?,
+        revocation_endpoint: server.revocation_endpoint.as_deref().map(|url| endpoint(name, url)).transpose()?,
+        client: server.client.clone(),
+        outbound: Outbound::new(system, &server.roots).map_err(|error| unusable(name, "roots", error.into()))?,
+        environment: Arc::clone(environment),
+    })
 }
 
 fn endpoint(credential: &CredentialName, url: &str) -> Result<Endpoint, Error> {

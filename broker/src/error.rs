@@ -4,6 +4,7 @@
 //! goes wrong with one call is not here: that is a `Refusal` on the broker's side, a `ClientError` on the worker's.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use config::CredentialName;
@@ -17,6 +18,24 @@ pub enum Error {
         /// The credential.
         credential: CredentialName,
         /// What cannot be used.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The keys that sign identities cannot be used.
+    #[error("cannot use the keys that sign identities: {what}")]
+    Keys {
+        /// Which, or what for.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The public keys cannot be served.
+    #[error("cannot publish the keys on `{address}`: {what}")]
+    Publish {
+        /// Where.
+        address: SocketAddr,
+        /// What failed.
         what: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -55,6 +74,10 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Error::Issuer { .. } => "mend the credential's issuer in the credentials file; `roots` are PEM files",
+            Error::Keys { .. } => {
+                "`keys` of broker.toml names a file of this broker's own; `es256` and `rs256` name yours"
+            }
+            Error::Publish { .. } => "choose a free address, and PEM files of a certificate and its own key",
             Error::Ledger { .. } => "each broker needs a ledger of its own, in a directory that it may write to",
             Error::Socket { .. } => "choose a path in a directory that only this user may write to",
             Error::Taken { .. } => "stop the other broker, or choose another path",

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use config::{AgentId, WorkerId};
+use config::{AgentId, Audience, WorkerId};
 
 use crate::identity::{Identity, Signer, SigningError};
 
@@ -26,6 +26,11 @@ impl Holder {
 
     /// Signs who the worker is, for `audience`. The caller has checked that it may be shown there.
     pub(crate) fn identity(&self, audience: &str, now: SystemTime) -> Result<Identity, SigningError> {
+        self.identity_for(&Audience { name: audience.to_owned(), algorithm: None }, now)
+    }
+
+    /// The same, signed as the audience wants it.
+    pub(crate) fn identity_for(&self, audience: &Audience, now: SystemTime) -> Result<Identity, SigningError> {
         self.signer.identity(&self.agent, &self.worker, audience, now)
     }
 }

@@ -3,12 +3,18 @@
 //! Enters: the settings of one credential, and the worker that is to hold it. Leaves: a short-lived secret with its times, and what became of a revocation.
 //! An issuer keeps nothing that it issued, and its errors hold neither a secret nor a text that an endpoint chose.
 
+pub(crate) mod authorization_server;
+mod client_assertion;
 pub(crate) mod fixed;
-pub(crate) mod oauth2;
+pub(crate) mod jwt_bearer;
+pub(crate) mod oauth2_client;
+pub(crate) mod token_exchange;
+pub(crate) mod worker_identity;
 
 use std::time::SystemTime;
 
 use crate::holder::Holder;
+use crate::identity::SigningError;
 use crate::outbound::OutboundError;
 use crate::secret::Secret;
 use crate::source::SourceError;
@@ -17,16 +23,25 @@ use crate::source::SourceError;
 pub(crate) enum Issuer {
     /// A secret that is what it is.
     Fixed(fixed::Fixed),
-    /// An OAuth 2.0 client.
-    OAuth2(Box<oauth2::OAuth2>),
+    /// The broker itself, which says who the worker is.
+    Identity(worker_identity::WorkerIdentity),
+    /// An authorization server, by the broker's own right.
+    OAuth2Client(Box<oauth2_client::OAuth2Client>),
+    /// An authorization server, which takes the worker's identity in exchange.
+    TokenExchange(Box<token_exchange::TokenExchange>),
+    /// An authorization server, which takes the worker's identity as an assertion.
+    JwtBearer(Box<jwt_bearer::JwtBearer>),
 }
 
 impl Issuer {
     /// Gets a credential for a worker.
-    pub(crate) async fn issue(&self, _holder: &Holder) -> Result<Issued, IssueError> {
+    pub(crate) async fn issue(&self, holder: &Holder) -> Result<Issued, IssueError> {
         match self {
             Issuer::Fixed(fixed) => fixed.issue().await,
-            Issuer::OAuth2(client) => client.issue().await,
+            Issuer::Identity(identity) => identity.issue(holder),
+            Issuer::OAuth2Client(client) => client.issue().await,
+            Issuer::TokenExchange(exchange) => exchange.issue(holder).await,
+            Issuer::JwtBearer(bearer) => bearer.issue(holder).await,
         }
     }
 
@@ -34,7 +49,12 @@ impl Issuer {
     pub(crate) async fn revoke(&self, _holder: &Holder, credential: &Secret) -> Result<Revocation, IssueError> {
         match self {
             Issuer::Fixed(_) => Ok(Revocation::Impossible("a fixed secret ends when it is rotated")),
-            Issuer::OAuth2(client) => client.revoke(credential).await,
+            Issuer::Identity(_) => {
+                Ok(Revocation::Impossible("an identity cannot be taken back; it runs out in minutes"))
+            }
+            Issuer::OAuth2Client(client) => client.server.revoke(credential).await,
+            Issuer::TokenExchange(exchange) => exchange.server.revoke(credential).await,
+            Issuer::JwtBearer(bearer) => bearer.server.revoke(credential).await,
         }
     }
 }
@@ -63,6 +83,10 @@ pub(crate) enum IssueError {
     Source(#[from] SourceError),
     #[error("{0}")]
     Unfit(&'static str),
+    #[error("cannot sign who the worker is")]
+    Identity(#[source] SigningError),
+    #[error("cannot sign with the client's key")]
+    ClientKey(#[source] SigningError),
     #[error("no answer from {endpoint}")]
     Outbound { endpoint: String, source: OutboundError },
     #[error("{endpoint} answered {status}{}{}", if code.is_empty() { "" } else { " " }, code)]

@@ -10,7 +10,7 @@
 //! - `holder`: the worker for whom a credential is had
 //! - `issuer`, with `outbound` and `form`: how it is had and given back
 //! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
-//! - [`api`]: what crosses the wire; `answer`: one request; `serve` and `socket`: connections
+//! - [`api`]: what crosses the wire; `answer`: one request; `serve` and `socket`: connections; `publish`: the keys, for everybody
 //! - [`client`]: the worker's end
 //!
 //! It never prints, never reads the environment, and never lets a long-lived secret out to a worker.
@@ -28,6 +28,7 @@ mod issuer;
 pub mod lease;
 pub mod ledger;
 mod outbound;
+mod publish;
 mod revocation;
 pub mod secret;
 mod serve;
@@ -43,5 +44,5 @@ pub use identity::{Identity, TrustDomain};
 pub use lease::{Lease, LeaseId};
 pub use secret::Secret;
 pub use serve::{serve_connection, serve_embedded};
-pub use settings::Settings;
+pub use settings::{Publish, Settings};
 pub use socket::serve_unix;

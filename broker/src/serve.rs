@@ -62,7 +62,7 @@ async fn serve_stream(
     hurry: impl Future<Output = ()>,
 ) -> Result<Vec<Entry>, Error> {
     let linger = settings.linger;
-    let broker = Broker::start(settings)?;
+    let broker = Broker::start(settings).await?;
     stream.set_nonblocking(true).map_err(start)?;
     let stream = UnixStream::from_std(stream).map_err(start)?;
     connection(&broker, stream, pending(), Duration::MAX).await;

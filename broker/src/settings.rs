@@ -3,13 +3,13 @@
 //! Enters: the credentials that the identity team wrote, and what only the command may look at (the environment, paths).
 //! Leaves: plain values that the rest of the crate reads. Nothing here touches the system.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::Credentials;
+use config::{Credentials, IdentitySettings};
 
-use crate::identity::TrustDomain;
 use crate::secret::Secret;
 
 /// How a broker is set up.
@@ -19,28 +19,36 @@ pub struct Settings {
     pub credentials: Credentials,
     /// The environment that `{ env = … }` reads and that `{ command = … }` runs in: exactly this, nothing inherited.
     pub environment: HashMap<String, Secret>,
-    /// The issuer URL of worker identities: `iss`, and the base of the discovery document.
-    pub issuer: String,
-    /// The trust domain of the SPIFFE IDs.
-    pub trust_domain: TrustDomain,
-    /// The audiences, besides the issuer itself, for which a worker may have an identity. Empty allows no other.
-    pub audiences: BTreeSet<String>,
+    /// Who workers are to others, and what signs that.
+    pub identity: IdentitySettings,
+    /// Where a broker that is a service says so to everybody, besides its socket.
+    pub publish: Option<Publish>,
     /// The ledger's file, appended to. Without one the ledger lives and dies with the broker.
     pub ledger: Option<PathBuf>,
     /// How long a broker that is to end goes on trying to revoke what it could not revoke at once.
     pub linger: Duration,
 }
 
+/// An HTTPS address with the public keys and the discovery document, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The server's certificate and its chain, PEM.
+    pub certificate: PathBuf,
+    /// The certificate's key, PEM.
+    pub key: PathBuf,
+}
+
 impl Settings {
-    /// Settings with an empty environment, no ledger file, no audience but the issuer, and an hour to linger: as long
+    /// Settings with an empty environment, no ledger file, keys in memory, no audience but the issuer, and an hour to linger: as long
     /// as most issuers let an access token live.
     pub fn new(credentials: Credentials) -> Settings {
         Settings {
             credentials,
             environment: HashMap::new(),
-            issuer: "https://broker.exeat.internal".to_owned(),
-            trust_domain: TrustDomain::default(),
-            audiences: BTreeSet::new(),
+            identity: IdentitySettings::default(),
+            publish: None,
             ledger: None,
             linger: Duration::from_secs(60 * 60),
         }

@@ -5,6 +5,7 @@
 //! never takes a path away from something that is alive or is no socket.
 
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::future::pending;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -21,6 +22,7 @@ use tokio::time::sleep;
 use crate::broker::Broker;
 use crate::error::Error;
 use crate::ledger::Entry;
+use crate::publish::Publisher;
 use crate::serve::{connection, settle};
 use crate::settings::Settings;
 
@@ -40,7 +42,18 @@ pub async fn serve_unix(
 ) -> Result<Vec<Entry>, Error> {
     let linger = settings.linger;
     let socket = Socket::claim(path)?;
-    let broker = Broker::start(settings)?;
+    let publish = settings.publish.clone();
+    let broker = Broker::start(settings).await?;
+    let publisher = match publish {
+        Some(publish) => Some(Publisher::bind(publish, &broker.signer).await?),
+        None => None,
+    };
+    let publishing = async {
+        match publisher {
+            Some(publisher) => publisher.serve().await,
+            None => pending().await,
+        }
+    };
     let stop = watch::Sender::new(false);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -75,6 +88,7 @@ pub async fn serve_unix(
     };
     tokio::select! {
         () = accept => {}
+        () = publishing => {}
         () = shutdown => {}
     }
     stop.send_replace(true);

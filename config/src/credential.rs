@@ -10,6 +10,8 @@ use crate::agent::{AgentId, CredentialName};
 use crate::error::{LoadError, Mistake, listed};
 use crate::file;
 use crate::grant::Grant;
+use crate::identity::Audience;
+use crate::oauth::{OAuthGrant, OAuthSettings};
 use crate::policy::Policy;
 use crate::shape::Shape;
 
@@ -40,35 +42,24 @@ pub enum IssuerSettings {
         /// Where it is.
         value: Source,
     },
-    /// Client credentials, RFC 6749 §4.4.
-    OAuth2 {
-        /// `https`, or `http` on a loopback address.
-        token_endpoint: String,
-        /// The broker's id there.
-        client_id: String,
-        /// The broker's secret there.
-        client_secret: Source,
-        /// The scope to ask for.
-        scope: Option<String>,
-        /// The audience to ask for.
-        audience: Option<String>,
-        /// Where to revoke (RFC 7009).
-        revocation_endpoint: Option<String>,
-        /// Files with root certificates to trust there beside the system's.
-        roots: Vec<PathBuf>,
-        /// How the client shows its secret.
-        auth: ClientAuth,
-    },
+    /// The worker's own identity, for one audience.
+    Identity(Audience),
+    /// An authorization server.
+    OAuth2(Box<OAuthSettings>),
 }
 
-/// How an OAuth client authenticates (RFC 6749 §2.3.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// `Authorization: Basic`, which every server must take.
-    #[default]
-    Basic,
-    /// In the form.
-    Post,
+impl IssuerSettings {
+    /// Whom the worker's identity is shown, where this issuer shows it to anyone.
+    pub fn audience(&self) -> Option<&Audience> {
+        match self {
+            Self::Fixed { .. } => None,
+            Self::Identity(audience) => Some(audience),
+            Self::OAuth2(settings) => match &settings.grant {
+                OAuthGrant::Client => None,
+                OAuthGrant::Exchange(audience) | OAuthGrant::Assertion(audience) => Some(audience),
+            },
+        }
+    }
 }
 
 /// Where a long-lived secret is found.

@@ -1,10 +1,12 @@
-//! The two files as written, read with their places so that every mistake can be shown where it is.
+//! The files as written, read with their places so that every mistake can be shown where it is.
 //!
-//! Enters: a path or text. Leaves: a valid [`Policy`] or [`Credentials`], or every mistake of the file. Never: a
+//! Enters: a path or text. Leaves: a valid [`Policy`], [`Credentials`] or [`IdentitySettings`], or every mistake of the file. Never: a
 //! half-checked value; the tables of the file do not leave this module.
 
 mod agent;
 mod credential;
+mod identity;
+mod oauth;
 mod protocol;
 mod reader;
 mod secret;
@@ -17,10 +19,12 @@ use std::path::{Path, PathBuf, absolute};
 use crate::agent::AgentId;
 use crate::credential::Credentials;
 use crate::error::{LoadError, Malformed};
+use crate::identity::IdentitySettings;
 use crate::policy::Policy;
 
 pub(crate) use agent::parse_policy;
 pub(crate) use credential::parse_credentials;
+pub(crate) use identity::parse_identity;
 
 /// Some hundred times what a person writes; keeps the checks that compare all rules with all others short.
 const MAX_FILE: u64 = 256 * 1024;
@@ -45,6 +49,11 @@ pub(crate) fn load_policy(path: &Path, secrets: Secrets) -> Result<Policy, LoadE
 pub(crate) fn load_credentials(path: &Path) -> Result<Credentials, LoadError> {
     let text = read(path)?;
     parse_credentials(path, &text)
+}
+
+pub(crate) fn load_identity(path: &Path) -> Result<IdentitySettings, LoadError> {
+    let text = read(path)?;
+    parse_identity(path, &text)
 }
 
 fn read(path: &Path) -> Result<String, LoadError> {

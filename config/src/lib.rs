@@ -1,6 +1,6 @@
 //! What is allowed: pure values and a total decision.
 //!
-//! Enters: the two files that people write, and facts about connections and calls. Leaves: permits and denials. Never:
+//! Enters: the files that people write, and facts about connections and calls. Leaves: permits and denials. Never:
 //! I/O but the reading of those files; no clock, no environment, no network.
 //!
 //! In reading order:
@@ -11,6 +11,7 @@
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - [`Standing`], the policy in force
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`]
+//! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; authorization servers: [`OAuthSettings`]
 //! - what is wrong with a file: [`LoadError`], [`Mistake`]
 #![forbid(unsafe_code)]
 
@@ -25,8 +26,10 @@ mod error;
 mod file;
 mod glob;
 mod grant;
+mod identity;
 mod limits;
 mod method;
+mod oauth;
 mod path;
 mod pattern;
 mod placeholder;
@@ -42,7 +45,7 @@ mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use client_certificate::ClientCertificate;
-pub use credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source, cross_check};
+pub use credential::{Credential, Credentials, IssuerSettings, Source, cross_check};
 pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
 pub use denial::{Denial, DenialKind};
 pub use destination::{Destination, Host};
@@ -50,9 +53,11 @@ pub use dns_name::DnsName;
 pub use error::{LoadError, Malformed, Mistake};
 pub use glob::PathGlob;
 pub use grant::{Grant, Places};
+pub use identity::{Audience, IdentityKeys, IdentitySettings, SigningAlgorithm, TrustDomain};
 pub use ipnet::IpNet;
 pub use limits::Rate;
 pub use method::Method;
+pub use oauth::{ClientProof, OAuthClient, OAuthGrant, OAuthServer, OAuthSettings, Wanted};
 pub use path::{NormalPath, PathError};
 pub use pattern::Pattern;
 pub use placeholder::{NoRandomBytes, Placeholder};

@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
-use config::{ClientAuth, Credentials, Destination, IssuerSettings, LoadError, Policy, Source, cross_check};
+use config::{
+    ClientProof, Credentials, Destination, IssuerSettings, LoadError, OAuthClient, OAuthGrant, OAuthServer,
+    OAuthSettings, Policy, Source, Wanted, cross_check,
+};
 
 const GOOD: &str = r#"
 [github]
@@ -47,16 +50,19 @@ fn everything_a_file_can_say_is_read() {
     let crm = credentials.get(&"crm".parse().unwrap()).unwrap();
     assert_eq!(
         crm.issuer,
-        IssuerSettings::OAuth2 {
-            token_endpoint: "https://login.example.com/token".into(),
-            client_id: "exeat".into(),
-            client_secret: Source::Command(vec!["pass".into(), "show".into(), "show".into()]),
-            scope: Some("read write".into()),
-            audience: Some("crm".into()),
-            revocation_endpoint: Some("http://127.0.0.1:8080/revoke".into()),
-            roots: vec![PathBuf::from("/etc/exeat/ca.pem")],
-            auth: ClientAuth::Post,
-        }
+        IssuerSettings::OAuth2(Box::new(OAuthSettings {
+            server: OAuthServer {
+                token_endpoint: "https://login.example.com/token".into(),
+                revocation_endpoint: Some("http://127.0.0.1:8080/revoke".into()),
+                roots: vec![PathBuf::from("/etc/exeat/ca.pem")],
+                client: Some(OAuthClient {
+                    id: "exeat".into(),
+                    proof: ClientProof::Post(Source::Command(vec!["pass".into(), "show".into(), "show".into()])),
+                }),
+            },
+            wanted: Wanted { scope: Some("read write".into()), audience: Some("crm".into()), resource: Vec::new() },
+            grant: OAuthGrant::Client,
+        }))
     );
     assert!(crm.grant.places().query && !crm.grant.places().basic);
     let for_triage: Vec<_> =
@@ -92,9 +98,9 @@ fn every_mistake_is_shown_with_a_remedy() {
         (with("https://login", "ftp://login"), 12, "crm.token_endpoint", "https://"),
         (with("https://login", "https://u:p@login"), 12, "crm.token_endpoint", "URL"),
         (with("http://127.0.0.1", "http://10.0.0.1"), 13, "crm.revocation_endpoint", "loopback"),
-        (with("\"header\", \"query\"", "\"bodies\""), 22, "crm.in[1]", "`body` or `websocket`"),
+        (with("\"header\", \"query\"", "\"bodies\""), 22, "crm.in[1]", "`websocket` or `identity`"),
         (with("\"header\", \"query\"", ""), 22, "crm.in", "leave the key out"),
-        (with("\"post\"", "\"digest\""), 19, "crm.auth", "`basic` or `post`"),
+        (with("\"post\"", "\"digest\""), 19, "crm.auth", "`post` or `private_key_jwt`"),
         (with("scope  ", "scopes "), 16, "crm.scopes", "did you mean `scope`"),
         (with("in                  =", "env = \"GITHUB_TOKEN\"\n#"), 22, "crm.env", "`github` too"),
         (with("[github]", "[\"Git Hub\"]"), 2, "`Git Hub`", "not a name for a credential"),

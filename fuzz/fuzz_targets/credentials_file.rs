@@ -1,8 +1,8 @@
 //! A credentials file is valid or every mistake of it is printable with its place; what is valid can make placeholders that
-//! nobody guesses.
+//! nobody guesses. The same holds for the text as broker.toml, and what that says to sign has a key to sign it.
 #![no_main]
 
-use config::{Credentials, Placeholder};
+use config::{Credentials, IdentitySettings, LoadError, Placeholder};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -13,9 +13,18 @@ fuzz_target!(|text: &str| {
             assert_ne!(placeholder, Placeholder::generate(&credential.shape).expect("random bytes"));
             assert!(placeholder.value().bytes().all(|b| (0x21..0x7f).contains(&b)));
         }),
-        Err(error) => {
-            assert!(!error.mistakes().is_empty());
-            assert!(!error.to_string().chars().any(|c| c.is_control() && c != '\n'));
+        Err(error) => readable(&error),
+    }
+    match IdentitySettings::parse("broker.toml", text) {
+        Ok(settings) => {
+            assert!(settings.algorithms().into_iter().all(|algorithm| settings.keys.sign(algorithm)));
+            assert!(settings.issuer.starts_with("https://") && !settings.issuer.ends_with('/'));
         }
+        Err(error) => readable(&error),
     }
 });
+
+fn readable(error: &LoadError) {
+    assert!(!error.mistakes().is_empty());
+    assert!(!error.to_string().chars().any(|c| c.is_control() && c != '\n'));
+}

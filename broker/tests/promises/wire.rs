@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixStream;
 
 use bytes::Bytes;
+use config::SigningAlgorithm;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -92,15 +93,15 @@ async fn a_connection_is_one_worker_and_no_other() {
 async fn an_identity_verifies_against_what_the_broker_publishes() {
     let endpoint = Endpoint::start().await;
     let mut settings = settings(&endpoint);
-    settings.issuer = "https://broker.example".to_owned();
-    settings.trust_domain = "acme.example".parse().unwrap();
-    settings.audiences.insert("https://sts.example/".to_owned());
+    settings.identity.issuer = "https://broker.example".to_owned();
+    settings.identity.trust_domain = "acme.example".parse().unwrap();
+    settings.identity.audiences.insert("https://sts.example/".to_owned(), SigningAlgorithm::Rs256);
     let (stream, _serving) = serve(settings);
     let mut raw = Raw::over(stream).await;
     let (_, registration) = raw.send(Method::POST, "/v1/workers", r#"{"agent":"bot"}"#).await;
     let (_, discovery) = raw.send(Method::GET, "/.well-known/openid-configuration", "").await;
     assert_eq!(discovery["jwks_uri"], "https://broker.example/.well-known/jwks.json");
-    assert_eq!(discovery["id_token_signing_alg_values_supported"], json!(["ES256"]));
+    assert_eq!(discovery["id_token_signing_alg_values_supported"], json!(["ES256", "RS256"]));
     let (_, keys) = raw.send(Method::GET, "/.well-known/jwks.json", "").await;
     let keys = serde_json::from_value(keys).unwrap();
     let (_, asked) = raw.send(Method::GET, "/v1/identity?audience=https%3A%2F%2Fsts.example%2F", "").await;

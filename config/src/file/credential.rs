@@ -5,17 +5,17 @@
 
 use std::path::Path;
 
-use super::agent::{parse_path, read_paths};
-use super::beside;
+use super::agent::parse_path;
 use super::reader::{Field, Reader, Section};
+use super::{beside, oauth};
 use crate::agent::CredentialName;
-use crate::credential::{ClientAuth, Credential, Credentials, IssuerSettings, Source};
+use crate::credential::{Credential, Credentials, IssuerSettings, Source};
 use crate::destination::{Destination, Host};
 use crate::error::{LoadError, Malformed, quoted};
 use crate::grant::{Grant, Places};
 use crate::variable::{sandbox_variable, variable};
 
-const ISSUERS: &str = "`fixed`, `oauth2-client`";
+const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`";
 
 pub(crate) fn parse_credentials(file: &Path, text: &str) -> Result<Credentials, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
@@ -46,7 +46,9 @@ fn read_credential<'f>(
     let agents = agents.and_then(|field| reader.some_values(&field, "list the agents that may use it", str::parse));
     let to = required(reader, &mut section, "to", "to = [\"api.example.com\"]");
     let to = to.and_then(|field| reader.some_values(&field, "list the destinations it is for", str::parse));
-    let places = section.take("in").map_or(Some(Places::default()), |field| read_places(reader, &field));
+    let is_identity = section.peek("issuer").is_some_and(|field| field.text() == Some("identity"));
+    let places_field = section.take("in");
+    let places = read_places(reader, places_field.as_ref(), is_identity);
     let env_field = section.take("env");
     let env = env_field.as_ref().and_then(|field| reader.value(field, sandbox_variable));
     let shape = section.take("shape").map_or(Some(Default::default()), |field| reader.value(&field, str::parse));
@@ -55,7 +57,7 @@ fn read_credential<'f>(
     Some((Credential { grant, agents: agents?, shape: shape?, issuer: issuer? }, env_field))
 }
 
-fn required<'f>(
+pub(super) fn required<'f>(
     reader: &mut Reader<'_>,
     section: &mut Section<'f>,
     name: &'static str,
@@ -80,17 +82,26 @@ fn check_env_is_free(reader: &mut Reader<'_>, field: &Field<'_>, credential: &Cr
     }
 }
 
-fn read_places(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Places> {
-    let names = reader.some_values(field, "leave the key out to mean `header` and `basic`", |text| match text {
+/// `identity` is where a worker's own JWT is expected: in a header, `Authorization: Bearer` most often.
+fn read_places(reader: &mut Reader<'_>, field: Option<&Field<'_>>, is_identity: bool) -> Option<Places> {
+    let unsaid = Places { basic: !is_identity, ..Places::default() };
+    let Some(field) = field else { return Some(unsaid) };
+    let without = "leave the key out to mean `header` and `basic`; of an identity, `identity`";
+    let names = reader.some_values(field, without, |text| match text {
         "header" | "basic" | "query" | "body" | "websocket" => Ok(text.to_owned()),
+        "identity" if is_identity => Ok(text.to_owned()),
+        "identity" => Err(Malformed::new(
+            "`identity` is the place of a worker's own identity, and this credential is another",
+            "write `issuer = \"identity\"` and `audience = \"…\"`, or `in = [\"header\"]`",
+        )),
         _ => Err(Malformed::new(
             format!("{} is not a place", quoted(text)),
-            "use `header`, `basic`, `query`, `body` or `websocket`",
+            "use `header`, `basic`, `query`, `body`, `websocket` or `identity`",
         )),
     })?;
     let has = |name: &str| names.iter().any(|own| own == name);
     Some(Places {
-        header: has("header"),
+        header: has("header") || has("identity"),
         basic: has("basic"),
         query: has("query"),
         body: has("body"),
@@ -103,7 +114,10 @@ fn read_issuer(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
     let field = required(reader, &mut section, "issuer", "issuer = \"fixed\"")?;
     let issuer = match &*reader.value(&field, |text| Ok(text.to_owned()))? {
         "fixed" => read_fixed(reader, &mut section, file),
-        "oauth2-client" => read_oauth2(reader, &mut section, file),
+        "oauth2-client" => oauth::read_client(reader, &mut section, file),
+        "token-exchange" => oauth::read_exchange(reader, &mut section, file),
+        "jwt-bearer" => oauth::read_bearer(reader, &mut section, file),
+        "identity" => oauth::read_identity(reader, &mut section),
         other => {
             reader.mistake_at(&field, format!("there is no issuer {}", quoted(other)), format!("there are {ISSUERS}"));
             return None;
@@ -118,33 +132,8 @@ fn read_fixed(reader: &mut Reader<'_>, section: &mut Section<'_>, file: &Path) -
     Some(IssuerSettings::Fixed { value: read_source(reader, &field, file)? })
 }
 
-fn read_oauth2(reader: &mut Reader<'_>, section: &mut Section<'_>, file: &Path) -> Option<IssuerSettings> {
-    let endpoint = required(reader, section, "token_endpoint", "token_endpoint = \"https://login.example.com/token\"");
-    let token_endpoint = endpoint.and_then(|field| reader.value(&field, parse_endpoint));
-    let client_id = required(reader, section, "client_id", "client_id = \"…\"");
-    let client_id = client_id.and_then(|field| reader.value(&field, parse_visible));
-    let secret = required(reader, section, "client_secret", "client_secret = { file = \"secrets/client-secret\" }");
-    let client_secret = secret.and_then(|field| read_source(reader, &field, file));
-    let scope = section.take("scope").and_then(|field| reader.value(&field, parse_visible));
-    let audience = section.take("audience").and_then(|field| reader.value(&field, parse_visible));
-    let revocation_endpoint =
-        section.take("revocation_endpoint").and_then(|field| reader.value(&field, parse_endpoint));
-    let roots = section.take("roots").and_then(|field| read_paths(reader, &field)).unwrap_or_default();
-    let auth = section.take("auth").and_then(|field| reader.value(&field, parse_auth)).unwrap_or_default();
-    Some(IssuerSettings::OAuth2 {
-        token_endpoint: token_endpoint?,
-        client_id: client_id?,
-        client_secret: client_secret?,
-        scope,
-        audience,
-        revocation_endpoint,
-        roots: roots.iter().map(|path| beside(file, path)).collect(),
-        auth,
-    })
-}
-
 /// `{ file = … }`, `{ env = … }` or `{ command = […] }`.
-fn read_source(reader: &mut Reader<'_>, field: &Field<'_>, file: &Path) -> Option<Source> {
+pub(super) fn read_source(reader: &mut Reader<'_>, field: &Field<'_>, file: &Path) -> Option<Source> {
     const ONE_OF: &str = "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ command = [\"…\"] }`";
     if !field.is_table() {
         reader.mistake_at(field, "a secret is not written in this file, only where it is found", ONE_OF);
@@ -175,15 +164,7 @@ fn read_source(reader: &mut Reader<'_>, field: &Field<'_>, file: &Path) -> Optio
     Some(Source::Command(words))
 }
 
-fn parse_auth(text: &str) -> Result<ClientAuth, Malformed> {
-    match text {
-        "basic" => Ok(ClientAuth::Basic),
-        "post" => Ok(ClientAuth::Post),
-        _ => Err(Malformed::new(format!("{} is no way to authenticate", quoted(text)), "write `basic` or `post`")),
-    }
-}
-
-fn parse_visible(text: &str) -> Result<String, Malformed> {
+pub(super) fn parse_visible(text: &str) -> Result<String, Malformed> {
     if text.chars().any(char::is_control) {
         return Err(Malformed::new(format!("{} has control characters", quoted(text)), "write it without them"));
     }
@@ -191,7 +172,7 @@ fn parse_visible(text: &str) -> Result<String, Malformed> {
 }
 
 /// A URL where the broker shows a client's secret: `https`, or `http` to this machine by its loopback address.
-fn parse_endpoint(text: &str) -> Result<String, Malformed> {
+pub(super) fn parse_endpoint(text: &str) -> Result<String, Malformed> {
     let refused = |hint: &str| Malformed::new(format!("{} is not a URL for an endpoint", quoted(text)), hint);
     const HINT: &str = "write `https://login.example.com/token`";
     let (scheme, rest) = text.split_once("://").ok_or_else(|| refused(HINT))?;

@@ -178,6 +178,14 @@ impl<'a> Reader<'a> {
         (!values.is_empty()).then_some(values)
     }
 
+    /// The elements of a list of anything.
+    pub fn list<'f>(&mut self, field: &Field<'f>, example: &str) -> Option<Vec<Field<'f>>> {
+        match field.value {
+            DeValue::Array(_) => Some(self.elements(field)),
+            _ => self.expected(field, "a list", &format!("`{} = {example}`", field.name())),
+        }
+    }
+
     /// `true` or `false`.
     pub fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
         match field.value {
@@ -259,6 +267,14 @@ impl<'a> Reader<'a> {
 impl Field<'_> {
     pub fn is_table(&self) -> bool {
         self.value.is_table()
+    }
+
+    /// Its value, where that is a string.
+    pub fn text(&self) -> Option<&str> {
+        match self.value {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// The last part of its key, without an index.

@@ -1,18 +1,20 @@
-//! An OAuth 2.0 client: client credentials grant (RFC 6749 §4.4), resource indicators (RFC 8707), revocation (RFC 7009).
+//! An OAuth 2.0 authorization server, as the issuers see it that ask one: token endpoint, client authentication, revocation
+//! (RFC 7009).
 //!
-//! Enters: the client's settings; the endpoint's answers, taken as hostile. Leaves: an access token with its times. The
-//! client secret is read for each exchange, goes to the two endpoints and nowhere else. Of an endpoint's error only a code
-//! that the standards name is repeated: its own words might hold what it was sent.
+//! Enters: who the broker is there; a form that says by what right; the server's answers, taken as hostile. Leaves: an access
+//! token with its times. A client's secret or key is read for each exchange; the secret goes to the two endpoints and nowhere
+//! else, the key nowhere. Of an error only a code that the standards name is repeated: the server's own words might hold
+//! what it was sent.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use config::{ClientAuth, Source};
+use config::{ClientProof, OAuthClient, Wanted};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
-use super::{IssueError, Issued, Revocation};
+use super::{IssueError, Issued, Revocation, client_assertion};
 use crate::form::{Form, basic};
 use crate::outbound::{Answer, Endpoint, Outbound};
 use crate::secret::Secret;
@@ -39,24 +41,24 @@ const CODES: [&str; 10] = [
     "temporarily_unavailable",
 ];
 
-pub(crate) struct OAuth2 {
+/// What may be issued in exchange (RFC 8693 §3). A refresh token, for one, would outlive its worker.
+const ACCESS_TYPES: [&str; 2] =
+    ["urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt"];
+
+pub(crate) struct AuthorizationServer {
     pub(crate) token_endpoint: Endpoint,
     pub(crate) revocation_endpoint: Option<Endpoint>,
-    pub(crate) client_id: String,
-    pub(crate) client_secret: Source,
-    pub(crate) auth: ClientAuth,
-    pub(crate) scope: Option<String>,
-    pub(crate) audience: Option<String>,
+    pub(crate) client: Option<OAuthClient>,
     pub(crate) outbound: Outbound,
     pub(crate) environment: Arc<Environment>,
 }
 
-impl OAuth2 {
-    pub(crate) async fn issue(&self) -> Result<Issued, IssueError> {
-        let form = Form::default()
-            .with("grant_type", "client_credentials")
-            .with_option("scope", self.scope.as_deref())
-            .with_option("audience", self.audience.as_deref());
+impl AuthorizationServer {
+    /// Asks for an access token for what is wanted, by the right that the form shows.
+    pub(crate) async fn grant(&self, form: Form, wanted: &Wanted) -> Result<Issued, IssueError> {
+        let form = wanted.resource.iter().fold(form, |form, resource| form.with("resource", resource));
+        let form =
+            form.with_option("scope", wanted.scope.as_deref()).with_option("audience", wanted.audience.as_deref());
         let asked = SystemTime::now();
         let answer = self.post(&self.token_endpoint, form).await?;
         if answer.status != StatusCode::OK {
@@ -80,20 +82,37 @@ impl OAuth2 {
     }
 
     async fn post(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, IssueError> {
-        let secret = source::read(&self.client_secret, &self.environment).await?;
-        let (authorization, body) = self.authenticate(form, &secret)?;
+        let (authorization, body) = self.authenticate(form).await?;
         let sent = self.outbound.post(endpoint, authorization, body).await;
         sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })
     }
 
-    fn authenticate(&self, form: Form, secret: &Secret) -> Result<(Option<HeaderValue>, Bytes), IssueError> {
-        match self.auth {
-            ClientAuth::Basic => match basic(&self.client_id, secret.expose()) {
-                Some(header) => Ok((Some(header), form.into_body())),
-                None => Err(IssueError::Unfit("the client's id and secret do not fit into a header")),
-            },
-            ClientAuth::Post => {
-                let form = form.with("client_id", &self.client_id).with("client_secret", secret.expose());
+    /// Shows the server that it is the client who asks.
+    async fn authenticate(&self, form: Form) -> Result<(Option<HeaderValue>, Bytes), IssueError> {
+        let Some(OAuthClient { id, proof }) = &self.client else { return Ok((None, form.into_body())) };
+        match proof {
+            ClientProof::None => Ok((None, form.with("client_id", id).into_body())),
+            ClientProof::Basic(secret) => {
+                let secret = source::read(secret, &self.environment).await?;
+                match basic(id, secret.expose()) {
+                    Some(header) => Ok((Some(header), form.into_body())),
+                    None => Err(IssueError::Unfit("the client's id and secret do not fit into a header")),
+                }
+            }
+            ClientProof::Post(secret) => {
+                let secret = source::read(secret, &self.environment).await?;
+                let form = form.with("client_id", id).with("client_secret", secret.expose());
+                Ok((None, form.into_body()))
+            }
+            ClientProof::PrivateKey { key, key_id, audience } => {
+                let key = source::read(key, &self.environment).await?;
+                let unsaid = self.token_endpoint.to_string();
+                let audience = audience.as_deref().unwrap_or(&unsaid);
+                let assertion = client_assertion::sign(key, key_id.as_deref(), id, audience, SystemTime::now())?;
+                let form = form
+                    .with("client_id", id)
+                    .with("client_assertion_type", client_assertion::TYPE)
+                    .with("client_assertion", assertion.expose());
                 Ok((None, form.into_body()))
             }
         }
@@ -111,6 +130,8 @@ struct Granted {
     access_token: Option<String>,
     token_type: Option<String>,
     expires_in: Option<Seconds>,
+    /// RFC 8693 §2.2.1.
+    issued_token_type: Option<String>,
 }
 
 /// Some servers send the number as a string.
@@ -127,6 +148,9 @@ fn issued(body: &[u8], asked: SystemTime) -> Result<Issued, &'static str> {
     let secret = Secret::new(granted.access_token.ok_or("it has no `access_token`")?);
     if !granted.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
         return Err("its `token_type` is not Bearer");
+    }
+    if granted.issued_token_type.is_some_and(|kind| !ACCESS_TYPES.contains(&kind.as_str())) {
+        return Err("its `issued_token_type` is neither an access token nor a JWT");
     }
     if !(1..=MAX_ACCESS_TOKEN).contains(&secret.expose().len()) {
         return Err("its `access_token` is empty or longer than 16 KiB");
@@ -201,9 +225,13 @@ mod tests {
         for bad in [json!(0), json!(-1), json!("soon"), json!("NaN"), json!("inf"), json!([])] {
             assert!(with("expires_in", bad.clone()).is_err(), "{bad}");
         }
-        for bad in [json!(null), json!("mac"), json!("DPoP")] {
+        for bad in [json!(null), json!("mac"), json!("DPoP"), json!("N_A")] {
             assert!(with("token_type", bad.clone()).is_err(), "{bad}");
         }
+        for bad in [json!("urn:ietf:params:oauth:token-type:refresh_token"), json!("access_token"), json!("")] {
+            assert!(with("issued_token_type", bad.clone()).is_err(), "{bad}");
+        }
+        assert!(with("issued_token_type", json!(ACCESS_TYPES[1])).is_ok());
         assert!(with("expires_in", json!(1e300)).unwrap().expires.unwrap() <= seconds(MAX_LIFETIME.as_secs_f64()));
         let twice = br#"{"access_token":"a","access_token":"b","token_type":"Bearer"}"#;
         assert!(issued(twice, SystemTime::UNIX_EPOCH).is_err());
