@@ -19,6 +19,7 @@ mod credentials;
 mod crowd;
 mod differential;
 mod extended_connect;
+mod federation;
 mod floods;
 mod git;
 mod graphql;

@@ -17,6 +17,11 @@ pub fn python_tools() -> String {
     installed("venv/bin/python3")
 }
 
+/// OpenBao's one program.
+pub fn bao_tool() -> String {
+    installed("venv/bin/bao")
+}
+
 /// The directory whose `node_modules` are the Node programs.
 pub fn node_tools() -> String {
     installed("node/node_modules");
