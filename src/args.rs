@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use broker::LeaseId;
+use broker::{LeaseId, Which};
 use clap::{Args, Parser, Subcommand};
-use config::AgentId;
+use config::{AgentId, WorkerId};
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]
@@ -26,7 +26,7 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes of `run`: the command's own; 128+N when signal N ended it; 124 when its wall clock ran out; 125 when exeat \
+Exit codes of `run`: the command's own; 128+N when signal N ended it; 124 when its wall clock ran out; 123 when it was stopped by `exeat stop` or `offboard`; 125 when exeat \
 itself failed and nothing has run; 126 when the command cannot be executed; 127 when it is not there.";
 
 const PROBE_EXIT_CODES: &str =
@@ -41,8 +41,16 @@ pub enum Command {
     Check(Check),
     /// List the calls that were made and refused
     Calls(Calls),
-    /// Take a lease back from its worker, at once
+    /// List the leases that are open: who holds what
+    Leases(Leases),
+    /// List the workers that run
+    Workers(Workers),
+    /// Stop a worker, or all of an agent
+    Stop(Stop),
+    /// Take leases back from their workers, at once
     Revoke(Revoke),
+    /// End an agent: stop its workers, revoke its leases, refuse it from then on, and show the evidence
+    Offboard(Offboard),
     /// The broker as a service of its own
     #[command(subcommand)]
     Broker(Broker),
@@ -134,15 +142,74 @@ pub struct BrokerServe {
     pub key: Option<PathBuf>,
 }
 
+/// `exeat leases`
+#[derive(Debug, Args)]
+pub struct Leases {
+    /// Also those that are over
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `exeat workers`
+#[derive(Debug, Args)]
+pub struct Workers {
+    /// One JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `exeat stop`
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Stop {
+    /// Which one, as `exeat workers` has it
+    #[arg(value_name = "WORKER")]
+    pub worker: Option<WorkerId>,
+    /// All of this agent
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<AgentId>,
+}
+
 /// `exeat revoke`
 #[derive(Debug, Args)]
 pub struct Revoke {
-    /// Which one, as in the call log or the ledger
-    #[arg(long, value_name = "ID")]
-    pub lease: LeaseId,
-    /// The broker that gave it; one of a worker's own ends with its worker
+    /// Which one, as in the call log and in `exeat leases`
+    #[arg(long, value_name = "ID", required_unless_present_any = ["worker", "agent"], conflicts_with_all = ["worker", "agent"])]
+    pub lease: Option<LeaseId>,
+    /// All of this worker
+    #[arg(long, value_name = "ID", conflicts_with_all = ["agent", "broker"])]
+    pub worker: Option<WorkerId>,
+    /// All of this agent
+    #[arg(long, value_name = "NAME", conflicts_with = "broker")]
+    pub agent: Option<AgentId>,
+    /// A lease of the broker that listens there, if that has another state directory
     #[arg(long, value_name = "SOCKET")]
-    pub broker: PathBuf,
+    pub broker: Option<PathBuf>,
+}
+
+impl Revoke {
+    /// What is to be taken back.
+    pub fn which(&self) -> Option<Which> {
+        let worker = || self.worker.map(Which::Worker);
+        self.lease.map(Which::Lease).or_else(worker).or_else(|| self.agent.clone().map(Which::Agent))
+    }
+}
+
+/// `exeat offboard`
+#[derive(Debug, Args)]
+pub struct Offboard {
+    /// Whom
+    #[arg(value_name = "AGENT")]
+    pub agent: AgentId,
+    /// Let it run again. What was revoked stays revoked
+    #[arg(long)]
+    pub undo: bool,
+    /// One JSON document
+    #[arg(long, conflicts_with = "undo")]
+    pub json: bool,
 }
 
 /// `exeat demo`

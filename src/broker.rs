@@ -5,19 +5,18 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-use broker::{Client, Publish, Secret, Settings};
+use broker::{LedgerPlace, Publish, Secret, Settings};
 use config::{Credentials, IdentityKeys, IdentitySettings};
 
-use crate::args::{BrokerServe, Revoke};
+use crate::args::BrokerServe;
 use crate::places::Places;
 use crate::report::{FAILED, Report};
 
-/// The ledger of the broker that is a service. Each run with a broker of its own has a ledger named by its process.
+/// The ledger of the broker that is a service, which goes on with it after a restart. A run's own broker has a new one.
 const SERVICE: &str = "service";
 
 /// Forks the broker and gives the worker's end of the connection to it. The process ends when that connection does, after it
@@ -42,19 +41,14 @@ pub fn embed(places: &Places) -> Result<UnixStream, Report> {
 
 /// The whole life of the embedded broker's process.
 fn run_embedded(places: &Places, stream: UnixStream) -> u8 {
-    let ledger = places.ledger(&std::process::id().to_string());
-    let served = settings(places, &ledger).and_then(|settings| {
-        leave_terminal()?;
-        Ok(broker::serve_embedded(stream, settings)?)
+    let served = settings(places, None).and_then(|settings| {
+        // A session of its own, so that Ctrl-C does not reach it.
+        rustix::process::setsid()?;
+        broker::serve_embedded(stream, settings, let_go_of_streams).map_err(unusable)
     });
     match served {
-        Ok(_standing) => {
-            // What could not be revoked stays in the ledger. Where nothing was ever leased it has nothing to say.
-            if std::fs::metadata(&ledger).is_ok_and(|ledger| ledger.len() == 0) {
-                let _ = std::fs::remove_file(ledger);
-            }
-            0
-        }
+        // What could not be revoked stays in the ledger, for the next broker.
+        Ok(_standing) => 0,
         Err(report) => {
             crate::complain(&report);
             FAILED
@@ -62,10 +56,9 @@ fn run_embedded(places: &Places, stream: UnixStream) -> u8 {
     }
 }
 
-/// A session of its own, so that Ctrl-C does not reach it, and none of the caller's streams: it may outlive the run by as long
-/// as a revocation takes, and whoever waits for the end of the run's output must not wait for that.
-fn leave_terminal() -> Result<(), Report> {
-    rustix::process::setsid()?;
+/// None of the caller's streams once it has said what kept it from starting: it may outlive the run by as long as a revocation takes, and
+/// whoever waits for the end of the run's output must not wait for that.
+fn let_go_of_streams() -> std::io::Result<()> {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -78,7 +71,7 @@ fn leave_terminal() -> Result<(), Report> {
 /// # Errors
 /// When the configuration is wrong or the socket is taken.
 pub fn serve(places: &Places, arguments: &BrokerServe) -> Result<ExitCode, Report> {
-    let mut settings = settings(places, &places.ledger(SERVICE))?;
+    let mut settings = settings(places, Some(SERVICE))?;
     let BrokerServe { https, certificate, key, .. } = arguments;
     settings.publish = match (https, certificate.clone(), key.clone()) {
         (Some(address), Some(certificate), Some(key)) => Some(Publish { address: *address, certificate, key }),
@@ -99,34 +92,16 @@ async fn serve_until_stopped(socket: &Path, settings: Settings) -> Result<(), Re
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
-    for standing in broker::serve_unix(socket, settings, stop).await? {
+    for standing in broker::serve_unix(socket, settings, stop).await.map_err(unusable)? {
         tracing::warn!(credential = %standing.credential, lease = %standing.lease, "still not revoked");
     }
     Ok(())
 }
 
-/// Takes one lease back: its worker uses it no longer, and what it carries under way is cut off. The exit code is 1 when the
-/// issuer still takes the credential.
-///
-/// # Errors
-/// When the broker is not there, or knows no such lease of a worker that lives.
-pub fn revoke(arguments: &Revoke) -> Result<ExitCode, Report> {
-    let Revoke { lease, broker: socket } = arguments;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(async { Client::connect(socket).await?.revoke(*lease).await });
-    let ended = ended.map_err(|error| {
-        Report::new(error)
-            .hint("`lease` in the call log and in the ledger is the id of a lease; it is gone when its worker is")
-    })?;
-    let mut out = std::io::stdout().lock();
-    for lease in &ended.revoked {
-        writeln!(out, "{lease}: revoked")?;
-    }
-    for kept in &ended.kept {
-        let again = if kept.again { "; the broker tries again" } else { "" };
-        writeln!(out, "{}: taken from its worker, but not revoked: {}{again}", kept.lease, kept.reason)?;
-    }
-    Ok(if ended.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// Why a broker cannot go on, with what to do.
+pub fn unusable(error: broker::Error) -> Report {
+    let hint = error.hint();
+    Report::new(error).hint(hint)
 }
 
 /// A variable as text; one that is no text is no secret either.
@@ -134,16 +109,28 @@ fn text((name, value): (OsString, OsString)) -> Option<(String, String)> {
     Some((name.into_string().ok()?, value.into_string().ok()?))
 }
 
-/// A file that is not there grants nothing: an agent without credentials needs none.
-fn settings(places: &Places, ledger: &Path) -> Result<Settings, Report> {
+/// What the broker knows. A file that is not there grants nothing: an agent without credentials needs none.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn credentials(places: &Places) -> Result<Credentials, Report> {
     let file = places.credentials_file();
-    let credentials = if file.exists() { Credentials::load(&file)? } else { Credentials::parse(&file, "")? };
+    Ok(if file.exists() { Credentials::load(&file)? } else { Credentials::parse(&file, "")? })
+}
+
+/// Everything that a broker is to know, with a ledger of this name or one of its own.
+///
+/// # Errors
+/// When credentials.toml has mistakes, or there is no place for the ledger.
+pub fn settings(places: &Places, ledger: Option<&str>) -> Result<Settings, Report> {
     let environment: HashMap<String, Secret> =
         std::env::vars_os().filter_map(text).map(|(name, value)| (name, Secret::new(value))).collect();
-    let mut settings = Settings::new(credentials);
+    let mut settings = Settings::new(credentials(places)?);
     settings.identity = IdentitySettings::load(places.broker_file())?;
     settings.environment = environment;
     places.make_ledgers()?;
-    settings.ledger = Some(ledger.to_owned());
+    let (directory, key) = (places.ledgers(), places.ledger_key());
+    settings.ledger = Some(LedgerPlace { directory, name: ledger.map(str::to_owned), key });
+    settings.offboarded = Some(places.offboarded());
     Ok(settings)
 }

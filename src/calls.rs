@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use config::AgentId;
 use jiff::{SignedDuration, Timestamp};
 use proxy::record::{self, Event, Line};
 
-use self::row::{Filter, Row};
+use self::row::Filter;
+pub use self::row::Row;
 use crate::args;
 use crate::places::Places;
 use crate::report::Report;
@@ -57,6 +59,24 @@ pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report>
         }
         std::thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// The last rows of an agent, oldest first.
+///
+/// # Errors
+/// When a log cannot be read.
+pub fn last(places: &Places, agent: &AgentId, most: usize) -> Result<Vec<Row>, Report> {
+    let filter = Filter { agent: Some(agent.to_string()), ..Filter::default() };
+    let mut rows = Vec::new();
+    // The newest workers first, until there are enough; a worker's calls are later than those of the workers before it, nearly.
+    for log in logs(places)?.iter().rev() {
+        rows.extend(Follower::default().more(log, true)?.into_iter().filter(|row| filter.wants(row)));
+        if rows.len() >= most {
+            break;
+        }
+    }
+    rows.sort_by_key(|row| row.time);
+    Ok(rows.split_off(rows.len().saturating_sub(most)))
 }
 
 fn print(out: &mut impl Write, rows: &[Row], json: bool, headed: &mut bool) -> io::Result<()> {

@@ -10,10 +10,14 @@ mod calls;
 mod check;
 mod demo;
 mod environment;
+mod leases;
+mod offboard;
 mod places;
 mod probe;
 mod report;
 mod run;
+mod running;
+mod workers;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -33,7 +37,11 @@ fn main() -> ExitCode {
         Command::Check(check) => places().and_then(|places| check::run(&places, check)),
         Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),
-        Command::Revoke(revoke) => broker::revoke(revoke),
+        Command::Leases(list) => places().and_then(|places| leases::list(&places, list)),
+        Command::Workers(list) => places().and_then(|places| workers::list(&places, list)),
+        Command::Stop(stop) => places().and_then(|places| workers::stop(&places, stop)),
+        Command::Revoke(revoke) => places().and_then(|places| leases::revoke(&places, revoke)),
+        Command::Offboard(offboard) => places().and_then(|places| offboard::run(&places, offboard)),
         Command::Demo(demo) => demo::run(demo),
         Command::Probe(probe) => places().and_then(|places| probe::run(&places, probe)),
         Command::ProbeInside { .. } => probe::inside::run(),

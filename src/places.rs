@@ -18,7 +18,7 @@ use crate::report::Report;
 pub struct Places {
     /// Holds `agents/NAME.toml`, `credentials.toml` and `broker.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/calls.jsonl`, `leases/BROKER.jsonl` and `keys/identity.jsonl`.
+    /// Holds `workers/ID/`, `leases/BROKER/`, `ledger.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
     pub state: PathBuf,
 }
 
@@ -54,9 +54,9 @@ impl Places {
         self.state.join("workers")
     }
 
-    /// The file in which a broker keeps who holds what.
-    pub fn ledger(&self, broker: &str) -> PathBuf {
-        self.ledgers().join(format!("{broker}.jsonl"))
+    /// Where the brokers' directories are, in which each keeps who holds what, and listens to operators.
+    pub fn ledgers(&self) -> PathBuf {
+        self.state.join("leases")
     }
 
     /// Makes the directory of the ledgers, for its owner only.
@@ -77,8 +77,27 @@ impl Places {
         Ok(directory.join("identity.jsonl"))
     }
 
-    fn ledgers(&self) -> PathBuf {
-        self.state.join("leases")
+    /// The key that the ledgers are sealed with.
+    pub fn ledger_key(&self) -> PathBuf {
+        self.state.join("ledger.key")
+    }
+
+    /// Where each agent that was offboarded has a file of its name.
+    pub fn offboarded(&self) -> PathBuf {
+        self.state.join("offboarded")
+    }
+
+    /// Makes that directory, for its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_offboarded(&self) -> io::Result<()> {
+        make(&self.offboarded())
+    }
+
+    /// What was shown of each offboarding, a line each.
+    pub fn offboardings(&self) -> PathBuf {
+        self.state.join("offboarded.jsonl")
     }
 
     /// Makes the directory of one worker, for its owner only.

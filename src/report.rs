@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 /// exeat itself failed, and nothing has run.
 pub const FAILED: u8 = 125;
+/// An operator stopped the worker.
+pub const STOPPED: u8 = 123;
 /// The wall clock of the agent ran out.
 pub const OUT_OF_TIME: u8 = 124;
 /// The command cannot be executed.

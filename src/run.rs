@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use ::broker::{Client, Registration};
-use config::{Policy, Standing};
+use config::{AgentId, Policy, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
 use proxy::record::{CallLog, Event, WorkerEnd, WorkerStart};
@@ -25,8 +25,10 @@ use self::supervise::Ended;
 use crate::args;
 use crate::broker;
 use crate::environment;
+use crate::offboard::is_offboarded;
 use crate::places::Places;
-use crate::report::{NOT_EXECUTABLE, NOT_FOUND, OUT_OF_TIME, Report};
+use crate::report::{NOT_EXECUTABLE, NOT_FOUND, OUT_OF_TIME, Report, STOPPED};
+use crate::running::Presence;
 
 /// Where systems keep their roots in one file.
 const BUNDLES: [&str; 4] = [
@@ -44,6 +46,7 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
+    not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(places.agent_file(&arguments.agent))?;
     let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
     let authority = Authority::generate(SystemTime::now())?;
@@ -83,9 +86,13 @@ async fn work(
             .hint("where the broker itself says why, it is above; `exeat check` names every mistake in its file")
     })?;
     granted(&standing.current(), &registration)?;
-    let log = CallLog::create(&places.make_worker(&registration.worker)?)?;
+    let directory = places.make_worker(&registration.worker)?;
+    let log = CallLog::create(&directory)?;
     let start = worker_start(arguments, &standing.current(), &registration, &prepared)?;
     log.append(Timestamp::now(), Event::WorkerStart(start))?;
+    let presence = Presence::announce(&directory, registration.worker, arguments.agent.clone())?;
+    // Whoever offboards it writes first and looks for workers then.
+    not_offboarded(places, &arguments.agent)?;
     let settings = standing.current().sandbox().clone();
     let environment = environment::build(
         arguments.agent.as_str(),
@@ -101,12 +108,16 @@ async fn work(
     let serving = tokio::spawn(serve::serve(Arc::clone(&worker), listeners));
     let reloading = tokio::spawn(reload::watch(Arc::clone(&worker)));
     let ended = match prepared.start(environment) {
-        Ok(running) => supervise::until_end(running, settings.wall_clock).await.map_err(Report::from),
+        Ok(running) => {
+            let ended = supervise::until_end(running, settings.wall_clock, presence.asked_to_stop());
+            ended.await.map_err(Report::from)
+        }
         Err(error) => Err(no_sandbox(error)),
     };
     reloading.abort();
     let _ = stop.send(true);
     serving.await??;
+    presence.has_stopped();
     finish(&worker, broker, &ended).await;
     match ended? {
         Ended::Exit(exit) => Ok(ExitCode::from(exit.code())),
@@ -114,6 +125,7 @@ async fn work(
             let told = Report::new(format!("the command was ended after its wall clock of {limit:?}"));
             Err(told.hint("raise `wall_clock` under [sandbox] in the agent's file").code(OUT_OF_TIME))
         }
+        Ended::Stopped(why) => Err(Report::new(format!("the worker was stopped: {why}")).code(STOPPED)),
     }
 }
 
@@ -134,6 +146,7 @@ async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) 
     let outcome = match ended {
         Ok(Ended::Exit(exit)) => format!("{exit:?}"),
         Ok(Ended::OutOfTime(limit)) => format!("out of time after {limit:?}"),
+        Ok(Ended::Stopped(why)) => format!("stopped: {why}"),
         Err(report) => format!("not started: {report}"),
     };
     let (calls, refused) = worker.counts();
@@ -170,6 +183,14 @@ fn hidden(places: &Places, arguments: &args::Run) -> Vec<PathBuf> {
         .flatten()
         .map(PathBuf::from)
         .collect()
+}
+
+fn not_offboarded(places: &Places, agent: &AgentId) -> Result<(), Report> {
+    if is_offboarded(places, agent) {
+        let hint = format!("`exeat offboard --undo {agent}` lets it run again");
+        return Err(Report::new(format!("agent `{agent}` was offboarded")).hint(hint));
+    }
+    Ok(())
 }
 
 fn system_bundle() -> io::Result<Vec<u8>> {

@@ -1,7 +1,8 @@
 //! One request, and its answer.
 //!
 //! Enters: a request on a connection, which is what says who asks. Leaves: JSON, or a problem from the one table that turns
-//! refusals into statuses. A connection registers at most one worker, and no request names one.
+//! refusals into statuses. A connection registers at most one worker, and no request of a worker names one. An operator's connection, which
+//! is one by where it came in, takes leases back and does nothing else.
 
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
@@ -17,9 +18,12 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use crate::api::{Ask, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, Problem, Register, Registration, TakenBack, Wire};
+use crate::api::{
+    Ask, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, Problem, Register, Registration, TakenBack, Which, Wire,
+};
 use crate::broker::Broker;
 use crate::identity::Identity;
+use crate::lease::LeaseId;
 use crate::secret::zeroising_bytes;
 use crate::worker::{Wish, Worker};
 
@@ -32,6 +36,7 @@ const ONE_LEASE: &str = "/v1/leases/";
 /// One connection: the worker that it is, once registered.
 pub(crate) struct Connection {
     broker: Arc<Broker>,
+    operator: bool,
     worker: OnceLock<Worker>,
 }
 
@@ -58,7 +63,11 @@ pub(crate) enum Refusal {
 
 impl Connection {
     pub(crate) fn new(broker: Arc<Broker>) -> Connection {
-        Connection { broker, worker: OnceLock::new() }
+        Connection { broker, operator: false, worker: OnceLock::new() }
+    }
+
+    pub(crate) fn operator(broker: Arc<Broker>) -> Connection {
+        Connection { broker, operator: true, worker: OnceLock::new() }
     }
 
     /// Whether it has become a worker.
@@ -80,7 +89,27 @@ impl Connection {
 
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        Ok(self.route(request).await.unwrap_or_else(Refusal::into_response))
+        let routed = if self.operator { self.operate(request).await } else { self.route(request).await };
+        Ok(routed.unwrap_or_else(Refusal::into_response))
+    }
+
+    async fn operate(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
+        let path = request.uri().path();
+        match (request.method(), path) {
+            (&Method::DELETE, "/v1/leases") => {
+                let which = request.uri().query().and_then(Which::of_query);
+                let which = which.ok_or_else(|| Refusal::Malformed("the query names no worker or agent".to_owned()))?;
+                json(StatusCode::OK, &self.broker.ledger.revoke(|entry| which.wants(entry)).await)
+            }
+            (&Method::DELETE, path) if path.starts_with(ONE_LEASE) => {
+                json(StatusCode::OK, &self.revoke(&path[ONE_LEASE.len()..]).await?)
+            }
+            (&Method::GET, "/v1/health") => json(StatusCode::OK, &self.health()),
+            (_, "/v1/leases") => Err(Refusal::MethodNotAllowed("DELETE")),
+            (_, path) if path.starts_with(ONE_LEASE) => Err(Refusal::MethodNotAllowed("DELETE")),
+            (_, "/v1/health") => Err(Refusal::MethodNotAllowed("GET")),
+            _ => Err(Refusal::NotFound),
+        }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
@@ -120,6 +149,7 @@ impl Connection {
     }
 
     fn register(&self, Register { agent }: Register) -> Result<Registration, Refusal> {
+        self.broker.admits(&agent)?;
         let mut grants = Vec::new();
         for credential in self.broker.grants(&agent) {
             let placeholder =
@@ -136,8 +166,15 @@ impl Connection {
 
     async fn lease(&self, Ask { credential, destination }: &Ask) -> Result<Wish, Refusal> {
         let worker = self.worker()?;
-        let issuer = self.broker.granted(&worker.holder.agent, credential, destination)?;
-        worker.lease(credential, issuer).await
+        self.broker.admits(&worker.holder.agent)?;
+        let (issuer, scope) = self.broker.granted(&worker.holder.agent, credential, destination)?;
+        let wish = worker.lease(credential, issuer, scope).await?;
+        if let (Wish::Granted(lease), Err(refusal)) = (&wish, self.broker.admits(&worker.holder.agent)) {
+            // Offboarded while its issuer was asked.
+            self.broker.ledger.revoke(|entry| entry.lease == lease.id).await;
+            return Err(refusal);
+        }
+        Ok(wish)
     }
 
     /// An operator's wish. A worker gives its leases back by ending.
@@ -145,9 +182,12 @@ impl Connection {
         if self.is_registered() {
             return Err(Refusal::Denied("a worker takes no lease back; that is for operators".to_owned()));
         }
-        let id = id.parse().map_err(|_| Refusal::Malformed("the path does not end in the id of a lease".to_owned()))?;
-        let unknown = || Refusal::Denied(format!("no worker that lives has lease {id}"));
-        self.broker.ledger.revoke(id).await.ok_or_else(unknown)
+        let id: LeaseId =
+            id.parse().map_err(|_| Refusal::Malformed("the path does not end in the id of a lease".to_owned()))?;
+        match self.broker.ledger.standing.contains_key(&id) {
+            true => Ok(self.broker.ledger.revoke(|entry| entry.lease == id).await),
+            false => Err(Refusal::Denied(format!("no lease {id} stands at this broker"))),
+        }
     }
 
     fn identity(&self, query: Option<&str>) -> Result<Identity, Refusal> {

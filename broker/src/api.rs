@@ -6,6 +6,7 @@
 //! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 while the issuer is being asked: ask again |
 //! | `GET /v1/leases` | → 200 `{taken_back}`: the worker's leases that it is to use no longer |
 //! | `DELETE /v1/leases/ID` | → 200 [`Ended`]: that lease is over; for a connection that is no worker |
+//! | `DELETE /v1/leases?worker=ID`, `?agent=NAME` | → 200 [`Ended`]: all of these are over; on the control socket only |
 //! | `GET /v1/identity?audience=…` | → 200 [`Identity`] |
 //! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over |
 //! | `GET /v1/health` | → 200 [`Health`] |
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
 use crate::lease::{Lease, LeaseId};
+use crate::ledger::Entry;
 use crate::secret::Secret;
 
 /// The body of a request: an agent's name, or a credential's name and a destination.
@@ -49,6 +51,46 @@ pub(crate) struct Ask {
     pub(crate) credential: CredentialName,
     /// `host:port`
     pub(crate) destination: Destination,
+}
+
+/// Leases that an operator takes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// One.
+    Lease(LeaseId),
+    /// All of a worker.
+    Worker(WorkerId),
+    /// All of an agent's workers.
+    Agent(AgentId),
+}
+
+impl Which {
+    /// Whether this lease is among them.
+    pub fn wants(&self, entry: &Entry) -> bool {
+        match self {
+            Which::Lease(lease) => entry.lease == *lease,
+            Which::Worker(worker) => entry.worker == *worker,
+            Which::Agent(agent) => entry.agent == *agent,
+        }
+    }
+
+    /// The target of the request.
+    pub(crate) fn target(&self) -> String {
+        match self {
+            Which::Lease(lease) => format!("/v1/leases/{lease}"),
+            Which::Worker(worker) => format!("/v1/leases?worker={worker}"),
+            Which::Agent(agent) => format!("/v1/leases?agent={agent}"),
+        }
+    }
+
+    /// Reads the query of such a target. The names have no character that would have to be escaped.
+    pub(crate) fn of_query(query: &str) -> Option<Which> {
+        match query.split_once('=')? {
+            ("worker", id) => id.parse().ok().map(Which::Worker),
+            ("agent", name) => name.parse().ok().map(Which::Agent),
+            _ => None,
+        }
+    }
 }
 
 /// What a worker is told when it registers.

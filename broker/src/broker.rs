@@ -4,9 +4,11 @@
 //! when it is no. Whether an issuer can be reached is not asked here.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::SystemTime;
 
 use config::{
     AgentId, Credential, CredentialName, Credentials, Destination, IssuerSettings, OAuthGrant, OAuthServer, Wanted,
@@ -33,25 +35,25 @@ pub(crate) struct Broker {
     pub(crate) signer: Arc<Signer>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) workers: AtomicUsize,
+    offboarded: Option<PathBuf>,
     credentials: Credentials,
     issuers: HashMap<CredentialName, Arc<Issuer>>,
 }
 
 impl Broker {
-    /// Reads or makes the keys, checks every issuer's endpoints and roots, opens the ledger.
+    /// Reads or makes the keys, checks every issuer's endpoints and roots, opens the ledger, and begins to revoke what brokers that are
+    /// gone left.
     pub(crate) async fn start(settings: Settings) -> Result<Arc<Broker>, Error> {
-        let Settings { credentials, environment, identity, ledger, .. } = settings;
-        let (ledger, left) = Ledger::open(ledger.as_deref(), SystemTime::now())?;
-        for entry in left {
-            let (lease, credential) = (entry.lease, &entry.credential);
-            tracing::warn!(%lease, %credential, agent = %entry.agent, expires = ?entry.expires, "left open by an earlier broker");
-        }
+        let Settings { credentials, environment, identity, ledger: place, offboarded, .. } = settings;
+        let ledger = Arc::new(Ledger::open(place.as_ref())?);
         let wanted = credentials.iter().filter_map(|credential| credential.issuer.audience()?.algorithm);
         let signer = Arc::new(Signer::start(&identity, wanted, &environment).await?);
         tokio::spawn(identity::keep(Arc::downgrade(&signer)));
         let issuers = issuers(&credentials, &Arc::new(environment))?;
-        let (ledger, workers) = (Arc::new(ledger), AtomicUsize::new(0));
-        Ok(Arc::new(Broker { signer, ledger, workers, credentials, issuers }))
+        let ledgers = place.as_ref().map(|place| &*place.directory);
+        let left = ledger.take_over(ledgers, |credential| issuers.get(credential).cloned())?;
+        ledger.sweep(left);
+        Ok(Arc::new(Broker { signer, ledger, workers: AtomicUsize::new(0), offboarded, credentials, issuers }))
     }
 
     /// What an agent may use.
@@ -59,13 +61,25 @@ impl Broker {
         self.credentials.for_agent(agent)
     }
 
-    /// The issuer of a credential that this agent may have for this destination.
+    /// Whether an agent was offboarded. Asked for each lease: the file may come at any time.
+    pub(crate) fn admits(&self, agent: &AgentId) -> Result<(), Refusal> {
+        let Some(directory) = &self.offboarded else { return Ok(()) };
+        match fs::symlink_metadata(directory.join(agent.as_str())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => {
+                Err(Refusal::Broken(format!("whether agent `{agent}` was offboarded cannot be told: {error}")))
+            }
+            Ok(_) => Err(Refusal::Denied(format!("agent `{agent}` was offboarded"))),
+        }
+    }
+
+    /// The issuer of a credential that this agent may have for this destination, and what it is for.
     pub(crate) fn granted(
         &self,
         agent: &AgentId,
         name: &CredentialName,
         destination: &Destination,
-    ) -> Result<&Arc<Issuer>, Refusal> {
+    ) -> Result<(&Arc<Issuer>, String), Refusal> {
         // One answer for "there is none" and "not for you": a worker learns nothing of other agents' credentials.
         let credential = self.grants(agent).find(|credential| credential.grant.credential() == name);
         let credential = credential
@@ -74,7 +88,21 @@ impl Broker {
             let reason = format!("the grant of credential `{name}` does not list {destination}");
             return Err(Refusal::Denied(reason));
         }
-        self.issuers.get(name).ok_or_else(|| Refusal::Unavailable(format!("credential `{name}` has no issuer")))
+        let issuer = self.issuers.get(name);
+        let issuer = issuer.ok_or_else(|| Refusal::Unavailable(format!("credential `{name}` has no issuer")))?;
+        Ok((issuer, scope(credential)))
+    }
+}
+
+/// Where a credential may go, and what it was asked for to do there.
+fn scope(credential: &Credential) -> String {
+    let to: Vec<_> = credential.grant.to().iter().map(ToString::to_string).collect();
+    match &credential.issuer {
+        IssuerSettings::OAuth2(settings) => match &settings.wanted.scope {
+            Some(scope) => format!("{}; scope {scope}", to.join(" ")),
+            None => to.join(" "),
+        },
+        IssuerSettings::Fixed { .. } | IssuerSettings::Identity(_) => to.join(" "),
     }
 }
 

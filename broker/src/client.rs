@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 use self::standing::{LOOK, Standing};
-use crate::api::{Ask, Ended, Health, MAX_ANSWER, Problem, Register, Registration, TakenBack, Wire};
+use crate::api::{Ask, Ended, Health, MAX_ANSWER, Problem, Register, Registration, TakenBack, Which, Wire};
 use crate::identity::Identity;
 use crate::lease::{Lease, LeaseId};
 
@@ -145,9 +145,10 @@ impl Client {
         self.0.standing.end_of(lease).await;
     }
 
-    /// Takes one lease back, whoever's it is, and waits until it is revoked, or kept. For a connection that is no worker.
-    pub async fn revoke(&self, lease: LeaseId) -> Result<Ended, ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/leases/{lease}"), None::<&Register>).await
+    /// Takes leases back, whoever has them, and waits until they are revoked, or kept. For a connection that is no worker; more than
+    /// one at a time for an operator's.
+    pub async fn revoke(&self, which: &Which) -> Result<Ended, ClientError> {
+        self.ask(Method::DELETE, &which.target(), None::<&Register>).await
     }
 
     /// An identity of this worker for an audience that the broker allows.

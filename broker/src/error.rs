@@ -40,9 +40,17 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The ledger's file cannot be opened, locked or read.
-    #[error("cannot open the ledger `{}`", path.display())]
+    /// A ledger cannot be opened, locked or read, or is damaged.
+    #[error("cannot use the ledger `{}`", path.display())]
     Ledger {
+        /// The file, or its directory.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The key that ledgers are sealed with cannot be used.
+    #[error("cannot use the key of the ledgers, `{}`", path.display())]
+    SealingKey {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -78,7 +86,13 @@ impl Error {
                 "`keys` of broker.toml names a file of this broker's own; `es256` and `rs256` name yours"
             }
             Error::Publish { .. } => "choose a free address, and PEM files of a certificate and its own key",
-            Error::Ledger { .. } => "each broker needs a ledger of its own, in a directory that it may write to",
+            Error::Ledger { .. } => {
+                "leases that are open may be in it: each broker needs one of its own in a directory that it may write to; \
+                 one that is damaged has to be moved away, and what it may have held revoked at its issuers"
+            }
+            Error::SealingKey { .. } => {
+                "it has to be its owner's alone (`chmod 600`); without it, what brokers left cannot be revoked"
+            }
             Error::Socket { .. } => "choose a path in a directory that only this user may write to",
             Error::Taken { .. } => "stop the other broker, or choose another path",
             Error::Start(_) => "this is the system's doing: see its log for limits on processes or files",

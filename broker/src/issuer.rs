@@ -15,9 +15,13 @@ use std::time::SystemTime;
 
 use crate::holder::Holder;
 use crate::identity::SigningError;
+use crate::ledger::FIXED;
 use crate::outbound::OutboundError;
 use crate::secret::Secret;
 use crate::source::SourceError;
+
+/// Why the ledger keeps an identity until it runs out.
+const IDENTITY: &str = "an identity cannot be taken back; it runs out in minutes";
 
 /// The issuer of one credential.
 pub(crate) enum Issuer {
@@ -46,16 +50,30 @@ impl Issuer {
     }
 
     /// Gives back a credential that the worker held. An error means that another attempt may succeed.
-    pub(crate) async fn revoke(&self, _holder: &Holder, credential: &Secret) -> Result<Revocation, IssueError> {
+    pub(crate) async fn revoke(&self, credential: &Secret) -> Result<Revocation, IssueError> {
         match self {
-            Issuer::Fixed(_) => Ok(Revocation::Impossible("a fixed secret ends when it is rotated")),
-            Issuer::Identity(_) => {
-                Ok(Revocation::Impossible("an identity cannot be taken back; it runs out in minutes"))
-            }
+            Issuer::Fixed(_) => Ok(Revocation::Impossible(FIXED)),
+            Issuer::Identity(_) => Ok(Revocation::Impossible(IDENTITY)),
             Issuer::OAuth2Client(client) => client.server.revoke(credential).await,
             Issuer::TokenExchange(exchange) => exchange.server.revoke(credential).await,
             Issuer::JwtBearer(bearer) => bearer.server.revoke(credential).await,
         }
+    }
+
+    /// How a credential of this issuer is revoked, in a line for the ledger, which a later broker compares: a credential is shown to
+    /// nobody else. `None`: it cannot be, and the ledger keeps nothing of it.
+    pub(crate) fn revocation(&self) -> Option<String> {
+        match self {
+            Issuer::Fixed(_) | Issuer::Identity(_) => None,
+            Issuer::OAuth2Client(client) => client.server.revocation(),
+            Issuer::TokenExchange(exchange) => exchange.server.revocation(),
+            Issuer::JwtBearer(bearer) => bearer.server.revocation(),
+        }
+    }
+
+    /// Whether asking it makes something that was not there before, and that would be lost if its answer were.
+    pub(crate) fn mints(&self) -> bool {
+        !matches!(self, Issuer::Fixed(_) | Issuer::Identity(_))
     }
 }
 
@@ -93,6 +111,21 @@ pub(crate) enum IssueError {
     Refused { endpoint: String, status: u16, code: &'static str },
     #[error("the answer of {endpoint} is unusable: {reason}")]
     Answer { endpoint: String, reason: &'static str },
+}
+
+impl IssueError {
+    /// Whether a credential may have been made all the same.
+    pub(crate) fn may_stand(&self) -> bool {
+        match self {
+            IssueError::Source(_)
+            | IssueError::Unfit(_)
+            | IssueError::Identity(_)
+            | IssueError::ClientKey(_)
+            | IssueError::Refused { .. } => false,
+            IssueError::Outbound { source, .. } => source.may_have_arrived(),
+            IssueError::Answer { .. } => true,
+        }
+    }
 }
 
 /// An error with its causes on one line, for a place that takes one text.

@@ -1,42 +1,45 @@
 //! Who holds what until when.
 //!
-//! Enters: a lease, before it is given out; what became of it, afterwards. Leaves: one JSON line for each of these in the
-//! ledger's file (mode 0600, appended), from which a later broker shows what an earlier one left open. The file holds lease
-//! ids and times, never a secret: what a revocation needs is in memory only, so what a killed broker left open can be shown
-//! but not revoked. Closed leases leave the memory; the file keeps them.
+//! Enters: that an issuer is about to be asked, what it gave, before that is given out, and what became of it. Leaves: a row for each lease
+//! in the ledger's file, from which a later broker revokes, or at least shows, what an earlier one left open; the leases that
+//! stand, in memory. The file has a credential only where its revocation needs it, sealed, and only while it is open. Never: a
+//! lease that is used and not in the ledger, nor an issuer that was asked without the ledger saying so.
 
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod left;
+mod seal;
+mod store;
+
+use std::fmt;
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use config::{AgentId, CredentialName, WorkerId};
 use dashmap::DashMap;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::watch;
 
+use self::seal::SealingKey;
+pub(crate) use self::store::directories;
+use self::store::{Durability, Store, name_for_once};
 use crate::error::Error;
-use crate::holder::Holder;
 use crate::issuer::Issuer;
 use crate::lease::{Lease, LeaseId};
+use crate::settings::LedgerPlace;
 
 /// Leases in memory at a time: 64 for each of 1,024 workers. More are refused.
 const CAPACITY: usize = 65_536;
-/// A line of the file is some 400 bytes. What is longer was not written by a broker.
-const MAX_LINE: u64 = 8 * 1024;
+/// How long what may have been issued is shown, where nobody knows how long it lives: longer than an access token usually does.
+const SHOWN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Why a fixed secret is not revoked.
+pub(crate) const FIXED: &str = "a fixed secret ends when it is rotated";
 
-/// A line of the ledger.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A row of the ledger.
+#[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// When.
-    pub at: Timestamp,
-    /// What happened to the lease.
-    pub event: Event,
     /// The lease.
     pub lease: LeaseId,
     /// Who has it.
@@ -45,22 +48,48 @@ pub struct Entry {
     pub agent: AgentId,
     /// What it is a loan of.
     pub credential: CredentialName,
+    /// Where it may go, and what it may do there as far as exeat knows.
+    pub scope: String,
+    /// What has become of it.
+    pub state: State,
+    /// When the issuer was asked for it.
+    pub asked: Timestamp,
     /// When it ends by itself, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
-    /// Why it was kept or closed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When it came into this state, or was last tried to be revoked.
+    pub changed: Timestamp,
+    /// How it is revoked, if it can be.
+    pub revocation: Option<String>,
+    /// Why it is in this state.
     pub reason: Option<String>,
+    /// How often it was tried in vain to revoke it.
+    pub attempts: u32,
 }
 
-/// What happens to a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A row of some ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// The row.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Whether the broker whose ledger it is in lives. If not, what is open is revoked when the next one starts.
+    pub living: bool,
+}
+
+/// What has become of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Event {
+pub enum State {
+    /// Its issuer is being asked.
+    Asked,
     /// Given to its worker.
     Leased,
-    /// Its worker has ended, and it still stands.
+    /// To be used no longer, and it still stands.
     Kept,
+    /// Its issuer was asked, and nobody knows what came of it: it may stand.
+    Unanswered,
+    /// Its issuer gave nothing.
+    Refused,
     /// Its issuer takes it no longer.
     Revoked,
     /// It ran out.
@@ -76,36 +105,66 @@ pub(crate) struct Ledger {
     pub(crate) pending: watch::Sender<usize>,
     /// Leases taken back from workers that live, until these end.
     taken_back: DashMap<WorkerId, Vec<LeaseId>>,
-    file: Option<Mutex<File>>,
+    store: Store,
+    key: SealingKey,
 }
 
 /// A lease that stands, with what its revocation needs.
 #[derive(Clone)]
 pub(crate) struct Standing {
     pub(crate) entry: Entry,
-    pub(crate) holder: Holder,
     pub(crate) lease: Arc<Lease>,
     pub(crate) issuer: Arc<Issuer>,
+    /// A task tries to revoke it, again and again.
+    pub(crate) retried: bool,
+}
+
+/// Every lease in the ledgers of one directory, of brokers that live and of those that are gone, oldest first.
+pub fn read(ledgers: &Path) -> Result<Vec<Found>, Error> {
+    store::read_all(ledgers)
+}
+
+impl Entry {
+    /// A lease that is about to be asked for.
+    pub(crate) fn asked(
+        worker: WorkerId,
+        agent: AgentId,
+        credential: CredentialName,
+        scope: String,
+        revocation: Option<String>,
+    ) -> Entry {
+        let (lease, asked) = (LeaseId::generate(), Timestamp::now());
+        let (state, changed) = (State::Asked, asked);
+        let (expires, reason, attempts) = (None, None, 0);
+        Entry { lease, worker, agent, credential, scope, state, asked, expires, changed, revocation, reason, attempts }
+    }
+
+    /// Whether it may still be taken somewhere.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.state.is_open() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    fn became(&mut self, state: State, reason: Option<String>) {
+        (self.state, self.changed, self.reason) = (state, Timestamp::now(), reason);
+    }
 }
 
 impl Ledger {
-    /// Opens the file, if there is to be one, for this broker alone. Leaves also what an earlier broker left open.
-    pub(crate) fn open(path: Option<&Path>, now: SystemTime) -> Result<(Ledger, Vec<Entry>), Error> {
-        let failed = |source| Error::Ledger { path: path.unwrap_or(Path::new("")).to_owned(), source };
-        let (file, left) = match path {
-            None => (None, Vec::new()),
-            Some(path) => {
-                let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
-                let file = file.map_err(failed)?;
-                file.try_lock().map_err(|error| failed(error.into()))?;
-                let left = outstanding(&file, now).map_err(failed)?;
-                (Some(Mutex::new(file)), left)
+    /// Opens the ledger, for this broker alone; without a place, in memory.
+    pub(crate) fn open(place: Option<&LedgerPlace>) -> Result<Ledger, Error> {
+        let (store, key) = match place {
+            None => (Store::in_memory()?, SealingKey::of_this_moment()?),
+            Some(LedgerPlace { directory, name, key }) => {
+                let name = name.clone().unwrap_or_else(name_for_once);
+                (Store::claim(&directory.join(name))?, SealingKey::load(key)?)
             }
         };
-        Ok((
-            Ledger { standing: DashMap::new(), pending: watch::Sender::new(0), taken_back: DashMap::new(), file },
-            left,
-        ))
+        Ok(Ledger { standing: DashMap::new(), pending: watch::Sender::new(0), taken_back: DashMap::new(), store, key })
+    }
+
+    /// The broker's own directory, if its ledger is in a file.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.store.directory()
     }
 
     /// Whether one more lease may be asked for.
@@ -113,30 +172,36 @@ impl Ledger {
         self.standing.len() < CAPACITY
     }
 
-    /// Takes a lease in, before it is given out. On an error it is in memory all the same, to be revoked with the rest.
-    pub(crate) fn enter(&self, holder: &Holder, lease: &Arc<Lease>, issuer: &Arc<Issuer>) -> io::Result<()> {
-        self.expire(SystemTime::now());
-        let entry = Entry {
-            at: Timestamp::now(),
-            event: Event::Leased,
-            lease: lease.id,
-            worker: holder.worker,
-            agent: holder.agent.clone(),
-            credential: lease.credential.clone(),
-            expires: lease.expires.and_then(|time| time.try_into().ok()),
-            reason: None,
-        };
-        let (lease, issuer) = (Arc::clone(lease), Arc::clone(issuer));
-        let standing = Standing { entry: entry.clone(), holder: holder.clone(), lease, issuer };
-        self.standing.insert(entry.lease, standing);
-        self.write(&entry)
+    /// Says that an issuer is about to be asked. Where the broker is killed before [`Ledger::enter`], this is all that is known.
+    pub(crate) fn ask(&self, entry: &Entry) -> io::Result<()> {
+        self.store.put(entry, None, Durability::Now)
     }
 
-    /// Notes that a lease is to be used no longer, though its worker lives. `None`: no living worker has such a lease.
-    pub(crate) fn take_back(&self, id: LeaseId) -> Option<WorkerId> {
-        let worker = self.standing.get(&id).filter(|one| one.entry.event == Event::Leased)?.entry.worker;
-        self.taken_back.entry(worker).or_default().push(id);
-        Some(worker)
+    /// Says that nothing came of asking, or that nobody knows what did.
+    pub(crate) fn in_vain(&self, mut entry: Entry, reason: &str, may_stand: bool) {
+        let state = if may_stand { State::Unanswered } else { State::Refused };
+        entry.expires = if may_stand { shown_until(&entry) } else { None };
+        entry.became(state, Some(reason.to_owned()));
+        self.note(&entry);
+    }
+
+    /// Takes a lease in, before it is given out. On an error it is in memory all the same, to be revoked with the rest.
+    pub(crate) fn enter(&self, mut entry: Entry, lease: &Arc<Lease>, issuer: &Arc<Issuer>) -> io::Result<()> {
+        self.expire(SystemTime::now());
+        entry.expires = lease.expires.and_then(|time| time.try_into().ok());
+        entry.became(State::Leased, None);
+        let (lent, issuer) = (Arc::clone(lease), Arc::clone(issuer));
+        let standing = Standing { entry: entry.clone(), lease: lent, issuer, retried: false };
+        self.standing.insert(lease.id, standing);
+        let sealed = entry.revocation.as_ref().map(|_| self.key.seal(&entry, &lease.secret)).transpose()?;
+        self.store.put(&entry, sealed.as_deref(), Durability::Now)
+    }
+
+    /// Notes that a lease is to be used no longer, though its worker lives.
+    pub(crate) fn take_back(&self, id: LeaseId) {
+        if let Some(worker) = self.standing.get(&id).filter(|one| one.is_lent()).map(|one| one.entry.worker) {
+            self.taken_back.entry(worker).or_default().push(id);
+        }
     }
 
     /// What was taken back from a worker. No more than it was given.
@@ -149,19 +214,20 @@ impl Ledger {
         self.taken_back.remove(&worker);
     }
 
-    /// Keeps a lease in memory though its worker has ended.
+    /// Keeps a lease that is to be used no longer, and could not be revoked.
     pub(crate) fn keep(&self, id: LeaseId, reason: &str) {
         if let Some(mut standing) = self.standing.get_mut(&id) {
             let entry = &mut standing.entry;
-            (entry.at, entry.event, entry.reason) = (Timestamp::now(), Event::Kept, Some(reason.to_owned()));
+            entry.became(State::Kept, Some(reason.to_owned()));
+            entry.attempts = entry.attempts.saturating_add(1);
             self.note(entry);
         }
     }
 
     /// Lets a lease go that no longer stands, or that nothing can be done about.
-    pub(crate) fn close(&self, id: LeaseId, event: Event, reason: Option<String>) {
+    pub(crate) fn close(&self, id: LeaseId, state: State, reason: Option<String>) {
         if let Some((_, Standing { mut entry, .. })) = self.standing.remove(&id) {
-            (entry.at, entry.event, entry.reason) = (Timestamp::now(), event, reason);
+            entry.became(state, reason);
             self.note(&entry);
         }
     }
@@ -170,50 +236,94 @@ impl Ledger {
     pub(crate) fn expire(&self, now: SystemTime) {
         let over = self.standing.iter().filter(|one| !one.lease.is_valid(now)).map(|one| *one.key());
         for id in over.collect::<Vec<_>>() {
-            self.close(id, Event::Expired, None);
+            self.close(id, State::Expired, None);
         }
     }
 
-    /// The leases of workers that have ended, which still stand.
+    /// The leases that are to be used no longer and still stand, or may.
     pub(crate) fn kept(&self) -> Vec<Entry> {
-        let kept = self.standing.iter().filter(|one| one.entry.event == Event::Kept);
-        kept.map(|one| one.entry.clone()).collect()
+        let open = self.store.still_open().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the ledger");
+            Vec::new()
+        });
+        let now = Timestamp::now();
+        let kept = open.into_iter().map(|(entry, _)| entry).filter(|entry| entry.is_open(now));
+        kept.filter(|entry| entry.state != State::Leased).collect()
+    }
+
+    /// The broker ends. What is open stays in the ledger for the next.
+    pub(crate) fn finish(&self) {
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "cannot put the ledger aside");
+        }
     }
 
     /// What happened has happened, so a file that cannot be written changes nothing but is said.
     fn note(&self, entry: &Entry) {
-        if let Err(error) = self.write(entry) {
-            tracing::error!(%error, lease = %entry.lease, event = ?entry.event, "cannot write the ledger");
+        if let Err(error) = self.store.put(entry, None, Durability::Soon) {
+            tracing::error!(%error, lease = %entry.lease, state = %entry.state, "cannot write the ledger");
         }
-    }
-
-    /// One `write` a line, so that a crash leaves whole lines but for the last.
-    fn write(&self, entry: &Entry) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
-        file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
     }
 }
 
-/// The leases that a ledger's lines leave open at `now`: neither revoked, nor returned, nor run out.
-pub fn outstanding(lines: impl Read, now: SystemTime) -> io::Result<Vec<Entry>> {
-    let mut open = HashMap::new();
-    let mut lines = BufReader::new(lines);
-    let mut line = Vec::new();
-    while lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {
-        // A line that a crash cut short says nothing.
-        if let Ok(entry) = serde_json::from_slice::<Entry>(&line) {
-            match entry.event {
-                Event::Leased | Event::Kept => open.insert(entry.lease, entry),
-                Event::Revoked | Event::Expired | Event::Returned => open.remove(&entry.lease),
-            };
-        }
-        line.clear();
+impl Standing {
+    /// Whether a worker may still use it.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.entry.state == State::Leased
     }
-    let over =
-        |entry: &Entry| entry.expires.is_some_and(|expires| SystemTime::try_from(expires).is_ok_and(|at| at <= now));
-    let mut open: Vec<_> = open.into_values().filter(|entry| !over(entry)).collect();
-    open.sort_by_key(|entry| entry.at);
-    Ok(open)
 }
+
+/// Until when a lease of unknown life is shown.
+fn shown_until(entry: &Entry) -> Option<Timestamp> {
+    entry.asked.checked_add(SHOWN).ok()
+}
+
+impl State {
+    const ALL: [State; 8] = [
+        State::Asked,
+        State::Leased,
+        State::Kept,
+        State::Unanswered,
+        State::Refused,
+        State::Revoked,
+        State::Expired,
+        State::Returned,
+    ];
+
+    /// As it is written in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Asked => "asked",
+            State::Leased => "leased",
+            State::Kept => "kept",
+            State::Unanswered => "unanswered",
+            State::Refused => "refused",
+            State::Revoked => "revoked",
+            State::Expired => "expired",
+            State::Returned => "returned",
+        }
+    }
+
+    fn is_open(self) -> bool {
+        matches!(self, State::Asked | State::Leased | State::Kept | State::Unanswered)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = NoState;
+
+    fn from_str(text: &str) -> Result<State, NoState> {
+        State::ALL.into_iter().find(|state| state.as_str() == text).ok_or(NoState)
+    }
+}
+
+/// A word that is no state of a lease.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no state of a lease")]
+pub struct NoState;

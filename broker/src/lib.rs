@@ -10,6 +10,7 @@
 //! - `holder`: the worker for whom a credential is had
 //! - `issuer`, with `outbound` and `form`: how it is had and given back
 //! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
+//! - [`control`]: an operator's way in
 //! - [`api`]: what crosses the wire; `answer`: one request; `serve` and `socket`: connections; `publish`: the keys, for everybody
 //! - [`client`]: the worker's end
 //!
@@ -20,6 +21,7 @@ mod answer;
 pub mod api;
 mod broker;
 pub mod client;
+pub mod control;
 mod error;
 mod form;
 mod holder;
@@ -37,12 +39,12 @@ mod socket;
 mod source;
 mod worker;
 
-pub use api::{Ended, Health, Kept, Registration};
+pub use api::{Ended, Health, Kept, Registration, Which};
 pub use client::{Client, ClientError};
 pub use error::Error;
 pub use identity::{Identity, TrustDomain};
 pub use lease::{Lease, LeaseId};
 pub use secret::Secret;
-pub use serve::{serve_connection, serve_embedded};
-pub use settings::{Publish, Settings};
+pub use serve::{serve_connection, serve_embedded, sweep};
+pub use settings::{LedgerPlace, Publish, Settings};
 pub use socket::serve_unix;

@@ -240,6 +240,17 @@ pub(crate) enum OutboundError {
     TooLong,
 }
 
+impl OutboundError {
+    /// Whether the issuer may have had the request.
+    pub(crate) fn may_have_arrived(&self) -> bool {
+        match self {
+            OutboundError::NotAHost | OutboundError::Connect(_) | OutboundError::NoConnection => false,
+            OutboundError::Tls(_) => false,
+            OutboundError::Http(_) | OutboundError::TooSlow | OutboundError::TooLong => true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

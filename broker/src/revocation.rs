@@ -1,8 +1,8 @@
 //! The end of leases.
 //!
-//! Enters: a worker that has ended, however it ended, or one lease that is taken back. Leaves: for each lease, that it is revoked, or that it is
-//! kept and why. A kept one is tried again, at growing intervals, until it is revoked or has run out; never longer, and
-//! never without the ledger saying so.
+//! Enters: a worker that has ended, however it ended; leases that are taken back, or that another broker left. Leaves: for each lease, that it is
+//! revoked, or that it is kept and why. A kept one is tried again, at growing intervals, until it is revoked or has run out;
+//! never longer, and never without the ledger saying so.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::api::{Ended, Kept};
 use crate::issuer::{Revocation, chain};
 use crate::lease::LeaseId;
-use crate::ledger::{Event, Ledger, Standing};
+use crate::ledger::{Entry, Ledger, Standing, State};
 
 /// Pauses between attempts: an issuer that restarts is met soon, one that is down for hours is not hammered.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -36,10 +36,55 @@ impl Ledger {
     /// ended stays ended, what was cut short is done.
     pub(crate) async fn end_worker(self: &Arc<Self>, worker: WorkerId) -> Ended {
         self.expire(SystemTime::now());
-        let mine = |one: &Standing| one.entry.worker == worker && one.entry.event == Event::Leased;
-        let mine: Vec<LeaseId> = self.standing.iter().filter(|one| mine(one)).map(|one| *one.key()).collect();
+        let mine = self.those(|one| one.entry.worker == worker && one.is_lent());
+        let ended = self.attempt_all(mine).await;
+        self.forget(worker);
+        ended
+    }
+
+    /// Takes leases back, whoever has them. Their workers are told whatever the issuers say. Those that are kept already are tried once
+    /// more.
+    pub(crate) async fn revoke(self: &Arc<Self>, wanted: impl Fn(&Entry) -> bool) -> Ended {
+        self.expire(SystemTime::now());
+        let wanted = self.those(|one| wanted(&one.entry));
+        for id in &wanted {
+            self.take_back(*id);
+        }
+        // A task of its own: who asked may go, the revocation is tried.
+        let ledger = Arc::clone(self);
+        let attempts = tokio::spawn(async move { ledger.attempt_all(wanted).await });
+        attempts.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a revocation broke off");
+            Ended::default()
+        })
+    }
+
+    /// Begins to revoke what a broker that is gone left.
+    pub(crate) fn sweep(self: &Arc<Self>, left: Vec<LeaseId>) {
+        if left.is_empty() {
+            return;
+        }
+        self.pending.send_modify(|pending| *pending += 1);
+        let ledger = Arc::clone(self);
+        tokio::spawn(async move {
+            ledger.attempt_all(left).await;
+            ledger.pending.send_modify(|pending| *pending -= 1);
+        });
+    }
+
+    /// Waits until no revocation is pending.
+    pub(crate) async fn settled(&self) {
+        // The sender is in `self`, so the wait cannot fail.
+        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+
+    fn those(&self, wanted: impl Fn(&Standing) -> bool) -> Vec<LeaseId> {
+        self.standing.iter().filter(|one| wanted(one)).map(|one| *one.key()).collect()
+    }
+
+    async fn attempt_all(self: &Arc<Self>, leases: Vec<LeaseId>) -> Ended {
         let mut attempts = JoinSet::new();
-        for id in mine {
+        for id in leases {
             let ledger = Arc::clone(self);
             attempts.spawn(async move { ledger.first_attempt(id).await });
         }
@@ -49,33 +94,10 @@ impl Ledger {
                 Ok(Some(Ok(id))) => ended.revoked.push(id),
                 Ok(Some(Err(kept))) => ended.kept.push(kept),
                 Ok(None) => {}
-                Err(error) => tracing::error!(%error, %worker, "a revocation broke off"),
+                Err(error) => tracing::error!(%error, "a revocation broke off"),
             }
         }
-        self.forget(worker);
         ended
-    }
-
-    /// Takes one lease back. Its worker is told whatever the issuer says. `None`: no living worker has such a lease.
-    pub(crate) async fn revoke(self: &Arc<Self>, id: LeaseId) -> Option<Ended> {
-        self.take_back(id)?;
-        // A task of its own: who asked may go, the revocation is tried.
-        let ledger = Arc::clone(self);
-        let attempt = tokio::spawn(async move { ledger.first_attempt(id).await });
-        let mut ended = Ended::default();
-        match attempt.await {
-            Ok(Some(Ok(id))) => ended.revoked.push(id),
-            Ok(Some(Err(kept))) => ended.kept.push(kept),
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, lease = %id, "a revocation broke off"),
-        }
-        Some(ended)
-    }
-
-    /// Waits until no revocation is pending.
-    pub(crate) async fn settled(&self) {
-        // The sender is in `self`, so the wait cannot fail.
-        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
     }
 
     async fn first_attempt(self: Arc<Self>, id: LeaseId) -> Option<Result<LeaseId, Kept>> {
@@ -85,12 +107,12 @@ impl Ledger {
             Attempt::Kept { reason, again } => {
                 let expires = standing.lease.expires;
                 match (expires, again) {
-                    (None, false) => self.close(id, Event::Returned, Some(reason.clone())),
+                    (None, false) => self.close(id, State::Returned, Some(reason.clone())),
                     _ => self.keep(id, &reason),
                 }
                 let credential = standing.lease.credential.clone();
                 tracing::warn!(lease = %id, %credential, reason, again, "a lease could not be revoked");
-                if again {
+                if again && self.is_first_to_retry(id) {
                     self.pending.send_modify(|pending| *pending += 1);
                     tokio::spawn(self.retry(standing));
                 }
@@ -99,28 +121,36 @@ impl Ledger {
         }
     }
 
+    /// Whether nobody tries it again yet.
+    fn is_first_to_retry(&self, id: LeaseId) -> bool {
+        self.standing.get_mut(&id).is_some_and(|mut one| !std::mem::replace(&mut one.retried, true))
+    }
+
     async fn retry(self: Arc<Self>, standing: Standing) {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, id) = (FIRST_PAUSE, standing.lease.id);
         loop {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+            if !self.standing.contains_key(&id) {
+                break; // revoked by another attempt
+            }
             match self.attempt(&standing).await {
-                Attempt::Kept { again: true, .. } => {}
-                Attempt::Kept { reason, again: false } => break self.keep(standing.lease.id, &reason),
+                Attempt::Kept { again: true, reason } => self.keep(id, &reason),
+                Attempt::Kept { reason, again: false } => break self.keep(id, &reason),
                 Attempt::Closed { .. } => break,
             }
         }
         self.pending.send_modify(|pending| *pending -= 1);
     }
 
-    async fn attempt(&self, Standing { holder, lease, issuer, .. }: &Standing) -> Attempt {
+    async fn attempt(&self, Standing { lease, issuer, .. }: &Standing) -> Attempt {
         if !lease.is_valid(SystemTime::now()) {
-            self.close(lease.id, Event::Expired, None);
+            self.close(lease.id, State::Expired, None);
             return Attempt::Closed { revoked: false };
         }
-        match issuer.revoke(holder, &lease.secret).await {
+        match issuer.revoke(&lease.secret).await {
             Ok(Revocation::Revoked) => {
-                self.close(lease.id, Event::Revoked, None);
+                self.close(lease.id, State::Revoked, None);
                 Attempt::Closed { revoked: true }
             }
             Ok(Revocation::Impossible(reason)) => Attempt::Kept { reason: reason.to_owned(), again: false },

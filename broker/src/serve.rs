@@ -22,12 +22,15 @@ use tokio::time::{sleep, timeout};
 use crate::answer::Connection;
 use crate::api::MAX_HEAD;
 use crate::broker::Broker;
+use crate::control;
 use crate::error::Error;
 use crate::ledger::Entry;
 use crate::settings::Settings;
 
 /// For the request that is under way at shutdown. The longest is the end of a worker, bounded by its slowest issuer.
 const LAST_ANSWER: Duration = Duration::from_secs(60);
+/// For a sweep that somebody waits for: a first attempt at each, and a few more where an issuer was not there at once.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// Serves one worker and is the whole life of its process: call it in a process that was forked for it, which has no other
 /// thread. Returns when the peer's end of `stream` is closed and the worker's leases are ended, with what still stands.
@@ -38,14 +41,19 @@ const LAST_ANSWER: Duration = Duration::from_secs(60);
 /// - nobody but the worker holds the other end of `stream`: neither this process, nor one that is forked later. The worker's
 ///   end is noticed by that end's closing;
 /// - the three signals are blocked or ignored until this is called, or come to nobody;
-/// - nobody waits on the process's standard streams: it may stay for [`Settings::linger`];
+/// - nobody waits on the process's standard streams once it has `started`, which is called then: it may stay for
+///   [`Settings::linger`];
 /// - an error is shown, with its hint: the worker only sees that the broker is gone.
-pub fn serve_embedded(stream: StdUnixStream, settings: Settings) -> Result<Vec<Entry>, Error> {
+pub fn serve_embedded(
+    stream: StdUnixStream,
+    settings: Settings,
+    started: impl FnOnce() -> io::Result<()>,
+) -> Result<Vec<Entry>, Error> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start)?;
     let left = runtime.block_on(async {
         let signals = Signals::catch().map_err(start)?;
-        serve_stream(stream, settings, signals.next()).await
+        serve_stream(stream, settings, signals.next(), started).await
     });
     runtime.shutdown_background(); // a secret file on a dead network mount must not keep the process
     left
@@ -53,23 +61,37 @@ pub fn serve_embedded(stream: StdUnixStream, settings: Settings) -> Result<Vec<E
 
 /// Serves one worker on the caller's runtime, with no grip on the process; otherwise as [`serve_embedded`].
 pub async fn serve_connection(stream: StdUnixStream, settings: Settings) -> Result<Vec<Entry>, Error> {
-    serve_stream(stream, settings, pending()).await
+    serve_stream(stream, settings, pending(), || Ok(())).await
 }
 
 async fn serve_stream(
     stream: StdUnixStream,
     settings: Settings,
     hurry: impl Future<Output = ()>,
+    started: impl FnOnce() -> io::Result<()>,
 ) -> Result<Vec<Entry>, Error> {
     let linger = settings.linger;
     let broker = Broker::start(settings).await?;
+    let operators = control::open(&broker).map_err(start)?;
     stream.set_nonblocking(true).map_err(start)?;
     let stream = UnixStream::from_std(stream).map_err(start)?;
-    connection(&broker, stream, pending(), Duration::MAX).await;
-    tokio::select! {
-        left = settle(&broker, linger) => Ok(left),
-        () = hurry => Ok(broker.ledger.kept()),
-    }
+    started().map_err(start)?;
+    connection(Connection::new(Arc::clone(&broker)), stream, pending(), Duration::MAX).await;
+    let left = tokio::select! {
+        left = settle(&broker, linger) => left,
+        () = hurry => broker.ledger.kept(),
+    };
+    drop(operators);
+    broker.ledger.finish();
+    Ok(left)
+}
+
+/// Revokes what brokers that are gone left, and is no broker otherwise. Returns what still stands after one attempt each.
+pub async fn sweep(settings: Settings) -> Result<Vec<Entry>, Error> {
+    let broker = Broker::start(settings).await?;
+    let left = settle(&broker, SWEEP).await;
+    broker.ledger.finish();
+    Ok(left)
 }
 
 /// Waits for the revocations that are still tried, at most this long. What stands then is in the answer.
@@ -81,12 +103,12 @@ pub(crate) async fn settle(broker: &Broker, linger: Duration) -> Vec<Entry> {
 /// Serves a connection until its end, or until `shutdown`, and ends its worker. One that is no worker by the end of
 /// `patience` is closed.
 pub(crate) async fn connection(
-    broker: &Arc<Broker>,
+    connection: Connection,
     stream: UnixStream,
     shutdown: impl Future<Output = ()> + Send + 'static,
     patience: Duration,
 ) {
-    let connection = Arc::new(Connection::new(Arc::clone(broker)));
+    let connection = Arc::new(connection);
     // Tasks of their own: the worker is ended also when its connection's task panics, and when nobody waits for this.
     let whole = tokio::spawn(async move {
         if let Err(error) = tokio::spawn(http(Arc::clone(&connection), stream, shutdown, patience)).await {

@@ -23,8 +23,10 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// Where a broker that is a service says so to everybody, besides its socket.
     pub publish: Option<Publish>,
-    /// The ledger's file, appended to. Without one the ledger lives and dies with the broker.
-    pub ledger: Option<PathBuf>,
+    /// Where the ledger is. Without a place it lives and dies with the broker.
+    pub ledger: Option<LedgerPlace>,
+    /// Where agents that were offboarded have a file of their name: they get nothing.
+    pub offboarded: Option<PathBuf>,
     /// How long a broker that is to end goes on trying to revoke what it could not revoke at once.
     pub linger: Duration,
 }
@@ -40,6 +42,17 @@ pub struct Publish {
     pub key: PathBuf,
 }
 
+/// Where a broker keeps who holds what, and finds what others left.
+#[derive(Clone, Debug)]
+pub struct LedgerPlace {
+    /// The directory with a directory for each broker.
+    pub directory: PathBuf,
+    /// The name of this broker's, if a later one is to go on with it. Otherwise it has one of its own.
+    pub name: Option<String>,
+    /// The file with the key of all of them; made where there is none.
+    pub key: PathBuf,
+}
+
 impl Settings {
     /// Settings with an empty environment, no ledger file, keys in memory, no audience but the issuer, and an hour to linger: as long
     /// as most issuers let an access token live.
@@ -50,6 +63,7 @@ impl Settings {
             identity: IdentitySettings::default(),
             publish: None,
             ledger: None,
+            offboarded: None,
             linger: Duration::from_secs(60 * 60),
         }
     }

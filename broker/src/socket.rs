@@ -19,7 +19,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::answer::Connection;
 use crate::broker::Broker;
+use crate::control;
 use crate::error::Error;
 use crate::ledger::Entry;
 use crate::publish::Publisher;
@@ -44,6 +46,7 @@ pub async fn serve_unix(
     let socket = Socket::claim(path)?;
     let publish = settings.publish.clone();
     let broker = Broker::start(settings).await?;
+    let operators = control::open(&broker).map_err(|source| Error::Socket { path: path.to_owned(), source })?;
     let publisher = match publish {
         Some(publish) => Some(Publisher::bind(publish, &broker.signer).await?),
         None => None,
@@ -82,7 +85,7 @@ pub async fn serve_unix(
                 let stopped = async move {
                     let _ = stopped.wait_for(|stop| *stop).await;
                 };
-                connection(&broker, stream, stopped, PATIENCE).await;
+                connection(Connection::new(broker), stream, stopped, PATIENCE).await;
             });
         }
     };
@@ -94,11 +97,14 @@ pub async fn serve_unix(
     stop.send_replace(true);
     drop(socket);
     while connections.join_next().await.is_some() {}
-    Ok(settle(&broker, linger).await)
+    let left = settle(&broker, linger).await;
+    drop(operators);
+    broker.ledger.finish();
+    Ok(left)
 }
 
 /// A process of this user, or of root.
-fn is_ours(peer: u32, own: u32) -> bool {
+pub(crate) fn is_ours(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
 

@@ -18,7 +18,7 @@ use crate::holder::Holder;
 use crate::identity::Signer;
 use crate::issuer::{Issuer, chain};
 use crate::lease::{Lease, LeaseId};
-use crate::ledger::{Event, Ledger};
+use crate::ledger::{Entry, Ledger, State};
 
 /// How long an answer waits for a fetch. One connection answers one request at a time: a slow issuer must not keep its
 /// neighbour's credential waiting.
@@ -67,8 +67,13 @@ impl Worker {
     }
 
     /// The worker's lease of a credential. The caller has checked that it may have it.
-    pub(crate) async fn lease(&self, name: &CredentialName, issuer: &Arc<Issuer>) -> Result<Wish, Refusal> {
-        let Slot { mut flight, before } = self.slot(name, issuer)?;
+    pub(crate) async fn lease(
+        &self,
+        name: &CredentialName,
+        issuer: &Arc<Issuer>,
+        scope: String,
+    ) -> Result<Wish, Refusal> {
+        let Slot { mut flight, before } = self.slot(name, issuer, scope)?;
         let landed = match timeout(SLICE, flight.wait_for(Option::is_some)).await {
             Ok(Ok(landed)) => landed.clone(),
             Ok(Err(_)) | Err(_) => None,
@@ -105,7 +110,7 @@ impl Worker {
     }
 
     /// Joins the fetch that is under way or whose outcome still stands; else starts one.
-    fn slot(&self, name: &CredentialName, issuer: &Arc<Issuer>) -> Result<Slot, Refusal> {
+    fn slot(&self, name: &CredentialName, issuer: &Arc<Issuer>, scope: String) -> Result<Slot, Refusal> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.closed {
             return Err(Refusal::Conflict("the worker has ended"));
@@ -125,6 +130,7 @@ impl Worker {
         let fetch = Fetch {
             holder: self.holder.clone(),
             name: name.clone(),
+            scope,
             issuer: Arc::clone(issuer),
             ledger: Arc::clone(&self.ledger),
             before: before.clone(),
@@ -143,6 +149,7 @@ impl Worker {
 struct Fetch {
     holder: Holder,
     name: CredentialName,
+    scope: String,
     issuer: Arc<Issuer>,
     ledger: Arc<Ledger>,
     before: Option<Arc<Lease>>,
@@ -150,37 +157,59 @@ struct Fetch {
 
 impl Fetch {
     async fn run(self) -> Result<Arc<Lease>, String> {
-        let Fetch { holder, name, issuer, ledger, before } = self;
+        let Fetch { holder, name, scope, issuer, ledger, before } = self;
         if !ledger.has_room() {
             return Err("the broker's ledger is full".to_owned());
         }
-        let issued = issuer.issue(&holder).await.map_err(|error| {
-            let reason = chain(&error);
-            let Holder { agent, worker, .. } = &holder;
-            tracing::warn!(%worker, %agent, credential = %name, reason, "cannot issue a credential");
-            format!("credential `{name}`: {reason}")
-        })?;
+        let unwritable = |error| format!("the broker's ledger cannot be written: {error}");
+        let Holder { agent, worker, .. } = &holder;
+        let entry = Entry::asked(*worker, agent.clone(), name.clone(), scope, issuer.revocation());
+        if issuer.mints() {
+            ledger.ask(&entry).map_err(unwritable)?;
+        }
+        let issued = match issuer.issue(&holder).await {
+            Ok(issued) => issued,
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::warn!(%worker, %agent, credential = %name, reason, "cannot issue a credential");
+                if issuer.mints() {
+                    ledger.in_vain(entry, &reason, error.may_stand());
+                }
+                return Err(format!("credential `{name}`: {reason}"));
+            }
+        };
         // A fixed secret that is still the same is still the same lease; one that was rotated replaces it.
         let fixed = before.filter(|before| before.expires.is_none() && issued.expires.is_none());
         let same = fixed.as_ref().filter(|before| before.secret.expose() == issued.secret.expose());
         let lease = Arc::new(Lease {
-            id: same.map_or_else(LeaseId::generate, |before| before.id),
+            id: same.map_or(entry.lease, |before| before.id),
             credential: name,
             secret: issued.secret,
             expires: issued.expires,
-            refresh: issued.refresh,
+            refresh: match issued.expires {
+                None => issued.refresh,
+                Some(_) => spread(issued.refresh, SystemTime::now()),
+            },
         });
         if same.is_some() {
             return Ok(lease);
         }
         if let Some(before) = fixed {
-            ledger.close(before.id, Event::Returned, Some("it was rotated".to_owned()));
+            ledger.close(before.id, State::Returned, Some("it was rotated".to_owned()));
         }
         // Not given out when it cannot be recorded; it is in memory by then, to be revoked when the worker ends.
-        let entered = ledger.enter(&holder, &lease, &issuer);
-        entered.map_err(|error| format!("the broker's ledger cannot be written: {error}"))?;
+        ledger.enter(entry, &lease, &issuer).map_err(unwritable)?;
         Ok(lease)
     }
+}
+
+/// A time somewhat before it, by up to an eighth of what is left: workers that began together do not come together each time.
+fn spread(refresh: SystemTime, now: SystemTime) -> SystemTime {
+    let left = refresh.duration_since(now).unwrap_or_default();
+    let mut random = [0; 2];
+    // Without randomness there is still a time.
+    let drawn = aws_lc_rs::rand::fill(&mut random).map_or(0, |()| u16::from_ne_bytes(random));
+    refresh - left / 8 * u32::from(drawn) / u32::from(u16::MAX)
 }
 
 #[cfg(test)]
@@ -194,8 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_fixed_secret_keeps_its_lease_until_it_is_rotated() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let (ledger, _) = Ledger::open(None, SystemTime::now()).unwrap();
-        let ledger = Arc::new(ledger);
+        let ledger = Arc::new(Ledger::open(None).unwrap());
         let signer = Arc::new(Signer::generate("https://broker.example".to_owned(), TrustDomain::default()).unwrap());
         let value = Source::File(file.path().to_owned());
         let issuer = Arc::new(Issuer::Fixed(Fixed { value, environment: Arc::new(Environment::new()) }));
@@ -204,6 +232,7 @@ mod tests {
             let fetch = Fetch {
                 holder: Holder::new(&signer, "bot".parse().unwrap(), WorkerId::generate()),
                 name: "api".parse().unwrap(),
+                scope: "api.example".to_owned(),
                 issuer: Arc::clone(&issuer),
                 ledger: Arc::clone(&ledger),
                 before: before.cloned(),
@@ -218,5 +247,16 @@ mod tests {
         assert_eq!(third.secret.expose(), "two");
         assert_ne!(second.id, third.id);
         assert_eq!(ledger.standing.iter().map(|one| *one.key()).collect::<Vec<_>>(), [third.id]);
+    }
+
+    #[test]
+    fn a_lease_is_due_a_little_before_its_time_and_not_always_as_much() {
+        let now = SystemTime::now();
+        let due = now + Duration::from_secs(800);
+        let drawn: Vec<_> = (0..200).map(|_| spread(due, now)).collect();
+        assert!(drawn.iter().all(|at| (now + Duration::from_secs(700)..=due).contains(at)));
+        let (first, last) = (drawn.iter().min().unwrap(), drawn.iter().max().unwrap());
+        assert!(last.duration_since(*first).unwrap() > Duration::from_secs(50));
+        assert_eq!(spread(now, due), now, "what is due already is due now");
     }
 }

@@ -32,9 +32,10 @@ impl Filter {
 
 /// A call, or what was refused instead of one.
 #[derive(Debug)]
-pub(super) struct Row {
+pub struct Row {
     pub(super) time: Timestamp,
-    pub(super) lines: Vec<String>,
+    /// Its records in the log.
+    pub lines: Vec<String>,
     agent: String,
     to: String,
     was_refused: bool,

@@ -18,6 +18,8 @@ pub enum Ended {
     Exit(Exit),
     /// Its wall clock ran out.
     OutOfTime(Duration),
+    /// An operator stopped it.
+    Stopped(String),
 }
 
 /// The signals that are passed on.
@@ -30,11 +32,15 @@ struct Signals {
     user2: Signal,
 }
 
-/// Waits for the end. Where the wall clock runs out first, everything in the sandbox is killed.
+/// Waits for the end. Where the wall clock runs out first, or an operator's word comes, everything in the sandbox is killed.
 ///
 /// # Errors
 /// When the process cannot be waited for.
-pub async fn until_end(mut running: Running, wall_clock: Option<Duration>) -> io::Result<Ended> {
+pub async fn until_end(
+    mut running: Running,
+    wall_clock: Option<Duration>,
+    asked_to_stop: impl Future<Output = String>,
+) -> io::Result<Ended> {
     let pidfd = running.as_fd().try_clone_to_owned()?;
     let mut over = tokio::task::spawn_blocking(move || readable(&pidfd));
     let mut signals = Signals::listen()?;
@@ -47,6 +53,7 @@ pub async fn until_end(mut running: Running, wall_clock: Option<Duration>) -> io
             None => std::future::pending().await,
         }
     });
+    let mut asked_to_stop = std::pin::pin!(asked_to_stop);
     loop {
         tokio::select! {
             ended = &mut over => {
@@ -58,6 +65,11 @@ pub async fn until_end(mut running: Running, wall_clock: Option<Duration>) -> io
                 running.kill()?;
                 running.wait()?;
                 return Ok(Ended::OutOfTime(limit));
+            }
+            why = &mut asked_to_stop => {
+                running.kill()?;
+                running.wait()?;
+                return Ok(Ended::Stopped(why));
             }
         }
     }

@@ -1,10 +1,9 @@
 //! A worker that is killed at any moment leaves a log that has all that upstream saw, no sandbox, and no lease.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use crate::credentials::leased;
 use crate::harness::{Exeat, Log, TokenEndpoint, Upstream, process_with, within};
@@ -87,14 +86,7 @@ fn a_broker_that_is_gone_fails_calls_that_need_a_credential_and_no_others() {
         call -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo; call https://www.example.com/echo";
     let mut live = exeat.start_with_input(&["sh", "-c", script]);
     live.wait_for("ready");
-    // The broker is the child that has one number only: it is not in a process namespace of its own.
-    let numbers = |child: &Pid| {
-        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
-        status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().count()
-    };
-    let brokers: Vec<Pid> = live.children().into_iter().filter(|child| numbers(child) == 1).collect();
-    assert_eq!(brokers.len(), 1, "{brokers:?}");
-    kill_process(brokers[0], Signal::KILL).unwrap();
+    kill_process(live.broker(), Signal::KILL).unwrap();
     std::thread::sleep(Duration::from_millis(1200));
     live.write("go\n");
     let run = live.finish();

@@ -81,6 +81,11 @@ impl AuthorizationServer {
         }
     }
 
+    pub(crate) fn revocation(&self) -> Option<String> {
+        let client = self.client.as_ref().map_or("none", |client| &client.id);
+        self.revocation_endpoint.as_ref().map(|endpoint| format!("RFC 7009, {endpoint}, client {client}"))
+    }
+
     async fn post(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, IssueError> {
         let (authorization, body) = self.authenticate(form).await?;
         let sent = self.outbound.post(endpoint, authorization, body).await;

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use broker::ledger::{Event, outstanding};
+use broker::ledger::State;
 use broker::{Client, ClientError, serve_connection, serve_embedded};
 use http::{Method, StatusCode};
 use rustix::process::{Signal, getpid, kill_process};
-use std::fs::File;
 use std::os::unix::net::UnixStream;
-use std::time::SystemTime;
 use tokio::time::sleep;
 
 use crate::endpoint::Endpoint;
-use crate::rig::{agent, from_toml, lease, serve, settings, soon, worker};
+use crate::rig::{agent, from_toml, kept_in, lease, serve, settings, soon, the_lease, worker};
 use crate::wire::Raw;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,19 +90,20 @@ async fn a_revocation_that_fails_is_kept_shown_and_tried_again() {
     let endpoint = Endpoint::start().await;
     endpoint.set(|state| state.revocations_to_fail = 2);
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("ledger.jsonl");
-    let (client, serving) = worker(broker::Settings { ledger: Some(path.clone()), ..settings(&endpoint) }).await;
+    let (client, serving) = worker(kept_in(directory.path(), settings(&endpoint))).await;
     let held = lease(&client).await.unwrap();
     let ended = client.end().await.unwrap();
     assert!(ended.revoked.is_empty());
     assert_eq!((ended.kept[0].lease, ended.kept[0].again), (held.id, true));
     assert!(ended.kept[0].reason.contains("503"), "{}", ended.kept[0].reason);
-    let open = outstanding(File::open(&path).unwrap(), SystemTime::now()).unwrap();
-    assert_eq!((open.len(), open[0].event, open[0].lease), (1, Event::Kept, held.id));
+    let kept = the_lease(directory.path());
+    assert_eq!((kept.state, kept.lease), (State::Kept, held.id));
+    assert!(kept.attempts > 0 && kept.reason.as_ref().unwrap().contains("503"), "{kept:?}");
     assert!(serving.await.unwrap().unwrap().is_empty());
     assert_eq!(endpoint.get(|state| state.revocations), 3);
     assert!(endpoint.is_revoked(held.secret.expose()));
-    assert!(outstanding(File::open(&path).unwrap(), SystemTime::now()).unwrap().is_empty());
+    let revoked = the_lease(directory.path());
+    assert_eq!((revoked.state, revoked.attempts), (State::Revoked, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,7 +164,7 @@ async fn signals_for_the_worker_leave_the_embedded_broker_to_its_work() {
     let endpoint = Endpoint::start().await;
     let settings = settings(&endpoint);
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let embedded = std::thread::spawn(move || serve_embedded(theirs, settings));
+    let embedded = std::thread::spawn(move || serve_embedded(theirs, settings, || Ok(())));
     let client = Client::from_stream(ours).unwrap();
     client.register(&agent("bot")).await.unwrap();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {

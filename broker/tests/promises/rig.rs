@@ -1,10 +1,11 @@
 //! A broker on one end of a socketpair, and what it needs.
 
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
-use broker::ledger::Entry;
-use broker::{Client, Error, Lease, Secret, Settings};
+use broker::ledger::{self, Entry};
+use broker::{Client, Error, Lease, LedgerPlace, Secret, Settings};
 use config::{AgentId, CredentialName, Credentials, Destination};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -32,6 +33,24 @@ pub fn from_toml(text: &str) -> Settings {
     settings.environment.insert("CLIENT_SECRET".to_owned(), Secret::new(CLIENT_SECRET));
     settings.linger = Duration::from_secs(20);
     settings
+}
+
+/// The same with its ledger, and those of others, in a state directory.
+pub fn kept_in(state: &Path, settings: Settings) -> Settings {
+    let place = LedgerPlace { directory: state.join("leases"), name: None, key: state.join("ledger.key") };
+    Settings { ledger: Some(place), ..settings }
+}
+
+/// All leases in the ledgers of a state directory.
+pub fn leases(state: &Path) -> Vec<Entry> {
+    ledger::read(&state.join("leases")).unwrap().into_iter().map(|found| found.entry).collect()
+}
+
+/// The only one.
+pub fn the_lease(state: &Path) -> Entry {
+    let mut leases = leases(state);
+    assert_eq!(leases.len(), 1, "{leases:?}");
+    leases.remove(0)
 }
 
 /// Serves on one end of a socketpair; the other end is for the worker.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker::{Client, Error, serve_unix};
+use broker::{Client, Error, Which, serve_unix};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -115,7 +115,7 @@ async fn a_lease_that_an_operator_takes_back_is_revoked_and_given_no_more() {
     let Standalone { path, stop, serving, _directory } = serve(&endpoint, |_| ()).await;
     let (one, other) = (worker(&path).await, worker(&path).await);
     let (first, neighbour) = (lease(&one).await.unwrap(), lease(&other).await.unwrap());
-    let ended = Client::connect(&path).await.unwrap().revoke(first.id).await.unwrap();
+    let ended = Client::connect(&path).await.unwrap().revoke(&Which::Lease(first.id)).await.unwrap();
     assert_eq!((ended.revoked, ended.kept.len()), (vec![first.id], 0));
     assert!(endpoint.is_revoked(first.secret.expose()) && !endpoint.is_revoked(neighbour.secret.expose()));
     timeout(Duration::from_secs(1), one.revoked(first.id)).await.expect("its worker is told");
@@ -123,7 +123,7 @@ async fn a_lease_that_an_operator_takes_back_is_revoked_and_given_no_more() {
     assert_ne!((first.id, first.secret.expose()), (second.id, second.secret.expose()));
     assert_eq!(lease(&other).await.unwrap().id, neighbour.id, "the other worker's stands");
     // A second time there is nothing to take back.
-    assert!(Client::connect(&path).await.unwrap().revoke(first.id).await.is_err());
+    assert!(Client::connect(&path).await.unwrap().revoke(&Which::Lease(first.id)).await.is_err());
     drop((one, other));
     stop.send(()).unwrap();
     assert!(serving.await.unwrap().unwrap().is_empty());
@@ -136,7 +136,7 @@ async fn what_its_issuer_does_not_revoke_is_taken_from_the_worker_all_the_same()
     let worker = worker(&path).await;
     let held = lease(&worker).await.unwrap();
     endpoint.set(|state| state.revocations_to_fail = 1);
-    let ended = Client::connect(&path).await.unwrap().revoke(held.id).await.unwrap();
+    let ended = Client::connect(&path).await.unwrap().revoke(&Which::Lease(held.id)).await.unwrap();
     assert!(ended.revoked.is_empty() && ended.kept[0].again, "{ended:?}");
     timeout(Duration::from_secs(1), worker.revoked(held.id)).await.expect("its worker is told");
     assert_ne!(lease(&worker).await.unwrap().id, held.id);

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::ledger::{Entry, State};
 use tempfile::TempDir;
 
 use super::authority::Authority;
@@ -186,10 +187,21 @@ impl Exeat {
         self.directory.path().join("state")
     }
 
-    /// The ledgers of all brokers of the runs, one after the other.
-    pub fn ledgers(&self) -> String {
-        let ledgers = fs::read_dir(self.state().join("leases")).unwrap();
-        ledgers.map(|ledger| fs::read_to_string(ledger.unwrap().path()).unwrap()).collect()
+    /// What is in the ledgers of all brokers of the runs, oldest lease first.
+    pub fn leases(&self) -> Vec<Entry> {
+        let found = broker::ledger::read(&self.state().join("leases")).unwrap();
+        found.into_iter().map(|found| found.entry).collect()
+    }
+
+    /// Whether all brokers are gone: a killed process takes a moment.
+    pub fn has_no_broker(&self) -> bool {
+        let found = broker::ledger::read(&self.state().join("leases")).unwrap();
+        found.iter().all(|found| !found.living)
+    }
+
+    /// Whether the last lease is in this state.
+    pub fn last_lease_is(&self, state: State) -> bool {
+        self.leases().last().is_some_and(|lease| lease.state == state)
     }
 
     /// The working directory of the runs, which the command may write.

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::authority::Authority;
 use super::bodies::{self, Body};
@@ -27,12 +28,24 @@ struct State {
     lifetime: u64,
     down: bool,
     revokes: bool,
+    /// The paths of what is held, in order.
+    held: Vec<String>,
+}
+
+/// When an exchange is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing was done yet.
+    Before(&'static str),
+    /// It is done, and the client does not know.
+    After(&'static str),
 }
 
 /// The server.
 pub struct TokenEndpoint {
     server: Server,
     state: Arc<Mutex<State>>,
+    gate: watch::Sender<Option<Hold>>,
 }
 
 impl TokenEndpoint {
@@ -42,10 +55,27 @@ impl TokenEndpoint {
     /// One whose access tokens live for so many seconds.
     pub fn start(lifetime: u64) -> Self {
         let state = Arc::new(Mutex::new(State { lifetime, revokes: true, ..State::default() }));
-        let shared = Arc::clone(&state);
+        let (shared, gate) = (Arc::clone(&state), watch::Sender::new(None));
         let tls = Authority::trusted().identity(&["localhost", "127.0.0.1"]).configuration(&["http/1.1"]);
-        let answer = Arc::new(move |request| Box::pin(answer(request, Arc::clone(&shared))) as Answering);
-        Self { server: Server::start(Some(tls), answer), state }
+        let gates = gate.clone();
+        let answer =
+            Arc::new(move |request| Box::pin(gated(request, Arc::clone(&shared), gates.subscribe())) as Answering);
+        Self { server: Server::start(Some(tls), answer), state, gate }
+    }
+
+    /// From now on the exchanges at a path stand still there, until they are let go.
+    pub fn hold(&self, hold: Hold) {
+        self.gate.send_replace(Some(hold));
+    }
+
+    /// Lets go what stands still.
+    pub fn let_go(&self) {
+        self.gate.send_replace(None);
+    }
+
+    /// How many exchanges stood still, so far.
+    pub fn held(&self) -> usize {
+        self.state.lock().unwrap().held.len()
     }
 
     /// The lines of credentials.toml that make it the issuer; the secret is expected in `secrets/client`.
@@ -87,6 +117,29 @@ impl TokenEndpoint {
         let state = self.state.lock().unwrap();
         !state.issued.is_empty() && state.issued.iter().all(|issued| state.revoked.contains(issued))
     }
+}
+
+async fn gated(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+    mut gate: watch::Receiver<Option<Hold>>,
+) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let mut stand = async |here: Hold| {
+        if *gate.borrow() == Some(here) {
+            state.lock().unwrap().held.push(path.clone());
+            // Nobody is left to let it go.
+            let _ = gate.wait_for(|hold| *hold != Some(here)).await;
+        }
+    };
+    let places = match &*path {
+        "/token" => [Hold::Before("/token"), Hold::After("/token")],
+        _ => [Hold::Before("/revoke"), Hold::After("/revoke")],
+    };
+    stand(places[0]).await;
+    let response = answer(request, Arc::clone(&state)).await;
+    stand(places[1]).await;
+    response
 }
 
 async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Response<Body> {

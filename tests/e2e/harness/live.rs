@@ -91,6 +91,18 @@ impl Live {
         processes.filter_map(child).collect()
     }
 
+    /// Its own broker.
+    pub fn broker(&self) -> Pid {
+        // The child that has one number only: it is not in a process namespace of its own.
+        let numbers = |child: &Pid| {
+            let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+            status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().count()
+        };
+        let brokers: Vec<Pid> = self.children().into_iter().filter(|child| numbers(child) == 1).collect();
+        assert_eq!(brokers.len(), 1, "{brokers:?}");
+        brokers[0]
+    }
+
     /// The most memory that it has had so far, in MiB.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

@@ -29,7 +29,7 @@ pub use self::authority::{Authority, Identity};
 pub use self::exeat::{Exeat, binary};
 pub use self::forward::Forward;
 pub use self::git::GitServer;
-pub use self::issuer::TokenEndpoint;
+pub use self::issuer::{Hold, TokenEndpoint};
 pub use self::live::{Live, Run};
 pub use self::log::Log;
 pub use self::outside::Outside;

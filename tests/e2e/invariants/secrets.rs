@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use broker::ledger::State;
 use rustix::process::Signal;
 
 use crate::credentials::{SECRET, leased};
-use crate::harness::{Exeat, RawUpstream, TokenEndpoint, Upstream, memory_of, within};
+use crate::harness::{Exeat, RawUpstream, TokenEndpoint, Upstream, assert_nowhere_below, memory_of, within};
 
 #[test]
 fn invariant_3_no_real_credential_is_ever_in_the_sandbox() {
@@ -143,12 +144,11 @@ fn invariant_10_leases_are_revoked_however_the_worker_ends_or_kept_and_tried_aga
     live.wait_for("called");
     live.signal(Signal::KILL);
     live.finish();
-    let ledger = || exeat.ledgers();
-    within(Duration::from_secs(10), "the lease kept", || ledger().contains("\"kept\""));
-    assert!(!ledger().contains(&issuer.issued()[0]), "the ledger has the credential");
+    within(Duration::from_secs(10), "the lease kept", || exeat.last_lease_is(State::Kept));
+    assert_nowhere_below(&exeat.state(), &[&issuer.issued()[0]]);
     issuer.set_revokes(true);
     within(Duration::from_secs(15), "the lease revoked after all", || issuer.all_revoked());
-    within(Duration::from_secs(5), "the revocation in the ledger", || ledger().contains("\"revoked\""));
+    within(Duration::from_secs(5), "the revocation in the ledger", || exeat.last_lease_is(State::Revoked));
     // One that could not be revoked is shown to whoever started the command, too.
     issuer.set_revokes(false);
     let run = exeat.sh("curl -sSf -H \"Authorization: Bearer $API_KEY\" https://api.example.com/echo").ok();

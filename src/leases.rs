@@ -1,0 +1,133 @@
+//! `exeat leases` and `exeat revoke`: who holds what, and its end.
+//!
+//! Enters: the ledgers of all brokers of the state directory, living or gone. Leaves: a row for each lease; those that were to be
+//! revoked, and what became of them. What a broker that is gone left is revoked here. Never: a credential.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use ::broker::ledger::{self, Entry, Found};
+use ::broker::{Client, ClientError, LeaseId, Which, control};
+use jiff::Timestamp;
+
+use crate::args;
+use crate::broker::{self, unusable};
+use crate::places::Places;
+use crate::report::Report;
+
+const HEADING: &str =
+    "LEASE                                AGENT        CREDENTIAL   STATE      ASKED                EXPIRES";
+const TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
+
+/// Lists leases.
+///
+/// # Errors
+/// When a ledger cannot be read.
+pub fn list(places: &Places, arguments: &args::Leases) -> Result<ExitCode, Report> {
+    let now = Timestamp::now();
+    let mut found = ledger::read(&places.ledgers()).map_err(unusable)?;
+    found.retain(|found| arguments.all || found.entry.is_open(now));
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string(&found)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{HEADING}")?;
+    for Found { entry, living } in &found {
+        let Entry { lease, agent, credential, state, asked, expires, reason, .. } = entry;
+        let (agent, credential, asked) = (agent.as_str(), credential.as_str(), asked.strftime(TIME));
+        let expires = expires.map_or("never".to_owned(), |expires| expires.strftime(TIME).to_string());
+        write!(out, "{lease} {agent:<12} {credential:<12} {state:<10} {asked} {expires:<20}")?;
+        if !living && entry.is_open(now) {
+            write!(out, " its broker is gone; the next one revokes it")?;
+        }
+        match reason {
+            Some(reason) => writeln!(out, " {reason}")?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes leases back. The exit code is 1 when an issuer still takes one of the credentials.
+///
+/// # Errors
+/// When there is no such lease.
+pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Report> {
+    let which = arguments.which().ok_or_else(|| Report::new("nothing is named to be revoked"))?;
+    let mut out = io::stdout().lock();
+    if let Some(socket) = &arguments.broker {
+        let ended = runtime()?.block_on(async { Client::connect(socket).await?.revoke(&which).await });
+        let ended = ended.map_err(|error| {
+            Report::new(error)
+                .hint("`lease` in the call log and in the ledger is the id of a lease; it is gone when its worker is")
+        })?;
+        for lease in &ended.revoked {
+            writeln!(out, "{lease}: revoked")?;
+        }
+        for kept in &ended.kept {
+            let again = if kept.again { "; the broker tries again" } else { "" };
+            writeln!(out, "{}: taken from its worker, but not revoked: {}{again}", kept.lease, kept.reason)?;
+        }
+        return Ok(if ended.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let taken = take_back(places, &which)?;
+    if taken.is_empty() {
+        let hint = "`exeat leases` lists what is open in this state directory; `--broker` asks a service elsewhere";
+        return Err(Report::new("no such lease is open").hint(hint));
+    }
+    let mut code = ExitCode::SUCCESS;
+    for entry in &taken {
+        let Entry { lease, state, .. } = entry;
+        match &entry.reason {
+            Some(reason) => writeln!(out, "{lease}: {state}: {reason}")?,
+            None => writeln!(out, "{lease}: {state}")?,
+        }
+        if entry.is_open(Timestamp::now()) {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+/// Takes back what is open of these, and says what became of each: brokers that live are asked, what others left is revoked here.
+///
+/// # Errors
+/// When the ledgers cannot be read, or what was left cannot be swept.
+pub fn take_back(places: &Places, which: &Which) -> Result<Vec<Entry>, Report> {
+    let (ledgers, now) = (places.ledgers(), Timestamp::now());
+    let before: Vec<Found> = ledger::read(&ledgers)
+        .map_err(unusable)?
+        .into_iter()
+        .filter(|found| which.wants(&found.entry) && found.entry.is_open(now))
+        .collect();
+    let gone = before.iter().any(|found| !found.living);
+    let brokers = control::brokers(&ledgers)?;
+    runtime()?.block_on(async {
+        let mut asked = tokio::task::JoinSet::new();
+        for directory in brokers {
+            let which = which.clone();
+            asked.spawn(async move { control::connect(&directory).await?.revoke(&which).await });
+        }
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                // It is gone, or has no such lease.
+                Ok(Ok(_) | Err(ClientError::Unavailable { .. } | ClientError::Denied { .. })) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a broker did not do it"),
+                Err(error) => tracing::error!(%error, "a broker could not be asked"),
+            }
+        }
+        match gone {
+            true => ::broker::sweep(broker::settings(places, None)?).await.map(drop).map_err(unusable),
+            false => Ok(()),
+        }
+    })?;
+    let after: HashMap<LeaseId, Entry> =
+        ledger::read(&ledgers).map_err(unusable)?.into_iter().map(|Found { entry, .. }| (entry.lease, entry)).collect();
+    Ok(before.into_iter().map(|Found { entry, .. }| after.get(&entry.lease).cloned().unwrap_or(entry)).collect())
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

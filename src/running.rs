@@ -1,0 +1,168 @@
+//! Which workers run, and how one is told to stop.
+//!
+//! Enters: a worker's directory in the state directory, which no sandbox sees. Leaves: while the worker lives, a lock on it, and who it
+//! is; a file in it asks the worker to stop, and is taken away once it has. Never: a signal to a process that only has the number
+//! that a worker had.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use config::{AgentId, WorkerId};
+use jiff::Timestamp;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+
+use crate::places::Places;
+
+const WHO: &str = "worker.json";
+const STOP: &str = "stop";
+const DRAFT: &str = "stop.new";
+/// A worker's streams end within a second of being asked; a look is one system call.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long a worker has to stop by itself. What is nearly done may finish.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A killed process is gone at once.
+const KILLED: Duration = Duration::from_secs(5);
+
+/// A worker that runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Running {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The agent that it works for.
+    pub agent: AgentId,
+    /// Its process.
+    pub pid: u32,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Says that this process is a worker, until it is dropped.
+#[derive(Debug)]
+pub struct Presence {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Presence {
+    /// Announces the worker with this directory.
+    ///
+    /// # Errors
+    /// When its directory cannot be written to.
+    pub fn announce(directory: &Path, worker: WorkerId, agent: AgentId) -> io::Result<Self> {
+        let lock = File::open(directory)?;
+        let (pid, since) = (std::process::id(), Timestamp::now());
+        fs::write(directory.join(WHO), serde_json::to_vec(&Running { worker, agent, pid, since })?)?;
+        lock.lock()?;
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
+    }
+
+    /// Waits until somebody asks it to stop, and says why.
+    pub async fn asked_to_stop(&self) -> String {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match fs::read_to_string(self.directory.join(STOP)) {
+                Ok(why) => return why,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return format!("what asks it to stop cannot be read: {error}"),
+            }
+        }
+    }
+
+    /// Says that nothing of it is under way any more. What it leased may still be being revoked, which is its broker's to do.
+    pub fn has_stopped(self) {
+        // Nobody may have asked.
+        let _ = fs::remove_file(self.directory.join(STOP));
+    }
+}
+
+/// What became of a worker that was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It did.
+    Stopped,
+    /// It did not, and was killed.
+    Killed,
+    /// It runs on.
+    Runs,
+}
+
+/// The workers that run, oldest first.
+///
+/// # Errors
+/// When the state directory cannot be read.
+pub fn all(places: &Places) -> io::Result<Vec<Running>> {
+    let entries = match fs::read_dir(places.workers()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut running = Vec::new();
+    for entry in entries {
+        let directory = entry?.path();
+        if lives(&directory)? {
+            // It may be gone by now.
+            running.extend(fs::read(directory.join(WHO)).ok().and_then(|json| serde_json::from_slice(&json).ok()));
+        }
+    }
+    running.sort_by_key(|running: &Running| running.worker);
+    Ok(running)
+}
+
+/// Asks workers to stop, and waits until they have; one that does not is killed, and its sandbox with it. Its broker revokes what it
+/// held either way.
+///
+/// # Errors
+/// When a worker cannot be asked.
+pub fn stop(places: &Places, workers: &[Running], why: &str) -> io::Result<Vec<(Running, Outcome)>> {
+    let directory = |running: &Running| places.workers().join(running.worker.to_string());
+    for running in workers {
+        let directory = directory(running);
+        fs::write(directory.join(DRAFT), why)?;
+        fs::rename(directory.join(DRAFT), directory.join(STOP))?;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    workers.iter().map(|running| Ok((running.clone(), see_stopped(&directory(running), running, deadline)?))).collect()
+}
+
+fn see_stopped(directory: &Path, running: &Running, deadline: Instant) -> io::Result<Outcome> {
+    let has_stopped = || Ok::<_, io::Error>(!directory.join(STOP).try_exists()? || !lives(directory)?);
+    if until(deadline, has_stopped)? {
+        return Ok(Outcome::Stopped);
+    }
+    kill(directory, running.pid)?;
+    match until(Instant::now() + KILLED, || Ok(!lives(directory)?))? {
+        true => Ok(Outcome::Killed),
+        false => Ok(Outcome::Runs),
+    }
+}
+
+/// Kills the worker with this directory. Its number cannot be another's: it lives after the number was taken hold of.
+fn kill(directory: &Path, pid: u32) -> io::Result<()> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+    if lives(directory)? {
+        pidfd_send_signal(process, Signal::KILL)?;
+    }
+    Ok(())
+}
+
+fn until(deadline: Instant, holds: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
+    while !holds()? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK / 4);
+    }
+    Ok(true)
+}
+
+/// Whether a worker holds the lock on its directory.
+fn lives(directory: &Path) -> io::Result<bool> {
+    match File::open(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        lock => Ok(matches!(lock?.try_lock_shared(), Err(TryLockError::WouldBlock))),
+    }
+}
