@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use config::Placeholder;
+use config::{Credential, Placeholder};
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -151,10 +151,9 @@ impl Connection {
     fn register(&self, Register { agent }: Register) -> Result<Registration, Refusal> {
         self.broker.admits(&agent)?;
         let mut grants = Vec::new();
-        for credential in self.broker.grants(&agent) {
-            let placeholder =
-                Placeholder::generate(&credential.shape).map_err(|error| Refusal::Broken(error.to_string()))?;
-            grants.push((credential.grant.clone(), placeholder));
+        for (grant, shape) in self.broker.grants(&agent).flat_map(Credential::placeholders) {
+            let placeholder = Placeholder::generate(shape).map_err(|error| Refusal::Broken(error.to_string()))?;
+            grants.push((grant, placeholder));
         }
         let worker = Worker::new(&self.broker.signer, agent, Arc::clone(&self.broker.ledger));
         let identity = self.identify(&worker, self.broker.signer.issuer())?;

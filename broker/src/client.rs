@@ -16,7 +16,7 @@ use std::{fmt, io};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use config::{AgentId, CredentialName, Destination, Grant};
+use config::{AgentId, CredentialName, Destination, Grant, Part};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -122,7 +122,8 @@ impl Client {
         let body = Register { agent: agent.clone() };
         let registration: Registration = self.ask(Method::POST, "/v1/workers", Some(&body)).await?;
         let slot = |grant: &Grant| Slot { grant: grant.clone(), lease: ArcSwapOption::empty(), fetch: Mutex::new(()) };
-        let slots = registration.grants.iter().map(|(grant, _)| (grant.credential().clone(), slot(grant)));
+        let of_secrets = registration.grants.iter().filter(|(grant, _)| grant.part() == Part::Secret);
+        let slots = of_secrets.map(|(grant, _)| (grant.credential().clone(), slot(grant)));
         // The broker refuses a second registration.
         let _ = self.0.slots.set(slots.collect());
         Ok(registration)

@@ -30,8 +30,27 @@ pub struct Credential {
     pub agents: Vec<AgentId>,
     /// What its placeholders look like.
     pub shape: Shape,
+    /// The id that goes with it, where it has one.
+    pub id: Option<Id>,
     /// Where it comes from.
     pub issuer: IssuerSettings,
+}
+
+/// The id of a key, for which a placeholder of its own stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id {
+    /// What that looks like.
+    pub shape: Shape,
+    /// The variable that holds it in the sandbox.
+    pub env: Option<String>,
+}
+
+impl Credential {
+    /// The grant of each placeholder that stands for a part of it, with its shape.
+    pub fn placeholders(&self) -> impl Iterator<Item = (Grant, &Shape)> {
+        let id = self.id.as_ref().map(|id| (self.grant.of_id(id.env.clone()), &id.shape));
+        [(self.grant.clone(), &self.shape)].into_iter().chain(id)
+    }
 }
 
 /// How the broker gets a credential.

@@ -5,6 +5,8 @@
 
 mod agent;
 mod credential;
+mod delivery;
+mod home_file;
 mod identity;
 mod oauth;
 mod protocol;

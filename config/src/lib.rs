@@ -10,7 +10,7 @@
 //! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Protocol`], [`Rule`]
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - [`Standing`], the policy in force
-//! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`]
+//! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
 //! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; authorization servers: [`OAuthSettings`]
 //! - what is wrong with a file: [`LoadError`], [`Mistake`]
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod agent;
 mod client_certificate;
 mod credential;
 mod decision;
+mod delivery;
 mod denial;
 mod destination;
 mod dns_name;
@@ -27,6 +28,7 @@ mod file;
 mod glob;
 mod grant;
 mod identity;
+mod injection;
 mod limits;
 mod method;
 mod oauth;
@@ -34,6 +36,7 @@ mod path;
 mod pattern;
 mod placeholder;
 mod policy;
+mod preset;
 mod protocol;
 mod reload;
 mod rule;
@@ -45,15 +48,17 @@ mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use client_certificate::ClientCertificate;
-pub use credential::{Credential, Credentials, IssuerSettings, Source, cross_check};
+pub use credential::{Credential, Credentials, Id, IssuerSettings, Source, cross_check};
 pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
+pub use delivery::{HomeFile, home_files};
 pub use denial::{Denial, DenialKind};
 pub use destination::{Destination, Host};
 pub use dns_name::DnsName;
 pub use error::{LoadError, Malformed, Mistake};
 pub use glob::PathGlob;
-pub use grant::{Grant, Places};
+pub use grant::{Grant, Part, Places};
 pub use identity::{Audience, IdentityKeys, IdentitySettings, SigningAlgorithm, TrustDomain};
+pub use injection::Injection;
 pub use ipnet::IpNet;
 pub use limits::Rate;
 pub use method::Method;

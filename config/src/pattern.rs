@@ -78,6 +78,21 @@ impl Pattern {
         self.port
     }
 
+    /// The one host that it is for, as a URL's authority has it: without the port that HTTPS has anyway. `None` where it is for many.
+    pub(crate) fn authority(&self) -> Option<String> {
+        let one = match &self.hosts {
+            Hosts::Name(name) => name.to_string(),
+            Hosts::Below(_) => return None,
+            Hosts::Network(network) if network.prefix_len() < network.max_prefix_len() => return None,
+            Hosts::Network(IpNet::V6(address)) => format!("[{}]", address.addr()),
+            Hosts::Network(address) => address.addr().to_string(),
+        };
+        match self.port? {
+            DEFAULT_PORT => Some(one),
+            port => Some(format!("{one}:{port}")),
+        }
+    }
+
     /// The network, where it is an address or a range.
     pub fn network(&self) -> Option<IpNet> {
         match self.hosts {

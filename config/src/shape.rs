@@ -35,6 +35,12 @@ impl Shape {
         entropy(&self.pieces)
     }
 
+    /// Whether its texts mean themselves in every format that a file or a shell has: letters, digits and `-._~+/=` do, which are
+    /// also what a bearer credential is made of (RFC 6750 section 2.1).
+    pub fn needs_no_escape(&self) -> bool {
+        self.pieces.iter().flat_map(|piece| &piece.choices).all(|c| c.is_ascii_alphanumeric() || "-._~+/=".contains(*c))
+    }
+
     /// A text of this shape. `next(n)` must return a number below `n`, every one equally likely.
     pub fn generate(&self, next: &mut dyn FnMut(u32) -> u32) -> String {
         let mut out = String::new();

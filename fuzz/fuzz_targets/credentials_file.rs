@@ -2,17 +2,25 @@
 //! nobody guesses. The same holds for the text as broker.toml, and what that says to sign has a key to sign it.
 #![no_main]
 
-use config::{Credentials, IdentitySettings, LoadError, Placeholder};
+use config::{Credential, Credentials, IdentitySettings, LoadError, Placeholder, home_files};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     match Credentials::parse("credentials.toml", text) {
-        Ok(credentials) => credentials.iter().for_each(|credential| {
-            assert!(credential.shape.entropy_bits() >= 128.0);
-            let placeholder = Placeholder::generate(&credential.shape).expect("random bytes");
-            assert_ne!(placeholder, Placeholder::generate(&credential.shape).expect("random bytes"));
-            assert!(placeholder.value().bytes().all(|b| (0x21..0x7f).contains(&b)));
-        }),
+        Ok(credentials) => {
+            let mut grants = Vec::new();
+            for (grant, shape) in credentials.iter().flat_map(Credential::placeholders) {
+                assert!(shape.entropy_bits() >= 128.0);
+                let placeholder = Placeholder::generate(shape).expect("random bytes");
+                assert_ne!(placeholder, Placeholder::generate(shape).expect("random bytes"));
+                assert!(placeholder.value().bytes().all(|b| (0x21..0x7f).contains(&b)));
+                grants.push((grant, placeholder));
+            }
+            for file in home_files(&grants, "/roots.pem").expect("random bytes") {
+                let parts = file.path.split('/');
+                assert!(parts.into_iter().all(|part| !matches!(part, "" | "." | "..")), "{}", file.path);
+            }
+        }
         Err(error) => readable(&error),
     }
     match IdentitySettings::parse("broker.toml", text) {

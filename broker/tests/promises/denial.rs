@@ -1,11 +1,12 @@
 //! No grant, no credential: by the worker's end, and by the broker's when that is bypassed.
 
 use broker::{Client, ClientError};
+use config::{Part, Places};
 use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::endpoint::Endpoint;
-use crate::rig::{agent, destination, name, serve, settings, worker};
+use crate::rig::{agent, destination, from_toml, name, serve, settings, worker};
 use crate::wire::Raw;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,4 +63,20 @@ async fn each_worker_has_placeholders_of_its_own() {
         drawn.push(placeholder.clone());
     }
     assert_ne!(drawn[0], drawn[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_pair_has_two_placeholders_and_one_lease() {
+    let text = "[s3]\nissuer = \"fixed\"\nvalue = { env = \"CLIENT_SECRET\" }\nagents = [\"bot\"]\nto = [\"s3.example\"]\n\
+                shape = \"aws\"\nenv = [\"ID\", \"KEY\"]\nfiles = [\"aws\"]";
+    let (stream, _serving) = serve(from_toml(text));
+    let client = Client::from_stream(stream).unwrap();
+    let grants = client.register(&agent("bot")).await.unwrap().grants;
+    let shown: Vec<_> = grants
+        .iter()
+        .map(|(grant, drawn)| (grant.part(), grant.env(), drawn.value().len(), grant.files().len()))
+        .collect();
+    assert_eq!(shown, [(Part::Secret, Some("KEY"), 40, 1), (Part::Id, Some("ID"), 32, 0)]);
+    assert!(grants.iter().all(|(grant, _)| *grant.places() == Places::NONE));
+    client.lease(&name("s3"), &destination("s3.example:443")).await.unwrap();
 }

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::agent::parse_path;
+use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
 use super::{beside, oauth};
 use crate::agent::CredentialName;
@@ -13,7 +14,7 @@ use crate::credential::{Credential, Credentials, IssuerSettings, Source};
 use crate::destination::{Destination, Host};
 use crate::error::{LoadError, Malformed, quoted};
 use crate::grant::{Grant, Places};
-use crate::variable::{sandbox_variable, variable};
+use crate::variable::variable;
 
 const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`";
 
@@ -23,25 +24,23 @@ pub(crate) fn parse_credentials(file: &Path, text: &str) -> Result<Credentials, 
         for (name, field) in top.take_all() {
             let name = reader.kept(&field, name.parse::<CredentialName>());
             let Some(section) = reader.section(&field) else { continue };
-            let Some((credential, env)) = name.and_then(|name| read_credential(reader, section, name, file)) else {
+            let Some((credential, given)) = name.and_then(|name| read_credential(reader, section, name, file)) else {
                 continue;
             };
-            if let Some(field) = env {
-                check_env_is_free(reader, &field, &credential, &credentials);
-            }
+            given.check_is_free(reader, &credential, &credentials);
             credentials.by_name.insert(credential.grant.credential.clone(), credential);
         }
         credentials
     })
 }
 
-/// The credential, and where its `env` stands.
+/// The credential, and where it says how the sandbox is given it.
 fn read_credential<'f>(
     reader: &mut Reader<'_>,
     mut section: Section<'f>,
     name: CredentialName,
     file: &Path,
-) -> Option<(Credential, Option<Field<'f>>)> {
+) -> Option<(Credential, Given<'f>)> {
     let agents = required(reader, &mut section, "agents", "agents = [\"release-bot\"]");
     let agents = agents.and_then(|field| reader.some_values(&field, "list the agents that may use it", str::parse));
     let to = required(reader, &mut section, "to", "to = [\"api.example.com\"]");
@@ -49,12 +48,12 @@ fn read_credential<'f>(
     let is_identity = section.peek("issuer").is_some_and(|field| field.text() == Some("identity"));
     let places_field = section.take("in");
     let places = read_places(reader, places_field.as_ref(), is_identity);
-    let env_field = section.take("env");
-    let env = env_field.as_ref().and_then(|field| reader.value(field, sandbox_variable));
-    let shape = section.take("shape").map_or(Some(Default::default()), |field| reader.value(&field, str::parse));
+    let given = delivery::read(reader, &mut section, to.as_deref(), places, places_field.as_ref());
     let issuer = read_issuer(reader, section, file);
-    let grant = Grant::new(name, to?, places?, env);
-    Some((Credential { grant, agents: agents?, shape: shape?, issuer: issuer? }, env_field))
+    let (mut given, to, places) = (given?, to?, places?);
+    let grant = given.grant(Grant::new(name, to, places, None));
+    let (shape, id) = (given.look.secret.clone(), given.id.take());
+    Some((Credential { grant, agents: agents?, shape, id, issuer: issuer? }, given))
 }
 
 pub(super) fn required<'f>(
@@ -68,18 +67,6 @@ pub(super) fn required<'f>(
         reader.missing(section, name, example);
     }
     field
-}
-
-/// Two credentials of one agent can't share a variable.
-fn check_env_is_free(reader: &mut Reader<'_>, field: &Field<'_>, credential: &Credential, others: &Credentials) {
-    let Some(env) = credential.grant.env() else { return };
-    let clash = |other: &&Credential| {
-        other.grant.env() == Some(env) && other.agents.iter().any(|agent| credential.agents.contains(agent))
-    };
-    if let Some(other) = others.iter().find(clash) {
-        let reason = format!("`{env}` is the variable of `{}` too, for the same agent", other.grant.credential());
-        reader.mistake_at(field, reason, "give each its own variable");
-    }
 }
 
 /// `identity` is where a worker's own JWT is expected: in a header, `Authorization: Bearer` most often.

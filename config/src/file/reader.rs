@@ -225,10 +225,7 @@ impl<'a> Reader<'a> {
         field: &Field<'f>,
         parse: impl Fn(&str) -> Result<T, Malformed>,
     ) -> Option<Vec<(Field<'f>, T)>> {
-        let DeValue::Array(_) = field.value else {
-            return self.expected(field, "a list", &format!("`{} = [\"…\"]`", field.name()));
-        };
-        let elements = self.elements(field);
+        let elements = self.list(field)?;
         let count = elements.len();
         let mut parsed = Vec::with_capacity(count);
         for element in elements {
@@ -275,6 +272,14 @@ impl Field<'_> {
             DeValue::String(text) => Some(text),
             _ => None,
         }
+    }
+
+    pub fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
+    pub fn is_flag(&self) -> bool {
+        self.value.is_bool()
     }
 
     /// The last part of its key, without an index.
