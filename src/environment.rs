@@ -1,16 +1,19 @@
-//! The environment of the command, built from scratch.
+//! The environment of the command, built from scratch, and the files of its home.
 //!
-//! Enters: the policy's pass list, the placeholders, the trust variables. Leaves: every variable that the command will see.
-//! Never: a variable that nobody listed; one of the caller's may hold a secret.
+//! Enters: the policy's pass list, the placeholders, the trust variables. Leaves: every variable that the command will see, and
+//! every file that its home begins with. Never: a variable that nobody listed; one of the caller's may hold a secret.
 
 use std::ffi::OsString;
 
-use config::{Grant, Placeholder};
+use config::{Grant, NoRandomBytes, Placeholder};
+use sandbox::HomeFile;
 
 /// What a terminal program needs to look right. Everything else has to be listed under `pass_env`.
 const PASSED: [&str; 7] = ["PATH", "TERM", "COLORTERM", "NO_COLOR", "LANG", "TZ", "LANGUAGE"];
 /// Locale settings come as a family.
 const PASSED_FAMILY: &str = "LC_";
+/// Files with placeholders are for their user, as clients demand of files with credentials.
+const FILE_MODE: u32 = 0o600;
 /// Where the system's tools are, should the caller have no PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -45,4 +48,14 @@ pub fn build(
         last.push((name, value));
     }
     last
+}
+
+/// The files in the command's home that have placeholders.
+///
+/// # Errors
+/// When there are no random bytes for a throwaway key.
+pub fn home_files(grants: &[(Grant, Placeholder)]) -> Result<Vec<HomeFile>, NoRandomBytes> {
+    let file =
+        |file: config::HomeFile| HomeFile { path: file.path.into(), bytes: file.text.into_bytes(), mode: FILE_MODE };
+    Ok(config::home_files(grants, sandbox::BUNDLE)?.into_iter().map(file).collect())
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use ::broker::{Client, Registration};
-use config::{AgentId, Policy, Standing};
+use config::{AgentId, Part, Policy, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
 use proxy::record::{CallLog, Event, WorkerEnd, WorkerStart};
@@ -100,6 +100,7 @@ async fn work(
         &registration.grants,
         &sandbox::trust_environment(),
     );
+    let files = environment::home_files(&registration.grants)?;
     let sockets = prepared.take_sockets();
     let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
     let (stop, stopped) = watch::channel(false);
@@ -107,7 +108,7 @@ async fn work(
     let worker = Worker::new(parts, stopped)?;
     let serving = tokio::spawn(serve::serve(Arc::clone(&worker), listeners));
     let reloading = tokio::spawn(reload::watch(Arc::clone(&worker)));
-    let ended = match prepared.start(environment) {
+    let ended = match prepared.start(environment, files) {
         Ok(running) => {
             let ended = supervise::until_end(running, settings.wall_clock, presence.asked_to_stop());
             ended.await.map_err(Report::from)
@@ -242,7 +243,13 @@ fn worker_start(
         policy: policy.digest().to_owned(),
         command: arguments.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         sandbox: serde_json::to_value(prepared.status())?,
-        credentials: registration.grants.iter().map(|(grant, _)| grant.credential().to_string()).collect(),
+        credentials: names(registration),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+/// The credentials whose placeholders are inside; of one that has two, once.
+fn names(registration: &Registration) -> Vec<String> {
+    let of_secrets = registration.grants.iter().filter(|(grant, _)| grant.part() == Part::Secret);
+    of_secrets.map(|(grant, _)| grant.credential().to_string()).collect()
 }

@@ -1,7 +1,7 @@
 //! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
 //!
 //!     enter [--write DIR] [--read PATH] [--hide DIR] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
-//!           [--env NAME=VALUE] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
+//!           [--env NAME=VALUE] [--home-file PATH=TEXT] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
 //!
 //! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
 //! the sandbox itself fails.
@@ -10,10 +10,10 @@
 #![expect(clippy::print_stderr, reason = "an example may print")]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandbox::{Capture, CaptureChoice, ErrorKind, Limits, Sockets, Spec, Trust};
+use sandbox::{Capture, CaptureChoice, ErrorKind, HomeFile, Limits, Sockets, Spec, Trust};
 use std::{
     error::Error,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -26,6 +26,7 @@ use std::{
 struct Wish {
     spec: Spec,
     environment: Vec<(OsString, OsString)>,
+    files: Vec<HomeFile>,
     status: bool,
     kill_after: Option<i64>,
 }
@@ -59,7 +60,7 @@ fn run(wish: Wish) -> Result<u8, Box<dyn Error>> {
         eprintln!("{}", serde_json::to_string(prepared.status())?);
     }
     serve(prepared.take_sockets());
-    let mut running = prepared.start(wish.environment)?;
+    let mut running = prepared.start(wish.environment, wish.files)?;
     if let Some(tv_sec) = wish.kill_after {
         let longest = Timespec { tv_sec, tv_nsec: 0 };
         if poll(&mut [PollFd::new(&running, PollFlags::IN)], Some(&longest))? == 0 {
@@ -86,6 +87,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
             ("HOME".into(), sandbox::HOME.into()),
         ],
+        files: Vec::new(),
         status: false,
         kill_after: None,
     };
@@ -108,10 +110,12 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             "--status" => wish.status = true,
             "--kill-after" => wish.kill_after = Some(number(value()?)?.parse()?),
             "--env" => {
-                let pair = value()?;
-                let cut = pair.as_bytes().iter().position(|&byte| byte == b'=').ok_or("--env wants NAME=VALUE")?;
-                let (name, value) = pair.as_bytes().split_at(cut);
-                wish.environment.push((OsString::from_vec(name.to_vec()), OsString::from_vec(value[1..].to_vec())));
+                let (name, value) = pair(&value()?)?;
+                wish.environment.push((OsString::from_vec(name), OsString::from_vec(value)));
+            }
+            "--home-file" => {
+                let (path, bytes) = pair(&value()?)?;
+                wish.files.push(HomeFile { path: OsString::from_vec(path).into(), bytes, mode: 0o600 });
             }
             "--trust-env" => {
                 let variables = sandbox::trust_environment().into_iter();
@@ -125,6 +129,12 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
         }
     }
     Ok(wish)
+}
+
+fn pair(text: &OsStr) -> Result<(Vec<u8>, Vec<u8>), &'static str> {
+    let cut = text.as_bytes().iter().position(|&byte| byte == b'=').ok_or("there is no `=` in it")?;
+    let (name, value) = text.as_bytes().split_at(cut);
+    Ok((name.to_vec(), value[1..].to_vec()))
 }
 
 fn serve(sockets: Sockets) {

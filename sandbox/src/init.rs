@@ -6,6 +6,7 @@
 use crate::{
     child::Inherited,
     error::{Error, ErrorKind, Step},
+    home,
     limits::Rlimits,
     message::{Channel, Order, Report},
     running::Exit,
@@ -31,10 +32,10 @@ const TO_THE_GROUP: [Signal; 6] = [Signal::INT, Signal::QUIT, Signal::HUP, Signa
 
 pub(crate) fn run(inherited: &Inherited<'_>, terminal: Option<Terminal>) -> u8 {
     let channel = &inherited.channel;
-    let started = match environment(channel) {
+    let started = match furnish(channel) {
         Ok(Some(environment)) => start(inherited, terminal.as_ref(), &environment),
         Ok(None) => return 1, // the worker is gone
-        Err(errno) => Err(Step::Start.failed("hear the worker").because(errno)),
+        Err(error) => Err(error),
     };
     let ended = started.and_then(|command| {
         let _gone = channel.send(&Report::Started);
@@ -48,14 +49,17 @@ pub(crate) fn run(inherited: &Inherited<'_>, terminal: Option<Terminal>) -> u8 {
     channel.send(&report).map_or(1, |()| 0)
 }
 
-/// Collects the variables up to the order to start. `None`: the worker is gone.
-fn environment(channel: &Channel) -> Result<Option<Vec<CString>>, Errno> {
+/// Collects the variables and writes the files up to the order to start. `None`: the worker is gone.
+fn furnish(channel: &Channel) -> Result<Option<Vec<CString>>, Error> {
+    let failed = |errno: Errno| Step::Start.failed("hear the worker").because(errno);
     let mut variables = Vec::new();
-    while let Some((order, _)) = channel.receive()? {
+    while let Some((order, _)) = channel.receive().map_err(failed)? {
         match order {
             Order::Variable(name, value) => {
-                variables.push(CString::new([&name, &b"="[..], &value].concat()).map_err(|_| Errno::INVAL)?);
+                let variable = CString::new([&name, &b"="[..], &value].concat());
+                variables.push(variable.map_err(|_| failed(Errno::INVAL))?);
             }
+            Order::File(file) => home::write(&file)?,
             Order::Start => return Ok(Some(variables)),
             Order::Mount | Order::Go | Order::Signal(_) | Order::Resume => {}
         }

@@ -18,6 +18,7 @@
 //! | `filesystem`, `etc`, `trust`, `certificate`, `keystore` | a private root |
 //! | `terminal`, `relay` | a terminal of its own |
 //! | `confine`, `filter` | no privilege, ever again |
+//! | `home` | files of the caller's in the private home |
 //! | `init` | pid 1, and the command's `exec` |
 //! | `running`, `process` | until the end |
 //! | `status`, `probe`, `error` | what is in force; what this machine can; what went wrong |
@@ -35,6 +36,7 @@ mod error;
 mod etc;
 mod filesystem;
 mod filter;
+mod home;
 mod init;
 mod keystore;
 mod limits;
@@ -58,10 +60,11 @@ mod trust;
 
 pub use error::{Error, ErrorKind, Step};
 pub use filesystem::HOME;
+pub use home::HomeFile;
 pub use probe::{Capability, probe};
 pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
 pub use spawn::{Prepared, Sockets, prepare};
 pub use spec::{CaptureChoice, Limits, Spec, Trust};
 pub use status::{Capture, LimitsInForce, Status};
-pub use trust::trust_environment;
+pub use trust::{BUNDLE, trust_environment};

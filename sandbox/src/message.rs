@@ -3,7 +3,7 @@
 //! For: the only link between the two processes. In: typed messages, with descriptors beside them. Out: the same on the
 //! other side; the end of either process is the end of the channel. Never: a stream, a partial message, or a text to parse.
 
-use crate::{error::Error, running::Exit, status::Inside};
+use crate::{error::Error, home::HomeFile, running::Exit, status::Inside};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -29,6 +29,8 @@ pub(crate) enum Order {
     Go,
     /// One variable of the command's environment.
     Variable(Vec<u8>, Vec<u8>),
+    /// One file of the command's home.
+    File(HomeFile),
     /// Execute the command.
     Start,
     /// Pass a signal on.

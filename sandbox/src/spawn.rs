@@ -7,6 +7,7 @@ use crate::{
     cgroup::Cgroup,
     child::{self, Inherited},
     error::{Error, ErrorKind, Step},
+    home::{self, HomeFile},
     limits::Rlimits,
     message::{Channel, Order, Report, Socket},
     namespace,
@@ -26,6 +27,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStringExt,
     },
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +44,8 @@ pub struct Prepared {
     sockets: Sockets,
     terminal: Option<OwnedFd>,
     status: Status,
+    /// Where parts of the machine are shown.
+    shown: Vec<PathBuf>,
 }
 
 /// Listening sockets of the sandbox's network, for each address family there is.
@@ -89,7 +93,8 @@ pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
 
     let (sockets, terminal, inside) = hear(&channel)?;
     let status = status(&plan, &rlimits, spec, cgroup.as_ref(), terminal.is_some(), inside);
-    Ok(Prepared { child, channel, cgroup, sockets, terminal, status })
+    let shown = plan.binds.iter().map(|bind| bind.target.clone()).collect();
+    Ok(Prepared { child, channel, cgroup, sockets, terminal, status, shown })
 }
 
 /// Takes what the child reports until it is ready.
@@ -110,6 +115,15 @@ fn hear(channel: &Channel) -> Result<(Sockets, Option<OwnedFd>, Inside), Error> 
             Ok(Some((Report::Failed(error), _))) => return Err(error),
             other => return Err(unexpected(other.err())),
         }
+    }
+}
+
+/// Why nothing can be sent: what the child said before it went, or else this.
+fn told(channel: &Channel, otherwise: Error) -> Error {
+    let gone = channel.hung_up().then(|| channel.receive_within(SET_UP));
+    match gone {
+        Some(Ok(Some((Report::Failed(error), _)))) => error,
+        _ => otherwise,
     }
 }
 
@@ -160,18 +174,25 @@ impl Prepared {
         &self.status
     }
 
-    /// Executes the command with exactly this environment. When this returns `Ok`, it runs.
-    pub fn start(self, environment: Vec<(OsString, OsString)>) -> Result<Running, Error> {
+    /// Executes the command with exactly this environment, and with these files in its home. When this returns `Ok`, it runs.
+    pub fn start(self, environment: Vec<(OsString, OsString)>, files: Vec<HomeFile>) -> Result<Running, Error> {
         // Should it fail, they are dropped from the last to the first: the processes before their cgroup.
-        let Self { cgroup, channel, child, terminal, .. } = self;
+        let Self { cgroup, channel, child, terminal, shown, .. } = self;
+        for file in files {
+            home::check(&file, &shown)?;
+            let shown = file.path.display().to_string();
+            let failed = |errno| told(&channel, Step::Start.failed("write the file").on(shown).because(errno));
+            channel.send(&Order::File(file)).map_err(failed)?;
+        }
         for (name, value) in environment {
             let shown = name.display().to_string();
             let (name, value) = (name.into_vec(), value.into_vec());
             let spoilt = name.is_empty() || name.contains(&b'=') || name.contains(&0) || value.contains(&0);
             let sent = if spoilt { Err(Errno::INVAL) } else { channel.send(&Order::Variable(name, value)) };
-            sent.map_err(|errno| Step::Start.failed("set the variable").on(shown).because(errno))?;
+            let failed = |errno| told(&channel, Step::Start.failed("set the variable").on(shown).because(errno));
+            sent.map_err(failed)?;
         }
-        channel.send(&Order::Start).map_err(|errno| unexpected(Some(errno)))?;
+        channel.send(&Order::Start).map_err(|errno| told(&channel, unexpected(Some(errno))))?;
         match channel.receive_within(SET_UP) {
             Ok(Some((Report::Started, _))) => {}
             Ok(Some((Report::Failed(error), _))) => return Err(error),

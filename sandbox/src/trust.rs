@@ -16,7 +16,8 @@ use std::{
 };
 
 const DIRECTORY: &str = "/etc/ssl/certs";
-const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The full bundle of those whom programs inside trust.
+pub const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const KEYSTORE: &str = "/etc/ssl/certs/java/cacerts";
 
 /// Where else systems keep the bundle, or Java's form of it.

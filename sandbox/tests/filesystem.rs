@@ -53,6 +53,16 @@ fn only_write_paths_and_scratch_space_can_be_written() {
 }
 
 #[test]
+fn files_of_the_callers_are_the_commands_own_and_nobody_elses() {
+    for starter in starters() {
+        let files = ["--home-file", ".netrc=machine a", "--home-file", ".config/tool/x=deep"];
+        let script = "cd; stat -c '%a %U' .netrc .config .config/tool/x; cat .netrc; echo; cat .config/tool/x; echo; echo own > .netrc; cat .netrc";
+        let out = Sandbox::of(starter).with(&files).sh(script).ok();
+        assert_eq!(out, "600 agent\n700 agent\n600 agent\nmachine a\ndeep\nown\n", "{starter:?}");
+    }
+}
+
+#[test]
 fn what_is_written_belongs_outside_to_the_owner_of_the_directory() {
     for starter in starters() {
         let sandbox = Sandbox::of(starter).writable();

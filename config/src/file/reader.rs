@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
         field: &Field<'f>,
         parse: impl Fn(&str) -> Result<T, Malformed>,
     ) -> Option<Vec<(Field<'f>, T)>> {
-        let elements = self.list(field)?;
+        let elements = self.list(field, "[\"…\"]")?;
         let count = elements.len();
         let mut parsed = Vec::with_capacity(count);
         for element in elements {
