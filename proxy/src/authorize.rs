@@ -59,6 +59,17 @@ pub fn call(policy: &Policy, call: &Call, swap: &Swap) -> Result<CallPermit, Ref
     })
 }
 
+/// Adds the credential that the rule names to a call that brings none, where its grant says so. The answer is whether it did.
+///
+/// # Errors
+/// [`Refusal::CallsAsItself`].
+pub fn inject(call: &mut Call, permit: &CallPermit, swap: &Swap) -> Result<bool, Refusal> {
+    let field = swap.inject(&call.head(permit.credential()))?;
+    let injected = field.is_some();
+    call.headers.extend(field);
+    Ok(injected)
+}
+
 /// What a later policy is asked while `call` is under way: the same, whether the rule still grants the credential that it
 /// `carries`, and whether it still says of bodies what it said when this one was `judged`.
 pub fn again(

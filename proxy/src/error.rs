@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use config::{CredentialName, Denial, Destination, DnsName, RuleId};
 
-use crate::swap::{Misdirected, Why};
+use crate::swap::{CallsAsItself, Misdirected, Why};
 use crate::tool::Objection;
 
 /// Whose fault a refusal is. Status, retry advice and log level follow from it.
@@ -90,6 +90,9 @@ pub enum Refusal {
     /// A placeholder on its way to somewhere its credential is not granted for.
     #[error(transparent)]
     Misdirected(Misdirected),
+    /// The call brings a credential of its own where exeat puts one in.
+    #[error(transparent)]
+    CallsAsItself(#[from] CallsAsItself),
     /// A placeholder in the body, where its credential is granted for, and which cannot be swapped in this body.
     #[error(transparent)]
     UnswappableBody(Misdirected),
@@ -210,6 +213,7 @@ impl Refusal {
             Self::Tool(objection) => objection.fault(),
             Self::Denied(_)
             | Self::Misdirected(_)
+            | Self::CallsAsItself(_)
             | Self::RateLimited { .. }
             | Self::ForbiddenAddress { .. }
             | Self::Revoked(_)

@@ -3,6 +3,7 @@
 //! Enters: a connection in the clear. Leaves: an answer to each request, streaming, or a refusal that can be read. Never: a byte
 //! upstream without permit, record and swap; an answer that was not scrubbed.
 
+mod assertion;
 mod body;
 mod coded;
 mod frames;
@@ -11,6 +12,7 @@ mod websocket;
 
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use broker::{ClientError, Lease};
@@ -157,13 +159,18 @@ async fn call(
 ) -> Result<Response<Body>, Refusal> {
     let busy = connection.seat.busy();
     connection.verdict.clone()?;
-    let (call, rest) = Call::read(request, connection)?;
+    let (mut call, rest) = Call::read(request, connection)?;
     let policy = worker.policy.current();
     let permit = authorize::call(&policy, &call, &worker.swap)?;
     worker.rates.admit(permit.rule(), permit.rate())?;
+    let injected = authorize::inject(&mut call, &permit, &worker.swap)?;
     let head = call.head(permit.credential());
     let plan = worker.swap.plan(&head)?;
     let body = rest.body.map_err(|error: hyper::Error| error.into()).boxed_unsync();
+    let body = match assertion::answer(worker, connection, &call, &permit, body).await? {
+        ControlFlow::Continue(body) => body,
+        ControlFlow::Break(response) => return Ok(response),
+    };
     let mut body = examine(body, &head, &worker.swap).await?;
     let mut asked = Asked::default();
     if permit.protocol().is_some() {
@@ -176,7 +183,7 @@ async fn call(
     let in_messages = messages.as_ref().and_then(Messages::plan).cloned();
     let (upload, plans) = (body.upload(), [plan, body.plan().cloned(), in_messages]);
     let lease = lease(worker, &permit, plans.iter().flatten().next()).await?;
-    let used = lease.as_deref().map(|lease| credential(lease, plans.iter().flatten()));
+    let used = lease.as_deref().map(|lease| credential(lease, plans.iter().flatten(), injected));
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
     let leave =
         Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries, permit.protocol().cloned()));
@@ -256,11 +263,12 @@ fn outgoing(
 }
 
 /// What was leased, and the places it goes to.
-fn credential<'a>(lease: &Lease, plans: impl Iterator<Item = &'a Plan>) -> CredentialUse {
+fn credential<'a>(lease: &Lease, plans: impl Iterator<Item = &'a Plan>, injected: bool) -> CredentialUse {
     CredentialUse {
         name: lease.credential.to_string(),
         lease: lease.id.to_string(),
         places: plans.flat_map(Plan::places).map(ToString::to_string).collect(),
+        injected,
     }
 }
 

@@ -112,6 +112,12 @@ impl CallRecord {
         self.end.proxy.clone_from(&reached.proxy);
     }
 
+    /// exeat gave the answer; nothing went upstream.
+    pub fn answered_here(mut self, status: u16, how: String) {
+        self.end.status = Some(status);
+        self.finish("answered-here", Some(how));
+    }
+
     /// A tunnel could not be opened.
     pub fn not_opened(mut self, reason: String) {
         self.finish("refused", Some(reason));

@@ -12,7 +12,7 @@ use http_body_util::Full;
 
 use crate::error::{Fault, Refusal};
 use crate::grpc;
-use crate::swap::Misdirected;
+use crate::swap::{CallsAsItself, Misdirected};
 use crate::tool;
 
 /// RFC 9209.
@@ -39,6 +39,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::CaNotTrusted { .. } => (S::BAD_REQUEST, "ca-not-trusted", "tls_protocol_error"),
         Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
         Refusal::Misdirected(_) => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
+        Refusal::CallsAsItself(_) => (S::FORBIDDEN, "calls-as-itself", "http_request_denied"),
         Refusal::Tool(objection) if objection.fault() == Fault::Upstream => {
             (objection.status(), objection.kind(), "http_protocol_error")
         }
@@ -88,6 +89,9 @@ pub fn remedy(refusal: &Refusal) -> String {
             "send the placeholder only to the hosts that credential `{credential}` is granted for, in the place it is granted \
              for; if this host is one, ask your operator to list it under `to` of `{credential}` and to name the credential in \
              the rule"
+        ),
+        Refusal::CallsAsItself(CallsAsItself { credential, header }) => format!(
+            "leave `{header}` out of the call: exeat adds it; a client that wants a key can be given the placeholder of `{credential}`"
         ),
         Refusal::RateLimited { retry_after, .. } => {
             format!("wait {retry_after} s, or ask your operator for a higher `rate`")

@@ -9,10 +9,12 @@
 //! behind one content coding. Swapped they are in JSON strings and in forms, however these escape them, of a body that is not
 //! coded and whose digest is not sent along.
 
+mod assertion;
 mod body;
 mod digest;
 mod finder;
 mod gaps;
+mod inject;
 mod message;
 mod plan;
 mod search;
@@ -25,8 +27,10 @@ use config::{CredentialName, Destination, Grant, Host, Placeholder, Places};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
 use http::{HeaderMap, HeaderName};
 
+pub use assertion::Asserted;
 pub use body::{BodySwap, BodyWatch};
 pub use gaps::Gapped;
+pub use inject::CallsAsItself;
 pub use message::Messages;
 pub use plan::{Plan, SwapError};
 

@@ -52,6 +52,7 @@ impl Row {
         let query = start.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let credential = start.credential.as_ref().map(|used| match &used.places[..] {
             [] => format!("credential {}", used.name),
+            places if used.injected => format!("credential {} put into {}", used.name, places.join(", ")),
             places => format!("credential {} in {}", used.name, places.join(", ")),
         });
         let call = format!("{} {}{}{query}", start.method, site(&start.scheme, &start.to), start.path);

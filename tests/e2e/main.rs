@@ -24,6 +24,8 @@ mod floods;
 mod git;
 mod graphql;
 mod grpc;
+mod home;
+mod inject;
 mod invariants;
 mod leases;
 mod log;

@@ -105,7 +105,7 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<
 }
 
 /// A body that is announced to be short enough.
-async fn whole(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
+pub(super) async fn whole(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
     let whole = async {
         let (mut whole, mut trailers) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {

@@ -26,7 +26,7 @@ pub struct Line {
 pub enum Event {
     /// The first line.
     WorkerStart(WorkerStart),
-    /// A call has its permit and is about to go upstream.
+    /// A call has its permit and is about to go upstream, or to be answered by exeat itself, as its end then says.
     CallStart(CallStart),
     /// A connection that is carried unread has its permit and is about to be opened.
     TunnelStart(TunnelStart),
@@ -137,6 +137,9 @@ pub struct CredentialUse {
     /// how often one did is in the end.
     #[serde(default, rename = "in", skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<String>,
+    /// Whether exeat put it in though the agent had sent no placeholder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub injected: bool,
 }
 
 /// One leg of TLS.
@@ -156,7 +159,8 @@ pub struct TlsLeg {
 pub struct CallEnd {
     /// Number of the call, as in its start.
     pub call: u64,
-    /// `done`, `refused`, `broken` (the answer broke off), `cut` (its leave was taken back) or `abandoned` (the client went away).
+    /// `done`, `refused`, `broken` (the answer broke off), `cut` (its leave was taken back), `abandoned` (the client went away) or
+    /// `answered-here` (by exeat itself, with nothing sent).
     pub outcome: String,
     /// Status of the answer, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -48,6 +48,7 @@ pub async fn answer(mut request: Request<Incoming>, log: Log) -> Response<Body> 
             bodies::answer(200, "text/plain", Body::whole("slow\n"))
         }
         "big" => big(number(query, "bytes", 1 << 20)),
+        "npm" => bodies::json(200, &json!({ "username": "bot" })),
         "upload" => bodies::json(200, &json!({ "bytes": body.1 })),
         "status" => bodies::answer(rest.parse().unwrap_or(200), "text/plain", Body::whole(format!("status {rest}\n"))),
         "coded" => coded(rest, &shown).await,
