@@ -25,6 +25,8 @@ const DEAREST: Duration = Duration::from_millis(2);
 const ALLOWANCE: Duration = Duration::from_millis(1);
 /// What has to be left of it to go first: a turn of a request.
 const ENOUGH: Duration = Duration::from_micros(100);
+/// So many turns in a row go to who asks for little while others wait: however many those are, the others go on.
+const IN_A_ROW: u32 = 16;
 /// One part in so many of the time for which a share rests is added to its allowance.
 const REST: u32 = 8;
 
@@ -61,6 +63,8 @@ pub(crate) struct Turns {
 struct Queue {
     /// Those with something to do that fits into their allowance, first come, first served.
     light: VecDeque<Arc<Share>>,
+    /// Turns that these had in a row.
+    in_a_row: u32,
     /// The virtual time, in nanoseconds: when the turn that was given last to one of the others began.
     clock: u64,
     /// Shares so far.
@@ -159,12 +163,16 @@ impl Turns {
     /// Whose turn it is, and what was paid for it in advance.
     fn next(&self, spare: bool) -> Option<(Arc<Task>, Duration)> {
         let mut queue = lock(&self.queue);
-        let (share, paid) = match queue.light.pop_front() {
+        let enough = !spare && queue.in_a_row >= IN_A_ROW && !queue.heavy.is_empty();
+        queue.in_a_row = if enough { 0 } else { queue.in_a_row.saturating_add(1) };
+        let light = if enough { None } else { queue.light.pop_front() };
+        let (share, paid) = match light {
             Some(share) => (share, Duration::ZERO),
             None if spare => return None,
             None => match queue.heavy.pop_first() {
                 Some(((begins, _), share)) => {
                     queue.clock = queue.clock.max(begins);
+                    queue.in_a_row = 0;
                     (share, SLICE)
                 }
                 None => {

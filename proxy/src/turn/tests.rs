@@ -93,6 +93,20 @@ async fn who_asks_for_little_goes_before_all_who_always_have_more_to_do() {
 }
 
 #[tokio::test]
+async fn however_many_ask_for_little_the_others_go_on() {
+    let turns = Turns::new();
+    let heavy = turns.share();
+    heavy.spawn(busy());
+    let many: Vec<_> = (0..100).map(|_| turns.share()).collect();
+    for share in &many {
+        lock(&share.state).rests_since -= ALLOWANCE * REST;
+        share.spawn(busy());
+    }
+    let given: Vec<_> = (0..100).filter_map(|_| turn(&turns, Duration::from_micros(1))).collect();
+    assert_eq!(given.iter().filter(|number| **number == heavy.number).count(), 5);
+}
+
+#[tokio::test]
 async fn a_newcomer_has_no_allowance_and_waits_no_longer_than_others() {
     let turns = Turns::new();
     let old = turns.share();
