@@ -71,9 +71,9 @@ async fn a_workers_identity_is_its_credential_signed_as_its_audience_wants_it() 
     // Wrong audience, wrong issuer.
     assert!(verify(api.secret.expose(), &keys, ISSUER, "https://other.example").is_err());
     assert!(verify(api.secret.expose(), &keys, "https://broker.example", AUDIENCE).is_err());
-    // The next one is had a minute before this one ends.
+    // The next one is had 60 to 90 s before this one ends: at 70 to 80 % of its life, not all workers at the same moment.
     let ahead = api.expires.unwrap().duration_since(api.refresh).unwrap();
-    assert!((50..=61).contains(&ahead.as_secs()) && api.is_fresh(SystemTime::now()), "{ahead:?}");
+    assert!((59..=91).contains(&ahead.as_secs()) && api.is_fresh(SystemTime::now()), "{ahead:?}");
     assert_eq!(leased(&client, "api").await.id, api.id, "until then it is the same");
     // What cannot be revoked is said to stand, and until when.
     let ended = client.end().await.unwrap();
