@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker::ledger::State;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::credentials::leased;
 use crate::harness::{Exeat, Hold, Live, TokenEndpoint, Upstream, assert_nowhere_below, within};
@@ -33,8 +33,8 @@ enum Step {
 
 const STEPS: [Step; 6] = [Step::Asked, Step::Issued, Step::Used, Step::Revoking, Step::Revoked, Step::Kept];
 
-/// A worker whose only lease is at this step, where it stays.
-fn at(step: Step, exeat: &Exeat, issuer: &TokenEndpoint) -> Live {
+/// A worker whose only lease is at this step, where it stays, and its broker.
+fn at(step: Step, exeat: &Exeat, issuer: &TokenEndpoint) -> (Live, Pid) {
     match step {
         Step::Asked => issuer.hold(Hold::Before("/token")),
         Step::Issued => issuer.hold(Hold::After("/token")),
@@ -46,9 +46,11 @@ fn at(step: Step, exeat: &Exeat, issuer: &TokenEndpoint) -> Live {
     let mut live = exeat.start_with_input(&["sh", "-c", CALL]);
     if matches!(step, Step::Asked | Step::Issued) {
         within(SOON, "the issuer asked", || issuer.held() == 1);
-        return live;
+        let broker = live.broker();
+        return (live, broker);
     }
     live.wait_for("called");
+    let broker = live.broker();
     match step {
         Step::Revoking | Step::Revoked => {
             live.write("end\n");
@@ -61,7 +63,7 @@ fn at(step: Step, exeat: &Exeat, issuer: &TokenEndpoint) -> Live {
         }
         _ => {}
     }
-    live
+    (live, broker)
 }
 
 /// The issuer does as it should again.
@@ -90,13 +92,8 @@ fn a_broker_that_is_killed_at_any_step_loses_no_lease() {
     for step in STEPS {
         let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
         let exeat = leased(&upstream, &issuer);
-        let live = at(step, &exeat, &issuer);
-        if step != Step::Kept {
-            kill_process(live.broker(), Signal::KILL).unwrap();
-        } else {
-            // Its worker is gone, so it is nobody's child; the lock on its directory leads to it.
-            kill_process(holder_of_the_only_ledger(&exeat), Signal::KILL).unwrap();
-        }
+        let (live, broker) = at(step, &exeat, &issuer);
+        kill_process(broker, Signal::KILL).unwrap();
         drop(live);
         within(SOON, "the broker gone", || exeat.has_no_broker());
         mend(&issuer);
@@ -116,7 +113,7 @@ fn a_worker_that_is_killed_at_any_step_loses_no_lease() {
     for step in STEPS {
         let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
         let exeat = leased(&upstream, &issuer);
-        let live = at(step, &exeat, &issuer);
+        let (live, _) = at(step, &exeat, &issuer);
         live.signal(Signal::KILL);
         drop(live);
         mend(&issuer);
@@ -130,8 +127,8 @@ fn a_worker_that_is_killed_at_any_step_loses_no_lease() {
 fn a_machine_that_goes_down_loses_no_lease() {
     let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
     let exeat = leased(&upstream, &issuer);
-    let live = at(Step::Used, &exeat, &issuer);
-    kill_process(live.broker(), Signal::KILL).unwrap();
+    let (live, broker) = at(Step::Used, &exeat, &issuer);
+    kill_process(broker, Signal::KILL).unwrap();
     live.signal(Signal::KILL);
     drop(live);
     within(SOON, "the broker gone", || exeat.has_no_broker());
@@ -146,8 +143,8 @@ fn a_machine_that_goes_down_loses_no_lease() {
 fn a_ledger_that_is_damaged_stops_the_start_in_words() {
     let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
     let exeat = leased(&upstream, &issuer);
-    let live = at(Step::Used, &exeat, &issuer);
-    kill_process(live.broker(), Signal::KILL).unwrap();
+    let (live, broker) = at(Step::Used, &exeat, &issuer);
+    kill_process(broker, Signal::KILL).unwrap();
     drop(live);
     within(SOON, "the broker gone", || exeat.has_no_broker());
     let leases = exeat.state().join("leases");
@@ -159,16 +156,4 @@ fn a_ledger_that_is_damaged_stops_the_start_in_words() {
     }
     let shown = exeat.exeat(&["leases"]).finish();
     assert!(shown.code == Some(125) && shown.stderr.contains("cannot use the ledger"), "{shown:#?}");
-}
-
-/// The process that has the lock on the only broker's directory.
-fn holder_of_the_only_ledger(exeat: &Exeat) -> rustix::process::Pid {
-    let directory = std::fs::read_dir(exeat.state().join("leases")).unwrap().next().unwrap().unwrap().path();
-    let holds = |process: &std::path::Path| {
-        let open = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        open.into_iter().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == directory))
-    };
-    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let holder = processes.into_iter().find(|process| holds(process)).expect("nobody holds it");
-    rustix::process::Pid::from_raw(holder.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap()
 }
