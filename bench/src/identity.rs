@@ -11,7 +11,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::Error;
 
 /// What the certificate is good for.
-const NAMES: [&str; 2] = ["*.bench.example", "*.names.bench.example"];
+const NAMES: [&str; 4] =
+    ["*.bench.example", "*.names.bench.example", "*.neighbours.bench.example", "*.names.neighbours.bench.example"];
 
 /// A server that one authority vouches for.
 pub struct Identity {

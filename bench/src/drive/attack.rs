@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
@@ -230,7 +230,10 @@ async fn unread(client: Rc<Client>, to: SocketAddr, shared: Arc<Shared>) {
         // As many requests as the other side takes.
         let request = format!("GET /open/1048576 HTTP/1.1\r\nHost: {HTTP1}\r\n\r\n");
         if stream.write_all(request.as_bytes()).await.is_ok() && stream.flush().await.is_ok() {
-            shared.did();
+            let mut begun = [0; 12];
+            if stream.read_exact(&mut begun).await.is_ok() && &begun == b"HTTP/1.1 200" {
+                shared.did();
+            }
         }
         shared.wait().await;
     }
