@@ -15,18 +15,23 @@ fn turn(turns: &Turns, took: Duration) -> Option<u64> {
     Some(task.share.number)
 }
 
+/// Asks for another turn in the middle of one.
+async fn once_more() {
+    let mut asked = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Has always more to do.
 async fn busy() {
     loop {
-        let mut asked = false;
-        std::future::poll_fn(|context| {
-            if std::mem::replace(&mut asked, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        once_more().await;
     }
 }
 
@@ -129,6 +134,7 @@ async fn no_wake_is_lost_and_all_work_is_done() {
         share.spawn(async move {
             for number in 0..1000 {
                 slice().await;
+                once_more().await;
                 to.send(number).await.unwrap();
             }
         });
