@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use crate::holder::Holder;
 use crate::identity::SigningError;
-use crate::ledger::FIXED;
+use crate::ledger::{Entry, FIXED};
 use crate::outbound::OutboundError;
 use crate::secret::Secret;
 use crate::source::SourceError;
@@ -49,14 +49,15 @@ impl Issuer {
         }
     }
 
-    /// Gives back a credential that the worker held. An error means that another attempt may succeed.
-    pub(crate) async fn revoke(&self, credential: &Secret) -> Result<Revocation, IssueError> {
+    /// Gives back what the worker of this entry held: by its receipt, or where the issuer gave none by the credential itself. An error
+    /// means that another attempt may succeed.
+    pub(crate) async fn revoke(&self, _entry: &Entry, receipt: &Secret) -> Result<Revocation, IssueError> {
         match self {
             Issuer::Fixed(_) => Ok(Revocation::Impossible(FIXED)),
             Issuer::Identity(_) => Ok(Revocation::Impossible(IDENTITY)),
-            Issuer::OAuth2Client(client) => client.server.revoke(credential).await,
-            Issuer::TokenExchange(exchange) => exchange.server.revoke(credential).await,
-            Issuer::JwtBearer(bearer) => bearer.server.revoke(credential).await,
+            Issuer::OAuth2Client(client) => client.server.revoke(receipt).await,
+            Issuer::TokenExchange(exchange) => exchange.server.revoke(receipt).await,
+            Issuer::JwtBearer(bearer) => bearer.server.revoke(receipt).await,
         }
     }
 
@@ -80,7 +81,10 @@ impl Issuer {
 /// What an issuer gave.
 #[derive(Debug)]
 pub(crate) struct Issued {
+    /// What the upstream wants to see.
     pub(crate) secret: Secret,
+    /// What its revocation needs, where that is something else: the broker's alone.
+    pub(crate) receipt: Option<Secret>,
     pub(crate) expires: Option<SystemTime>,
     pub(crate) refresh: SystemTime,
 }

@@ -28,6 +28,7 @@ use self::store::{Durability, Store, name_for_once};
 use crate::error::Error;
 use crate::issuer::Issuer;
 use crate::lease::{Lease, LeaseId};
+use crate::secret::Secret;
 use crate::settings::LedgerPlace;
 
 /// Leases in memory at a time: 64 for each of 1,024 workers. More are refused.
@@ -114,6 +115,8 @@ pub(crate) struct Ledger {
 pub(crate) struct Standing {
     pub(crate) entry: Entry,
     pub(crate) lease: Arc<Lease>,
+    /// What its revocation needs, where that is not the credential itself.
+    pub(crate) receipt: Option<Arc<Secret>>,
     pub(crate) issuer: Arc<Issuer>,
     /// A task tries to revoke it, again and again.
     pub(crate) retried: bool,
@@ -186,14 +189,21 @@ impl Ledger {
     }
 
     /// Takes a lease in, before it is given out. On an error it is in memory all the same, to be revoked with the rest.
-    pub(crate) fn enter(&self, mut entry: Entry, lease: &Arc<Lease>, issuer: &Arc<Issuer>) -> io::Result<()> {
+    pub(crate) fn enter(
+        &self,
+        mut entry: Entry,
+        lease: &Arc<Lease>,
+        receipt: Option<Secret>,
+        issuer: &Arc<Issuer>,
+    ) -> io::Result<()> {
         self.expire(SystemTime::now());
         entry.expires = lease.expires.and_then(|time| time.try_into().ok());
         entry.became(State::Leased, None);
-        let (lent, issuer) = (Arc::clone(lease), Arc::clone(issuer));
-        let standing = Standing { entry: entry.clone(), lease: lent, issuer, retried: false };
+        let (lent, issuer, receipt) = (Arc::clone(lease), Arc::clone(issuer), receipt.map(Arc::new));
+        let standing = Standing { entry: entry.clone(), lease: lent, receipt, issuer, retried: false };
+        let sealed = entry.revocation.as_ref().map(|_| self.key.seal(&entry, standing.receipt())).transpose();
         self.standing.insert(lease.id, standing);
-        let sealed = entry.revocation.as_ref().map(|_| self.key.seal(&entry, &lease.secret)).transpose()?;
+        let sealed = sealed?;
         self.store.put(&entry, sealed.as_deref(), Durability::Now)
     }
 
@@ -267,6 +277,11 @@ impl Ledger {
 }
 
 impl Standing {
+    /// What its revocation needs.
+    pub(crate) fn receipt(&self) -> &Secret {
+        self.receipt.as_deref().unwrap_or(&self.lease.secret)
+    }
+
     /// Whether a worker may still use it.
     pub(crate) fn is_lent(&self) -> bool {
         self.entry.state == State::Leased

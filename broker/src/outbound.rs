@@ -1,6 +1,6 @@
-//! One POST to an issuer, and its answer.
+//! One request to an issuer, and its answer.
 //!
-//! Enters: an [`Endpoint`], a form, perhaps an `Authorization` header. Leaves: status and body. The connection is HTTPS,
+//! Enters: an [`Endpoint`] and a [`Message`]. Leaves: status and body. The connection is HTTPS,
 //! verified against the system's roots and those that the credential adds; plain HTTP goes to a loopback address only.
 //! It never follows a redirect, never sends a cookie, never reuses a connection, and never waits or reads without bound.
 
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -80,6 +80,50 @@ impl FromStr for Endpoint {
     }
 }
 
+/// What is sent to an endpoint.
+pub(crate) struct Message {
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Message {
+    /// A request without a body, for an answer in JSON.
+    pub(crate) fn new(method: Method) -> Message {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        Message { method, headers, body: Bytes::new() }
+    }
+
+    /// A form, posted.
+    pub(crate) fn form(form: Bytes) -> Message {
+        Message::new(Method::POST).with_body("application/x-www-form-urlencoded", form)
+    }
+
+    /// JSON, posted.
+    pub(crate) fn json(json: Bytes) -> Message {
+        Message::new(Method::POST).with_body("application/json", json)
+    }
+
+    /// A body of this kind.
+    pub(crate) fn with_body(self, kind: &'static str, body: Bytes) -> Message {
+        Message { body, ..self }.with(CONTENT_TYPE, HeaderValue::from_static(kind))
+    }
+
+    /// A header, in the place of any of this name.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Message {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Who asks, if it is shown in a header.
+    pub(crate) fn authorized(self, value: Option<HeaderValue>) -> Message {
+        match value {
+            Some(value) => self.with(AUTHORIZATION, value),
+            None => self,
+        }
+    }
+}
+
 /// What an endpoint answered.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -120,21 +164,16 @@ impl Outbound {
         Ok(Outbound { tls: TlsConnector::from(Arc::new(config)), exchanges: Semaphore::new(MAX_EXCHANGES) })
     }
 
-    /// Sends a form and reads the whole answer, whatever its status.
-    pub(crate) async fn post(
-        &self,
-        endpoint: &Endpoint,
-        authorization: Option<HeaderValue>,
-        form: Bytes,
-    ) -> Result<Answer, OutboundError> {
+    /// Sends a message and reads the whole answer, whatever its status.
+    pub(crate) async fn send(&self, endpoint: &Endpoint, message: Message) -> Result<Answer, OutboundError> {
         let exchange = async {
             let _turn = self.exchanges.acquire().await.map_err(|_| OutboundError::TooSlow)?;
             if endpoint.tls {
                 let stream = in_time(self.connect_tls(endpoint)).await?;
-                exchange(stream, endpoint, authorization, form).await
+                exchange(stream, endpoint, message).await
             } else {
                 let stream = in_time(connect(endpoint)).await?;
-                exchange(stream, endpoint, authorization, form).await
+                exchange(stream, endpoint, message).await
             }
         };
         timeout(EXCHANGE_TIMEOUT, exchange).await.unwrap_or(Err(OutboundError::TooSlow))
@@ -159,18 +198,15 @@ async fn in_time<T>(connect: impl Future<Output = Result<T, OutboundError>>) -> 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     endpoint: &Endpoint,
-    authorization: Option<HeaderValue>,
-    form: Bytes,
+    Message { method, headers, body }: Message,
 ) -> Result<Answer, OutboundError> {
-    let mut request = Request::post(&endpoint.target)
+    let mut request = Request::builder()
+        .method(method)
+        .uri(&endpoint.target)
         .header(HOST, &endpoint.authority)
-        .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Full::new(form))
+        .body(Full::new(body))
         .map_err(|_| OutboundError::NotAHost)?;
-    if let Some(value) = authorization {
-        request.headers_mut().insert(AUTHORIZATION, value);
-    }
+    request.headers_mut().extend(headers);
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)

@@ -143,12 +143,13 @@ impl Ledger {
         self.pending.send_modify(|pending| *pending -= 1);
     }
 
-    async fn attempt(&self, Standing { lease, issuer, .. }: &Standing) -> Attempt {
+    async fn attempt(&self, standing: &Standing) -> Attempt {
+        let Standing { entry, lease, issuer, .. } = standing;
         if !lease.is_valid(SystemTime::now()) {
             self.close(lease.id, State::Expired, None);
             return Attempt::Closed { revoked: false };
         }
-        match issuer.revoke(&lease.secret).await {
+        match issuer.revoke(entry, standing.receipt()).await {
             Ok(Revocation::Revoked) => {
                 self.close(lease.id, State::Revoked, None);
                 Attempt::Closed { revoked: true }

@@ -198,7 +198,7 @@ impl Fetch {
             ledger.close(before.id, State::Returned, Some("it was rotated".to_owned()));
         }
         // Not given out when it cannot be recorded; it is in memory by then, to be revoked when the worker ends.
-        ledger.enter(entry, &lease, &issuer).map_err(unwritable)?;
+        ledger.enter(entry, &lease, issued.receipt, &issuer).map_err(unwritable)?;
         Ok(lease)
     }
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{IssueError, Issued, Revocation, client_assertion};
 use crate::form::{Form, basic};
-use crate::outbound::{Answer, Endpoint, Outbound};
+use crate::outbound::{Answer, Endpoint, Message, Outbound};
 use crate::secret::Secret;
 use crate::source::{self, Environment};
 
@@ -88,7 +88,7 @@ impl AuthorizationServer {
 
     async fn post(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, IssueError> {
         let (authorization, body) = self.authenticate(form).await?;
-        let sent = self.outbound.post(endpoint, authorization, body).await;
+        let sent = self.outbound.send(endpoint, Message::form(body).authorized(authorization)).await;
         sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })
     }
 
@@ -168,7 +168,7 @@ fn issued(body: &[u8], asked: SystemTime) -> Result<Issued, &'static str> {
         Some(Seconds::Number(seconds)) => lifetime(seconds)?,
         Some(Seconds::Text(text)) => lifetime(text.parse().map_err(|_| NOT_A_LIFETIME)?)?,
     };
-    Ok(Issued { secret, expires: Some(asked + lifetime), refresh: asked + lifetime * 4 / 5 })
+    Ok(Issued { secret, receipt: None, expires: Some(asked + lifetime), refresh: asked + lifetime * 4 / 5 })
 }
 
 const NOT_A_LIFETIME: &str = "its `expires_in` is not a positive number of seconds";

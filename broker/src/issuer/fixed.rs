@@ -24,7 +24,7 @@ impl Fixed {
         let secret = source::read(&self.value, &self.environment).await?;
         match secret.expose().contains(char::is_control) {
             true => Err(IssueError::Unfit("the secret contains a line break or another control character")),
-            false => Ok(Issued { secret, expires: None, refresh: SystemTime::now() + REREAD }),
+            false => Ok(Issued { secret, receipt: None, expires: None, refresh: SystemTime::now() + REREAD }),
         }
     }
 }

@@ -19,6 +19,7 @@ impl WorkerIdentity {
     pub(crate) fn issue(&self, holder: &Holder) -> Result<Issued, IssueError> {
         let now = SystemTime::now();
         let identity = holder.identity_for(&self.audience, now).map_err(IssueError::Identity)?;
-        Ok(Issued { secret: identity.jwt, expires: Some(identity.expires), refresh: now + IDENTITY_LIFETIME * 4 / 5 })
+        let (secret, expires) = (identity.jwt, Some(identity.expires));
+        Ok(Issued { secret, receipt: None, expires, refresh: now + IDENTITY_LIFETIME * 4 / 5 })
     }
 }

@@ -75,6 +75,7 @@ impl Ledger {
                 entry.became(state, Some(reason));
                 None
             }
+            // What was sealed is the receipt; nobody uses such a lease any more.
             Left::Revocable(secret, issuer) => {
                 entry.became(State::Kept, Some("left by a broker that is gone".to_owned()));
                 let lease = Arc::new(Lease {
@@ -84,7 +85,8 @@ impl Ledger {
                     expires: entry.expires.and_then(|expires| SystemTime::try_from(expires).ok()),
                     refresh: SystemTime::now(),
                 });
-                self.standing.insert(entry.lease, Standing { entry: entry.clone(), lease, issuer, retried: false });
+                let standing = Standing { entry: entry.clone(), lease, receipt: None, issuer, retried: false };
+                self.standing.insert(entry.lease, standing);
                 Some(entry.lease)
             }
         };

@@ -1,6 +1,6 @@
 //! What a revocation needs, sealed for the ledger.
 //!
-//! Enters: a credential, and the row that it belongs to. Leaves: AES-256-GCM text that opens for that row only, under a key that
+//! Enters: a credential or its receipt, and the row that it belongs to. Leaves: AES-256-GCM text that opens for that row only, under a key that
 //! lies in a file of its own: a ledger alone, copied or backed up, holds nothing that can be used. Never: a key that others can
 //! read, or a sealed text that opens in another row.
 
@@ -45,7 +45,7 @@ impl SealingKey {
         RandomizedNonceKey::new(&AES_256_GCM, key).map(SealingKey).map_err(io::Error::other)
     }
 
-    /// Seals a credential into its row.
+    /// Seals what the revocation of a row needs into it.
     pub(super) fn seal(&self, row: &Entry, credential: &Secret) -> io::Result<Vec<u8>> {
         // Sealed in place, with room for the tag, so that no copy of it is left.
         let mut text = Zeroizing::new(Vec::with_capacity(credential.expose().len() + AES_256_GCM.tag_len()));
