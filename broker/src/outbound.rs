@@ -99,11 +99,6 @@ impl Message {
         Message::new(Method::POST).with_body("application/x-www-form-urlencoded", form)
     }
 
-    /// JSON, posted.
-    pub(crate) fn json(json: Bytes) -> Message {
-        Message::new(Method::POST).with_body("application/json", json)
-    }
-
     /// A body of this kind.
     pub(crate) fn with_body(self, kind: &'static str, body: Bytes) -> Message {
         Message { body, ..self }.with(CONTENT_TYPE, HeaderValue::from_static(kind))
