@@ -176,14 +176,17 @@ fn spec(places: &Places, policy: &Policy, authority: &Authority, arguments: &arg
     })
 }
 
-/// What the command could widen its own leave with, or read what was logged: policies, secrets, logs, the broker's socket.
+/// What the command could widen its own leave with, or read what was logged: policies, secrets, logs, the broker's socket and the key
+/// beside it, also where the path is a link to them.
 fn hidden(places: &Places, arguments: &args::Run) -> Vec<PathBuf> {
-    let socket = arguments.broker.as_deref().and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
-    [Some(places.config.as_path()), Some(places.state.as_path()), socket]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::from)
-        .collect()
+    let mut hidden = vec![places.config.clone(), places.state.clone()];
+    if let Some(socket) = &arguments.broker {
+        hidden.extend([Some(socket.clone()), fs::canonicalize(socket).ok()].into_iter().flatten().map(|socket| {
+            // A bare name is in the directory where this was started.
+            Path::new(".").join(socket).parent().map(Path::to_owned).unwrap_or_default()
+        }));
+    }
+    hidden
 }
 
 fn not_offboarded(places: &Places, agent: &AgentId) -> Result<(), Report> {

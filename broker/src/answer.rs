@@ -1,34 +1,43 @@
 //! One request, and its answer.
 //!
-//! Enters: a request on a connection, which is what says who asks. Leaves: JSON, or a problem from the one table that turns
-//! refusals into statuses. A connection registers at most one worker, and no request of a worker names one. An operator's connection, which
+//! Enters: a request on a connection, which is what says who asks; it shows the socket's key, and once it is a worker its session.
+//! Leaves: JSON, or a problem from the one table that turns refusals into statuses. A connection registers at most one worker, and no request of a worker names one. An operator's connection, which
 //! is one by where it came in, takes leases back and does nothing else.
 
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use config::{Credential, Placeholder};
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
+use crate::admission::{self, Admission};
 use crate::api::{
     Ask, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, Problem, Register, Registration, TakenBack, Which, Wire,
 };
 use crate::broker::Broker;
 use crate::identity::Identity;
 use crate::lease::LeaseId;
-use crate::secret::zeroising_bytes;
+use crate::secret::{Secret, zeroising_bytes};
 use crate::worker::{Wish, Worker};
 
 /// A body of 8 KiB that takes longer to cross a local socket is not coming.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A worker asks fifty times a second at most for a lease that is being fetched, and four times for what was taken back.
+const REQUESTS: NonZeroU32 = NonZeroU32::new(500).unwrap();
+const BURST: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+/// What the whole world may read.
+const PUBLIC: [&str; 2] = ["/.well-known/jwks.json", "/.well-known/openid-configuration"];
 
 /// The path of a lease, before its id.
 const ONE_LEASE: &str = "/v1/leases/";
@@ -36,8 +45,11 @@ const ONE_LEASE: &str = "/v1/leases/";
 /// One connection: the worker that it is, once registered.
 pub(crate) struct Connection {
     broker: Arc<Broker>,
+    /// What is shown before it is a worker. `None`: nobody but the worker can have the other end.
+    admission: Option<Arc<Admission>>,
     operator: bool,
-    worker: OnceLock<Worker>,
+    worker: OnceLock<(Worker, Secret)>,
+    requests: DefaultDirectRateLimiter,
 }
 
 /// Why there is no other answer.
@@ -49,6 +61,10 @@ pub(crate) enum Refusal {
     TooLong,
     /// No grant.
     Denied(String),
+    /// Not this connection's owner.
+    Stranger(&'static str),
+    /// More requests than a worker makes.
+    TooOften,
     /// No such path.
     NotFound,
     /// No such method there.
@@ -62,12 +78,24 @@ pub(crate) enum Refusal {
 }
 
 impl Connection {
-    pub(crate) fn new(broker: Arc<Broker>) -> Connection {
-        Connection { broker, operator: false, worker: OnceLock::new() }
+    /// The one connection of a broker that was made for it.
+    pub(crate) fn embedded(broker: Arc<Broker>) -> Connection {
+        Connection::with(broker, None, false)
     }
 
-    pub(crate) fn operator(broker: Arc<Broker>) -> Connection {
-        Connection { broker, operator: true, worker: OnceLock::new() }
+    /// A connection to a socket that many reach.
+    pub(crate) fn at(broker: Arc<Broker>, admission: Arc<Admission>) -> Connection {
+        Connection::with(broker, Some(admission), false)
+    }
+
+    /// A connection to the socket of operators.
+    pub(crate) fn operator(broker: Arc<Broker>, admission: Arc<Admission>) -> Connection {
+        Connection::with(broker, Some(admission), true)
+    }
+
+    fn with(broker: Arc<Broker>, admission: Option<Arc<Admission>>, operator: bool) -> Connection {
+        let requests = RateLimiter::direct(Quota::per_second(REQUESTS).allow_burst(BURST));
+        Connection { broker, admission, operator, worker: OnceLock::new(), requests }
     }
 
     /// Whether it has become a worker.
@@ -78,7 +106,7 @@ impl Connection {
     /// The end of the connection is the end of its worker.
     pub(crate) async fn end(&self) -> Ended {
         match self.worker.get() {
-            Some(worker) => {
+            Some((worker, _)) => {
                 let ended = worker.end().await;
                 self.broker.workers.fetch_sub(1, Ordering::Relaxed);
                 ended
@@ -89,8 +117,29 @@ impl Connection {
 
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        let routed = if self.operator { self.operate(request).await } else { self.route(request).await };
+        let routed = match self.admit(&request) {
+            Ok(()) if self.operator => self.operate(request).await,
+            Ok(()) => self.route(request).await,
+            Err(refusal) => Err(refusal),
+        };
         Ok(routed.unwrap_or_else(Refusal::into_response))
+    }
+
+    /// Whether it is this connection's owner who asks, and not too often. What is public is anybody's.
+    fn admit(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
+        self.requests.check().map_err(|_| Refusal::TooOften)?;
+        let headers = request.headers();
+        let admitted = match (self.worker.get(), &self.admission) {
+            _ if PUBLIC.contains(&request.uri().path()) => true,
+            (Some((_, session)), _) => admission::shows(headers, session),
+            (None, Some(admission)) => admission.admits(headers),
+            (None, None) => true,
+        };
+        match (admitted, self.is_registered()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Refusal::Stranger("it does not show the session of this connection's worker")),
+            (false, false) => Err(Refusal::Stranger("it does not show the key that lies beside this socket")),
+        }
     }
 
     async fn operate(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
@@ -155,12 +204,14 @@ impl Connection {
             let placeholder = Placeholder::generate(shape).map_err(|error| Refusal::Broken(error.to_string()))?;
             grants.push((grant, placeholder));
         }
+        let session = admission::draw().map_err(|error| Refusal::Broken(error.to_string()))?;
+        let shown = Secret::new(session.expose());
         let worker = Worker::new(&self.broker.signer, agent, Arc::clone(&self.broker.ledger));
         let identity = self.identify(&worker, self.broker.signer.issuer())?;
         let id = worker.holder.worker;
-        self.worker.set(worker).map_err(|_| Refusal::Conflict("this connection already is a worker"))?;
+        self.worker.set((worker, session)).map_err(|_| Refusal::Conflict("this connection already is a worker"))?;
         self.broker.workers.fetch_add(1, Ordering::Relaxed);
-        Ok(Registration { worker: id, identity, grants })
+        Ok(Registration { worker: id, identity, grants, session: shown })
     }
 
     async fn lease(&self, Ask { credential, destination }: &Ask) -> Result<Wish, Refusal> {
@@ -212,7 +263,10 @@ impl Connection {
     }
 
     fn worker(&self) -> Result<&Worker, Refusal> {
-        self.worker.get().ok_or(Refusal::Conflict("this connection is no worker yet: POST /v1/workers"))
+        self.worker
+            .get()
+            .map(|(worker, _)| worker)
+            .ok_or(Refusal::Conflict("this connection is no worker yet: POST /v1/workers"))
     }
 }
 
@@ -225,6 +279,17 @@ impl Refusal {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-long", "the body is too long or too slow".to_owned())
             }
             Refusal::Denied(detail) => (StatusCode::FORBIDDEN, "denied", detail),
+            Refusal::Stranger(detail) => {
+                let mut response = problem(StatusCode::UNAUTHORIZED, "stranger", detail.to_owned());
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                return response;
+            }
+            Refusal::TooOften => {
+                let detail = format!("a connection may ask {REQUESTS} times a second");
+                let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "too-often", detail);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                return response;
+            }
             Refusal::NotFound => (StatusCode::NOT_FOUND, "not-found", "there is nothing here".to_owned()),
             Refusal::MethodNotAllowed(method) => {
                 let detail = format!("only {method} is answered here");

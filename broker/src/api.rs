@@ -12,8 +12,11 @@
 //! | `GET /v1/health` | → 200 [`Health`] |
 //! | `GET /.well-known/jwks.json`, `GET /.well-known/openid-configuration` | → 200 |
 //!
-//! What is not answered so is a problem (RFC 9457): 400 what cannot be read, 403 what is not granted, 404 and 405 what
-//! there is not, 409 what the connection's state does not allow, 413 what is too long, 503 what is not to be had now.
+//! A request shows who asks (`Authorization: Bearer …`): the key that lies beside a socket, and once the connection is a worker its
+//! session. Over a socketpair there is no key. The last two paths are public.
+//!
+//! What is not answered so is a problem (RFC 9457): 400 what cannot be read, 401 what does not show that, 403 what is not granted, 404 and 405 what
+//! there is not, 409 what the connection's state does not allow, 413 what is too long, 429 what comes too often, 503 what is not to be had now.
 //!
 //! The types that hold a secret implement neither `Serialize` nor `Deserialize`, lest one end up in a log: their wire form
 //! is a private twin here, and `secret` below is the one place where a secret is written to the wire.
@@ -102,6 +105,8 @@ pub struct Registration {
     pub identity: Identity,
     /// What its agent may use, and the placeholder that stands for each in the sandbox. Drawn for this worker.
     pub grants: Vec<(Grant, Placeholder)>,
+    /// What shows that the worker asks.
+    pub(crate) session: Secret,
 }
 
 /// What became of an ended worker's leases. One that ran out by itself is in neither list.
@@ -177,6 +182,8 @@ struct RegistrationTwin {
     #[serde(with = "IdentityTwin")]
     identity: Identity,
     grants: Vec<(Grant, Placeholder)>,
+    #[serde(with = "secret")]
+    session: Secret,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -12,12 +12,13 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
-use std::{fmt, io};
+use std::{fmt, fs, io};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use config::{AgentId, CredentialName, Destination, Grant, Part};
-use http::{Method, Request, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -28,6 +29,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 use self::standing::{LOOK, Standing};
+use crate::admission;
 use crate::api::{Ask, Ended, Health, MAX_ANSWER, Problem, Register, Registration, TakenBack, Which, Wire};
 use crate::identity::Identity;
 use crate::lease::{Lease, LeaseId};
@@ -48,8 +50,12 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     jobs: mpsc::Sender<Job>,
     standing: Arc<Standing>,
+    shown: Arc<Shown>,
     slots: OnceLock<HashMap<CredentialName, Slot>>,
 }
+
+/// What shows who asks: the key of a socket, then the session.
+type Shown = ArcSwapOption<HeaderValue>;
 
 /// A granted credential, and its lease of the moment.
 struct Slot {
@@ -96,31 +102,42 @@ impl Client {
     /// Speaks over a connected stream, such as one end of a socketpair. Needs a runtime around it.
     pub fn from_stream(stream: StdUnixStream) -> io::Result<Client> {
         stream.set_nonblocking(true)?;
-        Ok(Client::over(UnixStream::from_std(stream)?))
+        Ok(Client::over(UnixStream::from_std(stream)?, None))
     }
 
-    /// Connects to the broker that serves on `path`, which must be this user's or root's.
+    /// Connects to the broker that serves on `path`, which must be this user's or root's, with the key that lies beside it.
     pub async fn connect(path: &Path) -> Result<Client, ClientError> {
         let gone = |error: io::Error| unavailable(format!("no broker on `{}`: {error}", path.display()));
         let stream = UnixStream::connect(path).await.map_err(gone)?;
         let (peer, own) = (stream.peer_cred().map_err(gone)?.uid(), geteuid().as_raw());
         match peer == own || peer == 0 || own == 0 {
-            true => Ok(Client::over(stream)),
+            true => {
+                // Beside the socket itself, where the path is a link to it.
+                let socket = fs::canonicalize(path).map_err(gone)?;
+                let key = admission::read(&socket).map_err(|error| {
+                    let beside = admission::beside(&socket);
+                    unavailable(format!("the broker's key `{}` cannot be read: {error}", beside.display()))
+                })?;
+                Ok(Client::over(stream, Some(key)))
+            }
             false => Err(unavailable(format!("the broker on `{}` is another user's ({peer})", path.display()))),
         }
     }
 
-    fn over(stream: UnixStream) -> Client {
+    fn over(stream: UnixStream, key: Option<HeaderValue>) -> Client {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let standing = Arc::new(Standing::new());
-        tokio::spawn(drive(stream, queue, Arc::clone(&standing)));
-        Client(Arc::new(Inner { jobs, standing, slots: OnceLock::new() }))
+        let shown = Arc::new(Shown::from(key.map(Arc::new)));
+        tokio::spawn(drive(stream, queue, Arc::clone(&standing), Arc::clone(&shown)));
+        Client(Arc::new(Inner { jobs, standing, shown, slots: OnceLock::new() }))
     }
 
     /// Makes the connection a worker of this agent. Once per connection.
     pub async fn register(&self, agent: &AgentId) -> Result<Registration, ClientError> {
         let body = Register { agent: agent.clone() };
         let registration: Registration = self.ask(Method::POST, "/v1/workers", Some(&body)).await?;
+        let session = admission::header(&registration.session).map_err(|error| broken(&error))?;
+        self.0.shown.store(Some(Arc::new(session)));
         let slot = |grant: &Grant| Slot { grant: grant.clone(), lease: ArcSwapOption::empty(), fetch: Mutex::new(()) };
         let of_secrets = registration.grants.iter().filter(|(grant, _)| grant.part() == Part::Secret);
         let slots = of_secrets.map(|(grant, _)| (grant.credential().clone(), slot(grant)));
@@ -231,8 +248,8 @@ impl fmt::Debug for Client {
 
 impl Job {
     /// An error is the end of the connection as well.
-    async fn done(self, sender: &mut SendRequest<Full<Bytes>>) -> Result<(), ClientError> {
-        let outcome = exchange(sender, self.request).await;
+    async fn done(self, sender: &mut SendRequest<Full<Bytes>>, shown: &Shown) -> Result<(), ClientError> {
+        let outcome = exchange(sender, self.request, shown).await;
         let done = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
         // The caller may have gone.
         let _ = self.answer.send(outcome);
@@ -247,15 +264,15 @@ impl Answer {
         }
         let problem = Problem::from_json(&self.body).map_err(|error| broken(&error))?;
         Err(match self.status {
-            StatusCode::FORBIDDEN => denied(problem.detail),
-            StatusCode::SERVICE_UNAVAILABLE => unavailable(problem.detail),
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => denied(problem.detail),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => unavailable(problem.detail),
             _ => broken(&problem.detail),
         })
     }
 }
 
 /// Carries requests over the connection, one after the other, until the last client is dropped or the connection breaks.
-async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>, standing: Arc<Standing>) {
+async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>, standing: Arc<Standing>, shown: Arc<Shown>) {
     if let Ok((mut sender, connection)) = http1::handshake(TokioIo::new(stream)).await {
         let mut connection = tokio::spawn(connection);
         let mut look = tokio::time::interval(LOOK);
@@ -263,10 +280,10 @@ async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>, standing: Arc
         loop {
             let done = tokio::select! {
                 job = queue.recv() => match job {
-                    Some(job) => job.done(&mut sender).await,
+                    Some(job) => job.done(&mut sender, &shown).await,
                     None => break,
                 },
-                _ = look.tick(), if standing.is_leased() => learn(&mut sender, &standing).await,
+                _ = look.tick(), if standing.is_leased() => learn(&mut sender, &standing, &shown).await,
                 _ = &mut connection => break,
             };
             if done.is_err() {
@@ -279,14 +296,21 @@ async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>, standing: Arc
 }
 
 /// Asks what was taken back.
-async fn learn(sender: &mut SendRequest<Full<Bytes>>, standing: &Standing) -> Result<(), ClientError> {
+async fn learn(sender: &mut SendRequest<Full<Bytes>>, standing: &Standing, shown: &Shown) -> Result<(), ClientError> {
     let request = request(Method::GET, "/v1/leases", Bytes::new())?;
-    let TakenBack { taken_back } = exchange(sender, request).await?.read()?;
+    let TakenBack { taken_back } = exchange(sender, request, shown).await?.read()?;
     standing.take_back(taken_back);
     Ok(())
 }
 
-async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
+async fn exchange(
+    sender: &mut SendRequest<Full<Bytes>>,
+    mut request: Request<Full<Bytes>>,
+    shown: &Shown,
+) -> Result<Answer, ClientError> {
+    if let Some(shown) = shown.load_full() {
+        request.headers_mut().insert(AUTHORIZATION, (*shown).clone());
+    }
     timeout(EXCHANGE, send(sender, request)).await.unwrap_or_else(|_| Err(gone()))
 }
 

@@ -1,7 +1,7 @@
 //! An operator's way to a broker, embedded or not: a socket in the broker's own directory.
 //!
-//! Enters: connections of this user's processes, or root's. Leaves: what they took back. The directory is its owner's alone and
-//! covered in every sandbox, and what arrives here is an operator's by where it arrived: no worker speaks here, and an operator is
+//! Enters: connections of this user's processes, or root's, that show the key beside the socket. Leaves: what they took back. The
+//! directory is its owner's alone and covered in every sandbox, and what arrives here is an operator's by where it arrived: no worker speaks here, and an operator is
 //! no worker. The path may be longer than an address of a socket can be, so it is reached by way of its directory.
 
 use std::fs::{self, File, Permissions};
@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::admission::Admission;
 use crate::answer::Connection;
 use crate::broker::Broker;
 use crate::client::{Client, ClientError};
@@ -39,31 +40,32 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) fn open(broker: &Arc<Broker>) -> io::Result<JoinSet<()>> {
     let mut operators = JoinSet::new();
     if let Some(directory) = broker.ledger.directory() {
-        let listener = listen(directory)?;
-        operators.spawn(serve(Arc::clone(broker), listener));
+        let (listener, admission) = listen(directory)?;
+        operators.spawn(serve(Arc::clone(broker), listener, Arc::new(admission)));
     }
     Ok(operators)
 }
 
 /// What is there already was left by a broker that is gone: the directory's lock is ours.
-fn listen(directory: &Path) -> io::Result<UnixListener> {
+fn listen(directory: &Path) -> io::Result<(UnixListener, Admission)> {
     let within = Within::open(directory)?;
     match fs::remove_file(within.path()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    let admission = Admission::make(&directory.join(NAME))?;
     let listener = UnixListener::bind(within.path())?;
     fs::set_permissions(within.path(), Permissions::from_mode(0o600))?;
-    Ok(listener)
+    Ok((listener, admission))
 }
 
-async fn serve(broker: Arc<Broker>, listener: UnixListener) {
+async fn serve(broker: Arc<Broker>, listener: UnixListener, admission: Arc<Admission>) {
     let places = Arc::new(Semaphore::new(MAX_OPERATORS));
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| is_ours(peer.uid(), geteuid().as_raw())) => {
-                let operator = Connection::operator(Arc::clone(&broker));
+                let operator = Connection::operator(Arc::clone(&broker), Arc::clone(&admission));
                 tokio::spawn(async move {
                     connection(operator, stream, pending(), PATIENCE).await;
                     drop(place);

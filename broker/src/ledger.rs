@@ -23,6 +23,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use self::seal::SealingKey;
+pub(crate) use self::seal::private;
 pub(crate) use self::store::directories;
 use self::store::{Durability, Store, name_for_once};
 use crate::error::Error;

@@ -11,12 +11,13 @@
 //! - `issuer`, with `outbound` and `form`: how it is had and given back
 //! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
 //! - [`control`]: an operator's way in
-//! - [`api`]: what crosses the wire; `answer`: one request; `serve` and `socket`: connections; `publish`: the keys, for everybody
+//! - [`api`]: what crosses the wire; `admission`: who may speak; `answer`: one request; `serve` and `socket`: connections; `publish`: the keys, for everybody
 //! - [`client`]: the worker's end
 //!
 //! It never prints, never reads the environment, and never lets a long-lived secret out to a worker.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod answer;
 pub mod api;
 mod broker;

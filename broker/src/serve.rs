@@ -76,7 +76,7 @@ async fn serve_stream(
     stream.set_nonblocking(true).map_err(start)?;
     let stream = UnixStream::from_std(stream).map_err(start)?;
     started().map_err(start)?;
-    connection(Connection::new(Arc::clone(&broker)), stream, pending(), Duration::MAX).await;
+    connection(Connection::embedded(Arc::clone(&broker)), stream, pending(), Duration::MAX).await;
     let left = tokio::select! {
         left = settle(&broker, linger) => left,
         () = hurry => broker.ledger.kept(),

@@ -1,7 +1,7 @@
 //! The standalone broker: many workers on one Unix socket.
 //!
-//! Enters: a path. Leaves: connections of this user's processes, or root's; each is served by itself. The socket has mode
-//! 0600, a lock beside it says whose it is while its broker lives, and a socket that a dead broker left is removed. It
+//! Enters: a path. Leaves: connections of this user's processes, or root's, that show the key beside the socket; each is served by
+//! itself. The socket has mode 0600, a lock beside it says whose it is while its broker lives, and a socket that a dead broker left is removed. It
 //! never takes a path away from something that is alive or is no socket.
 
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::admission::{self, Admission};
 use crate::answer::Connection;
 use crate::broker::Broker;
 use crate::control;
@@ -79,13 +80,14 @@ pub async fn serve_unix(
                 tracing::warn!(peer = ?stream.peer_cred(), "refused a connection of another user");
                 continue;
             }
-            let (broker, mut stopped) = (Arc::clone(&broker), stop.subscribe());
+            let connected = Connection::at(Arc::clone(&broker), Arc::clone(&socket.admission));
+            let mut stopped = stop.subscribe();
             connections.spawn(async move {
                 let _place = place;
                 let stopped = async move {
                     let _ = stopped.wait_for(|stop| *stop).await;
                 };
-                connection(Connection::new(broker), stream, stopped, PATIENCE).await;
+                connection(connected, stream, stopped, PATIENCE).await;
             });
         }
     };
@@ -112,6 +114,7 @@ pub(crate) fn is_ours(peer: u32, own: u32) -> bool {
 /// with the next broker.
 struct Socket {
     listener: UnixListener,
+    admission: Arc<Admission>,
     path: PathBuf,
     _lock: File,
 }
@@ -132,15 +135,18 @@ impl Socket {
             Ok(_) if StdUnixStream::connect(path).is_ok() => return Err(taken("another process listens there")),
             Ok(_) => fs::remove_file(path).map_err(failed)?,
         }
+        let admission = Arc::new(Admission::make(path).map_err(failed)?);
         let listener = UnixListener::bind(path).map_err(failed)?;
         // Between the two, others may connect; they are refused by their user id.
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Socket { listener, path: path.to_owned(), _lock: lock })
+        Ok(Socket { listener, admission, path: path.to_owned(), _lock: lock })
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        // While the lock is still ours: afterwards they may be another's.
+        let _ = fs::remove_file(admission::beside(&self.path));
         let _ = fs::remove_file(&self.path);
     }
 }

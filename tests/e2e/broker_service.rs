@@ -1,7 +1,7 @@
 //! The broker as a service of its own: many workers, one place that knows the secrets.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -96,8 +96,40 @@ fn its_socket_is_its_owners_alone_and_not_in_the_sandbox() {
     let team = leased(&upstream, &TokenEndpoint::start(300));
     let (_serving, socket) = serve(&team);
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let key = format!("{socket}.key");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     let exeat = Exeat::new().option(&["--broker", &socket]);
-    exeat.run(&["test", "-e", &socket]).ended_with(1);
+    exeat.run(&["test", "-e", &socket, "-o", "-e", &key]).ended_with(1);
+}
+
+#[test]
+fn it_is_kept_from_the_sandbox_by_whatever_path_it_is_named() {
+    let team = leased(&Upstream::start(), &TokenEndpoint::start(300));
+    let (_serving, socket) = serve(&team);
+    // A directory that is shown to the agent must not be the broker's.
+    let beside = format!("cd '{}' && exec \"$@\"", team.path("").display());
+    let exeat = Exeat::new().option(&["--broker", "broker.sock"]).through(&["sh", "-c", &beside, "sh"]);
+    let run = exeat.run(&["true"]);
+    assert!(run.stderr.contains("start from another directory"), "{run:#?}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link.sock");
+    symlink(&socket, &link).unwrap();
+    let exeat =
+        Exeat::new().sandbox(&format!("read = [{:?}]", team.path(""))).option(&["--broker", link.to_str().unwrap()]);
+    let run = exeat.run(&["sh", "-c", &format!("test -e '{socket}' && echo seen")]);
+    assert!(!run.stdout.contains("seen"), "{run:#?}");
+    assert!(run.code == Some(1) || run.stderr.contains("start from another directory"), "{run:#?}");
+}
+
+#[test]
+fn who_has_not_the_key_is_told_where_it_is() {
+    let upstream = Upstream::start();
+    let team = leased(&upstream, &TokenEndpoint::start(300));
+    let (_serving, socket) = serve(&team);
+    fs::remove_file(format!("{socket}.key")).unwrap();
+    let run = Exeat::new().option(&["--broker", &socket]).run(&["true"]);
+    assert_ne!(run.code, Some(0), "{run:#?}");
+    assert!(run.stderr.contains("broker.sock.key"), "{run:#?}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn read(path: &Path) -> io::Result<Zeroizing<[u8; KEY_LEN]>> {
 }
 
 /// Refuses a file that is another's, that others can read or write, or that is no file.
-pub(super) fn private(found: &Metadata) -> io::Result<()> {
+pub(crate) fn private(found: &Metadata) -> io::Result<()> {
     if !found.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

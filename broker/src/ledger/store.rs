@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::seal::private;
 use super::{Entry, Found};
+use crate::admission;
 use crate::control;
 use crate::error::Error;
 use crate::lease::LeaseId;
@@ -196,7 +197,9 @@ impl Store {
             return fs::remove_dir_all(directory);
         }
         // Of a broker that was killed, this is still there.
-        let _ = fs::remove_file(directory.join(control::NAME));
+        let control = directory.join(control::NAME);
+        let _ = fs::remove_file(admission::beside(&control));
+        let _ = fs::remove_file(control);
         let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return Ok(()) };
         let settled = parent.join(SETTLED);
         DirBuilder::new().recursive(true).mode(0o700).create(&settled)?;

@@ -12,4 +12,5 @@ mod publish;
 mod rig;
 mod secrecy;
 mod socket;
+mod taken_over;
 mod wire;

@@ -14,7 +14,11 @@ use crate::endpoint::Endpoint;
 use crate::rig::{serve, settings};
 
 /// A client that sends what it is told to.
-pub struct Raw(SendRequest<Full<Bytes>>);
+pub struct Raw {
+    sender: SendRequest<Full<Bytes>>,
+    /// What it shows.
+    pub shown: Option<String>,
+}
 
 impl Raw {
     pub async fn over(stream: UnixStream) -> Raw {
@@ -22,14 +26,20 @@ impl Raw {
         let stream = TokioIo::new(tokio::net::UnixStream::from_std(stream).unwrap());
         let (sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         tokio::spawn(connection);
-        Raw(sender)
+        Raw { sender, shown: None }
     }
 
     pub async fn registered(stream: UnixStream, agent: &str) -> Raw {
         let mut raw = Raw::over(stream).await;
-        let (status, _) = raw.send(Method::POST, "/v1/workers", &json!({"agent": agent}).to_string()).await;
-        assert_eq!(status, StatusCode::CREATED);
+        raw.register(agent).await;
         raw
+    }
+
+    pub async fn register(&mut self, agent: &str) -> Value {
+        let (status, registration) = self.send(Method::POST, "/v1/workers", &json!({"agent": agent}).to_string()).await;
+        assert_eq!(status, StatusCode::CREATED);
+        self.shown = registration["session"].as_str().map(str::to_owned);
+        registration
     }
 
     pub async fn send(&mut self, method: Method, target: &str, body: &str) -> (StatusCode, Value) {
@@ -39,10 +49,20 @@ impl Raw {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
+    /// Whether the other end hangs up within a second.
+    pub async fn is_closed(&mut self) -> bool {
+        tokio::time::timeout(std::time::Duration::from_secs(1), self.sender.ready())
+            .await
+            .is_ok_and(|ready| ready.is_err())
+    }
+
     async fn exchange(&mut self, method: Method, target: &str, body: &str) -> Response<hyper::body::Incoming> {
-        self.0.ready().await.unwrap();
-        let request = Request::builder().method(method).uri(target).body(Full::from(body.to_owned())).unwrap();
-        self.0.send_request(request).await.unwrap()
+        self.sender.ready().await.unwrap();
+        let mut request = Request::builder().method(method).uri(target);
+        if let Some(shown) = &self.shown {
+            request = request.header("authorization", format!("Bearer {shown}"));
+        }
+        self.sender.send_request(request.body(Full::from(body.to_owned())).unwrap()).await.unwrap()
     }
 }
 
@@ -98,7 +118,7 @@ async fn an_identity_verifies_against_what_the_broker_publishes() {
     settings.identity.audiences.insert("https://sts.example/".to_owned(), SigningAlgorithm::Rs256);
     let (stream, _serving) = serve(settings);
     let mut raw = Raw::over(stream).await;
-    let (_, registration) = raw.send(Method::POST, "/v1/workers", r#"{"agent":"bot"}"#).await;
+    let registration = raw.register("bot").await;
     let (_, discovery) = raw.send(Method::GET, "/.well-known/openid-configuration", "").await;
     assert_eq!(discovery["jwks_uri"], "https://broker.example/.well-known/jwks.json");
     assert_eq!(discovery["id_token_signing_alg_values_supported"], json!(["ES256", "RS256"]));
