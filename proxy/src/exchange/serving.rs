@@ -1,0 +1,112 @@
+//! The HTTP of one connection from the sandbox.
+//!
+//! Enters: a stream in the clear. Leaves: its requests, one by one or as many as HTTP/2 allows at once, each to be answered. Never: a head
+//! or a flood without bound, or a connection that goes on with new requests once the worker stops.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use super::answer;
+use super::frames::Counted;
+use crate::connection::Connection;
+use crate::error::Refusal;
+use crate::limit;
+use crate::serve::Worker;
+use crate::turn::{InTurn, Share};
+
+/// Serves the requests of one connection until either side ends it or the worker stops.
+///
+/// # Errors
+/// What made the connection unreadable as HTTP; no request of it was left without an answer or a record.
+pub async fn serve<S>(worker: Arc<Worker>, connection: Connection, stream: S, http2: bool) -> Result<(), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut stop = worker.stop.clone();
+    let connection = Arc::new(connection);
+    let share = Arc::clone(&connection.share);
+    let service = service_fn(move |request| answer(Arc::clone(&worker), Arc::clone(&connection), request));
+    // The two builders share no trait; each connection is told once to finish what it has.
+    let served = if http2 {
+        let (stream, flood) = Counted::new(stream);
+        let mut serving = std::pin::pin!(builder2(share).serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            served = serving.as_mut() => served,
+            () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
+            () = flood.begun() => {
+                serving.as_mut().graceful_shutdown();
+                flood.end();
+                // A client that does not even read is not waited for.
+                let _ = tokio::time::timeout(limit::LINGER_WAIT * 2, serving).await;
+                return Err(Refusal::Flood("too many settings, pings, resets or window updates".to_owned()));
+            }
+        }
+    } else {
+        let stream = TokioIo::new(stream);
+        let mut serving = std::pin::pin!(builder1().serve_connection(stream, service).with_upgrades());
+        tokio::select! {
+            served = serving.as_mut() => served,
+            () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
+        }
+    };
+    match served {
+        Ok(()) => Ok(()),
+        Err(error) => unreadable(&error).map_or(Ok(()), Err),
+    }
+}
+
+/// Ends when the worker stops, or is gone.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn builder1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limit::HEAD_WAIT)
+        .max_buf_size(limit::HEAD_BYTES)
+        .max_headers(limit::HEAD_FIELDS);
+    builder
+}
+
+fn builder2(share: Arc<Share>) -> http2::Builder<InTurn> {
+    let mut builder = http2::Builder::new(InTurn(share));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limit::STREAMS)
+        .enable_connect_protocol()
+        .max_pending_accept_reset_streams(limit::PENDING_RESETS)
+        .max_local_error_reset_streams(limit::RULE_RESETS)
+        .max_header_list_size(u32::try_from(limit::HEAD_BYTES).unwrap_or(u32::MAX))
+        .initial_stream_window_size(limit::STREAM_WINDOW)
+        .initial_connection_window_size(limit::CONNECTION_WINDOW)
+        .keep_alive_interval(limit::HEAD_WAIT)
+        .keep_alive_timeout(limit::HEAD_WAIT);
+    builder
+}
+
+/// A connection that ended in an error: a head that had no reading is a refusal, a client that went away is not.
+fn unreadable(error: &hyper::Error) -> Option<Refusal> {
+    let sent_away =
+        error.source().and_then(|source| source.downcast_ref::<h2::Error>()).filter(|error| error.is_library());
+    if error.is_parse() {
+        Some(Refusal::Malformed(error.to_string()))
+    } else if let Some(error) = sent_away.filter(|error| error.is_go_away()) {
+        let calm = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+        Some(if calm { Refusal::Flood(error.to_string()) } else { Refusal::Malformed(error.to_string()) })
+    } else if error.is_timeout() {
+        // Also how an idle connection ends, which is nobody's fault; a debug line is enough for both.
+        tracing::debug!("{}", Refusal::SlowHead(limit::HEAD_WAIT.as_secs()));
+        None
+    } else {
+        tracing::debug!(%error, "a client connection ended");
+        None
+    }
+}
