@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -81,9 +81,17 @@ pub(super) enum Durability {
 
 /// One broker's ledger. In this order: the file is closed before its lock goes.
 pub(super) struct Store {
-    connection: Mutex<Option<Connection>>,
+    file: Mutex<Ledgered>,
     directory: Option<PathBuf>,
     _lock: Option<File>,
+}
+
+/// The file of a ledger.
+enum Ledgered {
+    /// Not made yet: most runs lend nothing, and a file that is safe on the disk takes longer than their start.
+    Unmade,
+    Open(Connection),
+    Closed,
 }
 
 impl Store {
@@ -92,19 +100,19 @@ impl Store {
         let failed = |error: rusqlite::Error| Error::Start(error.into());
         let connection = Connection::open_in_memory().map_err(failed)?;
         connection.execute_batch(SCHEMA).map_err(failed)?;
-        Ok(Store { connection: Mutex::new(Some(connection)), directory: None, _lock: None })
+        Ok(Store { file: Mutex::new(Ledgered::Open(connection)), directory: None, _lock: None })
     }
 
-    /// Opens the ledger in this directory for this broker alone, or makes it.
+    /// Opens the ledger in this directory for this broker alone. Where there is none, it is made for its first row.
     pub(super) fn claim(directory: &Path) -> Result<Store, Error> {
         let failed = |source: io::Error| Error::Ledger { path: directory.to_owned(), source: source.into() };
         for _ in 0..LOCK_ATTEMPTS {
             DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
             if let Some(lock) = lock(directory).map_err(failed)? {
-                if !directory.join(FILE).try_exists().map_err(failed)? {
-                    make(directory).map_err(|source| Error::Ledger { path: directory.join(FILE), source })?;
-                }
-                return Store::open(directory, lock);
+                return match directory.join(FILE).try_exists().map_err(failed)? {
+                    true => Store::open(directory, lock),
+                    false => Ok(Store::over(Ledgered::Unmade, directory, lock)),
+                };
             }
             // Another sweeps it, which takes no time, or lives in it.
             sleep(LOCK_AGAIN);
@@ -128,7 +136,11 @@ impl Store {
         let path = directory.join(FILE);
         let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE);
         let connection = connection.map_err(|source| Error::Ledger { path, source })?;
-        Ok(Store { connection: Mutex::new(Some(connection)), directory: Some(directory.to_owned()), _lock: Some(lock) })
+        Ok(Store::over(Ledgered::Open(connection), directory, lock))
+    }
+
+    fn over(file: Ledgered, directory: &Path, lock: File) -> Store {
+        Store { file: Mutex::new(file), directory: Some(directory.to_owned()), _lock: Some(lock) }
     }
 
     /// Where it is, if it is in a file.
@@ -138,6 +150,7 @@ impl Store {
 
     /// Writes a row: a new one, or what became of one. What was sealed into it stays while it is open.
     pub(super) fn put(&self, row: &Entry, sealed: Option<&[u8]>, durability: Durability) -> io::Result<()> {
+        self.make()?;
         self.with(|connection| {
             let level = if durability == Durability::Now { "FULL" } else { "NORMAL" };
             connection.pragma_update(None, "synchronous", level)?;
@@ -174,14 +187,21 @@ impl Store {
 
     /// The rows of leases that are not over.
     pub(super) fn still_open(&self) -> io::Result<Vec<Sealed>> {
+        if matches!(*self.file(), Ledgered::Unmade) {
+            return Ok(Vec::new());
+        }
         self.with(|connection| rows(connection, OPEN))
     }
 
     /// Ends it. One that nothing is in goes, one that nothing is open in is put aside; a ledger with a name that its broker will
     /// use again stays.
     pub(super) fn close(&self) -> io::Result<()> {
-        let count = |sql: &'static str| {
-            self.with(|connection| connection.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0)))
+        let unmade = matches!(*self.file(), Ledgered::Unmade);
+        let count = |sql: &'static str| match unmade {
+            true => Ok(0),
+            false => self.with(|connection| {
+                connection.query_row(&format!("SELECT count(*) FROM ({sql})"), [], |row| row.get(0))
+            }),
         };
         let (open, all): (i64, i64) = (count(OPEN)?, count(ALL)?);
         let Some(directory) = &self.directory else { return Ok(()) };
@@ -189,8 +209,7 @@ impl Store {
         if open > 0 || !named_for_once {
             return Ok(());
         }
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(connection) = connection {
+        if let Ledgered::Open(connection) = std::mem::replace(&mut *self.file(), Ledgered::Closed) {
             connection.close().map_err(|(_, error)| io::Error::other(error))?;
         }
         if all == 0 {
@@ -206,11 +225,27 @@ impl Store {
         fs::rename(directory, settled.join(name))
     }
 
-    fn with<T>(&self, done: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
-        match &*self.connection.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(connection) => done(connection).map_err(io::Error::other),
-            None => Err(io::Error::other("it is closed")),
+    /// Makes the file for a first row.
+    fn make(&self) -> io::Result<()> {
+        let mut file = self.file();
+        if let (Ledgered::Unmade, Some(directory)) = (&*file, &self.directory) {
+            make(directory).map_err(io::Error::other)?;
+            let opened = open(&directory.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE);
+            *file = Ledgered::Open(opened.map_err(io::Error::other)?);
         }
+        Ok(())
+    }
+
+    fn with<T>(&self, done: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> io::Result<T> {
+        match &*self.file() {
+            Ledgered::Open(connection) => done(connection).map_err(io::Error::other),
+            Ledgered::Unmade => Err(io::Error::other("nothing is in it yet")),
+            Ledgered::Closed => Err(io::Error::other("it is closed")),
+        }
+    }
+
+    fn file(&self) -> MutexGuard<'_, Ledgered> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

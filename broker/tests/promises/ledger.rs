@@ -97,6 +97,27 @@ async fn a_lease_is_in_it_before_it_is_given_out_and_no_secret_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_lends_nothing_makes_none_and_leaves_nothing() {
+    let endpoint = Endpoint::start().await;
+    let state = tempdir().unwrap();
+    let has_ledger = || files(&state.path().join("leases")).iter().any(|file| file.ends_with("ledger.db"));
+    let settings = || kept_in(state.path(), settings(&endpoint));
+    let (client, serving) = worker(settings()).await;
+    assert!(!has_ledger() && files(state.path()).iter().any(|file| file.ends_with("control")));
+    assert_eq!(client.health().await.unwrap().kept, 0);
+    client.end().await.unwrap();
+    serving.await.unwrap().unwrap();
+    assert_eq!(fs::read_dir(state.path().join("leases")).unwrap().count(), 0, "its directory is left");
+    // One that was killed is swept by the next, in whose way it is not.
+    let mortal = Mortal::start(settings()).await;
+    mortal.kill();
+    let (client, _serving) = worker(settings()).await;
+    assert_eq!(fs::read_dir(state.path().join("leases")).unwrap().count(), 1, "the killed one's directory is left");
+    lease(&client).await.unwrap();
+    assert!(has_ledger());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_issuer_that_is_being_asked_is_in_it_before_it_answers() {
     let endpoint = Endpoint::start().await;
     endpoint.set(|state| state.delay = Duration::from_secs(3));
