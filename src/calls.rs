@@ -194,9 +194,11 @@ impl Follower {
             }
             Event::CallEnd(end) => self.open.remove(&end.call).map(|row| row.ended(&end, text)),
             Event::Refused(refused) => Some(Row::refused(&self.agent, line.time, &refused, text)),
-            Event::NameAsked(_) | Event::PolicyReloaded { .. } | Event::PolicyRejected { .. } | Event::WorkerEnd(_) => {
-                None
-            }
+            Event::CallRetried(_)
+            | Event::NameAsked(_)
+            | Event::PolicyReloaded { .. }
+            | Event::PolicyRejected { .. }
+            | Event::WorkerEnd(_) => None,
         }
     }
 }

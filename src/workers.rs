@@ -81,7 +81,7 @@ pub fn tell(places: &Places, running: Running) -> io::Result<Told> {
             Event::PolicyRejected { reason } => told.policy_rejected = Some(reason),
             Event::CallStart(_) | Event::TunnelStart(_) => told.calls += 1,
             Event::Refused(_) => told.refused += 1,
-            Event::CallEnd(_) | Event::NameAsked(_) | Event::WorkerEnd(_) => {}
+            Event::CallRetried(_) | Event::CallEnd(_) | Event::NameAsked(_) | Event::WorkerEnd(_) => {}
         }
     }
     Ok(told)

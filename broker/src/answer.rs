@@ -214,11 +214,11 @@ impl Connection {
         Ok(Registration { worker: id, identity, grants, session: shown })
     }
 
-    async fn lease(&self, Ask { credential, destination }: &Ask) -> Result<Wish, Refusal> {
+    async fn lease(&self, Ask { credential, destination, refused }: &Ask) -> Result<Wish, Refusal> {
         let worker = self.worker()?;
         self.broker.admits(&worker.holder.agent)?;
         let (issuer, scope) = self.broker.granted(&worker.holder.agent, credential, destination)?;
-        let wish = worker.lease(credential, issuer, scope).await?;
+        let wish = worker.lease(credential, issuer, scope, *refused).await?;
         if let (Wish::Granted(lease), Err(refusal)) = (&wish, self.broker.admits(&worker.holder.agent)) {
             // Offboarded while its issuer was asked.
             self.broker.ledger.revoke(|entry| entry.lease == lease.id).await;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/workers` | `{agent}` → 201 [`Registration`]: the connection is now the worker |
 //! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 while the issuer is being asked: ask again |
+//! | | with `refused`, the id of a lease that an upstream answered 401 to: → 200 another [`Lease`], or the same where there is none |
 //! | `GET /v1/leases` | → 200 `{taken_back}`: the worker's leases that it is to use no longer |
 //! | `DELETE /v1/leases/ID` | → 200 [`Ended`]: that lease is over; for a connection that is no worker |
 //! | `DELETE /v1/leases?worker=ID`, `?agent=NAME` | → 200 [`Ended`]: all of these are over; on the control socket only |
@@ -54,6 +55,9 @@ pub(crate) struct Ask {
     pub(crate) credential: CredentialName,
     /// `host:port`
     pub(crate) destination: Destination,
+    /// The lease that an upstream refused, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<LeaseId>,
 }
 
 /// Leases that an operator takes back.

@@ -148,14 +148,30 @@ impl Client {
 
     /// The lease of a credential for a destination, which its grant must list.
     pub async fn lease(&self, credential: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
+        let slot = self.slot(credential, to)?;
+        timeout(WAIT, self.fresh(slot, credential, to)).await.unwrap_or_else(|_| Err(late(credential)))
+    }
+
+    /// Another lease than this one, which an upstream refused: one that is there already, or one that the broker fetches. However many
+    /// callers were refused with it, one asks. `None`: there is no other now.
+    pub async fn replace(
+        &self,
+        credential: &CredentialName,
+        to: &Destination,
+        refused: LeaseId,
+    ) -> Result<Option<Arc<Lease>>, ClientError> {
+        let slot = self.slot(credential, to)?;
+        let replaced = timeout(WAIT, self.other(slot, credential, to, refused));
+        replaced.await.unwrap_or_else(|_| Err(late(credential)))
+    }
+
+    fn slot(&self, credential: &CredentialName, to: &Destination) -> Result<&Slot, ClientError> {
         let slot = self.0.slots.get().and_then(|slots| slots.get(credential));
         let slot = slot.ok_or_else(|| denied(format!("this worker has no grant for credential `{credential}`")))?;
-        if !slot.grant.allows(to) {
-            return Err(denied(format!("the grant of credential `{credential}` does not list {to}")));
+        match slot.grant.allows(to) {
+            true => Ok(slot),
+            false => Err(denied(format!("the grant of credential `{credential}` does not list {to}"))),
         }
-        timeout(WAIT, self.fresh(slot, credential, to)).await.unwrap_or_else(|_| {
-            Err(unavailable(format!("credential `{credential}`: no answer within {} s", WAIT.as_secs())))
-        })
     }
 
     /// Waits until a lease is taken back, or nobody is left who would say so. Known within a quarter of a second.
@@ -186,12 +202,8 @@ impl Client {
     }
 
     async fn fresh(&self, slot: &Slot, name: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
-        let standing = &self.0.standing;
-        if !standing.is_watched() {
-            return Err(gone());
-        }
-        let stands = |lease: &Arc<Lease>| lease.is_valid(SystemTime::now()) && standing.holds(lease.id);
-        let held = || slot.lease.load_full().filter(stands);
+        let standing = self.watched()?;
+        let held = || self.held(slot);
         let is_fresh = |lease: &Arc<Lease>| lease.is_fresh(SystemTime::now());
         let _turn = match held() {
             Some(lease) if is_fresh(&lease) => return Ok(lease),
@@ -207,7 +219,7 @@ impl Client {
         }
         // Before the request: what carries it looks only once it is done.
         standing.leased();
-        match self.fetch(name, to).await {
+        match self.fetch(name, to, None).await {
             Ok(lease) => {
                 slot.lease.store(Some(Arc::clone(&lease)));
                 Ok(lease)
@@ -216,8 +228,43 @@ impl Client {
         }
     }
 
-    async fn fetch(&self, credential: &CredentialName, destination: &Destination) -> Result<Arc<Lease>, ClientError> {
-        let ask = Ask { credential: credential.clone(), destination: destination.clone() };
+    async fn other(
+        &self,
+        slot: &Slot,
+        name: &CredentialName,
+        to: &Destination,
+        refused: LeaseId,
+    ) -> Result<Option<Arc<Lease>>, ClientError> {
+        self.watched()?;
+        let _turn = slot.fetch.lock().await;
+        let is_other = |lease: &Arc<Lease>| lease.id != refused;
+        if let Some(lease) = self.held(slot).filter(is_other) {
+            return Ok(Some(lease));
+        }
+        let lease = self.fetch(name, to, Some(refused)).await?;
+        slot.lease.store(Some(Arc::clone(&lease)));
+        Ok(Some(lease).filter(is_other))
+    }
+
+    /// What says which leases stand, while there is somebody who says so.
+    fn watched(&self) -> Result<&Standing, ClientError> {
+        let standing = &*self.0.standing;
+        if standing.is_watched() { Ok(standing) } else { Err(gone()) }
+    }
+
+    /// The lease of the moment, if it may be used.
+    fn held(&self, slot: &Slot) -> Option<Arc<Lease>> {
+        let stands = |lease: &Arc<Lease>| lease.is_valid(SystemTime::now()) && self.0.standing.holds(lease.id);
+        slot.lease.load_full().filter(stands)
+    }
+
+    async fn fetch(
+        &self,
+        credential: &CredentialName,
+        destination: &Destination,
+        refused: Option<LeaseId>,
+    ) -> Result<Arc<Lease>, ClientError> {
+        let ask = Ask { credential: credential.clone(), destination: destination.clone(), refused };
         loop {
             let answer = self.exchange(Method::POST, "/v1/leases", Some(&ask)).await?;
             match answer.status {
@@ -333,6 +380,10 @@ fn denied(reason: String) -> ClientError {
 
 fn unavailable(reason: String) -> ClientError {
     ClientError::Unavailable { reason }
+}
+
+fn late(credential: &CredentialName) -> ClientError {
+    unavailable(format!("credential `{credential}`: no answer within {} s", WAIT.as_secs()))
 }
 
 fn gone() -> ClientError {

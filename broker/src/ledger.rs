@@ -119,6 +119,8 @@ pub(crate) struct Standing {
     /// What its revocation needs, where that is not the credential itself.
     pub(crate) receipt: Option<Arc<Secret>>,
     pub(crate) issuer: Arc<Issuer>,
+    /// Why it is given back before its time, where it is.
+    pub(crate) given_back: Option<&'static str>,
     /// A task tries to revoke it, again and again.
     pub(crate) retried: bool,
 }
@@ -201,7 +203,8 @@ impl Ledger {
         entry.expires = lease.expires.and_then(|time| time.try_into().ok());
         entry.became(State::Leased, None);
         let (lent, issuer, receipt) = (Arc::clone(lease), Arc::clone(issuer), receipt.map(Arc::new));
-        let standing = Standing { entry: entry.clone(), lease: lent, receipt, issuer, retried: false };
+        let standing =
+            Standing { entry: entry.clone(), lease: lent, receipt, issuer, given_back: None, retried: false };
         let sealed = entry.revocation.as_ref().map(|_| self.key.seal(&entry, standing.receipt())).transpose();
         self.standing.insert(lease.id, standing);
         let sealed = sealed?;
@@ -237,8 +240,8 @@ impl Ledger {
 
     /// Lets a lease go that no longer stands, or that nothing can be done about.
     pub(crate) fn close(&self, id: LeaseId, state: State, reason: Option<String>) {
-        if let Some((_, Standing { mut entry, .. })) = self.standing.remove(&id) {
-            entry.became(state, reason);
+        if let Some((_, Standing { mut entry, given_back, .. })) = self.standing.remove(&id) {
+            entry.became(state, reason.or(given_back.map(str::to_owned)));
             self.note(&entry);
         }
     }

@@ -59,6 +59,14 @@ impl Ledger {
         })
     }
 
+    /// Begins to revoke a lease that another has replaced. What still streams with it is not cut off: its worker does as it was told.
+    pub(crate) fn give_back(self: &Arc<Self>, id: LeaseId, why: &'static str) {
+        if let Some(mut standing) = self.standing.get_mut(&id) {
+            standing.given_back = Some(why);
+        }
+        self.sweep(vec![id]);
+    }
+
     /// Begins to revoke what a broker that is gone left.
     pub(crate) fn sweep(self: &Arc<Self>, left: Vec<LeaseId>) {
         if left.is_empty() {

@@ -25,6 +25,12 @@ use crate::ledger::{Entry, Ledger, State};
 const SLICE: Duration = Duration::from_millis(100);
 /// How long a failure answers for its issuer, so that one that is down is not hammered.
 const FAILURE_STANDS: Duration = Duration::from_secs(1);
+/// Between two fetches for the reason that an upstream refused a lease: one that refuses whatever it is shown must not make its agent a
+/// way to hammer the issuer. A key that was rotated is rotated once.
+const REFUSALS_APART: Duration = Duration::from_secs(5);
+
+/// Why a lease is given back before its time.
+const REFUSED: &str = "its upstream answered 401";
 
 type Landing = Result<Arc<Lease>, Failure>;
 
@@ -39,6 +45,8 @@ struct Failure {
 struct Slot {
     flight: watch::Receiver<Option<Landing>>,
     before: Option<Arc<Lease>>,
+    /// When it was last fetched because an upstream had refused the lease from before.
+    refused: Option<Instant>,
 }
 
 /// A registered worker.
@@ -66,19 +74,21 @@ impl Worker {
         Worker { holder: Holder::new(signer, agent, WorkerId::generate()), ledger, slots: Mutex::default() }
     }
 
-    /// The worker's lease of a credential. The caller has checked that it may have it.
+    /// The worker's lease of a credential; where its upstream `refused` the one it has, another, unless that is to be had so soon after
+    /// the last. The caller has checked that it may have it.
     pub(crate) async fn lease(
         &self,
         name: &CredentialName,
         issuer: &Arc<Issuer>,
         scope: String,
+        refused: Option<LeaseId>,
     ) -> Result<Wish, Refusal> {
-        let Slot { mut flight, before } = self.slot(name, issuer, scope)?;
+        let Slot { mut flight, before, .. } = self.slot(name, issuer, scope, refused)?;
         let landed = match timeout(SLICE, flight.wait_for(Option::is_some)).await {
             Ok(Ok(landed)) => landed.clone(),
             Ok(Err(_)) | Err(_) => None,
         };
-        match (landed, before.filter(|lease| self.stands(lease))) {
+        match (landed, before.filter(|lease| self.stands(lease) && Some(lease.id) != refused)) {
             (Some(Ok(lease)), _) | (_, Some(lease)) => Ok(Wish::Granted(lease)),
             (Some(Err(failure)), None) => Err(Refusal::Unavailable(failure.reason.to_string())),
             (None, None) => Ok(Wish::Pending),
@@ -110,22 +120,36 @@ impl Worker {
     }
 
     /// Joins the fetch that is under way or whose outcome still stands; else starts one.
-    fn slot(&self, name: &CredentialName, issuer: &Arc<Issuer>, scope: String) -> Result<Slot, Refusal> {
+    fn slot(
+        &self,
+        name: &CredentialName,
+        issuer: &Arc<Issuer>,
+        scope: String,
+        refused: Option<LeaseId>,
+    ) -> Result<Slot, Refusal> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.closed {
             return Err(Refusal::Conflict("the worker has ended"));
         }
-        let mut before = None;
+        let (mut before, mut last_refused) = (None, None);
         if let Some(slot) = slots.by_name.get(name) {
             let landed = slot.flight.borrow().clone();
+            last_refused = slot.refused;
+            let too_soon = last_refused.is_some_and(|at| at.elapsed() < REFUSALS_APART);
+            let is_good = |lease: &Lease| refused != Some(lease.id) || too_soon;
             match landed {
                 None if slot.flight.has_changed().is_ok() => return Ok(slot.clone()),
-                Some(Ok(lease)) if lease.is_fresh(SystemTime::now()) && self.stands(&lease) => return Ok(slot.clone()),
-                Some(Err(failure)) if failure.at.elapsed() < FAILURE_STANDS => return Ok(slot.clone()),
+                Some(Ok(lease)) if lease.is_fresh(SystemTime::now()) && self.stands(&lease) && is_good(&lease) => {
+                    return Ok(slot.clone());
+                }
+                Some(Err(failure)) if failure.at.elapsed() < FAILURE_STANDS || (refused.is_some() && too_soon) => {
+                    return Ok(slot.clone());
+                }
                 Some(Ok(lease)) => before = Some(lease).filter(|lease| self.stands(lease)),
                 Some(Err(_)) | None => before = slot.before.clone(), // failed a while ago, or broke off
             }
         }
+        let is_refused = refused.is_some() && before.as_ref().map(|lease| lease.id) == refused;
         let (landing, flight) = watch::channel(None);
         let fetch = Fetch {
             holder: self.holder.clone(),
@@ -134,12 +158,13 @@ impl Worker {
             issuer: Arc::clone(issuer),
             ledger: Arc::clone(&self.ledger),
             before: before.clone(),
+            is_refused,
         };
         tokio::spawn(async move {
             let landed = fetch.run().await.map_err(|reason| Failure { reason: reason.into(), at: Instant::now() });
             landing.send_replace(Some(landed));
         });
-        let slot = Slot { flight, before };
+        let slot = Slot { flight, before, refused: if is_refused { Some(Instant::now()) } else { last_refused } };
         slots.by_name.insert(name.clone(), slot.clone());
         Ok(slot)
     }
@@ -153,11 +178,13 @@ struct Fetch {
     issuer: Arc<Issuer>,
     ledger: Arc<Ledger>,
     before: Option<Arc<Lease>>,
+    /// Whether an upstream no longer takes that.
+    is_refused: bool,
 }
 
 impl Fetch {
     async fn run(self) -> Result<Arc<Lease>, String> {
-        let Fetch { holder, name, scope, issuer, ledger, before } = self;
+        let Fetch { holder, name, scope, issuer, ledger, before, is_refused } = self;
         if !ledger.has_room() {
             return Err("the broker's ledger is full".to_owned());
         }
@@ -179,8 +206,8 @@ impl Fetch {
             }
         };
         // A fixed secret that is still the same is still the same lease; one that was rotated replaces it.
-        let fixed = before.filter(|before| before.expires.is_none() && issued.expires.is_none());
-        let same = fixed.as_ref().filter(|before| before.secret.expose() == issued.secret.expose());
+        let fixed = before.as_ref().filter(|before| before.expires.is_none() && issued.expires.is_none());
+        let same = fixed.filter(|before| before.secret.expose() == issued.secret.expose());
         let lease = Arc::new(Lease {
             id: same.map_or(entry.lease, |before| before.id),
             credential: name,
@@ -199,6 +226,9 @@ impl Fetch {
         }
         // Not given out when it cannot be recorded; it is in memory by then, to be revoked when the worker ends.
         ledger.enter(entry, &lease, issued.receipt, &issuer).map_err(unwritable)?;
+        if let Some(before) = before.filter(|_| is_refused) {
+            ledger.give_back(before.id, REFUSED);
+        }
         Ok(lease)
     }
 }
@@ -236,6 +266,7 @@ mod tests {
                 issuer: Arc::clone(&issuer),
                 ledger: Arc::clone(&ledger),
                 before: before.cloned(),
+                is_refused: false,
             };
             fetch.run().await.unwrap()
         };

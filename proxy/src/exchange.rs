@@ -4,9 +4,11 @@
 //! upstream without permit, record and swap; an answer that was not scrubbed.
 
 mod assertion;
+mod attempt;
 mod body;
 mod coded;
 mod frames;
+mod kept;
 mod serving;
 mod swapped;
 mod websocket;
@@ -22,6 +24,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use self::attempt::{Attempt, Carried};
 use self::body::examine;
 pub use self::coded::CodedWatch;
 pub use self::serving::serve;
@@ -91,24 +94,20 @@ async fn call(
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
     let leave =
         Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries, permit.protocol().cloned()));
-    let body = leave.clone().hold(body.into_body(lease.as_deref())?).boxed_unsync();
+    let (body, kept) = body.into_body(lease.as_deref())?;
     let upgrade = rest.upgrade.is_some();
-    let request = outgoing(worker, &call, body, plans[0].as_ref(), lease.as_deref(), upgrade, &asked)?;
+    let attempt = Attempt { worker, connection, call: &call, permit: &permit, plans: &plans, upgrade, asked: &asked };
+    let request = attempt.request(&leave, body, lease.as_deref())?;
     let start = start(worker, connection, &call, &permit, used, &asked);
-    let record = CallRecord::start(&worker.log, start, upload.sent())?;
-    let send = async {
-        match rest.upgrade {
-            None => worker.upstream.send(&permit, connection.floor, request).await,
-            Some(_) => {
-                let http2 = call.version == Version::HTTP_2;
-                worker.upstream.send_alone(&permit, connection.floor, request, http2).await
-            }
+    let mut record = CallRecord::start(&worker.log, start, upload.sent())?;
+    let sent = attempt.send(&leave, request).await;
+    let carried = lease.clone().filter(|_| plans[0].is_some() || upload.sent().has_swapped());
+    let (sent, leave, lease) = match (sent, carried) {
+        (Ok(answered), Some(lease)) => {
+            let carried = Carried { lease, kept: &kept, upload: &upload };
+            attempt.again(answered, carried, leave, &mut record).await
         }
-    };
-    let sent = tokio::select! {
-        biased;
-        refusal = leave.clone().withdrawn() => Err(refusal),
-        sent = send => sent,
+        (sent, _) => (sent, leave, lease),
     };
     match sent {
         Ok(answer) => {

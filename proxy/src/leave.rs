@@ -21,7 +21,7 @@ use crate::turn;
 use crate::upstream::BoxError;
 
 /// Asks a policy once more.
-type Judge = Box<dyn Fn(&Policy) -> Result<(), Refusal> + Send + Sync>;
+type Judge = Arc<dyn Fn(&Policy) -> Result<(), Refusal> + Send + Sync>;
 
 type Withdrawn = Pin<Box<dyn Future<Output = Refusal> + Send>>;
 
@@ -34,7 +34,7 @@ struct Inner {
     judge: Judge,
     judged_by: Arc<Policy>,
     lease: Option<Arc<Lease>>,
-    _busy: Busy,
+    busy: Arc<Busy>,
 }
 
 impl Leave {
@@ -46,7 +46,20 @@ impl Leave {
         lease: Option<Arc<Lease>>,
         judge: impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Inner { worker: Arc::clone(worker), judge: Box::new(judge), judged_by, lease, _busy: busy }))
+        let (judge, busy) = (Arc::new(judge), Arc::new(busy));
+        Self(Arc::new(Inner { worker: Arc::clone(worker), judge, judged_by, lease, busy }))
+    }
+
+    /// The same for the same call with another lease.
+    pub fn over(&self, lease: Arc<Lease>) -> Self {
+        let Inner { worker, judge, judged_by, busy, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            worker: Arc::clone(worker),
+            judge: Arc::clone(judge),
+            judged_by: Arc::clone(judged_by),
+            lease: Some(lease),
+            busy: Arc::clone(busy),
+        }))
     }
 
     /// Waits until it is taken back; for ever where it is not.

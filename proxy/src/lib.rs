@@ -20,6 +20,7 @@
 //! | swap | [`swap`] | placeholder → credential, only where granted |
 //! | | [`tool`] | the body of an MCP or GraphQL request → what it asks for, if that is listed |
 //! | upstream | [`resolve`], [`upstream`] | permit → checked address → connection → answer |
+//! | | `exchange::attempt` | sent; once more with another lease where the first is refused |
 //! | | `leave` | what a call under way stands on; taken back → cut off |
 //! | scrub | [`scrub`] | credential → placeholder, in the answer |
 //! | record | [`record`] | the call log |

@@ -58,6 +58,9 @@ pub const LINGER_WAIT: Duration = Duration::from_secs(1);
 pub const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// A request body that is read whole and examined before anything goes upstream; longer ones are examined as they pass.
 pub const EXAMINED_BODY: u64 = 64 * 1024;
+/// Of a request body that goes with a credential, kept while it passes, to be sent once more should the credential be refused: as much as a
+/// short body takes anyhow, and more than most calls of an API have.
+pub const KEPT_BODY: usize = 64 * 1024;
 /// The whole of such a body.
 pub const EXAMINED_BODY_WAIT: Duration = Duration::from_secs(60);
 /// A text message of a WebSocket that is sent on in one frame after a swap; longer ones go on in fragments.

@@ -12,13 +12,15 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use broker::LeaseId;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 
 pub(crate) use self::event::redact_query;
 pub use self::event::{
-    CallEnd, CallStart, CredentialUse, Event, Line, NameAsked, Refused, TlsLeg, TunnelStart, WorkerEnd, WorkerStart,
+    CallEnd, CallRetried, CallStart, CredentialUse, Event, Line, NameAsked, Refused, Retried, TlsLeg, TunnelStart,
+    WorkerEnd, WorkerStart,
 };
 pub use self::log::{CallLog, FILE_NAME, LogError, Tampered, verify};
 use crate::error::Refusal;
@@ -33,6 +35,11 @@ impl Sent {
     /// So many more bytes.
     pub fn bytes(&self, more: usize) {
         self.0.0.fetch_add(more as u64, Ordering::Relaxed);
+    }
+
+    /// Whether any has.
+    pub fn has_swapped(&self) -> bool {
+        self.0.1.load(Ordering::Relaxed) > 0
     }
 
     /// So many more placeholders became the credential.
@@ -96,6 +103,18 @@ impl CallRecord {
     /// Where it is said why an answer that ends well for its client was stopped.
     pub fn stopped(&self) -> Arc<OnceLock<String>> {
         Arc::clone(&self.stopped)
+    }
+
+    /// The call is about to be sent once more, with another lease. When this returns, the kernel has the line.
+    ///
+    /// # Errors
+    /// As [`CallRecord::start`].
+    pub fn retried(&mut self, refused: LeaseId, lease: LeaseId) -> Result<(), Refusal> {
+        let retried = Retried { refused: refused.to_string(), lease: lease.to_string() };
+        let event = Event::CallRetried(CallRetried { call: self.end.call, retried: retried.clone() });
+        self.log.append(Timestamp::now(), event).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        self.end.retried = Some(retried);
+        Ok(())
     }
 
     /// The head of the answer is here.

@@ -28,7 +28,7 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
 use http::{HeaderMap, HeaderName};
 
 pub use assertion::Asserted;
-pub use body::{BodySwap, BodyWatch};
+pub use body::{BodySwap, BodyWatch, Spelling};
 pub use gaps::Gapped;
 pub use inject::CallsAsItself;
 pub use message::Messages;

@@ -91,6 +91,9 @@ impl Row {
         if end.scrubbed > 0 {
             self.notes.push(format!("scrubbed {}×", end.scrubbed));
         }
+        if end.retried.is_some() {
+            self.notes.push("sent once more after a 401".to_owned());
+        }
         self.notes.extend(end.reason.clone());
         self
     }

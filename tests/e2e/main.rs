@@ -44,6 +44,7 @@ mod streaming;
 mod terminal;
 mod tls;
 mod tunnels;
+mod unauthorized;
 mod upstream_proxy;
 mod websocket;
 mod witnesses;

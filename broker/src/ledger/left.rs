@@ -85,7 +85,8 @@ impl Ledger {
                     expires: entry.expires.and_then(|expires| SystemTime::try_from(expires).ok()),
                     refresh: SystemTime::now(),
                 });
-                let standing = Standing { entry: entry.clone(), lease, receipt: None, issuer, retried: false };
+                let standing =
+                    Standing { entry: entry.clone(), lease, receipt: None, issuer, given_back: None, retried: false };
                 self.standing.insert(entry.lease, standing);
                 Some(entry.lease)
             }

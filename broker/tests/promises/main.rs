@@ -9,6 +9,7 @@ mod identity;
 mod lease;
 mod ledger;
 mod publish;
+mod refused;
 mod rig;
 mod secrecy;
 mod socket;

@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
 use super::coded::CodedWatch;
+use super::kept::Kept;
 use super::swapped::Swapped;
 use crate::error::Refusal;
 use crate::record::Sent;
@@ -144,30 +145,44 @@ impl Examined {
     pub(super) fn unswapped(self) -> Body {
         let Self { content, upload } = self;
         let came = |in_body: &BodySwap| in_body.spell(in_body.plan().placeholder().value());
-        content.into_body(upload, |in_body| Ok::<_, Infallible>(came(in_body))).unwrap_or_else(|never| match never {})
+        let came = |in_body: &BodySwap| Ok::<_, Infallible>(came(in_body));
+        content.into_body(upload, Kept::default(), came).unwrap_or_else(|never| match never {})
     }
 
-    /// The body as it goes upstream.
+    /// The body as it goes upstream, and what of it is kept where it goes with a credential.
     ///
     /// # Errors
     /// [`Refusal::CredentialUnavailable`] without the lease that [`Examined::plan`] asks for.
-    pub(super) fn into_body(self, lease: Option<&Lease>) -> Result<Body, Refusal> {
+    pub(super) fn into_body(self, lease: Option<&Lease>) -> Result<(Body, Kept), Refusal> {
         let Self { content, upload } = self;
-        content.into_body(upload, |in_body| match lease {
+        let kept = if lease.is_some() { content.kept() } else { Kept::default() };
+        let body = content.into_body(upload, kept.clone(), |in_body| match lease {
             Some(lease) => Ok(in_body.spell(lease.secret.expose())),
             None => Err(Refusal::CredentialUnavailable {
                 credential: in_body.plan().credential().clone(),
                 reason: "nothing was leased for the body".to_owned(),
             }),
-        })
+        })?;
+        Ok((body, kept))
     }
 }
 
 impl Content {
+    /// What is here of it already, or will be kept as it passes.
+    fn kept(&self) -> Kept {
+        match self {
+            Self::Whole(bytes, trailers) => Kept::whole(&Gapped::of(bytes), None, trailers.as_ref()),
+            Self::Gapped(gapped, in_body, trailers) => Kept::whole(gapped, Some(in_body.spelling()), trailers.as_ref()),
+            Self::Watched(..) => Kept::passing(None),
+            Self::Swapped(_, in_body) => Kept::passing(Some(in_body.spelling())),
+        }
+    }
+
     /// The body, with what is `spelt` in the place of its placeholders.
     fn into_body<E>(
         self,
         upload: Upload,
+        kept: Kept,
         spelt: impl Fn(&BodySwap) -> Result<Zeroizing<Vec<u8>>, E>,
     ) -> Result<Body, E> {
         Ok(match self {
@@ -176,16 +191,19 @@ impl Content {
                 upload.sent.swapped(gapped.gaps());
                 full(gapped.filled(&spelt(&in_body)?), trailers, &upload)
             }
-            Self::Watched(body, watch, swap) => Watched { body, watch: Some(*watch), swap, upload }.boxed_unsync(),
+            Self::Watched(body, watch, swap) => {
+                Watched { body, watch: Some(*watch), swap, upload, kept }.boxed_unsync()
+            }
             Self::Swapped(body, in_body) => {
                 let spelt = spelt(&in_body)?;
-                Swapped::new(body, *in_body, spelt, upload).boxed_unsync()
+                Swapped::new(body, *in_body, spelt, (upload, kept)).boxed_unsync()
             }
         })
     }
 }
 
-fn full(bytes: Bytes, trailers: Option<HeaderMap>, upload: &Upload) -> Body {
+/// A body that is all there, counted.
+pub(super) fn full(bytes: Bytes, trailers: Option<HeaderMap>, upload: &Upload) -> Body {
     upload.sent.bytes(bytes.len());
     let body = http_body_util::Full::new(bytes);
     match trailers {
@@ -203,21 +221,25 @@ struct Watched {
     watch: Option<CodedWatch>,
     swap: Swap,
     upload: Upload,
+    kept: Kept,
 }
 
 impl Watched {
     fn judge(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Refusal> {
         if let (Some(bytes), Some(watch)) = (frame.and_then(Frame::data_ref), &mut self.watch) {
             watch.push(bytes)?;
+            self.kept.text(bytes);
             self.upload.sent.bytes(bytes.len());
         }
         if let Some(trailers) = frame.and_then(Frame::trailers_ref) {
             request::trailers(trailers)?;
             self.swap.trailers(trailers)?;
+            self.kept.ends(Some(trailers));
         }
         // A body of known length is not asked for more than that: its end is looked at before its last piece goes.
         if frame.is_none() || self.body.is_end_stream() {
             self.watch.take().map_or(Ok(()), CodedWatch::finish)?;
+            self.kept.ends(None);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use http_body::Frame;
 use zeroize::Zeroizing;
 
 use super::body::Upload;
+use super::kept::Kept;
 use crate::error::Refusal;
 use crate::request;
 use crate::swap::{BodySwap, Gapped};
@@ -24,11 +25,17 @@ pub(super) struct Swapped {
     /// The trailers, while the last piece goes before them.
     trailers: Option<Frame<Bytes>>,
     upload: Upload,
+    kept: Kept,
 }
 
 impl Swapped {
-    pub(super) fn new(body: Body, in_body: BodySwap, spelt: Zeroizing<Vec<u8>>, upload: Upload) -> Self {
-        Self { body, in_body: Some(in_body), spelt, trailers: None, upload }
+    pub(super) fn new(
+        body: Body,
+        in_body: BodySwap,
+        spelt: Zeroizing<Vec<u8>>,
+        (upload, kept): (Upload, Kept),
+    ) -> Self {
+        Self { body, in_body: Some(in_body), spelt, trailers: None, upload, kept }
     }
 
     /// What becomes of the next frame, or of the end.
@@ -46,6 +53,10 @@ impl Swapped {
                 gapped
             }
         };
+        self.kept.piece(&gapped);
+        if self.in_body.is_none() {
+            self.kept.ends(self.trailers.as_ref().and_then(Frame::trailers_ref));
+        }
         Ok(self.filled(gapped))
     }
 

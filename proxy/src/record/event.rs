@@ -30,6 +30,8 @@ pub enum Event {
     CallStart(CallStart),
     /// A connection that is carried unread has its permit and is about to be opened.
     TunnelStart(TunnelStart),
+    /// The upstream of a call answered 401 to its credential, and the call is about to be sent once more, with another lease.
+    CallRetried(CallRetried),
     /// A call or tunnel ended, however it did.
     CallEnd(CallEnd),
     /// A call or a connection went no further.
@@ -142,6 +144,25 @@ pub struct CredentialUse {
     pub injected: bool,
 }
 
+/// A call that is sent once more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallRetried {
+    /// Number of the call, as in its start.
+    pub call: u64,
+    /// With what.
+    #[serde(flatten)]
+    pub retried: Retried,
+}
+
+/// The two leases of a call that was sent twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// The lease that its upstream answered 401 to, which is the one in its start.
+    pub refused: String,
+    /// The lease that it was sent with then.
+    pub lease: String,
+}
+
 /// One leg of TLS.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TlsLeg {
@@ -165,6 +186,10 @@ pub struct CallEnd {
     /// Status of the answer, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// With which lease it was sent once more, where its upstream had answered 401 to the first. The status is that of the second
+    /// answer, and `sent` and `swapped` count both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried: Option<Retried>,
     /// Body bytes towards the upstream.
     pub sent: u64,
     /// Body bytes towards the client.

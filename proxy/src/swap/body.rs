@@ -87,6 +87,17 @@ impl BodyWatch {
     }
 }
 
+/// How a credential is written in one body.
+#[derive(Debug, Clone, Copy)]
+pub struct Spelling(Syntax);
+
+impl Spelling {
+    /// A credential, so written.
+    pub fn spell(self, secret: &str) -> Zeroizing<Vec<u8>> {
+        self.0.spell(secret)
+    }
+}
+
 /// Takes one credential's placeholders out of a body, and examines what is left.
 #[derive(Debug)]
 pub struct BodySwap {
@@ -111,6 +122,11 @@ impl BodySwap {
     /// The credential as it is written in this body.
     pub fn spell(&self, secret: &str) -> Zeroizing<Vec<u8>> {
         self.syntax.spell(secret)
+    }
+
+    /// How any credential is written in it.
+    pub fn spelling(&self) -> Spelling {
+        Spelling(self.syntax)
     }
 
     /// Takes the next chunk; gives what may go upstream.

@@ -12,6 +12,11 @@ pub struct Gapped {
 }
 
 impl Gapped {
+    /// Text in which no placeholder was.
+    pub fn of(text: &[u8]) -> Self {
+        Self { text: text.to_vec(), gaps: Vec::new() }
+    }
+
     pub(super) fn text(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
     }
@@ -23,6 +28,16 @@ impl Gapped {
     /// How many placeholders were in it.
     pub fn gaps(&self) -> usize {
         self.gaps.len()
+    }
+
+    /// How long it is without them.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether nothing came.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.gaps.is_empty()
     }
 
     /// The text between the gaps: one part more than there are gaps.

@@ -18,19 +18,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::RUNTIME;
 use super::bodies::{self, Body};
-use super::upstream::{Log, Seen};
+use super::upstream::{Log, Refused, Seen};
 
 /// Bodies that are remembered; of longer ones the beginning.
 const REMEMBERED: usize = 256 * 1024;
 
 /// Answers one request.
-pub async fn answer(mut request: Request<Incoming>, log: Log) -> Response<Body> {
+pub async fn answer(mut request: Request<Incoming>, log: Log, refused: Refused) -> Response<Body> {
     let index = remember(&request, &log);
+    let (refused, after) = refused.lock().unwrap().clone();
     let uri = request.uri().clone();
     let query = uri.query().unwrap_or_default();
     let mut parts = uri.path().trim_start_matches('/').split('/');
     let (route, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if route == "ws" {
+    if route == "ws" && !shows_any(&log, index, &refused) {
         return websocket(&mut request, rest == "reversed");
     }
     if route == "deaf" {
@@ -40,6 +41,10 @@ pub async fn answer(mut request: Request<Incoming>, log: Log) -> Response<Body> 
     let shown = shown(&request, query);
     let echo = echo(&request);
     let body = read(request.into_body(), &log, index).await;
+    if shows_any(&log, index, &refused) {
+        tokio::time::sleep(after).await;
+        return with(bodies::answer(401, "text/plain", Body::whole("who?\n")), &[("www-authenticate", "Bearer")]);
+    }
     match route {
         "sse" => events(number(query, "n", 5), number(query, "ms", 200)),
         "trailers" => trailers(&shown),
@@ -62,6 +67,12 @@ pub async fn answer(mut request: Request<Incoming>, log: Log) -> Response<Body> 
             bodies::json(200, &echo)
         }
     }
+}
+
+/// Whether a request has one of these credentials.
+fn shows_any(log: &Log, index: usize, credentials: &[String]) -> bool {
+    let seen = log.lock().unwrap()[index].clone();
+    credentials.iter().any(|credential| seen.shows(credential))
 }
 
 fn remember(request: &Request<Incoming>, log: &Log) -> usize {

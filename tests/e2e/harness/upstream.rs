@@ -6,6 +6,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::authority::Authority;
 use super::routes;
 use super::server::Server;
@@ -40,6 +43,17 @@ impl Seen {
         value
     }
 
+    /// Whether a credential is in it, in any of the ways in which one is sent.
+    pub fn shows(&self, credential: &str) -> bool {
+        let text = self.text();
+        let decoded = percent_encoding::percent_decode_str(&text).decode_utf8_lossy();
+        let basic = self.headers.iter().filter_map(|(_, value)| value.strip_prefix("Basic "));
+        let mut basic = basic.filter_map(|pair| BASE64_STANDARD.decode(pair).ok());
+        text.contains(credential)
+            || decoded.contains(credential)
+            || basic.any(|pair| String::from_utf8_lossy(&pair).contains(credential))
+    }
+
     /// Everything that was in it, as text to search in.
     pub fn text(&self) -> String {
         let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -54,7 +68,11 @@ pub type Log = Arc<Mutex<Vec<Seen>>>;
 pub struct Upstream {
     server: Server,
     log: Log,
+    refused: Refused,
 }
+
+/// The credentials that a server no longer takes, and how long it thinks before it says so.
+pub type Refused = Arc<Mutex<(Vec<String>, Duration)>>;
 
 impl Upstream {
     /// HTTPS, HTTP/2 and HTTP/1.1, with a certificate that the policies of these tests trust.
@@ -78,14 +96,21 @@ impl Upstream {
     }
 
     fn serve(tls: Option<(&Authority, &[&str])>) -> Self {
-        let log = Log::default();
+        let (log, refused) = (Log::default(), Refused::default());
         let tls = tls.map(|(authority, alpn)| authority.identity(&NAMES).configuration(alpn));
-        let shared = Arc::clone(&log);
+        let shared = (Arc::clone(&log), Arc::clone(&refused));
         let answer = Arc::new(move |request| {
-            let log = Arc::clone(&shared);
-            Box::pin(routes::answer(request, log)) as super::server::Answering
+            let (log, refused) = shared.clone();
+            Box::pin(routes::answer(request, log, refused)) as super::server::Answering
         });
-        Self { server: Server::start(tls, answer), log }
+        Self { server: Server::start(tls, answer), log, refused }
+    }
+
+    /// From now on a request with this credential, wherever in it, is answered 401 after a while.
+    pub fn refuse(&self, credential: &str, after: Duration) {
+        let mut refused = self.refused.lock().unwrap();
+        refused.0.push(credential.to_owned());
+        refused.1 = after;
     }
 
     /// For a rule's `dial`.
