@@ -5,8 +5,9 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use broker::{LeaseId, Which};
+use broker::{ApprovalId, LeaseId, Term, Which};
 use clap::{Args, Parser, Subcommand};
 use config::{AgentId, WorkerId};
 
@@ -49,6 +50,12 @@ pub enum Command {
     Stop(Stop),
     /// Take leases back from their workers, at once
     Revoke(Revoke),
+    /// List what waits for permission
+    Approvals(Approvals),
+    /// Permit a worker to use a credential that needs it; without an id, list what waits
+    Approve(Approve),
+    /// Deny it, in words that the agent is told
+    Deny(Deny),
     /// End an agent: stop its workers, revoke its leases, refuse it from then on, and show the evidence
     Offboard(Offboard),
     /// The broker as a service of its own
@@ -196,6 +203,56 @@ impl Revoke {
         let worker = || self.worker.map(Which::Worker);
         self.lease.map(Which::Lease).or_else(worker).or_else(|| self.agent.clone().map(Which::Agent))
     }
+}
+
+/// `exeat approvals`
+#[derive(Debug, Args)]
+pub struct Approvals {
+    /// Also what was decided, as long as its worker lives
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `exeat approve`
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// Which request, as in `exeat approvals`
+    #[arg(value_name = "ID")]
+    pub id: Option<ApprovalId>,
+    /// For one lease: all calls until it would be renewed (a fixed secret: for a minute)
+    #[arg(long, requires = "id", conflicts_with_all = ["time", "worker"])]
+    pub once: bool,
+    /// For this long, such as 15m; then what was leased is revoked
+    #[arg(id = "time", long = "for", value_name = "TIME", value_parser = config::parse_duration, requires = "id", conflicts_with = "worker")]
+    pub time: Option<Duration>,
+    /// As long as its worker lives, which is so unless said otherwise
+    #[arg(id = "worker", long = "for-worker", requires = "id")]
+    pub worker: bool,
+}
+
+impl Approve {
+    /// For how long.
+    pub fn term(&self) -> Term {
+        match (self.once, self.time) {
+            (true, _) => Term::Once,
+            (false, Some(time)) => Term::For(time.as_secs()),
+            (false, None) => Term::Worker,
+        }
+    }
+}
+
+/// `exeat deny`
+#[derive(Debug, Args)]
+pub struct Deny {
+    /// Which request, as in `exeat approvals`
+    #[arg(value_name = "ID")]
+    pub id: ApprovalId,
+    /// Why: the agent is told
+    #[arg(long, value_name = "WORDS")]
+    pub why: String,
 }
 
 /// `exeat offboard`

@@ -128,6 +128,10 @@ pub fn take_back(places: &Places, which: &Which) -> Result<Vec<Entry>, Report> {
     Ok(before.into_iter().map(|Found { entry, .. }| after.get(&entry.lease).cloned().unwrap_or(entry)).collect())
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+/// For a few questions to brokers.
+///
+/// # Errors
+/// When the system gives no threads or files.
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -4,6 +4,7 @@
 //! decision; every one of them is made in the crates below.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod args;
 mod broker;
 mod calls;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         Command::Workers(list) => places().and_then(|places| workers::list(&places, list)),
         Command::Stop(stop) => places().and_then(|places| workers::stop(&places, stop)),
         Command::Revoke(revoke) => places().and_then(|places| leases::revoke(&places, revoke)),
+        Command::Approvals(list) => places().and_then(|places| approvals::list(&places, list)),
+        Command::Approve(approve) => places().and_then(|places| approvals::approve(&places, approve)),
+        Command::Deny(deny) => places().and_then(|places| approvals::deny(&places, deny)),
         Command::Offboard(offboard) => places().and_then(|places| offboard::run(&places, offboard)),
         Command::Demo(demo) => demo::run(demo),
         Command::Probe(probe) => places().and_then(|places| probe::run(&places, probe)),

@@ -166,6 +166,7 @@ fn log(c: &mut Criterion) {
             name: "bench".to_owned(),
             lease: "l".repeat(32),
             places: vec!["header".to_owned()],
+            waited_ms: None,
             injected: false,
         }),
         client_certificate: None,

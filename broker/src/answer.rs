@@ -2,7 +2,10 @@
 //!
 //! Enters: a request on a connection, which is what says who asks; it shows the socket's key, and once it is a worker its session.
 //! Leaves: JSON, or a problem from the one table that turns refusals into statuses. A connection registers at most one worker, and no request of a worker names one. An operator's connection, which
-//! is one by where it came in, takes leases back and does nothing else.
+//! is one by where it came in, takes leases back, permits and denies, and does nothing else.
+
+mod operator;
+mod permission;
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
@@ -22,11 +25,11 @@ use tokio::time::timeout;
 
 use crate::admission::{self, Admission};
 use crate::api::{
-    Ask, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, Problem, Register, Registration, TakenBack, Which, Wire,
+    Ask, Awaits, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, NOT_APPROVED, NotYet, Problem, Register, Registration,
+    TakenBack, Wire,
 };
 use crate::broker::Broker;
 use crate::identity::Identity;
-use crate::lease::LeaseId;
 use crate::secret::{Secret, zeroising_bytes};
 use crate::worker::{Wish, Worker};
 
@@ -47,7 +50,8 @@ pub(crate) struct Connection {
     broker: Arc<Broker>,
     /// What is shown before it is a worker. `None`: nobody but the worker can have the other end.
     admission: Option<Arc<Admission>>,
-    operator: bool,
+    /// The user id of an operator.
+    operator: Option<u32>,
     worker: OnceLock<(Worker, Secret)>,
     requests: DefaultDirectRateLimiter,
 }
@@ -61,6 +65,8 @@ pub(crate) enum Refusal {
     TooLong,
     /// No grant.
     Denied(String),
+    /// Granted, and an operator said no, in these words.
+    NotApproved(String),
     /// Not this connection's owner.
     Stranger(&'static str),
     /// More requests than a worker makes.
@@ -80,20 +86,20 @@ pub(crate) enum Refusal {
 impl Connection {
     /// The one connection of a broker that was made for it.
     pub(crate) fn embedded(broker: Arc<Broker>) -> Connection {
-        Connection::with(broker, None, false)
+        Connection::with(broker, None, None)
     }
 
     /// A connection to a socket that many reach.
     pub(crate) fn at(broker: Arc<Broker>, admission: Arc<Admission>) -> Connection {
-        Connection::with(broker, Some(admission), false)
+        Connection::with(broker, Some(admission), None)
     }
 
-    /// A connection to the socket of operators.
-    pub(crate) fn operator(broker: Arc<Broker>, admission: Arc<Admission>) -> Connection {
-        Connection::with(broker, Some(admission), true)
+    /// A connection of this user to the socket of operators.
+    pub(crate) fn operator(broker: Arc<Broker>, admission: Arc<Admission>, user: u32) -> Connection {
+        Connection::with(broker, Some(admission), Some(user))
     }
 
-    fn with(broker: Arc<Broker>, admission: Option<Arc<Admission>>, operator: bool) -> Connection {
+    fn with(broker: Arc<Broker>, admission: Option<Arc<Admission>>, operator: Option<u32>) -> Connection {
         let requests = RateLimiter::direct(Quota::per_second(REQUESTS).allow_burst(BURST));
         Connection { broker, admission, operator, worker: OnceLock::new(), requests }
     }
@@ -107,6 +113,7 @@ impl Connection {
     pub(crate) async fn end(&self) -> Ended {
         match self.worker.get() {
             Some((worker, _)) => {
+                self.broker.desk.forget(worker.holder.worker);
                 let ended = worker.end().await;
                 self.broker.workers.fetch_sub(1, Ordering::Relaxed);
                 ended
@@ -118,8 +125,10 @@ impl Connection {
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let routed = match self.admit(&request) {
-            Ok(()) if self.operator => self.operate(request).await,
-            Ok(()) => self.route(request).await,
+            Ok(()) => match self.operator {
+                Some(user) => self.operate(request, user).await,
+                None => self.route(request).await,
+            },
             Err(refusal) => Err(refusal),
         };
         Ok(routed.unwrap_or_else(Refusal::into_response))
@@ -142,32 +151,17 @@ impl Connection {
         }
     }
 
-    async fn operate(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
-        let path = request.uri().path();
-        match (request.method(), path) {
-            (&Method::DELETE, "/v1/leases") => {
-                let which = request.uri().query().and_then(Which::of_query);
-                let which = which.ok_or_else(|| Refusal::Malformed("the query names no worker or agent".to_owned()))?;
-                json(StatusCode::OK, &self.broker.ledger.revoke(|entry| which.wants(entry)).await)
-            }
-            (&Method::DELETE, path) if path.starts_with(ONE_LEASE) => {
-                json(StatusCode::OK, &self.revoke(&path[ONE_LEASE.len()..]).await?)
-            }
-            (&Method::GET, "/v1/health") => json(StatusCode::OK, &self.health()),
-            (_, "/v1/leases") => Err(Refusal::MethodNotAllowed("DELETE")),
-            (_, path) if path.starts_with(ONE_LEASE) => Err(Refusal::MethodNotAllowed("DELETE")),
-            (_, "/v1/health") => Err(Refusal::MethodNotAllowed("GET")),
-            _ => Err(Refusal::NotFound),
-        }
-    }
-
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refusal> {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::POST, "/v1/workers") => json(StatusCode::CREATED, &self.register(read(request).await?)?),
             (&Method::POST, "/v1/leases") => match self.lease(&read(request).await?).await? {
                 Wish::Granted(lease) => json(StatusCode::OK, &*lease),
-                Wish::Pending => Ok(respond(StatusCode::ACCEPTED, "application/json", b"{}".to_vec())),
+                Wish::Pending => json(StatusCode::ACCEPTED, &NotYet::default()),
+                Wish::Awaits(approval, wait) => {
+                    let awaits = Awaits { approval, wait_seconds: wait.as_secs() };
+                    json(StatusCode::ACCEPTED, &NotYet { awaits: Some(awaits) })
+                }
             },
             (&Method::GET, "/v1/leases") => {
                 json(StatusCode::OK, &TakenBack { taken_back: self.worker()?.taken_back() })
@@ -214,30 +208,21 @@ impl Connection {
         Ok(Registration { worker: id, identity, grants, session: shown })
     }
 
-    async fn lease(&self, Ask { credential, destination, refused }: &Ask) -> Result<Wish, Refusal> {
+    async fn lease(&self, ask: &Ask) -> Result<Wish, Refusal> {
+        let Ask { credential, destination, refused } = ask;
         let worker = self.worker()?;
         self.broker.admits(&worker.holder.agent)?;
         let (issuer, scope) = self.broker.granted(&worker.holder.agent, credential, destination)?;
-        let wish = worker.lease(credential, issuer, scope, *refused).await?;
+        let wish = match self.broker.permission_wait(credential) {
+            None => worker.lease(credential, issuer, scope, *refused).await?,
+            Some(wait) => self.by_permission(worker, ask, (issuer, scope), wait).await?,
+        };
         if let (Wish::Granted(lease), Err(refusal)) = (&wish, self.broker.admits(&worker.holder.agent)) {
             // Offboarded while its issuer was asked.
             self.broker.ledger.revoke(|entry| entry.lease == lease.id).await;
             return Err(refusal);
         }
         Ok(wish)
-    }
-
-    /// An operator's wish. A worker gives its leases back by ending.
-    async fn revoke(&self, id: &str) -> Result<Ended, Refusal> {
-        if self.is_registered() {
-            return Err(Refusal::Denied("a worker takes no lease back; that is for operators".to_owned()));
-        }
-        let id: LeaseId =
-            id.parse().map_err(|_| Refusal::Malformed("the path does not end in the id of a lease".to_owned()))?;
-        match self.broker.ledger.standing.contains_key(&id) {
-            true => Ok(self.broker.ledger.revoke(|entry| entry.lease == id).await),
-            false => Err(Refusal::Denied(format!("no lease {id} stands at this broker"))),
-        }
     }
 
     fn identity(&self, query: Option<&str>) -> Result<Identity, Refusal> {
@@ -279,6 +264,7 @@ impl Refusal {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-long", "the body is too long or too slow".to_owned())
             }
             Refusal::Denied(detail) => (StatusCode::FORBIDDEN, "denied", detail),
+            Refusal::NotApproved(why) => (StatusCode::FORBIDDEN, NOT_APPROVED, why),
             Refusal::Stranger(detail) => {
                 let mut response = problem(StatusCode::UNAUTHORIZED, "stranger", detail.to_owned());
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -3,11 +3,13 @@
 //! | request | body → answer |
 //! |---|---|
 //! | `POST /v1/workers` | `{agent}` → 201 [`Registration`]: the connection is now the worker |
-//! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 while the issuer is being asked: ask again |
+//! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 [`NotYet`] while the issuer is being asked, or a person: ask again |
 //! | | with `refused`, the id of a lease that an upstream answered 401 to: → 200 another [`Lease`], or the same where there is none |
 //! | `GET /v1/leases` | → 200 `{taken_back}`: the worker's leases that it is to use no longer |
 //! | `DELETE /v1/leases/ID` | → 200 [`Ended`]: that lease is over; for a connection that is no worker |
 //! | `DELETE /v1/leases?worker=ID`, `?agent=NAME` | → 200 [`Ended`]: all of these are over; on the control socket only |
+//! | `GET /v1/approvals` | → 200 [`Approvals`]: what waits for a person, or was decided; on the control socket only |
+//! | `POST /v1/approvals/ID` | [`Decision`] → 200 [`Approval`]; on the control socket only |
 //! | `GET /v1/identity?audience=…` | → 200 [`Identity`] |
 //! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over |
 //! | `GET /v1/health` | → 200 [`Health`] |
@@ -27,6 +29,7 @@ use std::time::SystemTime;
 use config::{AgentId, CredentialName, Destination, Grant, Placeholder, WorkerId};
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{Approval, ApprovalId, Decision};
 use crate::identity::Identity;
 use crate::lease::{Lease, LeaseId};
 use crate::ledger::Entry;
@@ -38,6 +41,8 @@ pub(crate) const MAX_REQUEST: usize = 8 * 1024;
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// The body of an answer: a registration with all grants of an agent is the longest.
 pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
+/// The last part of the type of a problem by which a worker is told that a person said no.
+pub(crate) const NOT_APPROVED: &str = "not-approved";
 /// An audience is a URL.
 pub(crate) const MAX_AUDIENCE: usize = 512;
 
@@ -58,6 +63,32 @@ pub(crate) struct Ask {
     /// The lease that an upstream refused, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<LeaseId>,
+}
+
+/// 202 of `POST /v1/leases`
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NotYet {
+    /// Where a person is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) awaits: Option<Awaits>,
+}
+
+/// A person's permission that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Awaits {
+    /// By what it is approved.
+    pub(crate) approval: ApprovalId,
+    /// How long a call waits for that.
+    pub(crate) wait_seconds: u64,
+}
+
+/// `GET /v1/approvals`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Approvals {
+    pub(crate) approvals: Vec<Approval>,
 }
 
 /// Leases that an operator takes back.
@@ -231,6 +262,10 @@ macro_rules! wire {
 wire!(
     Register as Register,
     Ask as Ask,
+    NotYet as NotYet,
+    Approvals as Approvals,
+    Approval as Approval,
+    Decision as Decision,
     Ended as Ended,
     TakenBack as TakenBack,
     Health as Health,

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use config::{
     AgentId, Credential, CredentialName, Credentials, Destination, IssuerSettings, OAuthGrant, OAuthServer, Wanted,
@@ -16,6 +17,7 @@ use config::{
 use rustls::RootCertStore;
 
 use crate::answer::Refusal;
+use crate::approval::Desk;
 use crate::error::Error;
 use crate::identity::{self, Signer};
 use crate::issuer::Issuer;
@@ -35,6 +37,7 @@ pub(crate) struct Broker {
     pub(crate) signer: Arc<Signer>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) workers: AtomicUsize,
+    pub(crate) desk: Desk,
     offboarded: Option<PathBuf>,
     credentials: Credentials,
     issuers: HashMap<CredentialName, Arc<Issuer>>,
@@ -53,7 +56,8 @@ impl Broker {
         let ledgers = place.as_ref().map(|place| &*place.directory);
         let left = ledger.take_over(ledgers, |credential| issuers.get(credential).cloned())?;
         ledger.sweep(left);
-        Ok(Arc::new(Broker { signer, ledger, workers: AtomicUsize::new(0), offboarded, credentials, issuers }))
+        let (workers, desk) = (AtomicUsize::new(0), Desk::new(place.map(|place| place.directory)));
+        Ok(Arc::new(Broker { signer, ledger, workers, desk, offboarded, credentials, issuers }))
     }
 
     /// What an agent may use.
@@ -71,6 +75,11 @@ impl Broker {
             }
             Ok(_) => Err(Refusal::Denied(format!("agent `{agent}` was offboarded"))),
         }
+    }
+
+    /// How long a call waits for a person's permission to use a credential, where that is needed.
+    pub(crate) fn permission_wait(&self, name: &CredentialName) -> Option<Duration> {
+        self.credentials.get(name)?.approve
     }
 
     /// The issuer of a credential that this agent may have for this destination, and what it is for.

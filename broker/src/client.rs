@@ -1,22 +1,22 @@
 //! The worker's end of the API.
 //!
 //! Enters: a stream to a broker; then, for each call, a credential and a destination. Leaves: the lease, out of memory while
-//! it is fresh. However many ask at once, one request is under way; a lease that is due but still good is used while one
-//! caller fetches the next. The connection is the worker: it closes when the last clone is dropped, or never comes back
+//! it is fresh. The connection is the worker: it closes when the last clone is dropped, or never comes back
 //! once it broke, and no lease stands then. A cancelled caller does not cancel its request, which would break the connection.
 
+mod lending;
 mod standing;
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{fmt, fs, io};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use config::{AgentId, CredentialName, Destination, Grant, Part};
+use config::{AgentId, CredentialName, Part};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -25,21 +25,22 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, sleep, timeout};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, timeout};
 
+pub use self::lending::Lent;
+use self::lending::Slot;
 use self::standing::{LOOK, Standing};
 use crate::admission;
-use crate::api::{Ask, Ended, Health, MAX_ANSWER, Problem, Register, Registration, TakenBack, Which, Wire};
+use crate::api::{
+    Approvals, Ended, Health, MAX_ANSWER, NOT_APPROVED, Problem, Register, Registration, TakenBack, Which, Wire,
+};
+use crate::approval::{Approval, ApprovalId, Decision};
 use crate::identity::Identity;
-use crate::lease::{Lease, LeaseId};
+use crate::lease::LeaseId;
 
-/// How long a call waits for its lease. A client's own timeout is 30 s or more.
-const WAIT: Duration = Duration::from_secs(20);
 /// One exchange. The longest is the end of the worker: fetches under way (25 s), then revocations (25 s).
 const EXCHANGE: Duration = Duration::from_secs(60);
-/// Before asking again for a lease that the broker is still fetching.
-const AGAIN: Duration = Duration::from_millis(20);
 /// Requests that wait for the connection. More callers wait for their turn to wait.
 const QUEUE: usize = 64;
 
@@ -56,13 +57,6 @@ struct Inner {
 
 /// What shows who asks: the key of a socket, then the session.
 type Shown = ArcSwapOption<HeaderValue>;
-
-/// A granted credential, and its lease of the moment.
-struct Slot {
-    grant: Grant,
-    lease: ArcSwapOption<Lease>,
-    fetch: Mutex<()>,
-}
 
 /// One request, and where its answer goes.
 struct Job {
@@ -89,6 +83,20 @@ pub enum ClientError {
     Unavailable {
         /// Why.
         reason: String,
+    },
+    /// A person has to permit it, and nobody has so far.
+    #[error("nobody has permitted it within {} s", waited.as_secs())]
+    Awaits {
+        /// By what it is approved.
+        approval: ApprovalId,
+        /// How long a call waits.
+        waited: Duration,
+    },
+    /// A person had to permit it, and said no.
+    #[error("an operator denied it: {why}")]
+    NotApproved {
+        /// In their words.
+        why: String,
     },
     /// The peer does not speak the broker's API.
     #[error("the broker's answer makes no sense: {reason}")]
@@ -138,40 +146,11 @@ impl Client {
         let registration: Registration = self.ask(Method::POST, "/v1/workers", Some(&body)).await?;
         let session = admission::header(&registration.session).map_err(|error| broken(&error))?;
         self.0.shown.store(Some(Arc::new(session)));
-        let slot = |grant: &Grant| Slot { grant: grant.clone(), lease: ArcSwapOption::empty(), fetch: Mutex::new(()) };
         let of_secrets = registration.grants.iter().filter(|(grant, _)| grant.part() == Part::Secret);
-        let slots = of_secrets.map(|(grant, _)| (grant.credential().clone(), slot(grant)));
+        let slots = of_secrets.map(|(grant, _)| (grant.credential().clone(), Slot::new(grant)));
         // The broker refuses a second registration.
         let _ = self.0.slots.set(slots.collect());
         Ok(registration)
-    }
-
-    /// The lease of a credential for a destination, which its grant must list.
-    pub async fn lease(&self, credential: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
-        let slot = self.slot(credential, to)?;
-        timeout(WAIT, self.fresh(slot, credential, to)).await.unwrap_or_else(|_| Err(late(credential)))
-    }
-
-    /// Another lease than this one, which an upstream refused: one that is there already, or one that the broker fetches. However many
-    /// callers were refused with it, one asks. `None`: there is no other now.
-    pub async fn replace(
-        &self,
-        credential: &CredentialName,
-        to: &Destination,
-        refused: LeaseId,
-    ) -> Result<Option<Arc<Lease>>, ClientError> {
-        let slot = self.slot(credential, to)?;
-        let replaced = timeout(WAIT, self.other(slot, credential, to, refused));
-        replaced.await.unwrap_or_else(|_| Err(late(credential)))
-    }
-
-    fn slot(&self, credential: &CredentialName, to: &Destination) -> Result<&Slot, ClientError> {
-        let slot = self.0.slots.get().and_then(|slots| slots.get(credential));
-        let slot = slot.ok_or_else(|| denied(format!("this worker has no grant for credential `{credential}`")))?;
-        match slot.grant.allows(to) {
-            true => Ok(slot),
-            false => Err(denied(format!("the grant of credential `{credential}` does not list {to}"))),
-        }
     }
 
     /// Waits until a lease is taken back, or nobody is left who would say so. Known within a quarter of a second.
@@ -183,6 +162,17 @@ impl Client {
     /// one at a time for an operator's.
     pub async fn revoke(&self, which: &Which) -> Result<Ended, ClientError> {
         self.ask(Method::DELETE, &which.target(), None::<&Register>).await
+    }
+
+    /// What waits for permission, or was decided. For an operator's connection.
+    pub async fn approvals(&self) -> Result<Vec<Approval>, ClientError> {
+        let approvals: Approvals = self.ask(Method::GET, "/v1/approvals", None::<&Register>).await?;
+        Ok(approvals.approvals)
+    }
+
+    /// Permits, or denies. For an operator's connection.
+    pub async fn decide(&self, id: ApprovalId, decision: &Decision) -> Result<Approval, ClientError> {
+        self.ask(Method::POST, &format!("/v1/approvals/{id}"), Some(decision)).await
     }
 
     /// An identity of this worker for an audience that the broker allows.
@@ -199,79 +189,6 @@ impl Client {
     /// Ends the worker and waits until its leases are revoked, or kept. Other clones can do nothing more.
     pub async fn end(self) -> Result<Ended, ClientError> {
         self.ask(Method::DELETE, "/v1/workers/self", None::<&Register>).await
-    }
-
-    async fn fresh(&self, slot: &Slot, name: &CredentialName, to: &Destination) -> Result<Arc<Lease>, ClientError> {
-        let standing = self.watched()?;
-        let held = || self.held(slot);
-        let is_fresh = |lease: &Arc<Lease>| lease.is_fresh(SystemTime::now());
-        let _turn = match held() {
-            Some(lease) if is_fresh(&lease) => return Ok(lease),
-            Some(lease) => match slot.fetch.try_lock() {
-                Ok(turn) => turn,
-                Err(_) => return Ok(lease),
-            },
-            None => slot.fetch.lock().await,
-        };
-        // Another may have fetched it while this one waited for its turn.
-        if let Some(lease) = held().filter(is_fresh) {
-            return Ok(lease);
-        }
-        // Before the request: what carries it looks only once it is done.
-        standing.leased();
-        match self.fetch(name, to, None).await {
-            Ok(lease) => {
-                slot.lease.store(Some(Arc::clone(&lease)));
-                Ok(lease)
-            }
-            Err(error) => held().ok_or(error),
-        }
-    }
-
-    async fn other(
-        &self,
-        slot: &Slot,
-        name: &CredentialName,
-        to: &Destination,
-        refused: LeaseId,
-    ) -> Result<Option<Arc<Lease>>, ClientError> {
-        self.watched()?;
-        let _turn = slot.fetch.lock().await;
-        let is_other = |lease: &Arc<Lease>| lease.id != refused;
-        if let Some(lease) = self.held(slot).filter(is_other) {
-            return Ok(Some(lease));
-        }
-        let lease = self.fetch(name, to, Some(refused)).await?;
-        slot.lease.store(Some(Arc::clone(&lease)));
-        Ok(Some(lease).filter(is_other))
-    }
-
-    /// What says which leases stand, while there is somebody who says so.
-    fn watched(&self) -> Result<&Standing, ClientError> {
-        let standing = &*self.0.standing;
-        if standing.is_watched() { Ok(standing) } else { Err(gone()) }
-    }
-
-    /// The lease of the moment, if it may be used.
-    fn held(&self, slot: &Slot) -> Option<Arc<Lease>> {
-        let stands = |lease: &Arc<Lease>| lease.is_valid(SystemTime::now()) && self.0.standing.holds(lease.id);
-        slot.lease.load_full().filter(stands)
-    }
-
-    async fn fetch(
-        &self,
-        credential: &CredentialName,
-        destination: &Destination,
-        refused: Option<LeaseId>,
-    ) -> Result<Arc<Lease>, ClientError> {
-        let ask = Ask { credential: credential.clone(), destination: destination.clone(), refused };
-        loop {
-            let answer = self.exchange(Method::POST, "/v1/leases", Some(&ask)).await?;
-            match answer.status {
-                StatusCode::ACCEPTED => sleep(AGAIN).await,
-                _ => return answer.read().map(Arc::new),
-            }
-        }
     }
 
     async fn ask<T: Wire>(&self, method: Method, target: &str, body: Option<&impl Wire>) -> Result<T, ClientError> {
@@ -311,6 +228,9 @@ impl Answer {
         }
         let problem = Problem::from_json(&self.body).map_err(|error| broken(&error))?;
         Err(match self.status {
+            StatusCode::FORBIDDEN if problem.kind.ends_with(NOT_APPROVED) => {
+                ClientError::NotApproved { why: problem.detail }
+            }
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => denied(problem.detail),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => unavailable(problem.detail),
             _ => broken(&problem.detail),
@@ -380,10 +300,6 @@ fn denied(reason: String) -> ClientError {
 
 fn unavailable(reason: String) -> ClientError {
     ClientError::Unavailable { reason }
-}
-
-fn late(credential: &CredentialName) -> ClientError {
-    unavailable(format!("credential `{credential}`: no answer within {} s", WAIT.as_secs()))
 }
 
 fn gone() -> ClientError {

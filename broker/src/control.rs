@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::geteuid;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -64,8 +64,8 @@ async fn serve(broker: Arc<Broker>, listener: UnixListener, admission: Arc<Admis
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| is_ours(peer.uid(), geteuid().as_raw())) => {
-                let operator = Connection::operator(Arc::clone(&broker), Arc::clone(&admission));
+            Ok((stream, _)) if let Some(user) = ours(&stream) => {
+                let operator = Connection::operator(Arc::clone(&broker), Arc::clone(&admission), user);
                 tokio::spawn(async move {
                     connection(operator, stream, pending(), PATIENCE).await;
                     drop(place);
@@ -78,6 +78,12 @@ async fn serve(broker: Arc<Broker>, listener: UnixListener, admission: Arc<Admis
             }
         }
     }
+}
+
+/// The peer's user id, if it may speak here.
+fn ours(stream: &UnixStream) -> Option<u32> {
+    let user = stream.peer_cred().ok()?.uid();
+    is_ours(user, geteuid().as_raw()).then_some(user)
 }
 
 /// The directories of the brokers that may be there, in the directory of all ledgers.

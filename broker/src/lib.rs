@@ -10,6 +10,7 @@
 //! - `holder`: the worker for whom a credential is had
 //! - `issuer`, with `outbound` and `form`: how it is had and given back
 //! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
+//! - [`approval`]: what a person has to permit
 //! - [`control`]: an operator's way in
 //! - [`api`]: what crosses the wire; `admission`: who may speak; `answer`: one request; `serve` and `socket`: connections; `publish`: the keys, for everybody
 //! - [`client`]: the worker's end
@@ -20,6 +21,7 @@
 mod admission;
 mod answer;
 pub mod api;
+pub mod approval;
 mod broker;
 pub mod client;
 pub mod control;
@@ -41,7 +43,8 @@ mod source;
 mod worker;
 
 pub use api::{Ended, Health, Kept, Registration, Which};
-pub use client::{Client, ClientError};
+pub use approval::{Approval, ApprovalId, ApprovalState, Decision, Term};
+pub use client::{Client, ClientError, Lent};
 pub use error::Error;
 pub use identity::{Identity, TrustDomain};
 pub use lease::{Lease, LeaseId};

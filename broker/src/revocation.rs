@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use config::WorkerId;
+use config::{CredentialName, WorkerId};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -65,6 +65,15 @@ impl Ledger {
             standing.given_back = Some(why);
         }
         self.sweep(vec![id]);
+    }
+
+    /// The same for what a worker may use no longer: it is told, and what streams with it is cut off.
+    pub(crate) fn withdraw(self: &Arc<Self>, worker: WorkerId, credential: &CredentialName, why: &'static str) {
+        let mine = |one: &Standing| one.entry.worker == worker && one.entry.credential == *credential && one.is_lent();
+        for id in self.those(mine) {
+            self.take_back(id);
+            self.give_back(id, why);
+        }
     }
 
     /// Begins to revoke what a broker that is gone left.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::answer::Refusal;
 use crate::api::Ended;
+use crate::approval::ApprovalId;
 use crate::holder::Holder;
 use crate::identity::Signer;
 use crate::issuer::{Issuer, chain};
@@ -67,6 +68,8 @@ struct Slots {
 pub(crate) enum Wish {
     Granted(Arc<Lease>),
     Pending,
+    /// A person is to permit it, for whom a call waits so long.
+    Awaits(ApprovalId, Duration),
 }
 
 impl Worker {
@@ -93,6 +96,13 @@ impl Worker {
             (Some(Err(failure)), None) => Err(Refusal::Unavailable(failure.reason.to_string())),
             (None, None) => Ok(Wish::Pending),
         }
+    }
+
+    /// The lease that it has, if that is good and not yet to be renewed. Nothing is fetched.
+    pub(crate) fn has(&self, name: &CredentialName) -> Option<Arc<Lease>> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let landed = slots.by_name.get(name)?.flight.borrow().clone()?.ok();
+        landed.filter(|lease| lease.is_fresh(SystemTime::now()) && self.stands(lease))
     }
 
     /// Ends the worker: no more fetches, and all that it holds is revoked. May be called again, also when it was cut short.

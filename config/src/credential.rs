@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::agent::{AgentId, CredentialName};
 use crate::error::{LoadError, Mistake, listed};
@@ -34,7 +35,14 @@ pub struct Credential {
     pub id: Option<Id>,
     /// Where it comes from.
     pub issuer: IssuerSettings,
+    /// Where each worker needs a person's permission to use it: how long a call waits for that.
+    pub approve: Option<Duration>,
 }
+
+/// How long a call waits for permission where nothing else is said: most clients give up after 30 s, and the issuer is yet to be asked.
+pub const PERMISSION_WAIT: Duration = Duration::from_secs(20);
+/// The longest that may be said. A person who needs longer finds the request later, and the agent calls again.
+pub(crate) const LONGEST_PERMISSION_WAIT: Duration = Duration::from_secs(120);
 
 /// The id of a key, for which a placeholder of its own stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! half-checked value; the tables of the file do not leave this module.
 
 mod agent;
+mod approval;
 mod credential;
 mod delivery;
 mod home_file;

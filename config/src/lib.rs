@@ -48,7 +48,7 @@ mod variable;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use client_certificate::ClientCertificate;
-pub use credential::{Credential, Credentials, Id, IssuerSettings, Source, cross_check};
+pub use credential::{Credential, Credentials, Id, IssuerSettings, PERMISSION_WAIT, Source, cross_check};
 pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
 pub use delivery::{HomeFile, home_files};
 pub use denial::{Denial, DenialKind};
@@ -60,7 +60,7 @@ pub use grant::{Grant, Part, Places};
 pub use identity::{Audience, IdentityKeys, IdentitySettings, SigningAlgorithm, TrustDomain};
 pub use injection::Injection;
 pub use ipnet::IpNet;
-pub use limits::Rate;
+pub use limits::{Rate, parse_duration};
 pub use method::Method;
 pub use oauth::{ClientProof, OAuthClient, OAuthGrant, OAuthServer, OAuthSettings, Wanted};
 pub use path::{NormalPath, PathError};

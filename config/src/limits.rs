@@ -67,7 +67,10 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, Malformed> {
 }
 
 /// `30m` as a duration.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, Malformed> {
+///
+/// # Errors
+/// For any other text.
+pub fn parse_duration(text: &str) -> Result<Duration, Malformed> {
     in_units(text, &TIME_UNITS).map(Duration::from_secs).ok_or_else(|| {
         let hint = "write a whole number with `s`, `m`, `h` or `d`: `30m`";
         Malformed::new(format!("{} is not a duration", quoted(text)), hint)

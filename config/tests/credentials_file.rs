@@ -37,6 +37,27 @@ fn parse(text: &str) -> Result<Credentials, LoadError> {
 }
 
 #[test]
+fn permission_is_needed_where_it_says_so_and_waited_for_within_bounds() {
+    let with = |line: &str| parse(&format!("{}{line}\n", GOOD.split_once("[crm]").unwrap().0));
+    let wait = |line: &str| {
+        let credentials = with(line).unwrap();
+        credentials.iter().next().unwrap().approve.map(|wait| wait.as_secs())
+    };
+    assert_eq!((wait(""), wait("approve = false")), (None, None));
+    assert_eq!((wait("approve = true"), wait("approve = {}")), (Some(20), Some(20)));
+    assert_eq!((wait("approve = { wait = \"1s\" }"), wait("approve = { wait = \"2m\" }")), (Some(1), Some(120)));
+    for (line, reason) in [
+        ("approve = \"yes\"", "`true` or `false`"),
+        ("approve = { wait = \"3m\" }", "longer than a call waits"),
+        ("approve = { wait = \"0s\" }", "is not a duration"),
+        ("approve = { once = true }", "once"),
+    ] {
+        let told = with(line).unwrap_err().to_string();
+        assert!(told.contains(reason) && told.contains("github.approve"), "{line}: {told}");
+    }
+}
+
+#[test]
 fn everything_a_file_can_say_is_read() {
     let credentials = parse(GOOD).unwrap();
     let github = credentials.get(&"github".parse().unwrap()).unwrap();

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use broker::{ApprovalId, ClientError};
 use config::{CredentialName, Denial, Destination, DnsName, RuleId};
 
 use crate::swap::{CallsAsItself, Misdirected, Why};
@@ -117,6 +118,26 @@ pub enum Refusal {
         /// What the broker said, which names the credential.
         reason: String,
     },
+    /// A person has to permit the use of the credential, and nobody has so far: nothing was sent.
+    #[error(
+        "credential `{credential}` is used only by permission, and nobody has given it within {waited} s; nothing was sent"
+    )]
+    AwaitsApproval {
+        /// Which one.
+        credential: CredentialName,
+        /// By what it is approved.
+        approval: ApprovalId,
+        /// For how many seconds the call waited.
+        waited: u64,
+    },
+    /// A person had to permit the use of the credential, and said no: nothing was sent.
+    #[error("an operator denied the use of credential `{credential}`: {why}; nothing was sent")]
+    NotApproved {
+        /// Which one.
+        credential: CredentialName,
+        /// In their words, which have no control characters.
+        why: String,
+    },
     /// The credential that a call under way carries was taken back.
     #[error("credential `{0}` was taken back while the call was under way")]
     Revoked(CredentialName),
@@ -207,6 +228,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Why a credential is not lent.
+    pub(crate) fn not_lent(credential: &CredentialName, error: ClientError) -> Self {
+        let credential = credential.clone();
+        match error {
+            ClientError::Awaits { approval, waited } => {
+                Self::AwaitsApproval { credential, approval, waited: waited.as_secs() }
+            }
+            ClientError::NotApproved { why } => Self::NotApproved { credential, why },
+            ClientError::Denied { reason } | ClientError::Unavailable { reason } | ClientError::Broken { reason } => {
+                Self::CredentialUnavailable { credential, reason }
+            }
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
@@ -217,6 +252,8 @@ impl Refusal {
             | Self::RateLimited { .. }
             | Self::ForbiddenAddress { .. }
             | Self::Revoked(_)
+            | Self::AwaitsApproval { .. }
+            | Self::NotApproved { .. }
             | Self::NoLongerUnread(_) => Fault::Policy,
             Self::UnknownAddress(_)
             | Self::NoServerName(_)

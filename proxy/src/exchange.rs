@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use broker::{ClientError, Lease};
+use broker::{Lease, Lent};
 use config::CallPermit;
 use http::header::{ALT_SVC, CONNECTION, HeaderValue, IF_RANGE, RANGE};
 use http::{Request, Response, StatusCode, Version};
@@ -39,7 +39,7 @@ use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
 use crate::tool::{Asked, Listing};
 use crate::upstream::{Answer, Body};
-use crate::{authorize, respond, scrub, tool};
+use crate::{authorize, record, respond, scrub, tool};
 
 /// Answers one request, whatever comes of it.
 async fn answer(
@@ -89,8 +89,9 @@ async fn call(
     let messages = rest.upgrade.is_some().then(|| worker.swap.messages(&head));
     let in_messages = messages.as_ref().and_then(Messages::plan).cloned();
     let (upload, plans) = (body.upload(), [plan, body.plan().cloned(), in_messages]);
-    let lease = lease(worker, &permit, plans.iter().flatten().next()).await?;
-    let used = lease.as_deref().map(|lease| credential(lease, plans.iter().flatten(), injected));
+    let lent = lend(worker, &permit, plans.iter().flatten().next()).await?;
+    let used = lent.as_ref().map(|lent| credential(lent, plans.iter().flatten(), injected));
+    let lease = lent.map(|lent| lent.lease);
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
     let leave =
         Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries, permit.protocol().cloned()));
@@ -121,15 +122,12 @@ async fn call(
 }
 
 /// The credential for the placeholder that was found. From here on every answer is scrubbed of it.
-async fn lease(worker: &Worker, permit: &CallPermit, plan: Option<&Plan>) -> Result<Option<Arc<Lease>>, Refusal> {
+async fn lend(worker: &Worker, permit: &CallPermit, plan: Option<&Plan>) -> Result<Option<Lent>, Refusal> {
     let Some(plan) = plan else { return Ok(None) };
-    let lease = worker.broker.lease(plan.credential(), permit.destination()).await.map_err(|error| {
-        let (ClientError::Denied { reason } | ClientError::Unavailable { reason } | ClientError::Broken { reason }) =
-            error;
-        Refusal::CredentialUnavailable { credential: plan.credential().clone(), reason }
-    })?;
-    worker.known.remember(lease.secret.expose(), plan.placeholder().value());
-    Ok(Some(lease))
+    let lent = worker.broker.lend(plan.credential(), permit.destination()).await;
+    let lent = lent.map_err(|error| Refusal::not_lent(plan.credential(), error))?;
+    worker.known.remember(lent.lease.secret.expose(), plan.placeholder().value());
+    Ok(Some(lent))
 }
 
 /// The request as it goes upstream: what was judged, and the credential in its place.
@@ -166,12 +164,17 @@ fn outgoing(
 }
 
 /// What was leased, and the places it goes to.
-fn credential<'a>(lease: &Lease, plans: impl Iterator<Item = &'a Plan>, injected: bool) -> CredentialUse {
+fn credential<'a>(
+    Lent { lease, waited }: &Lent,
+    plans: impl Iterator<Item = &'a Plan>,
+    injected: bool,
+) -> CredentialUse {
     CredentialUse {
         name: lease.credential.to_string(),
         lease: lease.id.to_string(),
         places: plans.flat_map(Plan::places).map(ToString::to_string).collect(),
         injected,
+        waited_ms: waited.map(record::milliseconds),
     }
 }
 

@@ -191,7 +191,8 @@ impl Drop for CallRecord {
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+/// As the log has them.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 

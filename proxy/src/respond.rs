@@ -20,6 +20,9 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
+/// Seconds in which a person may have decided; a call that comes back sooner only waits for its answer.
+const PERSON: u64 = 10;
+
 /// The row of the table: the status, the last part of the problem type, and the proxy error of RFC 9209 section 2.3.
 pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
     use StatusCode as S;
@@ -48,6 +51,8 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::CredentialUnavailable { .. } => {
             (S::SERVICE_UNAVAILABLE, "credential-unavailable", "proxy_configuration_error")
         }
+        Refusal::AwaitsApproval { .. } => (S::SERVICE_UNAVAILABLE, "awaits-approval", "http_request_denied"),
+        Refusal::NotApproved { .. } => (S::FORBIDDEN, "not-approved", "http_request_denied"),
         Refusal::Crowded(_) => (S::SERVICE_UNAVAILABLE, "crowded", "connection_limit_reached"),
         Refusal::Revoked(_) => (S::FORBIDDEN, "credential-revoked", "http_request_denied"),
         Refusal::NoLongerUnread(_) => (S::FORBIDDEN, "no-longer-unread", "connection_terminated"),
@@ -99,6 +104,12 @@ pub fn remedy(refusal: &Refusal) -> String {
         Refusal::CredentialUnavailable { credential, .. } => {
             format!("try again later, or tell your operator that `{credential}` fails")
         }
+        Refusal::AwaitsApproval { approval, .. } => format!(
+            "ask your operator to run `exeat approve {approval}`, and send the call again: it goes through once they have"
+        ),
+        Refusal::NotApproved { credential, .. } => format!(
+            "do without `{credential}`, or ask your operator to decide anew; sending the call again does not change the answer"
+        ),
         Refusal::Revoked(credential) => {
             format!("ask your operator whether `{credential}` is still yours to use, then send the call again")
         }
@@ -208,10 +219,19 @@ fn problem(refusal: &Refusal) -> Response<Full<Bytes>> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     stamp(headers, proxy_error, kind);
-    if let Refusal::RateLimited { retry_after, .. } = refusal {
-        headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after));
+    if let Some(seconds) = retry_after(refusal) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// In how many seconds the call may be worth sending again.
+fn retry_after(refusal: &Refusal) -> Option<u64> {
+    match refusal {
+        Refusal::RateLimited { retry_after, .. } => Some(*retry_after),
+        Refusal::AwaitsApproval { .. } => Some(PERSON),
+        _ => None,
+    }
 }
 
 fn stamp(headers: &mut HeaderMap, error: &str, kind: &str) {

@@ -8,6 +8,7 @@
 mod harness;
 
 mod addresses;
+mod approve;
 mod bodies;
 mod broker_service;
 mod capture;

@@ -1,6 +1,7 @@
 //! The broker's promises, kept against a real token endpoint over TLS and over real sockets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod approve;
 mod denial;
 mod end;
 mod endpoint;

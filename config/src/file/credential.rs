@@ -8,7 +8,7 @@ use std::path::Path;
 use super::agent::parse_path;
 use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
-use super::{beside, oauth};
+use super::{approval, beside, oauth};
 use crate::agent::CredentialName;
 use crate::credential::{Credential, Credentials, IssuerSettings, Source};
 use crate::destination::{Destination, Host};
@@ -49,11 +49,12 @@ fn read_credential<'f>(
     let places_field = section.take("in");
     let places = read_places(reader, places_field.as_ref(), is_identity);
     let given = delivery::read(reader, &mut section, to.as_deref(), places, places_field.as_ref());
+    let approve = approval::read(reader, &mut section);
     let issuer = read_issuer(reader, section, file);
     let (mut given, to, places) = (given?, to?, places?);
     let grant = given.grant(Grant::new(name, to, places, None));
     let (shape, id) = (given.look.secret.clone(), given.id.take());
-    Some((Credential { grant, agents: agents?, shape, id, issuer: issuer? }, given))
+    Some((Credential { grant, agents: agents?, shape, id, issuer: issuer?, approve: approve? }, given))
 }
 
 pub(super) fn required<'f>(

@@ -142,6 +142,9 @@ pub struct CredentialUse {
     /// Whether exeat put it in though the agent had sent no placeholder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub injected: bool,
+    /// Milliseconds that the call waited for a person's permission to use it, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_ms: Option<f64>,
 }
 
 /// A call that is sent once more.
