@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::identity::{self, Signer};
 use crate::issuer::Issuer;
 use crate::issuer::authorization_server::AuthorizationServer;
+use crate::issuer::aws_sts::AwsSts;
 use crate::issuer::fixed::Fixed;
 use crate::issuer::jwt_bearer::JwtBearer;
 use crate::issuer::oauth2_client::OAuth2Client;
@@ -111,6 +112,7 @@ fn scope(credential: &Credential) -> String {
             Some(scope) => format!("{}; scope {scope}", to.join(" ")),
             None => to.join(" "),
         },
+        IssuerSettings::AwsRole(role) => format!("{}; role {}", to.join(" "), role.role),
         IssuerSettings::Fixed { .. } | IssuerSettings::Identity(_) => to.join(" "),
     }
 }
@@ -125,7 +127,8 @@ fn issuers(
         let name = credential.grant.credential();
         let issuer = match &credential.issuer {
             IssuerSettings::Fixed { value } => {
-                Issuer::Fixed(Fixed { value: value.clone(), environment: Arc::clone(environment) })
+                let pair = credential.grant.signs();
+                Issuer::Fixed(Fixed { value: value.clone(), pair, environment: Arc::clone(environment) })
             }
             IssuerSettings::Identity(audience) => Issuer::Identity(WorkerIdentity { audience: audience.clone() }),
             IssuerSettings::OAuth2(settings) => {
@@ -133,6 +136,13 @@ fn issuers(
                 let system = system.get_or_insert_with(system_roots);
                 let server = authorization_server(name, &settings.server, system, environment)?;
                 oauth2(server, settings.wanted.clone(), &settings.grant)
+            }
+            IssuerSettings::AwsRole(role) => {
+                let system = system.get_or_insert_with(system_roots);
+                let outbound =
+                    Outbound::new(system, &role.roots).map_err(|error| unusable(name, "roots", error.into()))?;
+                let endpoint = endpoint(name, &role.endpoint)?;
+                Issuer::AwsSts(Box::new(AwsSts { endpoint, outbound, role: (**role).clone() }))
             }
         };
         issuers.insert(name.clone(), Arc::new(issuer));

@@ -4,6 +4,7 @@
 //! An issuer keeps nothing that it issued, and its errors hold neither a secret nor a text that an endpoint chose.
 
 pub(crate) mod authorization_server;
+pub(crate) mod aws_sts;
 mod client_assertion;
 pub(crate) mod fixed;
 pub(crate) mod jwt_bearer;
@@ -35,6 +36,8 @@ pub(crate) enum Issuer {
     TokenExchange(Box<token_exchange::TokenExchange>),
     /// An authorization server, which takes the worker's identity as an assertion.
     JwtBearer(Box<jwt_bearer::JwtBearer>),
+    /// STS, which takes the worker's identity for a role.
+    AwsSts(Box<aws_sts::AwsSts>),
 }
 
 impl Issuer {
@@ -46,6 +49,7 @@ impl Issuer {
             Issuer::OAuth2Client(client) => client.issue().await,
             Issuer::TokenExchange(exchange) => exchange.issue(holder).await,
             Issuer::JwtBearer(bearer) => bearer.issue(holder).await,
+            Issuer::AwsSts(sts) => sts.issue(holder).await,
         }
     }
 
@@ -55,6 +59,7 @@ impl Issuer {
         match self {
             Issuer::Fixed(_) => Ok(Revocation::Impossible(FIXED)),
             Issuer::Identity(_) => Ok(Revocation::Impossible(IDENTITY)),
+            Issuer::AwsSts(_) => Ok(Revocation::Impossible(aws_sts::SESSION)),
             Issuer::OAuth2Client(client) => client.server.revoke(receipt).await,
             Issuer::TokenExchange(exchange) => exchange.server.revoke(receipt).await,
             Issuer::JwtBearer(bearer) => bearer.server.revoke(receipt).await,
@@ -65,7 +70,7 @@ impl Issuer {
     /// nobody else. `None`: it cannot be, and the ledger keeps nothing of it.
     pub(crate) fn revocation(&self) -> Option<String> {
         match self {
-            Issuer::Fixed(_) | Issuer::Identity(_) => None,
+            Issuer::Fixed(_) | Issuer::Identity(_) | Issuer::AwsSts(_) => None,
             Issuer::OAuth2Client(client) => client.server.revocation(),
             Issuer::TokenExchange(exchange) => exchange.server.revocation(),
             Issuer::JwtBearer(bearer) => bearer.server.revocation(),

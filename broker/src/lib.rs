@@ -8,7 +8,7 @@
 //! - [`secret`]: a value that cannot be printed; `source`: where long-lived ones come from
 //! - [`identity`]: who a worker is, as a JWT
 //! - `holder`: the worker for whom a credential is had
-//! - `issuer`, with `outbound` and `form`: how it is had and given back
+//! - `issuer`, with `outbound`, `form` and [`xml`]: how it is had and given back; `key_pair`: one that requests are signed with
 //! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
 //! - [`approval`]: what a person has to permit
 //! - [`control`]: an operator's way in
@@ -30,6 +30,7 @@ mod form;
 mod holder;
 pub mod identity;
 mod issuer;
+mod key_pair;
 pub mod lease;
 pub mod ledger;
 mod outbound;
@@ -41,12 +42,14 @@ mod settings;
 mod socket;
 mod source;
 mod worker;
+pub mod xml;
 
 pub use api::{Ended, Health, Kept, Registration, Which};
 pub use approval::{Approval, ApprovalId, ApprovalState, Decision, Term};
 pub use client::{Client, ClientError, Lent};
 pub use error::Error;
 pub use identity::{Identity, TrustDomain};
+pub use key_pair::KeyPair;
 pub use lease::{Lease, LeaseId};
 pub use secret::Secret;
 pub use serve::{serve_connection, serve_embedded, sweep};

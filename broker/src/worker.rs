@@ -266,7 +266,7 @@ mod tests {
         let ledger = Arc::new(Ledger::open(None).unwrap());
         let signer = Arc::new(Signer::generate("https://broker.example".to_owned(), TrustDomain::default()).unwrap());
         let value = Source::File(file.path().to_owned());
-        let issuer = Arc::new(Issuer::Fixed(Fixed { value, environment: Arc::new(Environment::new()) }));
+        let issuer = Arc::new(Issuer::Fixed(Fixed { value, pair: false, environment: Arc::new(Environment::new()) }));
         let fetch = async |content: &str, before: Option<&Arc<Lease>>| {
             std::fs::write(file.path(), content).unwrap();
             let fetch = Fetch {

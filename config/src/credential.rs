@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::agent::{AgentId, CredentialName};
+use crate::aws::AwsRole;
 use crate::error::{LoadError, Mistake, listed};
 use crate::file;
 use crate::grant::Grant;
@@ -73,6 +74,8 @@ pub enum IssuerSettings {
     Identity(Audience),
     /// An authorization server.
     OAuth2(Box<OAuthSettings>),
+    /// A role at AWS, by the worker's identity.
+    AwsRole(Box<AwsRole>),
 }
 
 impl IssuerSettings {
@@ -81,6 +84,7 @@ impl IssuerSettings {
         match self {
             Self::Fixed { .. } => None,
             Self::Identity(audience) => Some(audience),
+            Self::AwsRole(role) => Some(&role.audience),
             Self::OAuth2(settings) => match &settings.grant {
                 OAuthGrant::Client => None,
                 OAuthGrant::Exchange(audience) | OAuthGrant::Assertion(audience) => Some(audience),

@@ -5,6 +5,7 @@
 
 mod agent;
 mod approval;
+mod aws;
 mod credential;
 mod delivery;
 mod home_file;

@@ -83,6 +83,11 @@ impl Grant {
         self.part
     }
 
+    /// Whether requests are signed with it: a secret that is put nowhere.
+    pub fn signs(&self) -> bool {
+        self.part == Part::Secret && self.places == Places::NONE
+    }
+
     /// How a call gets the credential for which the agent sent none.
     pub fn inject(&self) -> Option<&Injection> {
         self.inject.as_ref()

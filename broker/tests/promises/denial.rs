@@ -67,9 +67,11 @@ async fn each_worker_has_placeholders_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_pair_has_two_placeholders_and_one_lease() {
-    let text = "[s3]\nissuer = \"fixed\"\nvalue = { env = \"CLIENT_SECRET\" }\nagents = [\"bot\"]\nto = [\"s3.example\"]\n\
+    let text = "[s3]\nissuer = \"fixed\"\nvalue = { env = \"PAIR\" }\nagents = [\"bot\"]\nto = [\"s3.example\"]\n\
                 shape = \"aws\"\nenv = [\"ID\", \"KEY\"]\nfiles = [\"aws\"]";
-    let (stream, _serving) = serve(from_toml(text));
+    let mut settings = from_toml(text);
+    settings.environment.insert("PAIR".to_owned(), broker::Secret::new("AKIAX:secret"));
+    let (stream, _serving) = serve(settings);
     let client = Client::from_stream(stream).unwrap();
     let grants = client.register(&agent("bot")).await.unwrap().grants;
     let shown: Vec<_> = grants

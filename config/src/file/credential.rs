@@ -8,15 +8,16 @@ use std::path::Path;
 use super::agent::parse_path;
 use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
-use super::{approval, beside, oauth};
+use super::{approval, aws, beside, oauth};
 use crate::agent::CredentialName;
 use crate::credential::{Credential, Credentials, IssuerSettings, Source};
 use crate::destination::{Destination, Host};
 use crate::error::{LoadError, Malformed, quoted};
 use crate::grant::{Grant, Places};
+use crate::preset::Usage;
 use crate::variable::variable;
 
-const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`";
+const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`";
 
 pub(crate) fn parse_credentials(file: &Path, text: &str) -> Result<Credentials, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
@@ -48,9 +49,14 @@ fn read_credential<'f>(
     let is_identity = section.peek("issuer").is_some_and(|field| field.text() == Some("identity"));
     let places_field = section.take("in");
     let places = read_places(reader, places_field.as_ref(), is_identity);
+    let shape_field = section.peek("shape");
     let given = delivery::read(reader, &mut section, to.as_deref(), places, places_field.as_ref());
     let approve = approval::read(reader, &mut section);
+    let pair = (section.peek("issuer"), shape_field);
     let issuer = read_issuer(reader, section, file);
+    if let ((Some(issuer), shape), Some(given)) = (&pair, &given) {
+        aws::check_pair(reader, issuer, shape.as_ref(), given.look.usage == Usage::Signs);
+    }
     let (mut given, to, places) = (given?, to?, places?);
     let grant = given.grant(Grant::new(name, to, places, None));
     let (shape, id) = (given.look.secret.clone(), given.id.take());
@@ -106,6 +112,7 @@ fn read_issuer(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
         "token-exchange" => oauth::read_exchange(reader, &mut section, file),
         "jwt-bearer" => oauth::read_bearer(reader, &mut section, file),
         "identity" => oauth::read_identity(reader, &mut section),
+        "aws-sts" => aws::read_role(reader, &mut section, file),
         other => {
             reader.mistake_at(&field, format!("there is no issuer {}", quoted(other)), format!("there are {ISSUERS}"));
             return None;
