@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn text_is_found_by_its_path() {
-        let document = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<A xmlns=\"https://a.example/\" b='c'>\n <B><C>x &amp;&#65;&#x42;</C>\
+        let document = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<A xmlns=\"https://a.example/\" b='c'>\n \
+                        <B><C>x &amp;&#65;&#x42;</C>\
                         <D></D><F a='' /></B>\n<B ><C>twice</C ></B><E>\n</E></A>\n";
         assert_eq!(only(document, "A/B/D").unwrap(), "");
         assert_eq!((only(document, "A/E").unwrap(), only(document, "A/B/F").unwrap()), ("\n".into(), String::new()));
@@ -283,8 +284,8 @@ mod tests {
         #[test]
         fn what_was_written_is_read(texts in prop::collection::vec("[^\\p{Cc}]{0,20}", 1..6)) {
             let escaped = |text: &String| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-            let inner: String =
-                texts.iter().enumerate().map(|(index, text)| format!("<e{index} a='b'>{}</e{index}>", escaped(text))).collect();
+            let element = |(index, text)| format!("<e{index} a='b'>{}</e{index}>", escaped(text));
+            let inner: String = texts.iter().enumerate().map(element).collect();
             let document = Document::read(format!("<r> {inner}\n</r>").as_bytes()).unwrap();
             for (index, text) in texts.iter().enumerate() {
                 prop_assert_eq!(document.only(&format!("r/e{index}")), Some(text.as_str()));

@@ -16,6 +16,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 /// RFC 9659: 8 MiB.
 const ZSTD_WINDOW: u32 = 23;
 
@@ -45,9 +46,10 @@ impl UnreadableCoding {
     }
 }
 
-/// The coding that a head announces.
+/// The coding that an answer's head announces. Some stores repeat the `aws-chunked` of the upload there, whose framing they have taken off.
 pub(crate) fn of(headers: &HeaderMap) -> Result<Coding, UnreadableCoding> {
-    one_of(headers.get_all(CONTENT_ENCODING).iter().flat_map(members))
+    let names = headers.get_all(CONTENT_ENCODING).iter().flat_map(members);
+    one_of(names.filter(|name| name != "aws-chunked"))
 }
 
 /// The coding that a request's head announces, and whether it lies in `aws-chunked`. That is outermost wherever the list has it:
@@ -55,12 +57,14 @@ pub(crate) fn of(headers: &HeaderMap) -> Result<Coding, UnreadableCoding> {
 pub(crate) fn of_request(headers: &HeaderMap) -> Result<(Coding, bool), UnreadableCoding> {
     let mut names: Vec<String> = headers.get_all(CONTENT_ENCODING).iter().flat_map(members).collect();
     let is = |name: Option<&String>| name.is_some_and(|name| name == "aws-chunked");
+    let unsaid = headers.get(CONTENT_SHA256).is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
     let chunked = if is(names.last()) {
         names.pop().is_some()
     } else if is(names.first()) {
         names.drain(..1).next().is_some()
     } else {
-        false
+        // Servers go by this field alone.
+        unsaid
     };
     Ok((one_of(names.into_iter())?, chunked))
 }
@@ -212,8 +216,9 @@ mod tests {
     fn one_known_coding_can_be_read_and_no_other() {
         assert_eq!(coded(&[]), Ok(Coding::Identity));
         assert_eq!(coded(&["identity", "X-GZip, identity"]), Ok(Coding::Gzip));
+        assert_eq!(coded(&["aws-chunked"]), Ok(Coding::Identity), "as some stores repeat it");
         assert_eq!(coded(&["br"]), Ok(Coding::Brotli));
-        for values in [&["gzip, br"][..], &["gzip", "gzip"], &["compress"], &["dcb"], &["gzip;q=1"], &["aws-chunked"]] {
+        for values in [&["gzip, br"][..], &["gzip", "gzip"], &["compress"], &["dcb"], &["gzip;q=1"]] {
             assert!(coded(values).is_err(), "{values:?}");
         }
     }
@@ -228,6 +233,17 @@ mod tests {
         for value in ["gzip, aws-chunked, br", "aws-chunked, aws-chunked", "gzip, br, aws-chunked"] {
             assert_eq!(of(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn a_body_that_is_said_to_come_in_chunks_is_read_so() {
+        let of = |said: &'static str| {
+            let value = HeaderValue::from_static(said);
+            of_request(&HeaderMap::from_iter([(CONTENT_SHA256, value)])).ok()
+        };
+        assert_eq!(of("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), Some((Coding::Identity, true)));
+        assert_eq!(of("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), Some((Coding::Identity, true)));
+        assert_eq!(of("UNSIGNED-PAYLOAD"), Some((Coding::Identity, false)));
     }
 
     #[test]

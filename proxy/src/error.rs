@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use broker::{ApprovalId, ClientError};
 use config::{CredentialName, Denial, Destination, DnsName, RuleId};
 
+use crate::sign::Unsigned;
 use crate::swap::{CallsAsItself, Misdirected, Why};
 use crate::tool::Objection;
 
@@ -100,6 +101,14 @@ pub enum Refusal {
     /// The body asks for what its rule does not list, or cannot be judged; or the answer may show it.
     #[error("{0}")]
     Tool(Box<Objection>),
+    /// The call is signed, and its signature is not taken.
+    #[error("the call's rule has it signed with credential `{credential}`, and {why}")]
+    Signature {
+        /// The key pair.
+        credential: CredentialName,
+        /// What is wrong with it.
+        why: Unsigned,
+    },
     /// The rule's rate is used up.
     #[error("the rate of rule {rule} ({rate}) is used up; next call possible in {retry_after} s")]
     RateLimited {
@@ -262,6 +271,7 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::UnexaminedBody(_)
             | Self::UnswappableBody(_)
+            | Self::Signature { .. }
             | Self::SlowHead(_)
             | Self::Flood(_)
             | Self::NotHttp(_)

@@ -10,6 +10,7 @@ mod coded;
 mod frames;
 mod kept;
 mod serving;
+mod signed;
 mod swapped;
 mod websocket;
 
@@ -28,6 +29,7 @@ use self::attempt::{Attempt, Carried};
 use self::body::examine;
 pub use self::coded::CodedWatch;
 pub use self::serving::serve;
+use self::signed::Signing;
 pub use self::websocket::{Frames, NoFrame, Part};
 use crate::connection::Connection;
 use crate::error::Refusal;
@@ -71,6 +73,7 @@ async fn call(
     let permit = authorize::call(&policy, &call, &worker.swap)?;
     worker.rates.admit(permit.rule(), permit.rate())?;
     let injected = authorize::inject(&mut call, &permit, &worker.swap)?;
+    let signed = signed::signature(&mut call, permit.credential(), &worker.swap)?;
     let head = call.head(permit.credential());
     let plan = worker.swap.plan(&head)?;
     let body = rest.body.map_err(|error: hyper::Error| error.into()).boxed_unsync();
@@ -78,6 +81,7 @@ async fn call(
         ControlFlow::Continue(body) => body,
         ControlFlow::Break(response) => return Ok(response),
     };
+    let (signing, body) = signed::verified(signed, &call, &worker.room, body).await?;
     let mut body = examine(body, &head, &worker.swap).await?;
     let mut asked = Asked::default();
     if permit.protocol().is_some() {
@@ -88,8 +92,8 @@ async fn call(
     }
     let messages = rest.upgrade.is_some().then(|| worker.swap.messages(&head));
     let in_messages = messages.as_ref().and_then(Messages::plan).cloned();
-    let (upload, plans) = (body.upload(), [plan, body.plan().cloned(), in_messages]);
-    let lent = lend(worker, &permit, plans.iter().flatten().next()).await?;
+    let (upload, plans) = (body.upload(), [plan, body.plan().cloned(), in_messages, signed::plan(signing.as_ref())]);
+    let lent = lend(worker, &permit, plans.iter().flatten().next(), signing.as_ref()).await?;
     let used = lent.as_ref().map(|lent| credential(lent, plans.iter().flatten(), injected));
     let lease = lent.map(|lent| lent.lease);
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
@@ -98,7 +102,9 @@ async fn call(
     let (body, kept) = body.into_body(lease.as_deref())?;
     let upgrade = rest.upgrade.is_some();
     let attempt = Attempt { worker, connection, call: &call, permit: &permit, plans: &plans, upgrade, asked: &asked };
-    let request = attempt.request(&leave, body, lease.as_deref())?;
+    // What signs is not sent, so it goes into no part of the request, and no range of an answer can show it.
+    let request = attempt.request(&leave, body, lease.as_deref().filter(|_| signing.is_none()))?;
+    let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
     let start = start(worker, connection, &call, &permit, used, &asked);
     let mut record = CallRecord::start(&worker.log, start, upload.sent())?;
     let sent = attempt.send(&leave, request).await;
@@ -122,11 +128,19 @@ async fn call(
 }
 
 /// The credential for the placeholder that was found. From here on every answer is scrubbed of it.
-async fn lend(worker: &Worker, permit: &CallPermit, plan: Option<&Plan>) -> Result<Option<Lent>, Refusal> {
+async fn lend(
+    worker: &Worker,
+    permit: &CallPermit,
+    plan: Option<&Plan>,
+    signing: Option<&Signing>,
+) -> Result<Option<Lent>, Refusal> {
     let Some(plan) = plan else { return Ok(None) };
     let lent = worker.broker.lend(plan.credential(), permit.destination()).await;
     let lent = lent.map_err(|error| Refusal::not_lent(plan.credential(), error))?;
-    worker.known.remember(lent.lease.secret.expose(), plan.placeholder().value());
+    match signing {
+        Some(signing) => signing.remember(&worker.known, &lent.lease)?,
+        None => drop(worker.known.remember(lent.lease.secret.expose(), plan.placeholder().value())),
+    }
     Ok(Some(lent))
 }
 

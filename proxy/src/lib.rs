@@ -18,6 +18,7 @@
 //! | request | [`request`] | an HTTP request → a `Call` with one reading |
 //! | | [`grpc`] | whose messages are looked at one by one |
 //! | swap | [`swap`] | placeholder → credential, only where granted |
+//! | | [`sign`] | what the agent signed with placeholders → checked, and signed anew |
 //! | | [`tool`] | the body of an MCP or GraphQL request → what it asks for, if that is listed |
 //! | upstream | [`resolve`], [`upstream`] | permit → checked address → connection → answer |
 //! | | `exchange::attempt` | sent; once more with another lease where the first is refused |
@@ -48,6 +49,7 @@ pub mod respond;
 pub mod scrub;
 mod seats;
 pub mod serve;
+pub mod sign;
 mod spelling;
 pub mod swap;
 pub mod terminate;

@@ -9,6 +9,7 @@ use config::{Rate, RuleId};
 use dashmap::DashMap;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::SignedDuration;
 
 use crate::error::Refusal;
 
@@ -91,6 +92,15 @@ pub const GRAPHQL_TOKENS: usize = 20_000;
 pub const CHUNK_LINE: usize = 1024;
 /// Trailers behind these chunks: SDKs send a checksum and a signature.
 pub const CHUNK_TRAILERS: usize = 16;
+/// How far the clocks of who signs and who checks may be apart, as AWS has it.
+pub const SIGNATURE_SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// A body that is held whole because nothing says its digest, and it has to be signed: of services other than S3, whose requests are
+/// seldom longer than 1 MiB, or 6 MiB where they carry a function's argument.
+pub const SIGNED_BODY: usize = 8 * 1024 * 1024;
+/// One chunk of a body whose chunks are signed: SDKs make them 64 to 128 KiB long.
+pub const SIGNED_CHUNK: usize = 1024 * 1024;
+/// Of both, in memory at once. Others wait their turn.
+pub const SIGNED_AT_ONCE: usize = 64 * 1024 * 1024;
 /// Looking up a name.
 pub const RESOLVE_WAIT: Duration = Duration::from_secs(5);
 /// One address: longer than any healthy round trip, short enough to try the next.

@@ -15,9 +15,9 @@ use hyper::ext::Protocol;
 
 use crate::connection::Connection;
 use crate::error::{Refusal, printable};
-use crate::limit;
 use crate::swap::Head;
 use crate::upstream::Body;
+use crate::{limit, sign};
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
 const HOP: [&str; 9] = [
@@ -49,6 +49,8 @@ pub struct Call {
     pub version: Version,
     /// The head without hop-by-hop fields, `Host` and lengths.
     pub headers: HeaderMap,
+    /// The whole head as it came, where a signature by AWS's methods may be over it.
+    pub signed_head: Option<Box<HeaderMap>>,
 }
 
 /// What of a request is still on its way.
@@ -89,6 +91,7 @@ impl Call {
         };
         let path = NormalPath::parse(path).map_err(|error| malformed("path", &error))?;
         let query = request.uri().query().map(str::to_owned);
+        let signed_head = sign::signed_head(request.headers(), request.uri());
         let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
@@ -102,7 +105,7 @@ impl Call {
         }
         join_cookies(&mut headers)?;
         let destination = connection.destination.clone();
-        let call = Self { destination, scheme: connection.scheme, method, path, query, version, headers };
+        let call = Self { destination, scheme: connection.scheme, method, path, query, version, headers, signed_head };
         Ok((call, Rest { body, upgrade }))
     }
 

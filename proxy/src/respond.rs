@@ -5,13 +5,14 @@
 //! a credential, a placeholder, a byte that was not checked.
 
 use bytes::Bytes;
-use config::{Denial, DenialKind};
+use config::{CredentialName, Denial, DenialKind};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode, Version};
 use http_body_util::Full;
 
 use crate::error::{Fault, Refusal};
 use crate::grpc;
+use crate::sign::Unsigned;
 use crate::swap::{CallsAsItself, Misdirected};
 use crate::tool;
 
@@ -43,6 +44,10 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
         Refusal::Misdirected(_) => (S::FORBIDDEN, "placeholder-misdirected", "http_request_denied"),
         Refusal::CallsAsItself(_) => (S::FORBIDDEN, "calls-as-itself", "http_request_denied"),
+        Refusal::Signature { why: Unsigned::Busy, .. } => {
+            (S::SERVICE_UNAVAILABLE, "signature", "connection_limit_reached")
+        }
+        Refusal::Signature { .. } => (S::FORBIDDEN, "signature", "http_request_denied"),
         Refusal::Tool(objection) if objection.fault() == Fault::Upstream => {
             (objection.status(), objection.kind(), "http_protocol_error")
         }
@@ -98,6 +103,7 @@ pub fn remedy(refusal: &Refusal) -> String {
         Refusal::CallsAsItself(CallsAsItself { credential, header }) => format!(
             "leave `{header}` out of the call: exeat adds it; a client that wants a key can be given the placeholder of `{credential}`"
         ),
+        Refusal::Signature { credential, why } => signature(credential, *why),
         Refusal::RateLimited { retry_after, .. } => {
             format!("wait {retry_after} s, or ask your operator for a higher `rate`")
         }
@@ -136,6 +142,26 @@ pub fn remedy(refusal: &Refusal) -> String {
             }
             Fault::Policy | Fault::Broker | Fault::Ours => "try again later, or tell your operator".to_owned(),
         },
+    }
+}
+
+fn signature(credential: &CredentialName, why: Unsigned) -> String {
+    match why {
+        Unsigned::OtherPair => format!(
+            "sign with the key pair of `{credential}` that exeat put into the environment or `~/.aws/credentials`, and with no other"
+        ),
+        Unsigned::Time => "sign the call when it is sent, and mind the clock".to_owned(),
+        Unsigned::Wrong => {
+            "sign what is sent, as it is sent, with the secret that exeat gave; the path in its normal form".to_owned()
+        }
+        Unsigned::LongBody => "send the body's SHA-256 as `x-amz-content-sha256`, or a shorter body".to_owned(),
+        Unsigned::LongChunk => "sign shorter chunks, or none (`STREAMING-UNSIGNED-PAYLOAD-TRAILER`)".to_owned(),
+        Unsigned::Busy => "try again later".to_owned(),
+        Unsigned::Express => "use a bucket of another class".to_owned(),
+        Unsigned::Form(_) | Unsigned::Method => {
+            "sign with AWS Signature Version 4 (`AWS4-HMAC-SHA256`), as the SDKs of AWS do unless told otherwise"
+                .to_owned()
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod finder;
 mod gaps;
 mod inject;
 mod message;
+mod pair;
 mod plan;
 mod search;
 mod syntax;
@@ -32,6 +33,7 @@ pub use body::{BodySwap, BodyWatch, Spelling};
 pub use gaps::Gapped;
 pub use inject::CallsAsItself;
 pub use message::Messages;
+pub use pair::Pair;
 pub use plan::{Plan, SwapError};
 
 use search::{Search, Seen, Spelt};

@@ -29,6 +29,8 @@ pub use self::events::Events;
 pub use self::listing::Listing;
 pub use self::message::{Unreadable, read};
 pub use self::objection::Objection;
+pub(crate) use self::posted::up_to;
+pub(crate) use self::room::Place;
 pub use self::room::Room;
 
 use self::objection::Why;

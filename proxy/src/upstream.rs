@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 pub use self::link::Carried;
+pub(crate) use self::link::authority;
 use self::link::{Link, Open};
 use self::pool::{Key, Pool};
 pub use self::roots::RootsError;

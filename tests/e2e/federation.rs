@@ -16,16 +16,16 @@ use crate::harness::{Authority, Exeat, Live, Upstream, bao_tool, output, within}
 use crate::oidc::{CALL, Server};
 
 /// A broker that publishes its keys, for workers of other installations.
-struct Broker {
-    team: Exeat,
-    socket: String,
-    issuer: String,
+pub struct Broker {
+    pub team: Exeat,
+    pub socket: String,
+    pub issuer: String,
     _serving: Live,
 }
 
 impl Broker {
     /// Credentials are added once it is known what it is called: each test has a server that has to be told.
-    fn start(team: Exeat, credentials: impl Fn(Exeat) -> Exeat, address: &str) -> Self {
+    pub fn start(team: Exeat, credentials: impl Fn(Exeat) -> Exeat, address: &str) -> Self {
         let port = address.rsplit_once(':').unwrap().1;
         let issuer = format!("https://localhost:{port}");
         let (certificate, key) = Authority::trusted().identity(&["localhost"]).pem();
@@ -99,7 +99,7 @@ impl Broker {
 
 /// An address for a server that has to be told to others before it starts. Below the ports that the kernel hands out, and each only
 /// once: what was free a moment ago still is. OpenBao takes the port above its own, too.
-fn free_address() -> String {
+pub fn free_address() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 20_000).unwrap();
     loop {

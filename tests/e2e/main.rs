@@ -9,6 +9,7 @@ mod harness;
 
 mod addresses;
 mod approve;
+mod aws;
 mod bodies;
 mod broker_service;
 mod capture;
@@ -40,6 +41,7 @@ mod refusals;
 mod reload;
 mod sandbox;
 mod scrubbing;
+mod signing;
 mod standing;
 mod streaming;
 mod terminal;

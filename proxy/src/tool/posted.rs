@@ -21,14 +21,19 @@ use crate::upstream::Body;
 
 /// A body that was read to its end.
 #[derive(Debug, Default)]
-pub(super) struct Posted {
+pub(crate) struct Posted {
     pub(super) bytes: Bytes,
     place: Place,
 }
 
 impl Posted {
+    /// What it is.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The same bytes, on their way upstream. What was in trailers was not judged, and stays here.
-    pub(super) fn into_body(self) -> Body {
+    pub(crate) fn into_body(self) -> Body {
         Held { body: Full::new(self.bytes), _place: self.place }.map_err(|never| match never {}).boxed_unsync()
     }
 }
@@ -57,22 +62,28 @@ impl http_body::Body for Held {
 }
 
 /// Reads a body up to the bound; the inner error is for one that is longer.
-pub(super) async fn whole(room: &Room, mut body: Body) -> Result<Result<Posted, Why>, Refusal> {
+pub(super) async fn whole(room: &Room, body: Body) -> Result<Result<Posted, Why>, Refusal> {
     if body.is_end_stream() {
         return Ok(Ok(Posted::default()));
     }
+    let place = tokio::time::timeout(limit::EXAMINED_BODY_WAIT, room.body()).await.unwrap_or_default();
+    let whole = up_to(place, body, limit::JUDGED_BODY).await?;
+    Ok(whole.ok_or_else(|| Why::too_large(limit::JUDGED_BODY)))
+}
+
+/// Reads a body up to a bound into a place; `None` for one that is longer.
+pub(crate) async fn up_to(place: Place, mut body: Body, most: usize) -> Result<Option<Posted>, Refusal> {
     let whole = async {
-        let place = room.body().await;
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?;
             let Ok(bytes) = frame.into_data() else { continue };
-            if whole.len() + bytes.len() > limit::JUDGED_BODY {
-                return Ok(Err(Why::too_large(limit::JUDGED_BODY)));
+            if whole.len() + bytes.len() > most {
+                return Ok(None);
             }
             whole.extend_from_slice(&bytes);
         }
-        Ok(Ok(Posted { bytes: whole.freeze(), place }))
+        Ok(Some(Posted { bytes: whole.freeze(), place }))
     };
     let late = |_| Err(Refusal::Malformed("the body did not arrive in time".to_owned()));
     tokio::time::timeout(limit::EXAMINED_BODY_WAIT, whole).await.unwrap_or_else(late)

@@ -14,17 +14,20 @@ use crate::limit;
 pub struct Room {
     bodies: Arc<Semaphore>,
     listings: Arc<Semaphore>,
+    /// In KiB.
+    signed: Arc<Semaphore>,
 }
 
 /// A place, free again when it is dropped. None is needed for what is empty.
 #[derive(Debug, Default)]
-pub(super) struct Place(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
+pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
 
 impl Default for Room {
     fn default() -> Self {
         Self {
             bodies: Arc::new(Semaphore::new(limit::JUDGED_AT_ONCE)),
             listings: Arc::new(Semaphore::new(limit::LISTINGS_AT_ONCE)),
+            signed: Arc::new(Semaphore::new(limit::SIGNED_AT_ONCE >> 10)),
         }
     }
 }
@@ -33,6 +36,13 @@ impl Room {
     /// Waits for a place for the body of a request.
     pub(super) async fn body(&self) -> Place {
         Place(Arc::clone(&self.bodies).acquire_owned().await.ok())
+    }
+
+    /// Waits for a place for so many bytes of a request that is signed.
+    pub(crate) async fn signed(&self, bytes: usize) -> Place {
+        let kibibytes = bytes.div_ceil(1024).min(limit::SIGNED_AT_ONCE >> 10);
+        let kibibytes = u32::try_from(kibibytes).unwrap_or(u32::MAX);
+        Place(Arc::clone(&self.signed).acquire_many_owned(kibibytes).await.ok())
     }
 
     /// Waits for a place for an answer.

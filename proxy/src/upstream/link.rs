@@ -140,7 +140,7 @@ fn describe(error: &dyn std::error::Error) -> String {
 }
 
 /// The authority as a server expects it: without the scheme's own port.
-fn authority(destination: &Destination, scheme: Scheme) -> String {
+pub(crate) fn authority(destination: &Destination, scheme: Scheme) -> String {
     let text = destination.to_string();
     let default = format!(":{}", scheme.default_port());
     text.strip_suffix(&default).map_or_else(|| text.clone(), str::to_owned)

@@ -36,7 +36,7 @@ pub use self::outside::Outside;
 pub use self::processes::{memory_of, process_with};
 pub use self::raw::RawUpstream;
 pub use self::strict::{requests, whole_requests};
-pub use self::tools::{WEBSOCKET, bao_tool, node_tools, output, python_tools, tools};
+pub use self::tools::{WEBSOCKET, bao_tool, node_tools, output, python_tools, tools, weed_tool};
 pub use self::upstream::{Seen, Upstream};
 
 /// What the servers of the tests run on.

@@ -22,6 +22,11 @@ pub fn bao_tool() -> String {
     installed("venv/bin/bao")
 }
 
+/// SeaweedFS's one program.
+pub fn weed_tool() -> String {
+    installed("venv/bin/weed")
+}
+
 /// The directory whose `node_modules` are the Node programs.
 pub fn node_tools() -> String {
     installed("node/node_modules");
