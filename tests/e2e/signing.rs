@@ -11,11 +11,15 @@ const ID: &str = "AKIAREALREALREALREAL";
 const SECRET: &str = "the/real+secret/of+the/pair+000000000000";
 
 fn exeat(upstream: &Upstream) -> Exeat {
+    with_pair(upstream, &format!("{ID}:{SECRET}"))
+}
+
+fn with_pair(upstream: &Upstream, pair: &str) -> Exeat {
     let lines =
         "to = [\"api.example.com\"]\nshape = \"aws\"\nenv = [\"AWS_ACCESS_KEY_ID\", \"AWS_SECRET_ACCESS_KEY\"]\n";
     Exeat::new()
         .sandbox(&format!("read = [\"{}\"]", tools().display()))
-        .fixed("pair", &format!("{ID}:{SECRET}"), lines)
+        .fixed("pair", pair, lines)
         .fixed("other", "the-other-secret", "to = [\"api.example.com\"]\nenv = \"OTHER\"\n")
         .allow_with("api.example.com", upstream, "credential = \"pair\"")
         .allow("www.example.com", upstream)
@@ -92,6 +96,26 @@ print(sent(signed(method='GET', data=b'', fields={'Content-Length': '0'}), field
         assert!(seen.iter().all(|seen| seen.header("x-amz-security-token").is_none()));
         assert!(run.log.calls().iter().all(|call| call.credential.as_ref().unwrap().places == ["signature"]));
         assert!(!run.log.text.contains("X-Amz-Signature") && !run.log.text.contains("AKIA"), "{}", run.log.text);
+    }
+}
+
+#[test]
+fn a_session_goes_beside_the_signature_and_is_not_seen_inside() {
+    const SESSION: &str = "the/session+of/the+pair==";
+    let upstream = Upstream::start();
+    let program = "
+print(sent(signed(path='/echo'))[1])
+print(sent(signed(by=S3SigV4QueryAuth, service='s3', method='GET', path='/echo/key', data=b'', expires=60))[1])
+";
+    let exeat = with_pair(&upstream, &format!("{ID}:{SECRET}:{SESSION}"));
+    let run = python(&exeat, program).ok();
+    let seen = upstream.seen();
+    seen.iter().for_each(assert_signed);
+    assert_eq!(seen[0].header("x-amz-security-token"), Some(SESSION));
+    assert!(seen[1].target.contains("X-Amz-Security-Token=the%2Fsession%2Bof%2Fthe%2Bpair%3D%3D"), "{seen:#?}");
+    assert!(run.stdout.contains("x-amz-security-token"), "the upstream shows what it saw: {run:#?}");
+    for part in [SESSION, "the%2Fsession%2Bof", ID, SECRET] {
+        assert!(!run.stdout.contains(part) && !run.log.text.contains(part), "{part} is inside: {run:#?}");
     }
 }
 
