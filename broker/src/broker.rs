@@ -12,7 +12,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use config::{
-    AgentId, Credential, CredentialName, Credentials, Destination, IssuerSettings, OAuthGrant, OAuthServer, Wanted,
+    AgentId, Credential, CredentialName, Credentials, Destination, IssuerSettings, OAuthGrant, OAuthServer,
+    VaultSecret, Wanted,
 };
 use rustls::RootCertStore;
 
@@ -27,11 +28,13 @@ use crate::issuer::fixed::Fixed;
 use crate::issuer::jwt_bearer::JwtBearer;
 use crate::issuer::oauth2_client::OAuth2Client;
 use crate::issuer::token_exchange::TokenExchange;
+use crate::issuer::vault::VaultIssuer;
 use crate::issuer::worker_identity::WorkerIdentity;
 use crate::ledger::Ledger;
 use crate::outbound::{Endpoint, Outbound, system_roots};
 use crate::settings::Settings;
 use crate::source::Environment;
+use crate::vault::Vault;
 
 /// One broker, shared by all its connections.
 pub(crate) struct Broker {
@@ -113,6 +116,7 @@ fn scope(credential: &Credential) -> String {
             None => to.join(" "),
         },
         IssuerSettings::AwsRole(role) => format!("{}; role {}", to.join(" "), role.role),
+        IssuerSettings::Vault(secret) => format!("{}; {}", to.join(" "), secret.path),
         IssuerSettings::Fixed { .. } | IssuerSettings::Identity(_) => to.join(" "),
     }
 }
@@ -143,6 +147,13 @@ fn issuers(
                     Outbound::new(system, &role.roots).map_err(|error| unusable(name, "roots", error.into()))?;
                 let endpoint = endpoint(name, &role.endpoint)?;
                 Issuer::AwsSts(Box::new(AwsSts { endpoint, outbound, role: (**role).clone() }))
+            }
+            IssuerSettings::Vault(secret) => {
+                let system = system.get_or_insert_with(system_roots);
+                let VaultSecret { login, path, field } = (**secret).clone();
+                endpoint(name, &login.address)?;
+                let vault = Vault::new(login, system).map_err(|error| unusable(name, "roots", error.into()))?;
+                Issuer::Vault(Box::new(VaultIssuer { vault, path, field }))
             }
         };
         issuers.insert(name.clone(), Arc::new(issuer));

@@ -39,8 +39,9 @@ use crate::approval::{Approval, ApprovalId, Decision};
 use crate::identity::Identity;
 use crate::lease::LeaseId;
 
-/// One exchange. The longest is the end of the worker: fetches under way (25 s), then revocations (25 s).
-const EXCHANGE: Duration = Duration::from_secs(60);
+/// One exchange. The longest is the end of the worker: fetches under way (a renewal that comes to nothing, 10 s, and what is then
+/// issued, 25 s), then revocations (25 s).
+const EXCHANGE: Duration = Duration::from_secs(90);
 /// Requests that wait for the connection. More callers wait for their turn to wait.
 const QUEUE: usize = 64;
 

@@ -10,6 +10,7 @@ pub(crate) mod fixed;
 pub(crate) mod jwt_bearer;
 pub(crate) mod oauth2_client;
 pub(crate) mod token_exchange;
+pub(crate) mod vault;
 pub(crate) mod worker_identity;
 
 use std::time::SystemTime;
@@ -38,6 +39,8 @@ pub(crate) enum Issuer {
     JwtBearer(Box<jwt_bearer::JwtBearer>),
     /// STS, which takes the worker's identity for a role.
     AwsSts(Box<aws_sts::AwsSts>),
+    /// A Vault server, which takes the worker's identity for a login.
+    Vault(Box<vault::VaultIssuer>),
 }
 
 impl Issuer {
@@ -50,6 +53,7 @@ impl Issuer {
             Issuer::TokenExchange(exchange) => exchange.issue(holder).await,
             Issuer::JwtBearer(bearer) => bearer.issue(holder).await,
             Issuer::AwsSts(sts) => sts.issue(holder).await,
+            Issuer::Vault(vault) => vault.issue(holder).await,
         }
     }
 
@@ -63,6 +67,20 @@ impl Issuer {
             Issuer::OAuth2Client(client) => client.server.revoke(receipt).await,
             Issuer::TokenExchange(exchange) => exchange.server.revoke(receipt).await,
             Issuer::JwtBearer(bearer) => bearer.server.revoke(receipt).await,
+            Issuer::Vault(vault) => vault.revoke(receipt).await,
+        }
+    }
+
+    /// Whether it can make what it issued last longer.
+    pub(crate) fn renews(&self) -> bool {
+        matches!(self, Issuer::Vault(_))
+    }
+
+    /// Makes what it issued last longer, by its receipt.
+    pub(crate) async fn renew(&self, receipt: &Secret) -> Result<Renewal, IssueError> {
+        match self {
+            Issuer::Vault(vault) => vault.renew(receipt).await,
+            _ => Ok(Renewal::Over(None)),
         }
     }
 
@@ -74,6 +92,7 @@ impl Issuer {
             Issuer::OAuth2Client(client) => client.server.revocation(),
             Issuer::TokenExchange(exchange) => exchange.server.revocation(),
             Issuer::JwtBearer(bearer) => bearer.server.revocation(),
+            Issuer::Vault(vault) => Some(vault.revocation()),
         }
     }
 
@@ -92,6 +111,15 @@ pub(crate) struct Issued {
     pub(crate) receipt: Option<Secret>,
     pub(crate) expires: Option<SystemTime>,
     pub(crate) refresh: SystemTime,
+}
+
+/// What became of a wish that something last longer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// It does.
+    Lasts { expires: SystemTime, refresh: SystemTime },
+    /// It does not, or not for long, and ends then; where that is not said, as before. Another one is due.
+    Over(Option<SystemTime>),
 }
 
 /// What became of a revocation that was answered.
@@ -120,6 +148,10 @@ pub(crate) enum IssueError {
     Refused { endpoint: String, status: u16, code: &'static str },
     #[error("the answer of {endpoint} is unusable: {reason}")]
     Answer { endpoint: String, reason: &'static str },
+    #[error("no end with {endpoint} within {seconds} s")]
+    TooSlow { endpoint: String, seconds: u64 },
+    #[error(transparent)]
+    Undone(Box<IssueError>),
 }
 
 impl IssueError {
@@ -130,9 +162,10 @@ impl IssueError {
             | IssueError::Unfit(_)
             | IssueError::Identity(_)
             | IssueError::ClientKey(_)
-            | IssueError::Refused { .. } => false,
+            | IssueError::Refused { .. }
+            | IssueError::Undone(_) => false,
             IssueError::Outbound { source, .. } => source.may_have_arrived(),
-            IssueError::Answer { .. } => true,
+            IssueError::Answer { .. } | IssueError::TooSlow { .. } => true,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! stand, in memory. The file has a credential only where its revocation needs it, sealed, and only while it is open. Never: a
 //! lease that is used and not in the ledger, nor an issuer that was asked without the ledger saying so.
 
+mod end;
 mod left;
 mod seal;
 mod store;
@@ -248,7 +249,7 @@ impl Ledger {
 
     /// Lets go what has run out.
     pub(crate) fn expire(&self, now: SystemTime) {
-        let over = self.standing.iter().filter(|one| !one.lease.is_valid(now)).map(|one| *one.key());
+        let over = self.standing.iter().filter(|one| one.is_over(now)).map(|one| *one.key());
         for id in over.collect::<Vec<_>>() {
             self.close(id, State::Expired, None);
         }

@@ -8,8 +8,8 @@
 //! - [`secret`]: a value that cannot be printed; `source`: where long-lived ones come from
 //! - [`identity`]: who a worker is, as a JWT
 //! - `holder`: the worker for whom a credential is had
-//! - `issuer`, with `outbound`, `form` and [`xml`]: how it is had and given back; `key_pair`: one that requests are signed with
-//! - [`lease`], [`ledger`], `worker`, `revocation`: who holds what until when, and how it ends
+//! - `issuer`, with `outbound`, `form`, [`xml`] and [`vault`]: how it is had and given back; `key_pair`: one that requests are signed with
+//! - [`lease`], [`ledger`], `worker`, `renewal`, `revocation`: who holds what until when, and how it ends
 //! - [`approval`]: what a person has to permit
 //! - [`control`]: an operator's way in
 //! - [`api`]: what crosses the wire; `admission`: who may speak; `answer`: one request; `serve` and `socket`: connections; `publish`: the keys, for everybody
@@ -35,12 +35,14 @@ pub mod lease;
 pub mod ledger;
 mod outbound;
 mod publish;
+mod renewal;
 mod revocation;
 pub mod secret;
 mod serve;
 mod settings;
 mod socket;
 mod source;
+pub mod vault;
 mod worker;
 pub mod xml;
 

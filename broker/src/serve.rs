@@ -28,7 +28,7 @@ use crate::ledger::Entry;
 use crate::settings::Settings;
 
 /// For the request that is under way at shutdown. The longest is the end of a worker, bounded by its slowest issuer.
-const LAST_ANSWER: Duration = Duration::from_secs(60);
+const LAST_ANSWER: Duration = Duration::from_secs(90);
 /// For a sweep that somebody waits for: a first attempt at each, and a few more where an issuer was not there at once.
 const SWEEP: Duration = Duration::from_secs(10);
 

@@ -20,6 +20,7 @@ use crate::identity::Signer;
 use crate::issuer::{Issuer, chain};
 use crate::lease::{Lease, LeaseId};
 use crate::ledger::{Entry, Ledger, State};
+use crate::renewal::renew;
 
 /// How long an answer waits for a fetch. One connection answers one request at a time: a slow issuer must not keep its
 /// neighbour's credential waiting.
@@ -198,6 +199,11 @@ impl Fetch {
         if !ledger.has_room() {
             return Err("the broker's ledger is full".to_owned());
         }
+        if let Some(before) = &before
+            && let Some(lease) = renew(&issuer, &ledger, before).await?
+        {
+            return Ok(lease);
+        }
         let unwritable = |error| format!("the broker's ledger cannot be written: {error}");
         let Holder { agent, worker, .. } = &holder;
         let entry = Entry::asked(*worker, agent.clone(), name.clone(), scope, issuer.revocation());
@@ -229,6 +235,9 @@ impl Fetch {
             },
         });
         if same.is_some() {
+            if issuer.mints() {
+                ledger.not_asked(entry.lease).map_err(unwritable)?;
+            }
             return Ok(lease);
         }
         if let Some(before) = fixed {
@@ -244,7 +253,7 @@ impl Fetch {
 }
 
 /// A time somewhat before it, by up to an eighth of what is left: workers that began together do not come together each time.
-fn spread(refresh: SystemTime, now: SystemTime) -> SystemTime {
+pub(crate) fn spread(refresh: SystemTime, now: SystemTime) -> SystemTime {
     let left = refresh.duration_since(now).unwrap_or_default();
     let mut random = [0; 2];
     // Without randomness there is still a time.

@@ -16,6 +16,7 @@ use crate::identity::Audience;
 use crate::oauth::{OAuthGrant, OAuthSettings};
 use crate::policy::Policy;
 use crate::shape::Shape;
+use crate::vault::VaultSecret;
 
 /// All credentials there are. One that exists is valid.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +77,8 @@ pub enum IssuerSettings {
     OAuth2(Box<OAuthSettings>),
     /// A role at AWS, by the worker's identity.
     AwsRole(Box<AwsRole>),
+    /// A Vault server, by the worker's identity.
+    Vault(Box<VaultSecret>),
 }
 
 impl IssuerSettings {
@@ -85,6 +88,7 @@ impl IssuerSettings {
             Self::Fixed { .. } => None,
             Self::Identity(audience) => Some(audience),
             Self::AwsRole(role) => Some(&role.audience),
+            Self::Vault(secret) => Some(&secret.login.audience),
             Self::OAuth2(settings) => match &settings.grant {
                 OAuthGrant::Client => None,
                 OAuthGrant::Exchange(audience) | OAuthGrant::Assertion(audience) => Some(audience),

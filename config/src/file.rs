@@ -15,6 +15,7 @@ mod protocol;
 mod reader;
 mod secret;
 mod upstream;
+mod vault;
 
 use std::fs::File;
 use std::io::Read;

@@ -11,7 +11,7 @@
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - [`Standing`], the policy in force
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
-//! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]
+//! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]
 //! - what is wrong with a file: [`LoadError`], [`Mistake`]
 #![forbid(unsafe_code)]
 
@@ -46,6 +46,7 @@ mod shape;
 mod text;
 mod upstream;
 mod variable;
+mod vault;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use aws::AwsRole;
@@ -75,3 +76,4 @@ pub use rule::{Effect, Rule, RuleId, TlsMode};
 pub use sandbox::SandboxSettings;
 pub use shape::Shape;
 pub use upstream::{ProxyLogin, UpstreamProxy};
+pub use vault::{VaultLogin, VaultSecret};

@@ -6,8 +6,8 @@ mod seaweed;
 use std::time::Duration;
 
 use self::seaweed::{HOST, Ports, ROLE, Seaweed};
-use crate::federation::{Broker, free_address};
-use crate::harness::{Exeat, Run, assert_nowhere_below, python_tools, tools};
+use crate::federation::Broker;
+use crate::harness::{Exeat, Run, assert_nowhere_below, free_address, python_tools, tools};
 
 const FIXED: (&str, &str) = ("AKIAFIXEDFIXEDFIXED1", "the/fixed+secret/of+the/store+00000000000");
 

@@ -2,17 +2,15 @@
 //! authorization server.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::harness::{Authority, Exeat, Live, Upstream, bao_tool, output, within};
+use crate::harness::{Authority, Bao, Exeat, Live, Upstream, free_address, within};
 use crate::oidc::{CALL, Server};
 
 /// A broker that publishes its keys, for workers of other installations.
@@ -97,102 +95,37 @@ impl Broker {
     }
 }
 
-/// An address for a server that has to be told to others before it starts. Below the ports that the kernel hands out, and each only
-/// once: what was free a moment ago still is. OpenBao takes the port above its own, too.
-pub fn free_address() -> String {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 20_000).unwrap();
-    loop {
-        let port = 10_000 + (first + 2 * NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        if [port, port + 1].into_iter().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return format!("127.0.0.1:{port}");
-        }
-    }
-}
-
 /// The claims of a JWT, unchecked.
 fn claims(jwt: &str) -> Value {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
-/// OpenBao in its development mode.
-struct Bao {
-    process: Child,
-    address: String,
-    _directory: tempfile::TempDir,
+/// Has OpenBao trust a broker by what it publishes, and log its workers of the agent `bot` in.
+fn federate(bao: &Bao, broker: &Broker) {
+    bao.trust(&json!({
+        "oidc_discovery_url": broker.issuer, "oidc_discovery_ca_pem": Authority::trusted().pem(), "bound_issuer": broker.issuer,
+        "jwt_supported_algs": ["ES256", "RS256"],
+    }));
+    bao.role(&json!({
+        "bound_audiences": ["the-bao"], "bound_claims": {"sub": "spiffe://house.example/agent/bot/worker/*"}, "token_policies": ["default"],
+        "token_ttl": "60s", "claim_mappings": {"jti": "jti"},
+    }));
 }
 
-impl Bao {
-    const ROOT: &str = "root-of-the-test";
-
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let listen = free_address();
-        let log = fs::File::create(directory.path().join("log")).unwrap();
-        let process = Command::new(bao_tool())
-            .args(["server", "-dev", "-dev-no-store-token", &format!("-dev-listen-address={listen}")])
-            .arg(format!("-dev-root-token-id={}", Self::ROOT))
-            .env("HOME", directory.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let bao = Self { process, address: format!("http://{listen}"), _directory: directory };
-        within(Duration::from_secs(60), "OpenBao", || {
-            let health = format!("{}/v1/sys/health", bao.address);
-            Command::new("curl").args(["-sf", "-o", "/dev/null", &health]).status().unwrap().success()
-        });
-        bao
-    }
-
-    /// Trusts a broker by what it publishes, and lets its workers of the agent `bot` log in.
-    fn federate(&self, broker: &Broker) {
-        let done = self.ask("sys/auth/jwt", &json!({"type": "jwt"}));
-        assert!(done["errors"].is_null(), "{done}");
-        let config = json!({
-            "oidc_discovery_url": broker.issuer, "oidc_discovery_ca_pem": Authority::trusted().pem(), "bound_issuer": broker.issuer,
-            "jwt_supported_algs": ["ES256", "RS256"],
-        });
-        let done = self.ask("auth/jwt/config", &config);
-        assert!(done["errors"].is_null(), "{done}");
-        let role = json!({
-            "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["the-bao"], "bound_claims_type": "glob",
-            "bound_claims": {"sub": "spiffe://house.example/agent/bot/worker/*"}, "token_policies": ["default"], "token_ttl": "60s",
-            "claim_mappings": {"jti": "jti"},
-        });
-        let done = self.ask("auth/jwt/role/bot", &role);
-        assert!(done["errors"].is_null(), "{done}");
-    }
-
-    fn login(&self, jwt: &str) -> Value {
-        self.ask("auth/jwt/login", &json!({"role": "bot", "jwt": jwt}))
-    }
-
-    fn ask(&self, path: &str, body: &Value) -> Value {
-        let (root, url) = (format!("X-Vault-Token: {}", Self::ROOT), format!("{}/v1/{path}", self.address));
-        let answer = output(&["curl", "-sS", "-X", "POST", "-H", &root, "-d", &body.to_string(), &url]);
-        if answer.is_empty() { Value::Null } else { serde_json::from_str(&answer).unwrap() }
-    }
-}
-
-impl Drop for Bao {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn logged_in(bao: &Bao, jwt: &str) -> Value {
+    bao.ask("auth/jwt/login", &json!({"role": "bot", "jwt": jwt}))
 }
 
 #[test]
 fn openbao_logs_a_worker_in_by_discovery_with_either_algorithm() {
     let (broker, bao) = (Broker::with_identities(), Bao::start());
-    bao.federate(&broker);
+    federate(&bao, &broker);
     for (credential, algorithm) in [("es256", "ES256"), ("rs256", "RS256")] {
         let jwt = broker.shown(credential);
         let head: Value =
             serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').next().unwrap()).unwrap()).unwrap();
         assert_eq!(head["alg"], algorithm);
-        let login = bao.login(&jwt);
+        let login = logged_in(&bao, &jwt);
         assert!(login["auth"]["client_token"].is_string(), "{login}");
         let claims = claims(&jwt);
         assert_eq!(login["auth"]["metadata"]["jti"], claims["jti"]);
@@ -201,10 +134,10 @@ fn openbao_logs_a_worker_in_by_discovery_with_either_algorithm() {
         assert!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap() <= 300);
         // Changed by a letter, it is nobody's.
         let changed = jwt.replacen('.', ".e30", 1);
-        assert!(bao.login(&changed)["auth"].is_null());
+        assert!(logged_in(&bao, &changed)["auth"].is_null());
     }
     // Meant for somebody else, it is nothing to OpenBao.
-    let refused = bao.login(&broker.shown("other"));
+    let refused = logged_in(&bao, &broker.shown("other"));
     assert!(refused["auth"].is_null() && refused["errors"].to_string().contains("audience"), "{refused}");
 }
 
@@ -219,8 +152,11 @@ fn the_keys_are_the_brokers_alone_and_outlive_it() {
     drop(_serving);
     let bao = Bao::start();
     let again = Broker::start(team, |team| team, &address);
-    bao.federate(&again);
-    assert!(bao.login(&jwt)["auth"]["client_token"].is_string(), "another broker of the same keys vouches for it");
+    federate(&bao, &again);
+    assert!(
+        logged_in(&bao, &jwt)["auth"]["client_token"].is_string(),
+        "another broker of the same keys vouches for it"
+    );
 
     // One that others can read is refused, in words.
     let Broker { team, socket, _serving, .. } = again;

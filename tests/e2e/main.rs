@@ -49,5 +49,6 @@ mod tls;
 mod tunnels;
 mod unauthorized;
 mod upstream_proxy;
+mod vault;
 mod websocket;
 mod witnesses;

@@ -14,7 +14,7 @@ use crate::key_pair::KeyPair;
 use crate::source::{self, Environment};
 
 /// How long a worker may go on using a value that was rotated.
-const REREAD: Duration = Duration::from_secs(60);
+pub(super) const REREAD: Duration = Duration::from_secs(60);
 
 pub(crate) struct Fixed {
     pub(crate) value: Source,

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::agent::parse_path;
 use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
-use super::{approval, aws, beside, oauth};
+use super::{approval, aws, beside, oauth, vault};
 use crate::agent::CredentialName;
 use crate::credential::{Credential, Credentials, IssuerSettings, Source};
 use crate::destination::{Destination, Host};
@@ -17,7 +17,7 @@ use crate::grant::{Grant, Places};
 use crate::preset::Usage;
 use crate::variable::variable;
 
-const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`";
+const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`, `vault`";
 
 pub(crate) fn parse_credentials(file: &Path, text: &str) -> Result<Credentials, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
@@ -113,6 +113,7 @@ fn read_issuer(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
         "jwt-bearer" => oauth::read_bearer(reader, &mut section, file),
         "identity" => oauth::read_identity(reader, &mut section),
         "aws-sts" => aws::read_role(reader, &mut section, file),
+        "vault" => vault::read_issuer(reader, &mut section, file),
         other => {
             reader.mistake_at(&field, format!("there is no issuer {}", quoted(other)), format!("there are {ISSUERS}"));
             return None;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::federation::free_address;
+use crate::harness::free_address;
 use crate::harness::{Authority, weed_tool, within};
 
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/agents";

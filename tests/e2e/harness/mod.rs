@@ -5,6 +5,7 @@
 //! that is left out because something is missing.
 
 mod authority;
+mod bao;
 mod bodies;
 mod exeat;
 mod forward;
@@ -13,6 +14,7 @@ mod issuer;
 mod live;
 mod log;
 mod outside;
+mod postgres;
 mod processes;
 mod raw;
 mod routes;
@@ -26,6 +28,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 pub use self::authority::{Authority, Identity};
+pub use self::bao::Bao;
 pub use self::exeat::{Exeat, binary};
 pub use self::forward::Forward;
 pub use self::git::GitServer;
@@ -33,10 +36,11 @@ pub use self::issuer::{Hold, TokenEndpoint};
 pub use self::live::{Live, Run};
 pub use self::log::Log;
 pub use self::outside::Outside;
+pub use self::postgres::Postgres;
 pub use self::processes::{memory_of, process_with};
 pub use self::raw::RawUpstream;
 pub use self::strict::{requests, whole_requests};
-pub use self::tools::{WEBSOCKET, bao_tool, node_tools, output, python_tools, tools, weed_tool};
+pub use self::tools::{WEBSOCKET, free_address, node_tools, output, python_tools, tools, weed_tool};
 pub use self::upstream::{Seen, Upstream};
 
 /// What the servers of the tests run on.

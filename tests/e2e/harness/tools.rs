@@ -3,8 +3,10 @@
 //! Enters: `EXEAT_TEST_TOOLS`, or the place where `tests/run` puts them. Leaves: paths, and the output of a command. Never: a
 //! test that passes because its client is missing.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The directory with the tools: `venv/` and `node/`.
 pub fn tools() -> PathBuf {
@@ -31,6 +33,19 @@ pub fn weed_tool() -> String {
 pub fn node_tools() -> String {
     installed("node/node_modules");
     installed("node")
+}
+
+/// An address for a server that has to be told to others before it starts. Below the ports that the kernel hands out, and each only
+/// once: what was free a moment ago still is. OpenBao takes the port above its own, too.
+pub fn free_address() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 20_000).unwrap();
+    loop {
+        let port = 10_000 + (first + 2 * NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if [port, port + 1].into_iter().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
 
 fn installed(path: &str) -> String {
