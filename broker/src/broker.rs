@@ -24,6 +24,7 @@ use crate::identity::{self, Signer};
 use crate::issuer::Issuer;
 use crate::issuer::authorization_server::AuthorizationServer;
 use crate::issuer::aws_sts::AwsSts;
+use crate::issuer::command::CommandIssuer;
 use crate::issuer::fixed::Fixed;
 use crate::issuer::jwt_bearer::JwtBearer;
 use crate::issuer::oauth2_client::OAuth2Client;
@@ -117,7 +118,7 @@ fn scope(credential: &Credential) -> String {
         },
         IssuerSettings::AwsRole(role) => format!("{}; role {}", to.join(" "), role.role),
         IssuerSettings::Vault(secret) => format!("{}; {}", to.join(" "), secret.path),
-        IssuerSettings::Fixed { .. } | IssuerSettings::Identity(_) => to.join(" "),
+        IssuerSettings::Fixed { .. } | IssuerSettings::Identity(_) | IssuerSettings::Command(_) => to.join(" "),
     }
 }
 
@@ -147,6 +148,10 @@ fn issuers(
                     Outbound::new(system, &role.roots).map_err(|error| unusable(name, "roots", error.into()))?;
                 let endpoint = endpoint(name, &role.endpoint)?;
                 Issuer::AwsSts(Box::new(AwsSts { endpoint, outbound, role: (**role).clone() }))
+            }
+            IssuerSettings::Command(settings) => {
+                let (settings, environment) = ((**settings).clone(), Arc::clone(environment));
+                Issuer::Command(Box::new(CommandIssuer { settings, environment }))
             }
             IssuerSettings::Vault(secret) => {
                 let system = system.get_or_insert_with(system_roots);

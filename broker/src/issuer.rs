@@ -6,6 +6,7 @@
 pub(crate) mod authorization_server;
 pub(crate) mod aws_sts;
 mod client_assertion;
+pub(crate) mod command;
 pub(crate) mod fixed;
 pub(crate) mod jwt_bearer;
 pub(crate) mod oauth2_client;
@@ -19,6 +20,7 @@ use crate::holder::Holder;
 use crate::identity::SigningError;
 use crate::ledger::{Entry, FIXED};
 use crate::outbound::OutboundError;
+use crate::program::ProgramError;
 use crate::secret::Secret;
 use crate::source::SourceError;
 
@@ -41,11 +43,13 @@ pub(crate) enum Issuer {
     AwsSts(Box<aws_sts::AwsSts>),
     /// A Vault server, which takes the worker's identity for a login.
     Vault(Box<vault::VaultIssuer>),
+    /// A program of the operator's.
+    Command(Box<command::CommandIssuer>),
 }
 
 impl Issuer {
-    /// Gets a credential for a worker.
-    pub(crate) async fn issue(&self, holder: &Holder) -> Result<Issued, IssueError> {
+    /// Gets a credential for a worker, which is to be the lease of this entry.
+    pub(crate) async fn issue(&self, holder: &Holder, entry: &Entry) -> Result<Issued, IssueError> {
         match self {
             Issuer::Fixed(fixed) => fixed.issue().await,
             Issuer::Identity(identity) => identity.issue(holder),
@@ -54,12 +58,13 @@ impl Issuer {
             Issuer::JwtBearer(bearer) => bearer.issue(holder).await,
             Issuer::AwsSts(sts) => sts.issue(holder).await,
             Issuer::Vault(vault) => vault.issue(holder).await,
+            Issuer::Command(command) => command.issue(holder, entry).await,
         }
     }
 
     /// Gives back what the worker of this entry held: by its receipt, or where the issuer gave none by the credential itself. An error
     /// means that another attempt may succeed.
-    pub(crate) async fn revoke(&self, _entry: &Entry, receipt: &Secret) -> Result<Revocation, IssueError> {
+    pub(crate) async fn revoke(&self, entry: &Entry, receipt: &Secret) -> Result<Revocation, IssueError> {
         match self {
             Issuer::Fixed(_) => Ok(Revocation::Impossible(FIXED)),
             Issuer::Identity(_) => Ok(Revocation::Impossible(IDENTITY)),
@@ -68,6 +73,7 @@ impl Issuer {
             Issuer::TokenExchange(exchange) => exchange.server.revoke(receipt).await,
             Issuer::JwtBearer(bearer) => bearer.server.revoke(receipt).await,
             Issuer::Vault(vault) => vault.revoke(receipt).await,
+            Issuer::Command(command) => command.revoke(entry, receipt).await,
         }
     }
 
@@ -93,6 +99,7 @@ impl Issuer {
             Issuer::TokenExchange(exchange) => exchange.server.revocation(),
             Issuer::JwtBearer(bearer) => bearer.server.revocation(),
             Issuer::Vault(vault) => Some(vault.revocation()),
+            Issuer::Command(command) => command.revocation(),
         }
     }
 
@@ -150,6 +157,8 @@ pub(crate) enum IssueError {
     Answer { endpoint: String, reason: &'static str },
     #[error("no end with {endpoint} within {seconds} s")]
     TooSlow { endpoint: String, seconds: u64 },
+    #[error("its program gave none")]
+    Program(#[source] ProgramError),
     #[error(transparent)]
     Undone(Box<IssueError>),
 }
@@ -164,6 +173,7 @@ impl IssueError {
             | IssueError::ClientKey(_)
             | IssueError::Refused { .. }
             | IssueError::Undone(_) => false,
+            IssueError::Program(error) => error.may_have_done_it(),
             IssueError::Outbound { source, .. } => source.may_have_arrived(),
             IssueError::Answer { .. } | IssueError::TooSlow { .. } => true,
         }

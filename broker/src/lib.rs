@@ -5,7 +5,7 @@
 //!
 //! In reading order:
 //!
-//! - [`secret`]: a value that cannot be printed; `source`: where long-lived ones come from
+//! - [`secret`]: a value that cannot be printed; `source`: where long-lived ones come from; `program`: what one prints
 //! - [`identity`]: who a worker is, as a JWT
 //! - `holder`: the worker for whom a credential is had
 //! - `issuer`, with `outbound`, `form`, [`xml`] and [`vault`]: how it is had and given back; `key_pair`: one that requests are signed with
@@ -34,6 +34,7 @@ mod key_pair;
 pub mod lease;
 pub mod ledger;
 mod outbound;
+mod program;
 mod publish;
 mod renewal;
 mod revocation;

@@ -8,23 +8,20 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use config::Source;
 use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
+use crate::program::{MAX_OUTPUT, Program, ProgramError, bounded};
 use crate::secret::Secret;
 
 /// The variables that a broker was given.
 pub(crate) type Environment = HashMap<String, Secret>;
 
-/// Larger than any key or key file in use, small enough for a hundred of them in memory.
-const MAX_SECRET: usize = 64 * 1024;
+/// A file's bound is a program's.
+const MAX_SECRET: usize = MAX_OUTPUT;
 /// A secret store's command line tool answers in one or two seconds; a call waits for 20 at most.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -57,37 +54,9 @@ async fn file(path: &Path) -> Result<Secret, SourceError> {
 }
 
 async fn command(argv: &[String], environment: &Environment) -> Result<Secret, SourceError> {
-    let [program, arguments @ ..] = argv else { return Err(SourceError::Empty) };
-    let failed = |source| SourceError::NotStarted { program: program.clone(), source };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value.expose())))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null()) // it may say anything, the secret too
-        .process_group(0) // Ctrl-C in the operator's terminal is not for it
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
-    let output = match child.stdout.take() {
-        Some(mut stdout) => bounded(&mut stdout).await.map_err(failed)?,
-        None => Zeroizing::default(),
-    };
-    if output.len() > MAX_SECRET {
-        return Err(SourceError::TooLong);
-    }
-    match child.wait().await.map_err(failed)? {
-        status if status.success() => text(&output),
-        status => Err(SourceError::Failed { program: program.clone(), status }),
-    }
-}
-
-/// Reads to the end, or one byte past the bound. Allocated once: growing would leave copies behind.
-async fn bounded(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET + 1));
-    from.take(MAX_SECRET as u64 + 1).read_to_end(&mut bytes).await?;
-    Ok(bytes)
+    let environment = environment.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    let output = Program { argv, environment, input: b"", bound: READ_TIMEOUT }.run().await;
+    text(&output.map_err(SourceError::Command)?)
 }
 
 /// What an editor or a command puts around a secret is not part of it.
@@ -118,10 +87,8 @@ pub(crate) enum SourceError {
     OpenToAll(PathBuf),
     #[error("the broker's environment has no variable `{0}`")]
     NoVariable(String),
-    #[error("cannot run the secret's command `{program}`")]
-    NotStarted { program: String, source: io::Error },
-    #[error("the secret's command `{program}` failed ({status})")]
-    Failed { program: String, status: ExitStatus },
+    #[error("the secret's command gave none")]
+    Command(#[source] ProgramError),
     #[error("the secret was not to be had within {} s", READ_TIMEOUT.as_secs())]
     TooSlow,
     #[error("the secret is longer than {MAX_SECRET} bytes")]
@@ -181,16 +148,20 @@ mod tests {
             seen.expose().lines().all(|line| ["PATH=", "VAULT=", "PWD="].iter().any(|name| line.starts_with(name)))
         );
         assert!(matches!(read_command("true").await, Err(SourceError::Empty)));
-        assert!(matches!(read_command("yes").await, Err(SourceError::TooLong)));
+        assert!(matches!(read_command("yes").await, Err(SourceError::Command(ProgramError::TooLong))));
         let failed = read_command("echo s3cret; echo s3cret >&2; exit 3").await.unwrap_err();
         assert!(!format!("{failed} {failed:?}").contains("s3cret"));
-        assert!(matches!(failed, SourceError::Failed { .. }));
+        assert!(matches!(failed, SourceError::Command(ProgramError::Failed { .. })));
         let missing = read(&Source::Command(vec!["/no/such".to_owned()]), &Environment::new()).await;
-        assert!(matches!(missing, Err(SourceError::NotStarted { .. })));
+        assert!(matches!(missing, Err(SourceError::Command(ProgramError::NotStarted { .. }))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_command_that_never_ends_is_killed_after_ten_seconds() {
-        assert!(matches!(read_command("sleep 1000").await, Err(SourceError::TooSlow)));
+        let slow = read_command("sleep 1000").await;
+        assert!(
+            matches!(slow, Err(SourceError::TooSlow | SourceError::Command(ProgramError::TooSlow { .. }))),
+            "{slow:?}"
+        );
     }
 }

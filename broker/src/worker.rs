@@ -210,7 +210,7 @@ impl Fetch {
         if issuer.mints() {
             ledger.ask(&entry).map_err(unwritable)?;
         }
-        let issued = match issuer.issue(&holder).await {
+        let issued = match issuer.issue(&holder, &entry).await {
             Ok(issued) => issued,
             Err(error) => {
                 let reason = chain(&error);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::agent::{AgentId, CredentialName};
 use crate::aws::AwsRole;
+use crate::command::CommandSettings;
 use crate::error::{LoadError, Mistake, listed};
 use crate::file;
 use crate::grant::Grant;
@@ -79,6 +80,8 @@ pub enum IssuerSettings {
     AwsRole(Box<AwsRole>),
     /// A Vault server, by the worker's identity.
     Vault(Box<VaultSecret>),
+    /// A program.
+    Command(Box<CommandSettings>),
 }
 
 impl IssuerSettings {
@@ -89,6 +92,7 @@ impl IssuerSettings {
             Self::Identity(audience) => Some(audience),
             Self::AwsRole(role) => Some(&role.audience),
             Self::Vault(secret) => Some(&secret.login.audience),
+            Self::Command(command) => command.audience.as_ref(),
             Self::OAuth2(settings) => match &settings.grant {
                 OAuthGrant::Client => None,
                 OAuthGrant::Exchange(audience) | OAuthGrant::Assertion(audience) => Some(audience),

@@ -6,6 +6,7 @@
 mod agent;
 mod approval;
 mod aws;
+mod command;
 mod credential;
 mod delivery;
 mod home_file;

@@ -11,13 +11,14 @@
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - [`Standing`], the policy in force
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
-//! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]
+//! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]; a program: [`CommandSettings`]
 //! - what is wrong with a file: [`LoadError`], [`Mistake`]
 #![forbid(unsafe_code)]
 
 mod agent;
 mod aws;
 mod client_certificate;
+mod command;
 mod credential;
 mod decision;
 mod delivery;
@@ -51,6 +52,7 @@ mod vault;
 pub use agent::{AgentId, CredentialName, WorkerId};
 pub use aws::AwsRole;
 pub use client_certificate::ClientCertificate;
+pub use command::CommandSettings;
 pub use credential::{Credential, Credentials, Id, IssuerSettings, PERMISSION_WAIT, Source, cross_check};
 pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
 pub use delivery::{HomeFile, home_files};

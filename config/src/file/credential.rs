@@ -8,7 +8,7 @@ use std::path::Path;
 use super::agent::parse_path;
 use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
-use super::{approval, aws, beside, oauth, vault};
+use super::{approval, aws, beside, command, oauth, vault};
 use crate::agent::CredentialName;
 use crate::credential::{Credential, Credentials, IssuerSettings, Source};
 use crate::destination::{Destination, Host};
@@ -17,7 +17,8 @@ use crate::grant::{Grant, Places};
 use crate::preset::Usage;
 use crate::variable::variable;
 
-const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`, `vault`";
+const ISSUERS: &str =
+    "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`, `vault`, `command`";
 
 pub(crate) fn parse_credentials(file: &Path, text: &str) -> Result<Credentials, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
@@ -113,6 +114,7 @@ fn read_issuer(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
         "jwt-bearer" => oauth::read_bearer(reader, &mut section, file),
         "identity" => oauth::read_identity(reader, &mut section),
         "aws-sts" => aws::read_role(reader, &mut section, file),
+        "command" => command::read_issuer(reader, &mut section),
         "vault" => vault::read_issuer(reader, &mut section, file),
         other => {
             reader.mistake_at(&field, format!("there is no issuer {}", quoted(other)), format!("there are {ISSUERS}"));
@@ -143,7 +145,7 @@ pub(super) fn read_source(reader: &mut Reader<'_>, field: &Field<'_>, file: &Pat
         reader.mistake_at(field, format!("{written} places are named for one secret"), ONE_OF);
         return None;
     }
-    let [in_file, in_env, command] = fields;
+    let [in_file, in_env, in_output] = fields;
     if let Some(field) = in_file {
         let path = reader.value(&field, parse_path)?;
         return Some(Source::File(beside(file, Path::new(&path))));
@@ -151,13 +153,8 @@ pub(super) fn read_source(reader: &mut Reader<'_>, field: &Field<'_>, file: &Pat
     if let Some(field) = in_env {
         return reader.value(&field, variable).map(Source::Env);
     }
-    let field = command?;
-    let words = reader.words(&field, parse_path)?;
-    if words.is_empty() {
-        reader.mistake_at(&field, "there is no program to run", "write `command = [\"program\", \"argument\"]`");
-        return None;
-    }
-    Some(Source::Command(words))
+    let field = in_output?;
+    command::read_command(reader, &field).map(Source::Command)
 }
 
 pub(super) fn parse_visible(text: &str) -> Result<String, Malformed> {
