@@ -54,10 +54,13 @@ impl Broker {
     pub(crate) async fn start(settings: Settings) -> Result<Arc<Broker>, Error> {
         let Settings { credentials, environment, identity, ledger: place, offboarded, .. } = settings;
         let ledger = Arc::new(Ledger::open(place.as_ref())?);
-        let wanted = credentials.iter().filter_map(|credential| credential.issuer.audience()?.algorithm);
+        let wanted = credentials.iter().flat_map(|credential| credential.issuer.audiences());
+        let wanted = wanted.filter_map(|audience| audience.algorithm);
+        let environment = Arc::new(Environment::from(environment));
         let signer = Arc::new(Signer::start(&identity, wanted, &environment).await?);
+        environment.sign_by(&signer);
         tokio::spawn(identity::keep(Arc::downgrade(&signer)));
-        let issuers = issuers(&credentials, &Arc::new(environment))?;
+        let issuers = issuers(&credentials, &environment)?;
         let ledgers = place.as_ref().map(|place| &*place.directory);
         let left = ledger.take_over(ledgers, |credential| issuers.get(credential).cloned())?;
         ledger.sweep(left);

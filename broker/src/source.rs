@@ -1,10 +1,14 @@
-//! Where a long-lived secret comes from: a file, a variable of the broker's environment, or a command's output.
+//! Where a long-lived secret comes from: a file, a variable of the broker's environment, a command's output; what systemd gave to the
+//! unit; the kernel's keyrings; a Vault server.
 //!
 //! Enters: a [`Source`] and the environment that the caller handed over. Leaves: a [`Secret`], read anew for each lease,
 //! so that a rotated one is found without a restart. It never starts a shell, never keeps a secret beyond the call, and
 //! puts neither a value nor a command's output into an error.
 
-use std::collections::HashMap;
+mod environment;
+mod keyring;
+mod vault;
+
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,16 +18,19 @@ use config::Source;
 use tokio::fs::File;
 use tokio::time::timeout;
 
+pub(crate) use self::environment::Environment;
+use self::keyring::KeyringError;
+use crate::issuer::IssueError;
 use crate::program::{MAX_OUTPUT, Program, ProgramError, bounded};
 use crate::secret::Secret;
-
-/// The variables that a broker was given.
-pub(crate) type Environment = HashMap<String, Secret>;
 
 /// A file's bound is a program's.
 const MAX_SECRET: usize = MAX_OUTPUT;
 /// A secret store's command line tool answers in one or two seconds; a call waits for 20 at most.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where systemd says that the credentials of a unit are (systemd.exec(5)).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Reads a long-lived secret.
 pub(crate) async fn read(source: &Source, environment: &Environment) -> Result<Secret, SourceError> {
@@ -35,6 +42,15 @@ pub(crate) async fn read(source: &Source, environment: &Environment) -> Result<S
                 None => Err(SourceError::NoVariable(name.clone())),
             },
             Source::Command(argv) => command(argv, environment).await,
+            Source::Systemd(name) => match environment.get(CREDENTIALS) {
+                Some(directory) => file(&Path::new(directory.expose()).join(name)).await,
+                None => Err(SourceError::NoVariable(CREDENTIALS.to_owned())),
+            },
+            Source::Keyring(description) => from_keyring(description).await,
+            Source::Vault(secret) => {
+                let read = vault::read(secret, environment).await.map_err(Box::new).map_err(SourceError::Vault)?;
+                text(read.expose().as_bytes())
+            }
         }
     };
     timeout(READ_TIMEOUT, read).await.unwrap_or(Err(SourceError::TooSlow))
@@ -57,6 +73,12 @@ async fn command(argv: &[String], environment: &Environment) -> Result<Secret, S
     let environment = environment.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     let output = Program { argv, environment, input: b"", bound: READ_TIMEOUT }.run().await;
     text(&output.map_err(SourceError::Command)?)
+}
+
+async fn from_keyring(description: &str) -> Result<Secret, SourceError> {
+    let owned = description.to_owned();
+    let read = tokio::task::spawn_blocking(move || keyring::read(&owned)).await.unwrap_or(Err(KeyringError::NotThere));
+    text(&read.map_err(|source| SourceError::Keyring { description: description.to_owned(), source })?)
 }
 
 /// What an editor or a command puts around a secret is not part of it.
@@ -89,6 +111,10 @@ pub(crate) enum SourceError {
     NoVariable(String),
     #[error("the secret's command gave none")]
     Command(#[source] ProgramError),
+    #[error("cannot read the key `user:{description}`")]
+    Keyring { description: String, source: KeyringError },
+    #[error("cannot read it at its Vault server")]
+    Vault(#[source] Box<IssueError>),
     #[error("the secret was not to be had within {} s", READ_TIMEOUT.as_secs())]
     TooSlow,
     #[error("the secret is longer than {MAX_SECRET} bytes")]
@@ -138,6 +164,23 @@ mod tests {
         let environment = Environment::from([("KEY".to_owned(), Secret::new("v"))]);
         assert_eq!(read(&Source::Env("KEY".to_owned()), &environment).await.unwrap().expose(), "v");
         assert!(matches!(read(&Source::Env("PATH".to_owned()), &environment).await, Err(SourceError::NoVariable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_credential_of_systemd_is_a_file_where_it_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let environment =
+            Environment::from([("CREDENTIALS_DIRECTORY".to_owned(), Secret::new(directory.path().to_str().unwrap()))]);
+        let source = Source::Systemd("github".to_owned());
+        assert!(matches!(read(&source, &environment).await, Err(SourceError::Unreadable { .. })));
+        let file = directory.path().join("github");
+        fs::write(&file, "of the unit\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
+        assert_eq!(read(&source, &environment).await.unwrap().expose(), "of the unit");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+        assert!(matches!(read(&source, &environment).await, Err(SourceError::OpenToAll(_))));
+        let nowhere = read(&source, &Environment::new()).await.unwrap_err();
+        assert!(nowhere.to_string().contains("CREDENTIALS_DIRECTORY"), "{nowhere}");
     }
 
     #[tokio::test]

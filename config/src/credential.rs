@@ -101,6 +101,24 @@ impl IssuerSettings {
     }
 }
 
+impl IssuerSettings {
+    /// Where the long-lived secrets are that it needs.
+    pub fn sources(&self) -> Vec<&Source> {
+        match self {
+            Self::Fixed { value } => vec![value],
+            Self::OAuth2(settings) => {
+                settings.server.client.iter().filter_map(|client| client.proof.source()).collect()
+            }
+            Self::Identity(_) | Self::AwsRole(_) | Self::Vault(_) | Self::Command(_) => Vec::new(),
+        }
+    }
+
+    /// Everybody to whom the worker's identity or the broker's own is shown.
+    pub fn audiences(&self) -> impl Iterator<Item = &Audience> {
+        self.audience().into_iter().chain(self.sources().into_iter().filter_map(Source::audience))
+    }
+}
+
 /// Where a long-lived secret is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -110,6 +128,22 @@ pub enum Source {
     Env(String),
     /// On the standard output of a command.
     Command(Vec<String>),
+    /// A credential that systemd gave to the broker's unit, by its name.
+    Systemd(String),
+    /// A key of the type `user` in the kernel's keyrings, by its description.
+    Keyring(String),
+    /// At a Vault server, read as the broker itself.
+    Vault(Box<VaultSecret>),
+}
+
+impl Source {
+    /// Whom the broker's own identity is shown, where this source shows it to anyone.
+    pub fn audience(&self) -> Option<&Audience> {
+        match self {
+            Self::Vault(secret) => Some(&secret.login.audience),
+            Self::File(_) | Self::Env(_) | Self::Command(_) | Self::Systemd(_) | Self::Keyring(_) => None,
+        }
+    }
 }
 
 impl Credentials {

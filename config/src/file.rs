@@ -15,6 +15,7 @@ mod oauth;
 mod protocol;
 mod reader;
 mod secret;
+mod source;
 mod upstream;
 mod vault;
 

@@ -50,6 +50,16 @@ pub enum ClientProof {
     },
 }
 
+impl ClientProof {
+    /// Where the secret or key is that it needs.
+    pub fn source(&self) -> Option<&Source> {
+        match self {
+            Self::None => None,
+            Self::Basic(source) | Self::Post(source) | Self::PrivateKey { key: source, .. } => Some(source),
+        }
+    }
+}
+
 /// What to ask a server for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {

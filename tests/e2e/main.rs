@@ -43,6 +43,7 @@ mod reload;
 mod sandbox;
 mod scrubbing;
 mod signing;
+mod sources;
 mod standing;
 mod streaming;
 mod terminal;

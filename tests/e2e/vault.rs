@@ -18,6 +18,19 @@ const POLICY: &str = "path \"database/creds/*\" { capabilities = [\"read\"] }
     path \"secret/data/team/*\" { capabilities = [\"read\"] }
     path \"sys/leases/revoke\" { capabilities = [\"update\"] }";
 
+/// Has OpenBao trust the brokers of an installation, by a key of the installation's.
+pub fn trusting(bao: &Bao, exeat: &Exeat) {
+    let key = exeat.config("secrets/identity.pem").to_str().unwrap().to_owned();
+    output(&["openssl", "genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &key]);
+    let public = output(&["openssl", "pkey", "-in", &key, "-pubout"]);
+    std::fs::write(
+        exeat.config("broker.toml"),
+        "[identity]\ntrust_domain = \"house.example\"\nes256 = [{ file = \"secrets/identity.pem\" }]\n",
+    )
+    .unwrap();
+    bao.trust(&json!({"jwt_validation_pubkeys": [public], "jwt_supported_algs": ["ES256"]}));
+}
+
 /// OpenBao, which trusts the key of the installation and gives its agent what `POLICY` says.
 struct House {
     bao: Bao,
@@ -30,25 +43,7 @@ impl House {
     fn start(lines: &str) -> Self {
         let (bao, upstream) = (Bao::start(), Upstream::start());
         let exeat = Exeat::new().limit(Duration::from_secs(150));
-        let key = exeat.config("secrets/identity.pem").to_str().unwrap().to_owned();
-        output(&[
-            "openssl",
-            "genpkey",
-            "-quiet",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-            &key,
-        ]);
-        let public = output(&["openssl", "pkey", "-in", &key, "-pubout"]);
-        std::fs::write(
-            exeat.config("broker.toml"),
-            "[identity]\ntrust_domain = \"house.example\"\nes256 = [{ file = \"secrets/identity.pem\" }]\n",
-        )
-        .unwrap();
-        bao.trust(&json!({"jwt_validation_pubkeys": [public], "jwt_supported_algs": ["ES256"]}));
+        trusting(&bao, &exeat);
         bao.done("sys/policies/acl/bot", &json!({ "policy": POLICY }));
         let credential = format!(
             "issuer = \"vault\"\naddress = \"{}\"\nrole = \"bot\"\n{lines}\nto = [\"api.example.com\"]\nenv = \"API_KEY\"\n",

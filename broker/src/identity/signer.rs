@@ -113,13 +113,22 @@ impl Signer {
         audience: &Audience,
         now: SystemTime,
     ) -> Result<Identity, SigningError> {
+        self.sign(format!("spiffe://{}/agent/{agent}/worker/{worker}", self.domain), audience, now)
+    }
+
+    /// Signs who the broker itself is, for `audience`.
+    pub(crate) fn own_identity(&self, audience: &Audience, now: SystemTime) -> Result<Identity, SigningError> {
+        self.sign(format!("spiffe://{}/broker", self.domain), audience, now)
+    }
+
+    fn sign(&self, sub: String, audience: &Audience, now: SystemTime) -> Result<Identity, SigningError> {
         let said = audience.algorithm.or_else(|| self.audiences.get(&audience.name).copied());
         let ring = self.ring.load();
         let key = ring.signing(said.unwrap_or(self.unsaid), now).ok_or(SigningError::Key)?;
         let iat = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {
             iss: self.issuer.clone(),
-            sub: format!("spiffe://{}/agent/{agent}/worker/{worker}", self.domain),
+            sub,
             aud: audience.name.clone(),
             exp: iat + IDENTITY_LIFETIME.as_secs(),
             iat,

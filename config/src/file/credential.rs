@@ -5,17 +5,16 @@
 
 use std::path::Path;
 
-use super::agent::parse_path;
 use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
-use super::{approval, aws, beside, command, oauth, vault};
+pub(super) use super::source::read_source;
+use super::{approval, aws, command, oauth, vault};
 use crate::agent::CredentialName;
-use crate::credential::{Credential, Credentials, IssuerSettings, Source};
+use crate::credential::{Credential, Credentials, IssuerSettings};
 use crate::destination::{Destination, Host};
 use crate::error::{LoadError, Malformed, quoted};
 use crate::grant::{Grant, Places};
 use crate::preset::Usage;
-use crate::variable::variable;
 
 const ISSUERS: &str =
     "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`, `vault`, `command`";
@@ -128,33 +127,6 @@ fn read_issuer(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
 fn read_fixed(reader: &mut Reader<'_>, section: &mut Section<'_>, file: &Path) -> Option<IssuerSettings> {
     let field = required(reader, section, "value", "value = { file = \"secrets/api-key\" }")?;
     Some(IssuerSettings::Fixed { value: read_source(reader, &field, file)? })
-}
-
-/// `{ file = … }`, `{ env = … }` or `{ command = […] }`.
-pub(super) fn read_source(reader: &mut Reader<'_>, field: &Field<'_>, file: &Path) -> Option<Source> {
-    const ONE_OF: &str = "write one of `{ file = \"…\" }`, `{ env = \"…\" }`, `{ command = [\"…\"] }`";
-    if !field.is_table() {
-        reader.mistake_at(field, "a secret is not written in this file, only where it is found", ONE_OF);
-        return None;
-    }
-    let mut section = reader.section(field)?;
-    let fields = [section.take("file"), section.take("env"), section.take("command")];
-    let written = fields.iter().flatten().count();
-    reader.nothing_else(section);
-    if written != 1 {
-        reader.mistake_at(field, format!("{written} places are named for one secret"), ONE_OF);
-        return None;
-    }
-    let [in_file, in_env, in_output] = fields;
-    if let Some(field) = in_file {
-        let path = reader.value(&field, parse_path)?;
-        return Some(Source::File(beside(file, Path::new(&path))));
-    }
-    if let Some(field) = in_env {
-        return reader.value(&field, variable).map(Source::Env);
-    }
-    let field = in_output?;
-    command::read_command(reader, &field).map(Source::Command)
 }
 
 pub(super) fn parse_visible(text: &str) -> Result<String, Malformed> {

@@ -100,8 +100,19 @@ fn read_given(reader: &mut Reader<'_>, field: &Field<'_>, file: &Path) -> Option
         reader.mistake_at(field, reason, remedy);
         return None;
     }
-    let read: Vec<_> = elements.iter().map(|element| read_source(reader, element, file)).collect();
+    let read: Vec<_> = elements.iter().map(|element| read_key(reader, element, file)).collect();
     read.into_iter().collect()
+}
+
+/// A key of the broker's cannot be where the broker would have to show who it is.
+fn read_key(reader: &mut Reader<'_>, field: &Field<'_>, file: &Path) -> Option<Source> {
+    let source = read_source(reader, field, file)?;
+    if source.audience().is_some() {
+        let reason = "the key that signs who the broker is would be needed to read it there";
+        reader.mistake_at(field, reason, "keep this one in another place: `{ file = \"…\" }`, for one");
+        return None;
+    }
+    Some(source)
 }
 
 /// OpenID Connect Discovery §3: `https`, no query, no fragment. What is appended begins with a slash.

@@ -1,6 +1,6 @@
-//! The issuer `vault` of credentials.toml.
+//! The issuer `vault` of credentials.toml, and the secrets that `{ vault = … }` names.
 //!
-//! Enters: the section of a credential. Leaves: where, as which role, and what is read. Never: a
+//! Enters: the section of a credential, or the table of a secret. Leaves: where, as which role, and what is read. Never: a
 //! path that could lead somewhere else than it says.
 
 use std::path::Path;
@@ -23,6 +23,13 @@ const ADDRESS: &str = "address = \"https://vault.example.com:8200\"";
 pub(super) fn read_issuer(reader: &mut Reader<'_>, section: &mut Section<'_>, file: &Path) -> Option<IssuerSettings> {
     read(reader, section, file, "read", "read = \"database/creds/readonly\"")
         .map(|secret| IssuerSettings::Vault(Box::new(secret)))
+}
+
+/// `{ vault = { … } }`
+pub(super) fn read_source(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -> Option<VaultSecret> {
+    let secret = read(reader, &mut section, file, "path", "path = \"secret/data/team/api-key\"");
+    reader.nothing_else(section);
+    secret
 }
 
 fn read(
