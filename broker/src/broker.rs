@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use config::{
-    AgentId, Credential, CredentialName, Credentials, Destination, IssuerSettings, OAuthGrant, OAuthServer,
+    AgentId, Credential, CredentialName, Credentials, Destination, GitHubApp, IssuerSettings, OAuthGrant, OAuthServer,
     VaultSecret, Wanted,
 };
 use rustls::RootCertStore;
@@ -26,6 +26,7 @@ use crate::issuer::authorization_server::AuthorizationServer;
 use crate::issuer::aws_sts::AwsSts;
 use crate::issuer::command::CommandIssuer;
 use crate::issuer::fixed::Fixed;
+use crate::issuer::github_app::Installation;
 use crate::issuer::jwt_bearer::JwtBearer;
 use crate::issuer::oauth2_client::OAuth2Client;
 use crate::issuer::token_exchange::TokenExchange;
@@ -119,6 +120,10 @@ fn scope(credential: &Credential) -> String {
             Some(scope) => format!("{}; scope {scope}", to.join(" ")),
             None => to.join(" "),
         },
+        IssuerSettings::GitHubApp(app) => {
+            let permissions: Vec<_> = app.permissions.iter().map(|(name, access)| format!("{name}:{access}")).collect();
+            format!("{}; repositories {}; {}", to.join(" "), app.repositories.join(" "), permissions.join(" "))
+        }
         IssuerSettings::AwsRole(role) => format!("{}; role {}", to.join(" "), role.role),
         IssuerSettings::Vault(secret) => format!("{}; {}", to.join(" "), secret.path),
         IssuerSettings::Fixed { .. } | IssuerSettings::Identity(_) | IssuerSettings::Command(_) => to.join(" "),
@@ -163,6 +168,10 @@ fn issuers(
                 let vault = Vault::new(login, system).map_err(|error| unusable(name, "roots", error.into()))?;
                 Issuer::Vault(Box::new(VaultIssuer { vault, path, field }))
             }
+            IssuerSettings::GitHubApp(app) => {
+                let system = system.get_or_insert_with(system_roots);
+                Issuer::GitHubApp(Box::new(installation(name, app, system, environment)?))
+            }
         };
         issuers.insert(name.clone(), Arc::new(issuer));
     }
@@ -192,6 +201,22 @@ fn authorization_server(
         revocation_endpoint: server.revocation_endpoint.as_deref().map(|url| endpoint(name, url)).transpose()?,
         client: server.client.clone(),
         outbound: Outbound::new(system, &server.roots).map_err(|error| unusable(name, "roots", error.into()))?,
+        environment: Arc::clone(environment),
+    })
+}
+
+fn installation(
+    name: &CredentialName,
+    app: &GitHubApp,
+    system: &RootCertStore,
+    environment: &Arc<Environment>,
+) -> Result<Installation, Error> {
+    let [tokens, own] = Installation::urls(app);
+    Ok(Installation {
+        app: app.clone(),
+        tokens: endpoint(name, &tokens)?,
+        own: endpoint(name, &own)?,
+        outbound: Outbound::new(system, &app.roots).map_err(|error| unusable(name, "roots", error.into()))?,
         environment: Arc::clone(environment),
     })
 }

@@ -7,7 +7,9 @@ pub(crate) mod authorization_server;
 pub(crate) mod aws_sts;
 mod client_assertion;
 pub(crate) mod command;
+mod dated;
 pub(crate) mod fixed;
+pub(crate) mod github_app;
 pub(crate) mod jwt_bearer;
 pub(crate) mod oauth2_client;
 pub(crate) mod token_exchange;
@@ -45,6 +47,8 @@ pub(crate) enum Issuer {
     Vault(Box<vault::VaultIssuer>),
     /// A program of the operator's.
     Command(Box<command::CommandIssuer>),
+    /// GitHub, which makes tokens for an app's installation.
+    GitHubApp(Box<github_app::Installation>),
 }
 
 impl Issuer {
@@ -59,6 +63,7 @@ impl Issuer {
             Issuer::AwsSts(sts) => sts.issue(holder).await,
             Issuer::Vault(vault) => vault.issue(holder).await,
             Issuer::Command(command) => command.issue(holder, entry).await,
+            Issuer::GitHubApp(installation) => installation.issue().await,
         }
     }
 
@@ -72,6 +77,7 @@ impl Issuer {
             Issuer::OAuth2Client(client) => client.server.revoke(receipt).await,
             Issuer::TokenExchange(exchange) => exchange.server.revoke(receipt).await,
             Issuer::JwtBearer(bearer) => bearer.server.revoke(receipt).await,
+            Issuer::GitHubApp(installation) => installation.revoke(receipt).await,
             Issuer::Vault(vault) => vault.revoke(receipt).await,
             Issuer::Command(command) => command.revoke(entry, receipt).await,
         }
@@ -100,6 +106,7 @@ impl Issuer {
             Issuer::JwtBearer(bearer) => bearer.server.revocation(),
             Issuer::Vault(vault) => Some(vault.revocation()),
             Issuer::Command(command) => command.revocation(),
+            Issuer::GitHubApp(installation) => Some(installation.revocation()),
         }
     }
 

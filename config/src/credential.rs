@@ -12,6 +12,7 @@ use crate::aws::AwsRole;
 use crate::command::CommandSettings;
 use crate::error::{LoadError, Mistake, listed};
 use crate::file;
+use crate::github::GitHubApp;
 use crate::grant::Grant;
 use crate::identity::Audience;
 use crate::oauth::{OAuthGrant, OAuthSettings};
@@ -82,13 +83,15 @@ pub enum IssuerSettings {
     Vault(Box<VaultSecret>),
     /// A program.
     Command(Box<CommandSettings>),
+    /// An installation of a GitHub App.
+    GitHubApp(Box<GitHubApp>),
 }
 
 impl IssuerSettings {
     /// Whom the worker's identity is shown, where this issuer shows it to anyone.
     pub fn audience(&self) -> Option<&Audience> {
         match self {
-            Self::Fixed { .. } => None,
+            Self::Fixed { .. } | Self::GitHubApp(_) => None,
             Self::Identity(audience) => Some(audience),
             Self::AwsRole(role) => Some(&role.audience),
             Self::Vault(secret) => Some(&secret.login.audience),
@@ -109,6 +112,7 @@ impl IssuerSettings {
             Self::OAuth2(settings) => {
                 settings.server.client.iter().filter_map(|client| client.proof.source()).collect()
             }
+            Self::GitHubApp(app) => vec![&app.key],
             Self::Identity(_) | Self::AwsRole(_) | Self::Vault(_) | Self::Command(_) => Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ mod aws;
 mod command;
 mod credential;
 mod delivery;
+mod github;
 mod home_file;
 mod identity;
 mod oauth;

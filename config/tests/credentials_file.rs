@@ -96,7 +96,7 @@ fn everything_a_file_can_say_is_read() {
 fn every_mistake_is_shown_with_a_remedy() {
     let with = |find: &str, put: &str| GOOD.replacen(find, put, 1);
     for (text, line, key, says) in [
-        (with("\"fixed\"", "\"github-app\""), 3, "github.issuer", "there are `fixed`, `oauth2-client`"),
+        (with("\"fixed\"", "\"gitlab-app\""), 3, "github.issuer", "there are `fixed`, `oauth2-client`"),
         (with("issuer = \"fixed\"", ""), 2, "github", "`issuer` is missing"),
         (with("{ file = \"secrets/github\" }", "\"s3cret\""), 4, "github.value", "not written in this file"),
         (with("{ file = \"secrets/github\" }", "{}"), 4, "github.value", "0 places"),

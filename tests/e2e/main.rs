@@ -25,6 +25,7 @@ mod extended_connect;
 mod federation;
 mod floods;
 mod git;
+mod github_app;
 mod graphql;
 mod grpc;
 mod home;

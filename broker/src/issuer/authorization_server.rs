@@ -26,7 +26,7 @@ pub(crate) const ASSUMED_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// No token is believed to live longer. Keeps the sums within range, too.
 const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Large JWTs are 8 KiB; what does not fit into a request's head is no use.
-const MAX_ACCESS_TOKEN: usize = 16 * 1024;
+pub(super) const MAX_ACCESS_TOKEN: usize = 16 * 1024;
 /// The codes of RFC 6749 §5.2, RFC 7009 §2.2.1 and RFC 8707 §2, and two that are in wide use.
 const CODES: [&str; 10] = [
     "invalid_request",
