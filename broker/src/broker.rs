@@ -12,8 +12,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use config::{
-    AgentId, Credential, CredentialName, Credentials, Destination, GitHubApp, IssuerSettings, OAuthGrant, OAuthServer,
-    VaultSecret, Wanted,
+    AgentId, Credential, CredentialName, Credentials, Destination, GitHubApp, GoogleFederation, IssuerSettings,
+    OAuthGrant, OAuthServer, VaultSecret, Wanted,
 };
 use rustls::RootCertStore;
 
@@ -25,8 +25,10 @@ use crate::issuer::Issuer;
 use crate::issuer::authorization_server::AuthorizationServer;
 use crate::issuer::aws_sts::AwsSts;
 use crate::issuer::command::CommandIssuer;
+use crate::issuer::federated_client::FederatedClient;
 use crate::issuer::fixed::Fixed;
 use crate::issuer::github_app::Installation;
+use crate::issuer::google_sts::{Account, GoogleSts};
 use crate::issuer::jwt_bearer::JwtBearer;
 use crate::issuer::oauth2_client::OAuth2Client;
 use crate::issuer::token_exchange::TokenExchange;
@@ -120,6 +122,10 @@ fn scope(credential: &Credential) -> String {
             Some(scope) => format!("{}; scope {scope}", to.join(" ")),
             None => to.join(" "),
         },
+        IssuerSettings::Google(settings) => match &settings.account {
+            Some(account) => format!("{}; {}; scope {}", to.join(" "), account.email, account.scope.join(" ")),
+            None => format!("{}; scope {}", to.join(" "), settings.wanted.scope.as_deref().unwrap_or_default()),
+        },
         IssuerSettings::GitHubApp(app) => {
             let permissions: Vec<_> = app.permissions.iter().map(|(name, access)| format!("{name}:{access}")).collect();
             format!("{}; repositories {}; {}", to.join(" "), app.repositories.join(" "), permissions.join(" "))
@@ -168,6 +174,10 @@ fn issuers(
                 let vault = Vault::new(login, system).map_err(|error| unusable(name, "roots", error.into()))?;
                 Issuer::Vault(Box::new(VaultIssuer { vault, path, field }))
             }
+            IssuerSettings::Google(settings) => {
+                let system = system.get_or_insert_with(system_roots);
+                Issuer::GoogleSts(Box::new(google(name, settings, system, environment)?))
+            }
             IssuerSettings::GitHubApp(app) => {
                 let system = system.get_or_insert_with(system_roots);
                 Issuer::GitHubApp(Box::new(installation(name, app, system, environment)?))
@@ -187,6 +197,9 @@ fn oauth2(server: AuthorizationServer, wanted: Wanted, grant: &OAuthGrant) -> Is
         OAuthGrant::Assertion(audience) => {
             Issuer::JwtBearer(Box::new(JwtBearer { server, wanted, audience: audience.clone() }))
         }
+        OAuthGrant::Federated(audience) => {
+            Issuer::FederatedClient(Box::new(FederatedClient { server, wanted, audience: audience.clone() }))
+        }
     }
 }
 
@@ -203,6 +216,21 @@ fn authorization_server(
         outbound: Outbound::new(system, &server.roots).map_err(|error| unusable(name, "roots", error.into()))?,
         environment: Arc::clone(environment),
     })
+}
+
+fn google(
+    name: &CredentialName,
+    settings: &GoogleFederation,
+    system: &RootCertStore,
+    environment: &Arc<Environment>,
+) -> Result<GoogleSts, Error> {
+    let GoogleFederation { server, wanted, audience, account } = settings;
+    let server = authorization_server(name, server, system, environment)?;
+    let account = account.as_ref().map(|settings| {
+        Ok::<_, Error>(Account { settings: settings.clone(), endpoint: endpoint(name, &settings.endpoint)? })
+    });
+    let exchange = TokenExchange { server, wanted: wanted.clone(), audience: audience.clone() };
+    Ok(GoogleSts { exchange, account: account.transpose()? })
 }
 
 fn installation(

@@ -1,4 +1,4 @@
-//! The two encodings that OAuth 2.0 asks of a client: `application/x-www-form-urlencoded` and its Basic credentials.
+//! The encodings that OAuth 2.0 asks of a client: `application/x-www-form-urlencoded`, its Basic credentials, a bearer's access.
 //!
 //! Enters: names and values, secrets among them. Leaves: bytes that are zeroised when dropped. It decodes nothing.
 
@@ -9,7 +9,7 @@ use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use crate::secret::{sensitive_header, zeroising_bytes};
+use crate::secret::{Secret, sensitive_header, zeroising_bytes};
 
 /// What the form encoding leaves as it is besides letters and digits. The space becomes `+`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' ');
@@ -56,6 +56,14 @@ pub(crate) fn basic(client_id: &str, client_secret: &str) -> Option<HeaderValue>
     let mut header = String::with_capacity(6 + pair.len().div_ceil(3) * 4);
     header.push_str("Basic ");
     STANDARD.encode_string(pair.as_bytes(), &mut header);
+    sensitive_header(header.into_bytes())
+}
+
+/// An access token as its bearer shows it (RFC 6750 §2.1). `None`: no header takes it.
+pub(crate) fn bearer(access: &Secret) -> Option<HeaderValue> {
+    let mut header = String::with_capacity("Bearer ".len() + access.expose().len());
+    header.push_str("Bearer ");
+    header.push_str(access.expose());
     sensitive_header(header.into_bytes())
 }
 

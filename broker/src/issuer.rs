@@ -8,8 +8,10 @@ pub(crate) mod aws_sts;
 mod client_assertion;
 pub(crate) mod command;
 mod dated;
+pub(crate) mod federated_client;
 pub(crate) mod fixed;
 pub(crate) mod github_app;
+pub(crate) mod google_sts;
 pub(crate) mod jwt_bearer;
 pub(crate) mod oauth2_client;
 pub(crate) mod token_exchange;
@@ -49,6 +51,10 @@ pub(crate) enum Issuer {
     Command(Box<command::CommandIssuer>),
     /// GitHub, which makes tokens for an app's installation.
     GitHubApp(Box<github_app::Installation>),
+    /// Google, which takes the worker's identity.
+    GoogleSts(Box<google_sts::GoogleSts>),
+    /// An authorization server, which takes an identity for what its client shows.
+    FederatedClient(Box<federated_client::FederatedClient>),
 }
 
 impl Issuer {
@@ -64,6 +70,8 @@ impl Issuer {
             Issuer::Vault(vault) => vault.issue(holder).await,
             Issuer::Command(command) => command.issue(holder, entry).await,
             Issuer::GitHubApp(installation) => installation.issue().await,
+            Issuer::GoogleSts(google) => google.issue(holder).await,
+            Issuer::FederatedClient(client) => client.issue(holder).await,
         }
     }
 
@@ -74,6 +82,8 @@ impl Issuer {
             Issuer::Fixed(_) => Ok(Revocation::Impossible(FIXED)),
             Issuer::Identity(_) => Ok(Revocation::Impossible(IDENTITY)),
             Issuer::AwsSts(_) => Ok(Revocation::Impossible(aws_sts::SESSION)),
+            Issuer::GoogleSts(_) => Ok(Revocation::Impossible(google_sts::FEDERATED)),
+            Issuer::FederatedClient(_) => Ok(Revocation::Impossible(federated_client::APPLICATION)),
             Issuer::OAuth2Client(client) => client.server.revoke(receipt).await,
             Issuer::TokenExchange(exchange) => exchange.server.revoke(receipt).await,
             Issuer::JwtBearer(bearer) => bearer.server.revoke(receipt).await,
@@ -101,6 +111,7 @@ impl Issuer {
     pub(crate) fn revocation(&self) -> Option<String> {
         match self {
             Issuer::Fixed(_) | Issuer::Identity(_) | Issuer::AwsSts(_) => None,
+            Issuer::GoogleSts(_) | Issuer::FederatedClient(_) => None,
             Issuer::OAuth2Client(client) => client.server.revocation(),
             Issuer::TokenExchange(exchange) => exchange.server.revocation(),
             Issuer::JwtBearer(bearer) => bearer.server.revocation(),

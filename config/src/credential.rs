@@ -13,6 +13,7 @@ use crate::command::CommandSettings;
 use crate::error::{LoadError, Mistake, listed};
 use crate::file;
 use crate::github::GitHubApp;
+use crate::google::GoogleFederation;
 use crate::grant::Grant;
 use crate::identity::Audience;
 use crate::oauth::{OAuthGrant, OAuthSettings};
@@ -85,6 +86,8 @@ pub enum IssuerSettings {
     Command(Box<CommandSettings>),
     /// An installation of a GitHub App.
     GitHubApp(Box<GitHubApp>),
+    /// Google, by the worker's identity.
+    Google(Box<GoogleFederation>),
 }
 
 impl IssuerSettings {
@@ -96,9 +99,12 @@ impl IssuerSettings {
             Self::AwsRole(role) => Some(&role.audience),
             Self::Vault(secret) => Some(&secret.login.audience),
             Self::Command(command) => command.audience.as_ref(),
+            Self::Google(settings) => Some(&settings.audience),
             Self::OAuth2(settings) => match &settings.grant {
                 OAuthGrant::Client => None,
-                OAuthGrant::Exchange(audience) | OAuthGrant::Assertion(audience) => Some(audience),
+                OAuthGrant::Exchange(audience) | OAuthGrant::Assertion(audience) | OAuthGrant::Federated(audience) => {
+                    Some(audience)
+                }
             },
         }
     }
@@ -113,7 +119,7 @@ impl IssuerSettings {
                 settings.server.client.iter().filter_map(|client| client.proof.source()).collect()
             }
             Self::GitHubApp(app) => vec![&app.key],
-            Self::Identity(_) | Self::AwsRole(_) | Self::Vault(_) | Self::Command(_) => Vec::new(),
+            Self::Identity(_) | Self::AwsRole(_) | Self::Google(_) | Self::Vault(_) | Self::Command(_) => Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 mod agent;
 mod approval;
 mod aws;
+mod cloud;
 mod command;
 mod credential;
 mod delivery;

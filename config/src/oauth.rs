@@ -91,4 +91,6 @@ pub enum OAuthGrant {
     Exchange(Audience),
     /// The worker's, asserted: its identity is the assertion of RFC 7523 §2.1.
     Assertion(Audience),
+    /// The client's own, shown by an identity of its agent: client credentials with the assertion of RFC 7523 §2.2.
+    Federated(Audience),
 }

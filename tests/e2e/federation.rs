@@ -76,7 +76,7 @@ impl Broker {
     }
 
     /// An agent's installation that has no credentials of its own.
-    fn agent(&self, upstream: &Upstream, credential: &str) -> Exeat {
+    pub fn agent(&self, upstream: &Upstream, credential: &str) -> Exeat {
         let rule = format!("credential = \"{credential}\"");
         Exeat::new().allow_with("api.example.com", upstream, &rule).option(&["--broker", &self.socket])
     }

@@ -16,6 +16,7 @@ mod capture;
 mod check;
 mod client_certificates;
 mod clients;
+mod clouds;
 mod command;
 mod crash;
 mod credentials;

@@ -116,6 +116,16 @@ impl Signer {
         self.sign(format!("spiffe://{}/agent/{agent}/worker/{worker}", self.domain), audience, now)
     }
 
+    /// Signs that it is a worker of `agent`, for `audience`.
+    pub(crate) fn agent_identity(
+        &self,
+        agent: &AgentId,
+        audience: &Audience,
+        now: SystemTime,
+    ) -> Result<Identity, SigningError> {
+        self.sign(format!("spiffe://{}/agent/{agent}", self.domain), audience, now)
+    }
+
     /// Signs who the broker itself is, for `audience`.
     pub(crate) fn own_identity(&self, audience: &Audience, now: SystemTime) -> Result<Identity, SigningError> {
         self.sign(format!("spiffe://{}/broker", self.domain), audience, now)

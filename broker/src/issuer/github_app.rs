@@ -14,9 +14,10 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{IssueError, Issued, Revocation, dated};
+use crate::form::bearer;
 use crate::identity::SigningKey;
 use crate::outbound::{Answer, Endpoint, Message, Outbound};
-use crate::secret::{Secret, sensitive_header};
+use crate::secret::Secret;
 use crate::source::{self, Environment};
 
 /// GitHub refuses what was signed in its future; this is by how much it asks clients to be early.
@@ -115,11 +116,7 @@ fn assert(key: Secret, app: &str, now: SystemTime) -> Result<Secret, IssueError>
 
 /// A request as the REST API wants it, by the bearer of `access`.
 fn message(method: Method, access: &Secret) -> Result<Message, IssueError> {
-    let mut bearer = String::with_capacity("Bearer ".len() + access.expose().len());
-    bearer.push_str("Bearer ");
-    bearer.push_str(access.expose());
-    let bearer = sensitive_header(bearer.into_bytes());
-    let bearer = bearer.ok_or(IssueError::Unfit("the access does not fit into a header"))?;
+    let bearer = bearer(access).ok_or(IssueError::Unfit("the access does not fit into a header"))?;
     Ok(Message::new(method)
         .with(ACCEPT, HeaderValue::from_static("application/vnd.github+json"))
         .with(USER_AGENT, HeaderValue::from_static(concat!("exeat/", env!("CARGO_PKG_VERSION"))))

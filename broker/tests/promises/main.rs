@@ -3,6 +3,7 @@
 
 mod approve;
 mod aws;
+mod clouds;
 mod denial;
 mod end;
 mod endpoint;

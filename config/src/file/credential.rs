@@ -8,7 +8,7 @@ use std::path::Path;
 use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
 pub(super) use super::source::read_source;
-use super::{approval, aws, command, github, oauth, vault};
+use super::{approval, aws, cloud, command, github, oauth, vault};
 use crate::agent::CredentialName;
 use crate::credential::{Credential, Credentials, IssuerSettings};
 use crate::destination::{Destination, Host};
@@ -16,7 +16,8 @@ use crate::error::{LoadError, Malformed, quoted};
 use crate::grant::{Grant, Places};
 use crate::preset::Usage;
 
-const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`, `vault`, `command`, `github-app`";
+const ISSUERS: &str = "`fixed`, `oauth2-client`, `token-exchange`, `jwt-bearer`, `identity`, `aws-sts`, `google-sts`, `azure-federated`, \
+                       `github-app`, `vault`, `command`";
 
 pub(crate) fn parse_credentials(file: &Path, text: &str) -> Result<Credentials, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
@@ -115,6 +116,8 @@ fn read_issuer(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
         "command" => command::read_issuer(reader, &mut section),
         "vault" => vault::read_issuer(reader, &mut section, file),
         "github-app" => github::read(reader, &mut section, file),
+        "google-sts" => cloud::read_google(reader, &mut section, file),
+        "azure-federated" => cloud::read_azure(reader, &mut section, file),
         other => {
             reader.mistake_at(&field, format!("there is no issuer {}", quoted(other)), format!("there are {ISSUERS}"));
             return None;
