@@ -97,6 +97,15 @@ pub struct Check {
     /// Only the files, not the machine
     #[arg(long)]
     pub files_only: bool,
+    /// Fail also where a finding (NHI…) is not accepted in the file
+    #[arg(long)]
+    pub strict: bool,
+    /// For how long an agent may leave a credential unused: 30d, 12h
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    pub unused_since: String,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `exeat calls`

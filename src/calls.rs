@@ -97,7 +97,10 @@ fn print(out: &mut impl Write, rows: &[Row], json: bool, headed: &mut bool) -> i
 }
 
 /// All logs, oldest worker first: worker ids are ordered by time.
-fn logs(places: &Places) -> Result<Vec<PathBuf>, Report> {
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn logs(places: &Places) -> Result<Vec<PathBuf>, Report> {
     let workers = places.workers();
     let entries = match fs::read_dir(&workers) {
         Ok(entries) => entries,

@@ -1,7 +1,11 @@
-//! `exeat check`: every mistake in the files, and what this machine lacks.
+//! `exeat check`: every mistake in the files, what may be wrong where there is none, and what this machine lacks.
 //!
-//! Enters: the configuration directory and the machine. Leaves: one block for each mistake with file, line, key, reason and
-//! remedy, and one line for each capability. Never: a stop at the first mistake; a change to anything.
+//! Enters: the configuration directory, the state directory, the machine. Leaves: one block for each mistake and finding with file, line,
+//! key, reason and remedy, and one line for each capability; or all of it as one JSON document. Never: a stop at the first mistake; a
+//! change to anything.
+
+mod document;
+mod usage;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,62 +13,133 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::{Credentials, IdentitySettings, LoadError, Policy};
+use config::{Credentials, Finding, IdentitySettings, LoadError, Mistake, Policy, audit, cross_check};
+use jiff::Timestamp;
+use sandbox::Capability;
 
 use crate::args;
 use crate::places::Places;
 use crate::report::Report;
 
-/// Checks; the exit code is 1 when something is wrong.
+/// What there is to tell.
+#[derive(Default)]
+struct Checked {
+    agents: usize,
+    credentials: usize,
+    mistakes: Vec<Mistake>,
+    findings: Vec<Finding>,
+    /// What could not be judged, and why.
+    notes: Vec<String>,
+    /// `None`: not asked for.
+    machine: Option<Vec<Capability>>,
+}
+
+/// Checks; the exit code is 1 when something is wrong, with `--strict` also when a finding is not accepted.
 ///
 /// # Errors
 /// When the directory cannot be listed.
 pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report> {
+    let since = usage::window(&arguments.unused_since)?;
+    let mut checked = files(places, since)?;
+    checked.machine = (!arguments.files_only).then(sandbox::probe);
     let mut out = io::stdout().lock();
-    let files = files(places, &mut out)?;
-    let machine = arguments.files_only || machine(&mut out)?;
-    Ok(if files && machine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match arguments.json {
+        true => document::write(&mut out, places, &checked)?,
+        false => write(&mut out, places, &checked)?,
+    }
+    let passed = checked.is_right() && !(arguments.strict && checked.warnings() > 0);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn files(places: &Places, out: &mut impl Write) -> Result<bool, Report> {
-    let mut mistakes = 0;
-    let mut say = |out: &mut dyn Write, error: &LoadError| {
-        mistakes += error.mistakes().len();
-        writeln!(out, "{error}")
-    };
+impl Checked {
+    /// How many findings nobody has accepted.
+    fn warnings(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.accepted.is_none()).count()
+    }
+
+    fn is_right(&self) -> bool {
+        let able = self.machine.iter().flatten().all(|capability| capability.present || !capability.required);
+        self.mistakes.is_empty() && able
+    }
+}
+
+/// Reads all files. Findings are for files without a mistake.
+fn files(places: &Places, since: usage::Window<'_>) -> Result<Checked, Report> {
+    let mut mistakes = Vec::new();
     let mut policies = Vec::new();
+    let mut wrong = |error: LoadError| mistakes.extend_from_slice(error.mistakes());
     for file in agent_files(places)? {
-        match Policy::load(&file) {
-            Ok(policy) => policies.push(policy),
-            Err(error) => say(out, &error)?,
-        }
+        Policy::load(&file).map_or_else(&mut wrong, |policy| policies.push(policy));
     }
-    if let Err(error) = IdentitySettings::load(places.broker_file()) {
-        say(out, &error)?;
-    }
+    IdentitySettings::load(places.broker_file()).map_or_else(&mut wrong, drop);
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file) } else { Credentials::parse(&file, "") };
-    match &credentials {
-        Ok(credentials) => {
-            for mistake in config::cross_check(&policies, credentials) {
-                mistakes += 1;
-                writeln!(out, "{mistake}")?;
+    let credentials = credentials.map_err(wrong).ok();
+    let mut checked = Checked { agents: policies.len(), ..Checked::default() };
+    if let Some(credentials) = &credentials {
+        mistakes.extend(cross_check(&policies, credentials));
+        checked.credentials = credentials.iter().count();
+        if mistakes.is_empty() {
+            checked.findings = audit(&policies, credentials);
+            let seen = usage::judge(places, &policies, credentials, since, Timestamp::now());
+            checked.findings.extend(seen.findings);
+            checked.notes = [seen.notes, needless(credentials, &checked.findings)].concat();
+        }
+    }
+    checked.mistakes = mistakes;
+    Ok(checked)
+}
+
+/// What is accepted and is not found any more, or never was.
+fn needless(credentials: &Credentials, findings: &[Finding]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for credential in credentials.iter() {
+        let name = credential.grant.credential();
+        for risk in credential.accepted.keys() {
+            if !findings.iter().any(|finding| finding.credential == *name && finding.risk == *risk) {
+                let (line, _) = credential.written.place("accept");
+                let file = credential.written.file();
+                notes.push(format!("{file}:{line}: {name}.accept: {risk} is accepted, and not found"));
             }
         }
-        Err(error) => say(out, error)?,
     }
-    let credentials = credentials.map_or(0, |credentials| credentials.iter().count());
-    if mistakes == 0 {
-        writeln!(
-            out,
-            "{}: {} agents, {credentials} credentials, no mistakes",
-            places.config.display(),
-            policies.len()
-        )?;
+    notes
+}
+
+fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result<()> {
+    let Checked { agents, credentials, mistakes, findings, notes, machine } = checked;
+    for mistake in mistakes {
+        writeln!(out, "{mistake}")?;
+    }
+    for finding in findings {
+        writeln!(out, "{finding}")?;
+    }
+    for note in notes {
+        writeln!(out, "note: {note}")?;
+    }
+    let config = places.config.display();
+    if mistakes.is_empty() {
+        write!(out, "{config}: {agents} agents, {credentials} credentials, no mistakes")?;
+        match (checked.warnings(), findings.len() - checked.warnings()) {
+            (0, 0) => writeln!(out)?,
+            (warnings, 0) => writeln!(out, "; {warnings} warnings")?,
+            (warnings, accepted) => writeln!(out, "; {warnings} warnings, {accepted} accepted")?,
+        }
     } else {
-        writeln!(out, "{}: {mistakes} mistakes", places.config.display())?;
+        writeln!(out, "{config}: {} mistakes", mistakes.len())?;
     }
-    Ok(mistakes == 0)
+    for Capability { name, required, present, why, remedy } in machine.iter().flatten() {
+        let mark = match (present, required) {
+            (true, _) => "yes",
+            (false, true) => "NO",
+            (false, false) => "no",
+        };
+        writeln!(out, "{mark:<4}{name:<18}{why}")?;
+        if let (false, Some(remedy)) = (present, remedy) {
+            writeln!(out, "    hint: {remedy}")?;
+        }
+    }
+    Ok(())
 }
 
 fn agent_files(places: &Places) -> Result<Vec<PathBuf>, Report> {
@@ -82,23 +157,4 @@ fn agent_files(places: &Places) -> Result<Vec<PathBuf>, Report> {
     }
     files.sort();
     Ok(files)
-}
-
-fn machine(out: &mut impl Write) -> Result<bool, Report> {
-    let mut able = true;
-    for capability in sandbox::probe() {
-        let mark = match (capability.present, capability.required) {
-            (true, _) => "yes",
-            (false, true) => "NO",
-            (false, false) => "no",
-        };
-        writeln!(out, "{mark:<4}{:<18}{}", capability.name, capability.why)?;
-        if !capability.present {
-            able &= !capability.required;
-            if let Some(remedy) = &capability.remedy {
-                writeln!(out, "    hint: {remedy}")?;
-            }
-        }
-    }
-    Ok(able)
 }

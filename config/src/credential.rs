@@ -18,6 +18,7 @@ use crate::grant::Grant;
 use crate::identity::Audience;
 use crate::oauth::{OAuthGrant, OAuthSettings};
 use crate::policy::Policy;
+use crate::risk::Risk;
 use crate::shape::Shape;
 use crate::vault::VaultSecret;
 
@@ -42,6 +43,35 @@ pub struct Credential {
     pub issuer: IssuerSettings,
     /// Where each worker needs a person's permission to use it: how long a call waits for that.
     pub approve: Option<Duration>,
+    /// What may be wrong with it and has to be so, with the reason.
+    pub accepted: BTreeMap<Risk, String>,
+    /// Where it stands.
+    pub written: Written,
+}
+
+/// Where a credential and its keys stand in the file: line and column, from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub(crate) file: String,
+    pub(crate) at: (usize, usize),
+    pub(crate) keys: BTreeMap<String, (usize, usize)>,
+}
+
+impl Written {
+    /// The file, as it was named to us.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Whether it has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// Where a key stands, or where it would.
+    pub fn place(&self, key: &str) -> (usize, usize) {
+        self.keys.get(key).copied().unwrap_or(self.at)
+    }
 }
 
 /// How long a call waits for permission where nothing else is said: most clients give up after 30 s, and the issuer is yet to be asked.

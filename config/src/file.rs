@@ -3,6 +3,7 @@
 //! Enters: a path or text. Leaves: a valid [`Policy`], [`Credentials`] or [`IdentitySettings`], or every mistake of the file. Never: a
 //! half-checked value; the tables of the file do not leave this module.
 
+mod accept;
 mod agent;
 mod approval;
 mod aws;

@@ -11,11 +11,13 @@
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - [`Standing`], the policy in force
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
-//! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]; a program: [`CommandSettings`]
-//! - what is wrong with a file: [`LoadError`], [`Mistake`]
+//! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; how a credential is had: [`IssuerSettings`], with
+//!   authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]; a program: [`CommandSettings`]
+//! - what is wrong with a file: [`LoadError`], [`Mistake`]; what may be wrong with a credential in it: [`audit`], [`Finding`], [`Risk`]
 #![forbid(unsafe_code)]
 
 mod agent;
+mod audit;
 mod aws;
 mod client_certificate;
 mod command;
@@ -43,6 +45,7 @@ mod policy;
 mod preset;
 mod protocol;
 mod reload;
+mod risk;
 mod rule;
 mod sandbox;
 mod shape;
@@ -52,10 +55,11 @@ mod variable;
 mod vault;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
+pub use audit::audit;
 pub use aws::AwsRole;
 pub use client_certificate::ClientCertificate;
 pub use command::CommandSettings;
-pub use credential::{Credential, Credentials, Id, IssuerSettings, PERMISSION_WAIT, Source, cross_check};
+pub use credential::{Credential, Credentials, Id, IssuerSettings, PERMISSION_WAIT, Source, Written, cross_check};
 pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
 pub use delivery::{HomeFile, home_files};
 pub use denial::{Denial, DenialKind};
@@ -78,6 +82,7 @@ pub use placeholder::{NoRandomBytes, Placeholder};
 pub use policy::Policy;
 pub use protocol::{GraphQl, Mcp, NameGlob, Operation, Protocol};
 pub use reload::Standing;
+pub use risk::{Finding, Risk};
 pub use rule::{Effect, Rule, RuleId, TlsMode};
 pub use sandbox::SandboxSettings;
 pub use shape::Shape;

@@ -93,6 +93,15 @@ impl Pattern {
         }
     }
 
+    /// Whether it is for one host only.
+    pub fn is_one_host(&self) -> bool {
+        match self.hosts {
+            Hosts::Name(_) => true,
+            Hosts::Below(_) => false,
+            Hosts::Network(network) => network.prefix_len() == network.max_prefix_len(),
+        }
+    }
+
     /// The network, where it is an address or a range.
     pub fn network(&self) -> Option<IpNet> {
         match self.hosts {

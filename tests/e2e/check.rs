@@ -1,8 +1,11 @@
-//! `exeat check` names every mistake in the files with its line, its reason and its remedy, and what the machine lacks.
+//! `exeat check` names every mistake in the files with its line, its reason and its remedy, what may be wrong where there is none, by the
+//! numbers of OWASP's list, and what the machine lacks.
 
 use std::fs;
 
-use crate::harness::Exeat;
+use serde_json::Value;
+
+use crate::harness::{Exeat, TokenEndpoint, Upstream};
 
 fn check(exeat: &Exeat, options: &[&str]) -> crate::harness::Run {
     exeat.exeat(&[&["check"], options].concat()).finish()
@@ -106,4 +109,136 @@ fn what_the_machine_lacks_is_told_with_the_way_to_mend_it() {
     let exeat = Exeat::new().rule("").through(&["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]);
     let run = check(&exeat, &[]).ended_with(1);
     assert!(run.stdout.contains("NO") && run.stdout.contains("hint:"), "{run:#?}");
+}
+
+/// Two credentials that may be used at one rule each, one of them with findings of every kind that files show.
+fn questionable() -> Exeat {
+    let exeat = Exeat::new()
+        .fixed("key", "secret", "to = [\"*.example.com\"]\nin = [\"header\", \"query\"]\n")
+        .rule("[[allow]]\nto = \"api.example.com\"\ncredential = \"key\"\n");
+    let file = exeat.config("credentials.toml");
+    let shared = fs::read_to_string(&file).unwrap().replace("[\"bot\"]", "[\"bot\", \"gone\"]");
+    fs::write(file, shared).unwrap();
+    exeat
+}
+
+#[test]
+fn what_may_be_wrong_is_named_with_its_number_its_place_and_what_to_write() {
+    let exeat = questionable();
+    let run = check(&exeat, &["--files-only"]).ok();
+    for (place, number) in [
+        ("credentials.toml:2: key.agents", "NHI9:2025 NHI Reuse"),
+        ("credentials.toml:2: key.agents", "NHI1:2025 Improper Offboarding: there is no agent `gone`"),
+        ("credentials.toml:3: key.issuer", "NHI7:2025 Long-Lived Secrets"),
+        ("credentials.toml:5: key.to", "NHI5:2025 Overprivileged NHI"),
+        ("credentials.toml:6: key.in", "NHI5:2025 Overprivileged NHI"),
+        ("allow[1].credential", "NHI5:2025 Overprivileged NHI: `key` goes with every method and path"),
+    ] {
+        let line = run.stdout.lines().find(|line| line.contains(place) && line.contains(number));
+        assert!(line.is_some(), "{place} {number}: {}", run.stdout);
+    }
+    assert!(run.stdout.contains("no mistakes; 6 warnings\n"), "{}", run.stdout);
+    assert_eq!(run.stdout.matches("hint:").count(), 6, "{}", run.stdout);
+    // They fail the check where that is asked for only.
+    check(&exeat, &["--files-only", "--strict"]).ended_with(1);
+}
+
+#[test]
+fn what_is_accepted_with_a_reason_is_shown_as_such_and_fails_no_check() {
+    let lines = "to = [\"api.example.com\"]\naccept = { NHI7 = \"the vendor has no others; rotated monthly\", NHI5 = \"left from before\" }\n";
+    let rule = "[[allow]]\nto = \"api.example.com\"\nmethods = [\"GET\"]\ncredential = \"key\"\n";
+    let exeat = Exeat::new().fixed("key", "secret", lines).rule(rule);
+    let run = check(&exeat, &["--files-only", "--strict"]).ok();
+    assert!(run.stdout.contains("NHI7:2025 Long-Lived Secrets, accepted"), "{}", run.stdout);
+    assert!(run.stdout.contains("accepted: the vendor has no others; rotated monthly"), "{}", run.stdout);
+    assert!(run.stdout.contains("0 warnings, 1 accepted"), "{}", run.stdout);
+    let needless = "note: ";
+    assert!(
+        run.stdout.contains(needless) && run.stdout.contains("NHI5:2025 Overprivileged NHI is accepted, and not found")
+    );
+
+    let file = exeat.config("credentials.toml");
+    let unreasoned = fs::read_to_string(&file).unwrap().replace("the vendor has no others; rotated monthly", "ok");
+    fs::write(file, unreasoned).unwrap();
+    let run = check(&exeat, &["--files-only"]).ended_with(1);
+    assert!(run.stdout.contains("credentials.toml:6: key.accept.NHI7: that is no reason"), "{}", run.stdout);
+}
+
+#[test]
+fn all_of_it_is_one_document_for_a_pipeline() {
+    let exeat = questionable();
+    let document: Value = check(&exeat, &["--json"]).ok().json();
+    assert_eq!((&document["schema"], &document["warnings"]), (&"exeat-check/1".into(), &6.into()), "{document}");
+    assert!(document["machine"].as_array().unwrap().iter().any(|one| one["name"] == "user namespaces"), "{document}");
+    let long = document["findings"].as_array().unwrap().iter().find(|one| one["risk"] == "NHI7").unwrap();
+    assert_eq!((&long["title"], &long["line"], &long["column"]), (&"Long-Lived Secrets".into(), &3.into(), &1.into()));
+    assert_eq!((&long["credential"], &long["accepted"]), (&"key".into(), &Value::Null));
+    assert!(long["file"].as_str().unwrap().ends_with("/credentials.toml") && long["remedy"].is_string(), "{long}");
+
+    fs::write(exeat.policy_file(), "[[alow]]\n").unwrap();
+    let document: Value = check(&exeat, &["--json", "--files-only"]).ended_with(1).json();
+    assert_eq!((&document["mistakes"][0]["line"], &document["machine"]), (&1.into(), &Value::Null), "{document}");
+}
+
+#[test]
+fn what_an_agent_has_not_used_is_told_by_logs_that_are_old_enough() {
+    let upstream = Upstream::start();
+    let lines = |name: &str| format!("to = [\"api.example.com\"]\nenv = \"{}\"\n", name.to_uppercase());
+    let rule = |name: &str| format!("methods = [\"GET\"]\npaths = [\"/echo\", \"/{name}\"]\ncredential = \"{name}\"");
+    let exeat = Exeat::new()
+        .fixed("used", "secret", &lines("used"))
+        .fixed("idle", "secret", &lines("idle"))
+        .allow_with("api.example.com", &upstream, &rule("used"))
+        .allow_with("api.example.com:8443", &upstream, &rule("idle"));
+    let file = exeat.config("credentials.toml");
+    let both = fs::read_to_string(&file)
+        .unwrap()
+        .replace("to = [\"api.example.com\"]\nenv = \"IDLE\"", "to = [\"api.example.com:8443\"]");
+    fs::write(file, both).unwrap();
+    let unlogged = check(&exeat, &["--files-only"]).ok();
+    assert!(unlogged.stdout.contains("there is no call log of agent `bot`"), "{}", unlogged.stdout);
+
+    exeat.sh("true").ok();
+    let young = check(&exeat, &["--files-only"]).ok();
+    assert!(young.stdout.contains("cannot be told yet") && !young.stdout.contains("NHI1"), "{}", young.stdout);
+    exeat.sh("curl -sSf -H \"X-Key: $USED\" https://api.example.com/echo").ok();
+    // The first worker was years ago.
+    let workers = fs::read_dir(exeat.state().join("workers")).unwrap();
+    let log = workers.map(|entry| entry.unwrap().path().join(proxy::record::FILE_NAME)).min().unwrap();
+    let text = fs::read_to_string(&log).unwrap();
+    let today = jiff::Timestamp::now().strftime("\"time\":\"%Y-").to_string();
+    let before = text.replace(&today, "\"time\":\"2020-");
+    assert_ne!(before, text);
+    fs::write(&log, before).unwrap();
+    let run = check(&exeat, &["--files-only"]).ok();
+    assert!(
+        run.stdout.contains("idle.agents: NHI1:2025 Improper Offboarding: agent `bot` has not used it for 30d"),
+        "{}",
+        run.stdout
+    );
+    assert!(!run.stdout.contains("used.agents") && !run.stdout.contains("note:"), "{}", run.stdout);
+    let run = check(&exeat, &["--files-only", "--unused-since", "3600d"]);
+    assert!(run.stdout.contains("cannot be told yet"), "{run:#?}");
+    check(&exeat, &["--files-only", "--unused-since", "soon"]).ended_with(125);
+}
+
+#[test]
+fn what_an_issuer_gives_for_hours_is_told_by_the_ledger() {
+    let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(12 * 3600));
+    let lines = format!("{}scope = \"read\"\nto = [\"api.example.com\"]\nenv = \"API_KEY\"\n", issuer.lines());
+    let exeat = Exeat::new().secret("client", TokenEndpoint::SECRET).credential("api", &lines).allow_with(
+        "api.example.com",
+        &upstream,
+        "methods = [\"GET\"]\ncredential = \"api\"",
+    );
+    assert!(!check(&exeat, &["--files-only"]).ok().stdout.contains("NHI"));
+    exeat.sh("curl -sSf -H \"X-Key: $API_KEY\" https://api.example.com/echo").ok();
+    let run = check(&exeat, &["--files-only"]).ok();
+    assert!(
+        run.stdout
+            .contains("credentials.toml:3: api.issuer: NHI7:2025 Long-Lived Secrets: its issuer has given it for 1"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.stdout.matches("NHI").count(), 1, "{}", run.stdout);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::delivery::{self, Given};
 use super::reader::{Field, Reader, Section};
 pub(super) use super::source::read_source;
-use super::{approval, aws, cloud, command, github, oauth, vault};
+use super::{accept, approval, aws, cloud, command, github, oauth, vault};
 use crate::agent::CredentialName;
 use crate::credential::{Credential, Credentials, IssuerSettings};
 use crate::destination::{Destination, Host};
@@ -42,6 +42,8 @@ fn read_credential<'f>(
     name: CredentialName,
     file: &Path,
 ) -> Option<(Credential, Given<'f>)> {
+    let written = accept::written(reader, &section);
+    let accepted = accept::read(reader, &mut section);
     let agents = required(reader, &mut section, "agents", "agents = [\"release-bot\"]");
     let agents = agents.and_then(|field| reader.some_values(&field, "list the agents that may use it", str::parse));
     let to = required(reader, &mut section, "to", "to = [\"api.example.com\"]");
@@ -60,7 +62,8 @@ fn read_credential<'f>(
     let (mut given, to, places) = (given?, to?, places?);
     let grant = given.grant(Grant::new(name, to, places, None));
     let (shape, id) = (given.look.secret.clone(), given.id.take());
-    Some((Credential { grant, agents: agents?, shape, id, issuer: issuer?, approve: approve? }, given))
+    let (agents, issuer, approve, accepted) = (agents?, issuer?, approve?, accepted?);
+    Some((Credential { grant, agents, shape, id, issuer, approve, accepted, written }, given))
 }
 
 pub(super) fn required<'f>(

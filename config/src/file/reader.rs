@@ -306,6 +306,11 @@ impl<'a> Section<'a> {
         self.take_stray(name)
     }
 
+    /// The keys that were not taken, and where each starts.
+    pub fn keys(&self) -> impl Iterator<Item = (&'a str, usize)> {
+        self.fields.iter().map(|(name, field)| (*name, field.at))
+    }
+
     /// Looks at a field without taking it.
     pub fn peek(&self, name: &str) -> Option<Field<'a>> {
         self.fields.iter().find(|(own, _)| *own == name).map(|(_, field)| field.clone())

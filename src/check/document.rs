@@ -1,0 +1,64 @@
+//! What `exeat check --json` says.
+//!
+//! Enters: what was found. Leaves: one JSON document. Never: anything that the text does not have.
+
+use std::io::{self, Write};
+
+use config::{Finding, Mistake};
+use sandbox::Capability;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Checked;
+use crate::places::Places;
+
+/// Changes when a field changes its meaning or goes; fields may be added.
+const SCHEMA: &str = "exeat-check/1";
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: &'static str,
+    config: String,
+    agents: usize,
+    credentials: usize,
+    /// Findings that nobody has accepted.
+    warnings: usize,
+    mistakes: Vec<Value>,
+    findings: Vec<Value>,
+    notes: &'a [String],
+    machine: Option<Vec<Value>>,
+}
+
+pub(super) fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result<()> {
+    let document = Document {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        config: places.config.display().to_string(),
+        agents: checked.agents,
+        credentials: checked.credentials,
+        warnings: checked.warnings(),
+        mistakes: checked.mistakes.iter().map(mistake).collect(),
+        findings: checked.findings.iter().map(finding).collect(),
+        notes: &checked.notes,
+        machine: checked.machine.as_ref().map(|machine| machine.iter().map(capability).collect()),
+    };
+    writeln!(out, "{}", serde_json::to_string(&document)?)
+}
+
+fn mistake(Mistake { file, line, column, key, reason, remedy }: &Mistake) -> Value {
+    json!({"file": file, "line": line, "column": column, "key": key, "reason": reason, "remedy": remedy})
+}
+
+fn finding(finding: &Finding) -> Value {
+    let Finding { risk, credential, agent, file, line, column, key, reason, remedy, accepted } = finding;
+    json!({
+        "risk": risk.number(), "title": risk.title(), "credential": credential.as_str(),
+        "agent": agent.as_ref().map(config::AgentId::as_str), "file": file, "line": line, "column": column, "key": key,
+        "reason": reason, "remedy": remedy, "accepted": accepted,
+    })
+}
+
+fn capability(Capability { name, required, present, why, remedy }: &Capability) -> Value {
+    json!({"name": name, "required": required, "present": present, "why": why, "remedy": remedy})
+}

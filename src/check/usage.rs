@@ -1,0 +1,243 @@
+//! What call logs and ledgers show of credentials: which agent has not used one, and which lives long.
+//!
+//! Enters: the state directory. Leaves: findings, and what cannot be judged and why. Never: a grant called unused by a log that begins too
+//! late to show it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use broker::ledger;
+use config::{Credential, Credentials, Finding, Policy, Risk};
+use jiff::{SignedDuration, Timestamp};
+use proxy::record::{Event, Line};
+
+use crate::calls;
+use crate::places::Places;
+use crate::report::Report;
+
+/// What is issued for no longer is short-lived; the rest is for clocks and for the way of the answer.
+const SHORT: SignedDuration = SignedDuration::from_secs(61 * 60);
+/// As many years as anybody keeps logs.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366 * 10);
+
+/// How far back is looked, and how it was written.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'a> {
+    text: &'a str,
+    length: SignedDuration,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) findings: Vec<Finding>,
+    pub(super) notes: Vec<String>,
+}
+
+/// What the logs say.
+#[derive(Default)]
+struct Logs {
+    /// When each agent's begin.
+    begun: BTreeMap<String, Timestamp>,
+    /// When each agent used each credential last.
+    used: BTreeMap<(String, String), Timestamp>,
+}
+
+/// `30d`, `12h`, `15m` or `10s`.
+pub(super) fn window(text: &str) -> Result<Window<'_>, Report> {
+    let split = text.len().saturating_sub(1);
+    let (number, unit) = text.split_at_checked(split).unwrap_or_default();
+    let unit = match unit {
+        "d" => 86_400,
+        "h" => 3600,
+        "m" => 60,
+        "s" => 1,
+        _ => 0,
+    };
+    let seconds = number.parse::<u32>().ok().map(|number| i64::from(number) * unit).filter(|seconds| *seconds > 0);
+    match seconds.map(SignedDuration::from_secs).filter(|length| *length <= LONGEST) {
+        Some(length) => Ok(Window { text, length }),
+        None => Err(Report::new(format!("`{text}` is not how long ago")).hint("write 30d, 12h or 90m")),
+    }
+}
+
+/// Asks logs and ledgers about the grants that somebody could use.
+pub(super) fn judge(
+    places: &Places,
+    policies: &[Policy],
+    credentials: &Credentials,
+    window: Window<'_>,
+    now: Timestamp,
+) -> Seen {
+    let mut seen = Seen::default();
+    let mut pairs = Vec::new();
+    for policy in policies {
+        let named = policy.credentials();
+        let granted = credentials.for_agent(policy.agent());
+        pairs.extend(granted.filter(|one| named.contains(one.grant.credential())).map(|one| (policy, one)));
+    }
+    if !pairs.is_empty() {
+        let logs = read(places, &mut seen.notes);
+        unused(&logs, &pairs, window, now, &mut seen);
+    }
+    match ledger::read(&places.ledgers()) {
+        Ok(leases) => seen.findings.extend(long_lived(&leases, credentials)),
+        Err(error) => {
+            seen.notes.push(format!("the ledgers cannot be read, and the lives of leases not be told: {error}"));
+        }
+    }
+    seen
+}
+
+fn unused(
+    logs: &Logs,
+    pairs: &[(&Policy, &Credential)],
+    Window { text, length }: Window<'_>,
+    now: Timestamp,
+    seen: &mut Seen,
+) {
+    let start = now.checked_sub(length).unwrap_or(Timestamp::MIN);
+    let (mut unlogged, mut young) = (BTreeSet::new(), BTreeSet::new());
+    for (policy, credential) in pairs {
+        let (agent, name) = (policy.agent(), credential.grant.credential());
+        let last = logs.used.get(&(agent.to_string(), name.to_string()));
+        match logs.begun.get(agent.as_str()) {
+            _ if last.is_some_and(|last| *last >= start) => {}
+            None => _ = unlogged.insert(agent.as_str()),
+            Some(begun) if *begun > start => _ = young.insert((agent.as_str(), *begun)),
+            Some(_) => {
+                let ever = last.map_or("not once".to_owned(), |last| format!("last on {}", last.strftime("%Y-%m-%d")));
+                let reason = format!("agent `{agent}` has not used it for {text} by its call logs: {ever}");
+                let remedy = format!("take `{agent}` out of `agents`, and the credential out of the agent's rules");
+                let finding = credential.finding(Risk::ImproperOffboarding, "agents", reason, remedy);
+                seen.findings.push(Finding { agent: Some(agent.clone()), ..finding });
+            }
+        }
+    }
+    for agent in unlogged {
+        seen.notes.push(format!("there is no call log of agent `{agent}`: what it does not use cannot be told"));
+    }
+    for (agent, begun) in young {
+        let begun = begun.strftime("%Y-%m-%dT%H:%M:%SZ");
+        seen.notes.push(format!(
+            "the call logs of agent `{agent}` begin at {begun}: what it has not used for {text} cannot be told yet"
+        ));
+    }
+}
+
+/// Leases that were given for longer than what counts as short, by credential.
+fn long_lived(leases: &[ledger::Found], credentials: &Credentials) -> Vec<Finding> {
+    let life = |credential: &Credential| {
+        let own = leases.iter().filter(|found| found.entry.credential == *credential.grant.credential());
+        own.filter_map(|found| Some(found.entry.expires?.duration_since(found.entry.asked))).max()
+    };
+    let long = |credential: &Credential| {
+        let life = life(credential).filter(|life| *life > SHORT)?;
+        let reason = format!("its issuer has given it for {} hours, by the ledger", life.as_hours());
+        let remedy = "have the issuer give it for an hour at most; it is renewed while its worker lives".to_owned();
+        Some(credential.finding(Risk::LongLived, "issuer", reason, remedy))
+    };
+    credentials.iter().filter_map(long).collect()
+}
+
+fn read(places: &Places, notes: &mut Vec<String>) -> Logs {
+    let mut logs = Logs::default();
+    let found = calls::logs(places).unwrap_or_else(|error| {
+        notes.push(format!("the call logs cannot be listed: {error}"));
+        Vec::new()
+    });
+    for log in found {
+        if let Err(reason) = logs.add(&log) {
+            notes.push(format!("`{}` was not read to its end: {reason}", log.display()));
+        }
+    }
+    logs
+}
+
+impl Logs {
+    /// A line at a time: a log has no bound of its own.
+    fn add(&mut self, log: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let mut agent = String::new();
+        let mut lines = BufReader::new(File::open(log)?).lines();
+        while let Some(text) = lines.next() {
+            let Ok(Line { time, event, .. }) = serde_json::from_str(&text?) else {
+                // The last line may be half written.
+                return lines
+                    .next()
+                    .map_or(Ok(()), |_| Err("a line of it is not a record; see `exeat calls --verify`".into()));
+            };
+            match event {
+                Event::WorkerStart(start) => {
+                    agent = start.agent;
+                    let begun = self.begun.entry(agent.clone()).or_insert(time);
+                    *begun = time.min(*begun);
+                }
+                Event::CallStart(start) => {
+                    if let Some(used) = start.credential {
+                        let last = self.used.entry((agent.clone(), used.name)).or_insert(time);
+                        *last = time.max(*last);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CREDENTIALS: &str =
+        "[api]\nissuer = \"identity\"\naudience = \"a\"\nagents = [\"bot\"]\nto = [\"api.example.com\"]\n";
+    const POLICY: &str = "[[allow]]\nto = \"api.example.com\"\ncredential = \"api\"\n";
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp::from_second(day * 86_400).unwrap()
+    }
+
+    /// What is said on day 100 of an agent whose logs begin on one day, and that used the credential last on another.
+    fn said(begun: Option<i64>, used: Option<i64>) -> (Vec<String>, Vec<String>) {
+        let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", POLICY).unwrap();
+        let credentials = Credentials::parse("credentials.toml", CREDENTIALS).unwrap();
+        let logs = Logs {
+            begun: begun.map(|day| ("bot".to_owned(), at(day))).into_iter().collect(),
+            used: used.map(|day| (("bot".to_owned(), "api".to_owned()), at(day))).into_iter().collect(),
+        };
+        let mut seen = Seen::default();
+        let credential = credentials.iter().next().unwrap();
+        unused(&logs, &[(&policy, credential)], window("30d").unwrap(), at(100), &mut seen);
+        (seen.findings.iter().map(ToString::to_string).collect(), seen.notes)
+    }
+
+    #[test]
+    fn unused_is_what_logs_that_are_old_enough_do_not_show() {
+        let (findings, notes) = said(Some(70), None);
+        assert!(notes.is_empty() && findings[0].contains("credentials.toml:4: api.agents: NHI1:2025"), "{findings:?}");
+        assert!(findings[0].contains("for 30d by its call logs: not once"), "{findings:?}");
+        let (findings, notes) = said(Some(1), Some(69));
+        assert!(notes.is_empty() && findings[0].contains("last on 1970-03-11"), "{findings:?}");
+        assert_eq!(said(Some(1), Some(70)), (Vec::new(), Vec::new()));
+        assert_eq!(said(Some(90), Some(95)), (Vec::new(), Vec::new()));
+        let (findings, notes) = said(Some(71), None);
+        assert!(
+            findings.is_empty() && notes[0].contains("begin at 1970-03-13") && notes[0].contains("30d"),
+            "{notes:?}"
+        );
+        let (findings, notes) = said(None, None);
+        assert!(findings.is_empty() && notes[0].contains("no call log of agent `bot`"), "{notes:?}");
+    }
+
+    #[test]
+    fn how_long_ago_is_a_number_and_a_unit() {
+        for (text, seconds) in [("30d", 2_592_000), ("12h", 43_200), ("15m", 900), ("1s", 1)] {
+            assert_eq!(window(text).unwrap().length.as_secs(), seconds);
+        }
+        for bad in ["", "d", "0d", "-1d", "30", "30 days", "1.5h", "99999999d", "4294967295h", "3ö"] {
+            assert!(window(bad).is_err(), "{bad}");
+        }
+    }
+}
