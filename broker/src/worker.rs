@@ -4,6 +4,9 @@
 //! fetched once however many ask. A lease is this worker's alone. A fetch runs to its end even when nobody waits any more,
 //! so that whatever an issuer gave is in the ledger before the worker's leases are ended.
 
+#[cfg(test)]
+mod reread;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -199,7 +202,8 @@ impl Fetch {
         if !ledger.has_room() {
             return Err("the broker's ledger is full".to_owned());
         }
-        if let Some(before) = &before
+        // One that its upstream no longer takes would be no better for lasting longer.
+        if let Some(before) = before.as_ref().filter(|_| !is_refused)
             && let Some(lease) = renew(&issuer, &ledger, before).await?
         {
             return Ok(lease);

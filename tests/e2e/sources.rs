@@ -53,9 +53,17 @@ fn a_key_in_the_kernels_keyring() {
     let ring = KeyRing::from_special_id(KeyRingIdentifier::User, false).unwrap();
     let key = ring.add_key(&*description, b"secret-of-the-keyring").unwrap();
     let run = exeat.sh(ONCE);
+    // As a service: its session has no link to the keyring of its user.
+    let exeat = exeat.through(&["keyctl", "session", "-"]);
+    let service = exeat.sh(ONCE);
     key.invalidate().unwrap();
     run.ok();
-    assert_eq!(upstream.only().header("authorization"), Some("Bearer secret-of-the-keyring"));
+    service.ok();
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 2);
+    for call in seen {
+        assert_eq!(call.header("authorization"), Some("Bearer secret-of-the-keyring"));
+    }
 }
 
 #[test]

@@ -223,10 +223,13 @@ fn a_worker_takes_back_no_lease_of_another() {
 connection = http.client.HTTPConnection('broker')
 connection.sock = socket.socket(socket.AF_UNIX)
 connection.sock.connect('{socket}')
+shown = open('{socket}.key').read()
 for method, path, body in (('POST', '/v1/workers', '{{\"agent\":\"bot\"}}'), ('DELETE', '/v1/leases/{lease}', None)):
-    connection.request(method, path, body)
+    connection.request(method, path, body, {{'Authorization': 'Bearer ' + shown}})
     answer = connection.getresponse()
-    print(answer.status, answer.read().decode())"
+    said = answer.read().decode()
+    shown = json.loads(said).get('session')
+    print(answer.status, said)"
     );
     let asked = std::process::Command::new("python3").args(["-c", &asking]).output().unwrap();
     let said = String::from_utf8_lossy(&asked.stdout);

@@ -4,18 +4,21 @@
 //! directory says that its broker lives, and goes with it however it ends. A lease that was entered is on the disk. Never: a file
 //! that others can read, a damaged one that is taken for an empty one, or one that two brokers write.
 
+mod table;
+
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+pub(super) use self::table::Sealed;
+use self::table::{ALL, OPEN, PUT, SCHEMA, rows};
 use super::seal::private;
 use super::{Entry, Found};
 use crate::admission;
@@ -29,7 +32,7 @@ const FILE: &str = "ledger.db";
 const DRAFT: &str = "ledger.db.new";
 /// "EXEA", by which `file` and exeat know it.
 const APPLICATION: i32 = 0x4558_4541;
-/// Of the table below.
+/// Of the table.
 const VERSION: i32 = 1;
 /// Ledgers of brokers that are gone, in which nothing is open.
 const SETTLED: &str = "settled";
@@ -37,38 +40,6 @@ const SETTLED: &str = "settled";
 const BUSY: Duration = Duration::from_secs(5);
 const LOCK_AGAIN: Duration = Duration::from_millis(20);
 const LOCK_ATTEMPTS: usize = 100;
-
-const SCHEMA: &str = "
-CREATE TABLE leases (
-    lease      TEXT PRIMARY KEY NOT NULL,
-    worker     TEXT NOT NULL,
-    agent      TEXT NOT NULL,
-    credential TEXT NOT NULL,
-    scope      TEXT NOT NULL,
-    state      TEXT NOT NULL, -- asked, leased, kept, unanswered; refused, revoked, expired, returned
-    asked      TEXT NOT NULL,
-    expires    TEXT,
-    changed    TEXT NOT NULL,
-    revocation TEXT,
-    reason     TEXT,
-    attempts   INTEGER NOT NULL,
-    sealed     BLOB           -- what its revocation needs, while it is open
-) STRICT, WITHOUT ROWID;
-CREATE INDEX open ON leases (state) WHERE state IN ('asked', 'leased', 'kept', 'unanswered');";
-
-const PUT: &str = "
-INSERT INTO leases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-ON CONFLICT (lease) DO UPDATE SET
-    state = excluded.state, expires = excluded.expires, changed = excluded.changed, reason = excluded.reason,
-    attempts = excluded.attempts,
-    sealed = CASE WHEN excluded.state IN ('asked', 'leased', 'kept', 'unanswered')
-        THEN coalesce(excluded.sealed, sealed) END";
-
-const OPEN: &str = "SELECT * FROM leases WHERE state IN ('asked', 'leased', 'kept', 'unanswered') ORDER BY lease";
-const ALL: &str = "SELECT * FROM leases ORDER BY lease";
-
-/// A row, and what was sealed into it.
-pub(super) type Sealed = (Entry, Option<Vec<u8>>);
 
 /// Whether a row has to be on the disk when it is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,7 +149,7 @@ impl Store {
         })
     }
 
-    /// Takes out a row that is in another ledger by now.
+    /// Takes out a row that is in another ledger by now, or of which nothing came that was not there before.
     pub(super) fn remove(&self, lease: LeaseId) -> io::Result<()> {
         self.with(|connection| {
             connection.execute("DELETE FROM leases WHERE lease = ?1", [lease.to_string()]).map(|_| ())
@@ -255,7 +226,7 @@ pub(super) fn name_for_once() -> String {
 }
 
 fn is_for_once(name: &str) -> bool {
-    LeaseId::from_str(name).is_ok()
+    name.parse::<LeaseId>().is_ok()
 }
 
 /// The directories of all brokers but the settled ones.
@@ -371,39 +342,4 @@ fn open(path: &Path, flags: OpenFlags) -> Opened<Connection> {
     }
     connection.pragma_update(None, "secure_delete", true)?;
     Ok(connection)
-}
-
-fn rows(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<Sealed>> {
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map([], row)?;
-    rows.collect()
-}
-
-/// Reads a row as strictly as it was written.
-fn row(row: &Row<'_>) -> rusqlite::Result<Sealed> {
-    let entry = Entry {
-        lease: parsed(row, 0)?,
-        worker: parsed(row, 1)?,
-        agent: parsed(row, 2)?,
-        credential: parsed(row, 3)?,
-        scope: row.get(4)?,
-        state: parsed(row, 5)?,
-        asked: parsed(row, 6)?,
-        expires: if row.get_ref(7)?.as_str_or_null()?.is_some() { Some(parsed(row, 7)?) } else { None },
-        changed: parsed(row, 8)?,
-        revocation: row.get(9)?,
-        reason: row.get(10)?,
-        attempts: row.get(11)?,
-    };
-    Ok((entry, row.get(12)?))
-}
-
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    let text: String = row.get(column)?;
-    let failed =
-        |error: T::Err| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error));
-    text.parse().map_err(failed)
 }
