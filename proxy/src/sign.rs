@@ -6,7 +6,7 @@
 //!
 //! In reading order:
 //!
-//! - [`claim`]: whose signature a call says it has, over what, from when
+//! - [`claim`], with `scope`: whose signature a call says it has, over what, from when
 //! - `canonical`: what is signed, byte for byte
 //! - `key`: the key of a day, and what it signs
 //! - `again`: the signature checked, and made anew over what goes upstream
@@ -17,12 +17,14 @@ mod canonical;
 mod chunks;
 pub mod claim;
 mod key;
+mod scope;
 
 pub use again::{Resigned, Verified};
 pub use canonical::Canonical;
 pub use chunks::Chunks;
-pub use claim::{Claim, Payload, Scope};
+pub use claim::{Claim, Payload};
 pub use key::Key;
+pub use scope::Scope;
 
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Uri};

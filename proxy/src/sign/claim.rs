@@ -3,8 +3,6 @@
 //! Enters: the head of a call as it came. Leaves: a [`Claim`] that is in force now. Never: one with two readings; one by a method that is
 //! not signed anew; a date that does not fit its scope.
 
-use std::fmt;
-
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
 use jiff::civil::DateTime;
@@ -12,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::canonical::{self, Pairs};
-use super::{Unsigned, key};
+use super::{Scope, Unsigned, key};
 use crate::limit;
 
 /// The one method that is signed anew.
@@ -51,13 +49,6 @@ pub struct Claim {
     pub signature: String,
     /// What of the body is signed.
     pub payload: Payload,
-}
-
-/// What a key is derived for: a day, a region, a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    text: String,
-    ends: [usize; 2],
 }
 
 /// What of a body is signed.
@@ -245,40 +236,6 @@ impl Payload {
             Self::Chunks { trailer: true } => Some(SIGNED_CHUNKS_TRAILER),
             Self::Unsaid => None,
         }
-    }
-}
-
-impl Scope {
-    /// `DAY/REGION/SERVICE/aws4_request`
-    pub(super) fn read(text: &str) -> Result<Self, Unsigned> {
-        const REFUSED: Unsigned = Unsigned::Form("its scope is not `DAY/REGION/SERVICE/aws4_request`");
-        let parts: Vec<&str> = text.split('/').collect();
-        let [day, region, service, "aws4_request"] = parts[..] else { return Err(REFUSED) };
-        let word = |text: &str| {
-            (1..=64).contains(&text.len())
-                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        };
-        if day.len() != 8 || !day.bytes().all(|byte| byte.is_ascii_digit()) || !word(region) || !word(service) {
-            return Err(REFUSED);
-        }
-        let ends = [day.len() + 1 + region.len(), day.len() + 1 + region.len() + 1 + service.len()];
-        Ok(Self { text: text.to_owned(), ends })
-    }
-
-    /// Day, region and service.
-    pub(super) fn parts(&self) -> [&str; 3] {
-        let [region, service] = self.ends;
-        [&self.text[..8], &self.text[9..region], &self.text[region + 1..service]]
-    }
-
-    fn service(&self) -> &str {
-        self.parts()[2]
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
