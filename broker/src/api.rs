@@ -318,3 +318,60 @@ mod time_option {
         time.map(SystemTime::try_from).transpose().map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_request_has_its_fields_once_and_no_others() {
+        let ask = |json: &str| Ask::from_json(json.as_bytes());
+        assert!(ask(r#"{"credential":"api","destination":"api.example:443"}"#).is_ok());
+        for bad in [
+            r#"{"credential":"api"}"#,
+            r#"{"credential":"api","destination":"api.example:443","worker":"x"}"#,
+            r#"{"credential":"api","credential":"other","destination":"api.example:443"}"#,
+            r#"{"credential":"api","destination":"api.example:443"} {}"#,
+            r#"{"credential":"A P I","destination":"api.example:443"}"#,
+            r#"{"credential":"api","destination":"https://api.example/"}"#,
+            r#"[]"#,
+        ] {
+            assert!(ask(bad).is_err(), "{bad}");
+        }
+        assert!(Register::from_json(br#"{"agent":"bot"}"#).is_ok());
+        assert!(Register::from_json(br#"{"agent":"bot","worker":"x"}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_of_a_request_reads_the_same_again(body in proptest::collection::vec(any::<u8>(), 0..80), of in 0..3) {
+            // Most bytes are no JSON; these mostly are.
+            let inner = String::from_utf8_lossy(&body).into_owned();
+            let json = match of {
+                0 => inner.clone(),
+                1 => format!("{{\"credential\":\"{inner}\",\"destination\":\"api.example:443\"}}"),
+                _ => format!("{{\"credential\":\"api\",\"destination\":\"{inner}\"}}"),
+            };
+            if let Ok(ask) = Ask::from_json(json.as_bytes()) {
+                let again = Ask::from_json(&ask.to_json().unwrap()).unwrap();
+                prop_assert_eq!((&ask.credential, &ask.destination), (&again.credential, &again.destination));
+            }
+            let _ = Register::from_json(json.as_bytes());
+        }
+
+        #[test]
+        fn a_query_names_what_it_was_made_of_or_nothing(query in "(worker|agent|lease|)=?[a-z0-9=&%-]{0,40}|.{0,40}", agent in "[a-z][a-z0-9-]{0,20}[a-z0-9]") {
+            if let Some(which) = Which::of_query(&query) {
+                let target = which.target();
+                let again = Which::of_query(target.split_once('?').unwrap().1);
+                prop_assert_eq!(again, Some(which));
+            }
+            if let Ok(agent) = agent.parse() {
+                let which = Which::Agent(agent);
+                let target = which.target();
+                prop_assert_eq!(Which::of_query(target.split_once('?').unwrap().1), Some(which));
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
 //! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; how a credential is had: [`IssuerSettings`], with
 //!   authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]; a program: [`CommandSettings`]
-//! - what is wrong with a file: [`LoadError`], [`Mistake`]; what may be wrong with a credential in it: [`audit`], [`Finding`], [`Risk`]
+//! - what is wrong with a file: [`LoadError`], [`Mistake`]; what may be wrong with a credential in it: [`audit()`], [`Finding`], [`Risk`]
 #![forbid(unsafe_code)]
 
 mod agent;
