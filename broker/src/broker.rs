@@ -239,10 +239,10 @@ fn installation(
     system: &RootCertStore,
     environment: &Arc<Environment>,
 ) -> Result<Installation, Error> {
-    let [tokens, own] = Installation::urls(app);
+    let [making, own] = Installation::urls(app);
     Ok(Installation {
         app: app.clone(),
-        tokens: endpoint(name, &tokens)?,
+        making: endpoint(name, &making)?,
         own: endpoint(name, &own)?,
         outbound: Outbound::new(system, &app.roots).map_err(|error| unusable(name, "roots", error.into()))?,
         environment: Arc::clone(environment),

@@ -49,7 +49,7 @@ pub(crate) enum Issuer {
     Vault(Box<vault::VaultIssuer>),
     /// A program of the operator's.
     Command(Box<command::CommandIssuer>),
-    /// GitHub, which makes tokens for an app's installation.
+    /// GitHub, which makes access tokens for an app's installation.
     GitHubApp(Box<github_app::Installation>),
     /// Google, which takes the worker's identity.
     GoogleSts(Box<google_sts::GoogleSts>),

@@ -34,9 +34,9 @@ const VERSION: HeaderName = HeaderName::from_static("x-github-api-version");
 /// One installation, and the way to it.
 pub(crate) struct Installation {
     pub(crate) app: GitHubApp,
-    /// Where tokens are made.
-    pub(crate) tokens: Endpoint,
-    /// Where a token ends itself.
+    /// Where access tokens are made.
+    pub(crate) making: Endpoint,
+    /// Where one ends itself.
     pub(crate) own: Endpoint,
     pub(crate) outbound: Outbound,
     pub(crate) environment: Arc<Environment>,
@@ -58,7 +58,7 @@ struct Wanted<'a> {
 }
 
 impl Installation {
-    /// The URLs of an installation, below an API's base: where its tokens are made, and where one ends itself.
+    /// The URLs of an installation, below an API's base: where its access tokens are made, and where one ends itself.
     pub(crate) fn urls(app: &GitHubApp) -> [String; 2] {
         let GitHubApp { api, installation, .. } = app;
         [format!("{api}/app/installations/{installation}/access_tokens"), format!("{api}/installation/token")]
@@ -69,12 +69,12 @@ impl Installation {
         let asked = SystemTime::now();
         let assertion = assert(key, &self.app.app, asked)?;
         let message = message(Method::POST, &assertion)?.with_body("application/json", self.wanted());
-        let answer = self.send(&self.tokens, message).await?;
+        let answer = self.send(&self.making, message).await?;
         if answer.status != StatusCode::CREATED {
-            return Err(refused(&self.tokens, &answer, why_not_made(answer.status)));
+            return Err(refused(&self.making, &answer, why_not_made(answer.status)));
         }
         read(&answer.body, &self.app, asked)
-            .map_err(|reason| IssueError::Answer { endpoint: self.tokens.to_string(), reason })
+            .map_err(|reason| IssueError::Answer { endpoint: self.making.to_string(), reason })
     }
 
     pub(crate) async fn revoke(&self, credential: &Secret) -> Result<Revocation, IssueError> {
