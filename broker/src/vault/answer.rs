@@ -85,7 +85,7 @@ pub fn login_renewed(body: &[u8]) -> Result<Duration, &'static str> {
 
 /// Reads what was found on a path.
 pub fn found(body: &[u8]) -> Result<Found, &'static str> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| NOT_READABLE)?;
+    let answer: Answer = parsed(body).ok_or(NOT_READABLE)?;
     let lease = match answer.lease_id {
         Some(id) if !id.is_empty() => Some(leased(id, answer.lease_duration, answer.renewable)?),
         _ => None,
@@ -96,7 +96,7 @@ pub fn found(body: &[u8]) -> Result<Found, &'static str> {
 
 /// Reads the answer to the renewal of a lease: how long it lasts from the moment of asking.
 pub fn lease_renewed(body: &[u8]) -> Result<Duration, &'static str> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| NOT_READABLE)?;
+    let answer: Answer = parsed(body).ok_or(NOT_READABLE)?;
     lifetime(answer.lease_duration)
 }
 
@@ -140,8 +140,13 @@ struct Answer {
     data: Option<Fields>,
 }
 
+/// JSON is UTF-8 throughout, also where nobody looks.
+fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
+}
+
 fn authorized(body: &[u8]) -> Result<Auth, &'static str> {
-    let answer: Authorized = serde_json::from_slice(body).map_err(|_| NOT_READABLE)?;
+    let answer: Authorized = parsed(body).ok_or(NOT_READABLE)?;
     answer.auth.ok_or("it has no `auth`")
 }
 
@@ -168,7 +173,7 @@ fn errors(body: &[u8]) -> Vec<String> {
     struct Failed {
         errors: Vec<String>,
     }
-    serde_json::from_slice::<Failed>(body).map(|failed| failed.errors).unwrap_or_default()
+    parsed::<Failed>(body).map(|failed| failed.errors).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -205,7 +210,8 @@ mod tests {
         assert_eq!(with("lease_duration", json!(u64::MAX)).unwrap().lasts, MAX_LIFETIME);
         assert!(with("token_type", json!("batch")).unwrap_err().contains("token_type"));
         let twice = br#"{"auth": {"client_token": "a", "client_token": "b", "lease_duration": 1}}"#;
-        for bad in [&twice[..], b"{}", br#"{"auth": null}"#, b"", b"<html>"] {
+        let no_text = b"{\"x\": \"\xff\", \"auth\": {\"client_token\": \"a\", \"lease_duration\": 1}}";
+        for bad in [&twice[..], no_text, b"{}", br#"{"auth": null}"#, b"", b"<html>"] {
             assert!(login(bad).is_err());
         }
     }
