@@ -142,8 +142,10 @@ impl Turns {
             UNTIL.set(None);
             let ended = Instant::now();
             task.settle(ended - begun, paid, again);
-            // Sockets and timers have to be looked at, which the runtime does in between.
+            // Sockets and timers have to be looked at, which the runtime does in between; and who else waits for this core, such as the
+            // client of the next turn, would wait for the kernel's next tick otherwise.
             if ended - looked >= SLICE || !coop::has_budget_remaining() {
+                std::thread::yield_now();
                 yield_now().await;
                 looked = Instant::now();
             }
