@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::harness::{Authority, Bao, Exeat, Live, Upstream, free_address, within};
+use crate::harness::{Authority, Bao, Exeat, Live, Upstream, free_address, output, within};
 use crate::oidc::{CALL, Server};
 
 /// A broker that publishes its keys, for workers of other installations.
@@ -122,9 +122,7 @@ fn openbao_logs_a_worker_in_by_discovery_with_either_algorithm() {
     federate(&bao, &broker);
     for (credential, algorithm) in [("es256", "ES256"), ("rs256", "RS256")] {
         let jwt = broker.shown(credential);
-        let head: Value =
-            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').next().unwrap()).unwrap()).unwrap();
-        assert_eq!(head["alg"], algorithm);
+        assert_eq!(head(&jwt)["alg"], algorithm);
         let login = logged_in(&bao, &jwt);
         assert!(login["auth"]["client_token"].is_string(), "{login}");
         let claims = claims(&jwt);
@@ -167,6 +165,48 @@ fn the_keys_are_the_brokers_alone_and_outlive_it() {
         run.stderr.contains("identity.jsonl") && run.stderr.contains("mode 644") && run.stderr.contains("chmod 600"),
         "{run:#?}"
     );
+}
+
+/// The head of a JWT, unchecked.
+fn head(jwt: &str) -> Value {
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').next().unwrap()).unwrap()).unwrap()
+}
+
+#[test]
+fn a_key_is_published_before_it_signs_and_the_last_one_for_as_long_as_what_it_signed_lasts() {
+    // Two brokers make keys; those of the second are to follow on the first's in some seconds, as if they had been made a day ago.
+    let brokers = [Broker::with_identities(), Broker::with_identities()];
+    let address = brokers[0].issuer.replace("https://localhost", "127.0.0.1");
+    let keys = |broker: &Broker| broker.team.state().join("keys/identity.jsonl");
+    let [mut first, next] = brokers.each_ref().map(|broker| fs::read_to_string(keys(broker)).unwrap());
+    let takes_over = jiff::Timestamp::now() + Duration::from_secs(20);
+    for line in next.lines() {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line["signs_from"] = json!(takes_over);
+        first += &format!("{line}\n");
+    }
+    let [Broker { team, _serving, .. }, _second] = brokers;
+    drop(_serving);
+    fs::write(team.state().join("keys/identity.jsonl"), first).unwrap();
+    let broker = Broker::start(team, |team| team, &address);
+    let bao = Bao::start();
+    federate(&bao, &broker);
+    let before = broker.shown("es256");
+    let published = output(&["curl", "-sSfk", &format!("{}/.well-known/jwks.json", broker.issuer)]);
+    assert_eq!(published.matches("\"kid\"").count(), 4, "both of each kind are published: {published}");
+    assert!(jiff::Timestamp::now() < takes_over, "the machine was too slow for this test");
+    within(Duration::from_secs(30), "the time of the next key", || jiff::Timestamp::now() > takes_over);
+    // The broker lives on, and so does OpenBao, which read the keys when neither had signed yet.
+    for (credential, algorithm) in [("es256", "ES256"), ("rs256", "RS256")] {
+        let after = broker.shown(credential);
+        assert!(published.contains(head(&after)["kid"].as_str().unwrap()), "it was not published before it signed");
+        assert_eq!(head(&after)["alg"], algorithm);
+        assert_ne!(head(&after)["kid"], head(&before)["kid"]);
+        let login = logged_in(&bao, &after);
+        assert!(login["auth"]["client_token"].is_string(), "{login}");
+    }
+    let login = logged_in(&bao, &before);
+    assert!(login["auth"]["client_token"].is_string(), "what the last key signed no longer holds: {login}");
 }
 
 #[test]
