@@ -89,6 +89,8 @@ fn all(places: &Places) -> Result<Vec<Approval>, Report> {
             let Ok(broker) = control::connect(&directory).await else { continue };
             match broker.approvals().await {
                 Ok(approvals) => all.extend(approvals),
+                // Gone at this moment, and its requests with it.
+                Err(ClientError::Unavailable { .. }) => {}
                 Err(error) => tracing::warn!(%error, "a broker did not say what waits at it"),
             }
         }

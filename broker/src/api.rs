@@ -3,12 +3,12 @@
 //! | request | body → answer |
 //! |---|---|
 //! | `POST /v1/workers` | `{agent}` → 201 [`Registration`]: the connection is now the worker |
-//! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 [`NotYet`] while the issuer is being asked, or a person: ask again |
+//! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 `NotYet` while the issuer is being asked, or a person: ask again |
 //! | | with `refused`, the id of a lease that an upstream answered 401 to: → 200 another [`Lease`], or the same where there is none |
 //! | `GET /v1/leases` | → 200 `{taken_back}`: the worker's leases that it is to use no longer |
 //! | `DELETE /v1/leases/ID` | → 200 [`Ended`]: that lease is over; for a connection that is no worker |
 //! | `DELETE /v1/leases?worker=ID`, `?agent=NAME` | → 200 [`Ended`]: all of these are over; on the control socket only |
-//! | `GET /v1/approvals` | → 200 [`Approvals`]: what waits for a person, or was decided; on the control socket only |
+//! | `GET /v1/approvals` | → 200 `Approvals`: what waits for a person, or was decided; on the control socket only |
 //! | `POST /v1/approvals/ID` | [`Decision`] → 200 [`Approval`]; on the control socket only |
 //! | `GET /v1/identity?audience=…` | → 200 [`Identity`] |
 //! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over |

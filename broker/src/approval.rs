@@ -1,7 +1,7 @@
 //! Leave by permission: whether a worker may have a credential that a person has to permit.
 //!
 //! Enters: that a worker wants it; an operator's decision; the time. Leaves: that it may, that it is asked for, or who said no and why. A
-//! [`Permission`] is a function of these alone. Never: a permission that outlives its worker or its time, or that is for another
+//! `Permission` is a function of these alone. Never: a permission that outlives its worker or its time, or that is for another
 //! credential or another worker of the same agent.
 
 mod desk;
