@@ -13,11 +13,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use config::AgentId;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use proxy::record::{self, Event, Line};
 
 use self::row::Filter;
 pub use self::row::Row;
+use crate::ago::ago;
 use crate::args;
 use crate::places::Places;
 use crate::report::Report;
@@ -142,12 +143,9 @@ fn since(text: &str) -> Result<Timestamp, Report> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let ago: Result<SignedDuration, _> = text.parse();
-    match ago {
-        Ok(ago) => Ok(Timestamp::now().checked_sub(ago)?),
-        Err(_) => {
-            Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 24h"))
-        }
+    match ago(text) {
+        Some(ago) => Ok(Timestamp::now().checked_sub(ago)?),
+        None => Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 1d")),
     }
 }
 

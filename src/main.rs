@@ -4,6 +4,7 @@
 //! decision; every one of them is made in the crates below.
 #![forbid(unsafe_code)]
 
+mod ago;
 mod approvals;
 mod args;
 mod broker;
