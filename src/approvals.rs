@@ -58,6 +58,7 @@ fn decide(places: &Places, id: ApprovalId, decision: &Decision) -> Result<ExitCo
     decision.check().map_err(Report::new)?;
     let brokers = control::brokers(&places.ledgers())?;
     let decided = runtime()?.block_on(async {
+        let mut failed = None;
         for directory in brokers {
             let decided = match control::connect(&directory).await {
                 Ok(broker) => broker.decide(id, decision).await,
@@ -68,10 +69,11 @@ fn decide(places: &Places, id: ApprovalId, decision: &Decision) -> Result<ExitCo
                 Ok(approval) => return Ok(Some(approval)),
                 // Another broker's, if anybody's.
                 Err(ClientError::Denied { .. }) => {}
-                Err(error) => return Err(Report::new(error)),
+                // One that ends at this moment is not to keep the others from being asked.
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), |error| Err(Report::new(error)))
     })?;
     let Some(approval) = decided else { return Err(Report::new(format!("no request {id} waits")).hint(HINT)) };
     let Approval { worker, agent, credential, state, .. } = &approval;

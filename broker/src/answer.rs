@@ -214,7 +214,7 @@ impl Connection {
         self.broker.admits(&worker.holder.agent)?;
         let (issuer, scope) = self.broker.granted(&worker.holder.agent, credential, destination)?;
         let wish = match self.broker.permission_wait(credential) {
-            None => worker.lease(credential, issuer, scope, *refused).await?,
+            None => worker.lease(credential, issuer, scope, *refused, None).await?,
             Some(wait) => self.by_permission(worker, ask, (issuer, scope), wait).await?,
         };
         if let (Wish::Granted(lease), Err(refusal)) = (&wish, self.broker.admits(&worker.holder.agent)) {
@@ -227,6 +227,7 @@ impl Connection {
 
     fn identity(&self, query: Option<&str>) -> Result<Identity, Refusal> {
         let worker = self.worker()?;
+        self.broker.admits(&worker.holder.agent)?;
         let audience = query.and_then(|query| query.strip_prefix("audience=")).unwrap_or_default();
         let audience = percent_decode_str(audience).decode_utf8_lossy();
         if !(1..=MAX_AUDIENCE).contains(&audience.len()) || !audience.bytes().all(|byte| byte.is_ascii_graphic()) {

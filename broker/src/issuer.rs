@@ -189,8 +189,9 @@ impl IssueError {
             | IssueError::Unfit(_)
             | IssueError::Identity(_)
             | IssueError::ClientKey(_)
-            | IssueError::Refused { .. }
             | IssueError::Undone(_) => false,
+            // A gateway that gave up, or a server that broke in the middle, may have let it through; 503 says that nothing was done.
+            IssueError::Refused { status, .. } => matches!(status, 500 | 502 | 504),
             IssueError::Program(error) => error.may_have_done_it(),
             IssueError::Outbound { source, .. } => source.may_have_arrived(),
             IssueError::Answer { .. } | IssueError::TooSlow { .. } => true,

@@ -21,6 +21,7 @@ use config::{AgentId, CredentialName, WorkerId};
 use dashmap::DashMap;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::seal::SealingKey;
@@ -241,7 +242,11 @@ impl Ledger {
 
     /// Lets a lease go that no longer stands, or that nothing can be done about.
     pub(crate) fn close(&self, id: LeaseId, state: State, reason: Option<String>) {
-        if let Some((_, Standing { mut entry, given_back, .. })) = self.standing.remove(&id) {
+        if let Some((_, standing)) = self.standing.remove(&id) {
+            if state == State::Expired {
+                standing.clone().end_login();
+            }
+            let Standing { mut entry, given_back, .. } = standing;
             entry.became(state, reason.or(given_back.map(str::to_owned)));
             self.note(&entry);
         }
@@ -282,6 +287,17 @@ impl Ledger {
 }
 
 impl Standing {
+    /// A login may outlive the lease that it was for. What comes of this changes nothing: the lease is over.
+    fn end_login(self) {
+        if let (true, Ok(runtime)) = (self.issuer.renews(), Handle::try_current()) {
+            runtime.spawn(async move {
+                if let Err(error) = self.issuer.revoke(&self.entry, self.receipt()).await {
+                    tracing::debug!(lease = %self.entry.lease, %error, "the login of a lease that is over did not end");
+                }
+            });
+        }
+    }
+
     /// What its revocation needs.
     pub(crate) fn receipt(&self) -> &Secret {
         self.receipt.as_deref().unwrap_or(&self.lease.secret)

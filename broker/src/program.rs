@@ -116,7 +116,12 @@ pub(crate) enum ProgramError {
 impl ProgramError {
     /// Whether it may have done what it is for.
     pub(crate) fn may_have_done_it(&self) -> bool {
-        matches!(self, ProgramError::TooSlow { .. } | ProgramError::TooLong)
+        match self {
+            ProgramError::TooSlow { .. } | ProgramError::TooLong => true,
+            // Killed: by an exit code it would have said itself that it did nothing.
+            ProgramError::Failed { status, .. } => status.code().is_none(),
+            ProgramError::NoProgram | ProgramError::NotStarted { .. } => false,
+        }
     }
 }
 
@@ -152,6 +157,13 @@ mod tests {
             }
             assert!(!pid.trim().is_empty() && !runs(pid.trim()), "{pid}");
         }
+    }
+
+    #[tokio::test]
+    async fn one_that_was_killed_may_have_done_it_and_one_that_says_no_has_not() {
+        let bound = Duration::from_secs(20);
+        assert!(sh("kill -9 $$", b"", bound).await.unwrap_err().may_have_done_it());
+        assert!(!sh("exit 3", b"", bound).await.unwrap_err().may_have_done_it());
     }
 
     #[tokio::test]

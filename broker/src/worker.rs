@@ -36,6 +36,11 @@ const REFUSALS_APART: Duration = Duration::from_secs(5);
 
 /// Why a lease is given back before its time.
 const REFUSED: &str = "its upstream answered 401";
+/// The same of one that came when nobody was to have it any more.
+const UNWANTED: &str = "its permission had ended when it came";
+
+/// Whether a lease may still be had, where that depends on a person.
+pub(crate) type Permits = Arc<dyn Fn() -> bool + Send + Sync>;
 
 type Landing = Result<Arc<Lease>, Failure>;
 
@@ -50,8 +55,8 @@ struct Failure {
 struct Slot {
     flight: watch::Receiver<Option<Landing>>,
     before: Option<Arc<Lease>>,
-    /// When it was last fetched because an upstream had refused the lease from before.
-    refused: Option<Instant>,
+    /// Which lease an upstream refused last, and when another was fetched for that.
+    refused: Option<(LeaseId, Instant)>,
 }
 
 /// A registered worker.
@@ -89,13 +94,16 @@ impl Worker {
         issuer: &Arc<Issuer>,
         scope: String,
         refused: Option<LeaseId>,
+        permits: Option<Permits>,
     ) -> Result<Wish, Refusal> {
-        let Slot { mut flight, before, .. } = self.slot(name, issuer, scope, refused)?;
+        let Slot { mut flight, before, .. } = self.slot(name, issuer, scope, refused, permits)?;
         let landed = match timeout(SLICE, flight.wait_for(Option::is_some)).await {
             Ok(Ok(landed)) => landed.clone(),
             Ok(Err(_)) | Err(_) => None,
         };
         match (landed, before.filter(|lease| self.stands(lease) && Some(lease.id) != refused)) {
+            // One that was taken back while it was fetched is fetched anew.
+            (Some(Ok(lease)), _) if self.taken_back().contains(&lease.id) => Ok(Wish::Pending),
             (Some(Ok(lease)), _) | (_, Some(lease)) => Ok(Wish::Granted(lease)),
             (Some(Err(failure)), None) => Err(Refusal::Unavailable(failure.reason.to_string())),
             (None, None) => Ok(Wish::Pending),
@@ -140,6 +148,7 @@ impl Worker {
         issuer: &Arc<Issuer>,
         scope: String,
         refused: Option<LeaseId>,
+        permits: Option<Permits>,
     ) -> Result<Slot, Refusal> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.closed {
@@ -149,7 +158,7 @@ impl Worker {
         if let Some(slot) = slots.by_name.get(name) {
             let landed = slot.flight.borrow().clone();
             last_refused = slot.refused;
-            let too_soon = last_refused.is_some_and(|at| at.elapsed() < REFUSALS_APART);
+            let too_soon = last_refused.is_some_and(|(_, at)| at.elapsed() < REFUSALS_APART);
             let is_good = |lease: &Lease| refused != Some(lease.id) || too_soon;
             match landed {
                 None if slot.flight.has_changed().is_ok() => return Ok(slot.clone()),
@@ -160,10 +169,16 @@ impl Worker {
                     return Ok(slot.clone());
                 }
                 Some(Ok(lease)) => before = Some(lease).filter(|lease| self.stands(lease)),
-                Some(Err(_)) | None => before = slot.before.clone(), // failed a while ago, or broke off
+                // It failed a while ago, or broke off.
+                Some(Err(_)) | None => before = slot.before.clone().filter(|lease| self.stands(lease)),
             }
         }
-        let is_refused = refused.is_some() && before.as_ref().map(|lease| lease.id) == refused;
+        let id = before.as_ref().map(|lease| lease.id);
+        if let (Some(id), true) = (id, refused.is_some() && refused == id) {
+            last_refused = Some((id, Instant::now()));
+        }
+        // Also where the fetch for that came to nothing.
+        let is_refused = id.is_some() && last_refused.map(|(id, _)| id) == id;
         let (landing, flight) = watch::channel(None);
         let fetch = Fetch {
             holder: self.holder.clone(),
@@ -173,12 +188,13 @@ impl Worker {
             ledger: Arc::clone(&self.ledger),
             before: before.clone(),
             is_refused,
+            permits,
         };
         tokio::spawn(async move {
             let landed = fetch.run().await.map_err(|reason| Failure { reason: reason.into(), at: Instant::now() });
             landing.send_replace(Some(landed));
         });
-        let slot = Slot { flight, before, refused: if is_refused { Some(Instant::now()) } else { last_refused } };
+        let slot = Slot { flight, before, refused: last_refused };
         slots.by_name.insert(name.clone(), slot.clone());
         Ok(slot)
     }
@@ -194,11 +210,13 @@ struct Fetch {
     before: Option<Arc<Lease>>,
     /// Whether an upstream no longer takes that.
     is_refused: bool,
+    permits: Option<Permits>,
 }
 
 impl Fetch {
     async fn run(self) -> Result<Arc<Lease>, String> {
-        let Fetch { holder, name, scope, issuer, ledger, before, is_refused } = self;
+        let Fetch { holder, name, scope, issuer, ledger, before, is_refused, permits } = self;
+        let permitted = || permits.as_ref().is_none_or(|permits| permits());
         if !ledger.has_room() {
             return Err("the broker's ledger is full".to_owned());
         }
@@ -207,6 +225,9 @@ impl Fetch {
             && let Some(lease) = renew(&issuer, &ledger, before).await?
         {
             return Ok(lease);
+        }
+        if !permitted() {
+            return Err(format!("credential `{name}`: its permission has ended"));
         }
         let unwritable = |error| format!("the broker's ledger cannot be written: {error}");
         let Holder { agent, worker, .. } = &holder;
@@ -252,6 +273,10 @@ impl Fetch {
         if let Some(before) = before.filter(|_| is_refused) {
             ledger.give_back(before.id, REFUSED);
         }
+        if !permitted() {
+            ledger.take_back(lease.id);
+            ledger.give_back(lease.id, UNWANTED);
+        }
         Ok(lease)
     }
 }
@@ -290,6 +315,7 @@ mod tests {
                 ledger: Arc::clone(&ledger),
                 before: before.cloned(),
                 is_refused: false,
+                permits: None,
             };
             fetch.run().await.unwrap()
         };

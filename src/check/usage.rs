@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use broker::ledger;
-use config::{Credential, Credentials, Finding, Policy, Risk};
+use broker::ledger::{self, State};
+use config::{Credential, Credentials, Finding, IssuerSettings, Policy, Risk};
 use jiff::{SignedDuration, Timestamp};
 use proxy::record::{Event, Line};
 
@@ -120,7 +120,11 @@ fn unused(
 fn long_lived(leases: &[ledger::Found], credentials: &Credentials) -> Vec<Finding> {
     let life = |credential: &Credential| {
         let own = leases.iter().filter(|found| found.entry.credential == *credential.grant.credential());
-        own.filter_map(|found| Some(found.entry.expires?.duration_since(found.entry.asked))).max()
+        // Of one that was not answered nobody knows the life, and a renewed one has lived as long as its worker.
+        let issued =
+            own.filter(|found| !matches!(found.entry.state, State::Asked | State::Unanswered | State::Refused));
+        let issued = issued.filter(|_| !matches!(credential.issuer, IssuerSettings::Vault(_)));
+        issued.filter_map(|found| Some(found.entry.expires?.duration_since(found.entry.asked))).max()
     };
     let long = |credential: &Credential| {
         let life = life(credential).filter(|life| *life > SHORT)?;

@@ -85,7 +85,7 @@ impl Desk {
         Ok(Gate::Pending(id))
     }
 
-    /// Takes a decision, once it is in the journal. `None`: there is no such request.
+    /// Takes a decision, once it is in the journal; a denial also where that cannot be written. `None`: there is no such request.
     pub(crate) fn decide(
         &self,
         id: ApprovalId,
@@ -98,7 +98,12 @@ impl Desk {
         let Some(permission) = permissions.values_mut().find(known) else { return Ok(None) };
         let mut decided = permission.clone();
         decided.decide(decision, by, now);
-        self.journal.add(decided.approval())?;
+        match (self.journal.add(decided.approval()), decision) {
+            (Err(error), Decision::Deny { .. }) => {
+                tracing::error!(%error, %id, "a denial is in force and cannot be written down");
+            }
+            (written, _) => written?,
+        }
         *permission = decided;
         Ok(Some(permission.approval().clone()))
     }
@@ -111,8 +116,12 @@ impl Desk {
     }
 
     /// What was had by it is there no longer, though its time has not run out: it has to be asked for anew.
-    pub(crate) fn withdraw(&self, worker: WorkerId, credential: &CredentialName) {
-        self.permissions().remove(&(worker, credential.clone()));
+    pub(crate) fn withdraw(&self, worker: WorkerId, credential: &CredentialName, now: Timestamp) {
+        let (mut permissions, key) = (self.permissions(), (worker, credential.clone()));
+        // Unless somebody has decided anew meanwhile.
+        if permissions.get(&key).is_some_and(|one| one.says(now) == Says::OneThatIsThere) {
+            permissions.remove(&key);
+        }
     }
 
     /// Whether what was had may be used.

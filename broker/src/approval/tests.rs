@@ -106,8 +106,24 @@ fn what_is_there_no_longer_is_asked_for_anew() {
     let (desk, worker) = desk();
     let id = pending(&desk, worker, "api", 0);
     decide(&desk, id, &Decision::Approve(Term::Once), 0).unwrap();
-    desk.withdraw(worker, &"api".parse().unwrap());
+    let api = "api".parse().unwrap();
+    desk.withdraw(worker, &api, at(0));
+    assert_eq!(ask(&desk, worker, "api", 0), Gate::Open, "nothing was had by it yet");
+    desk.lent(worker, &api, SystemTime::try_from(at(60)).unwrap());
+    desk.withdraw(worker, &api, at(1));
     assert_ne!(pending(&desk, worker, "api", 1), id);
+}
+
+#[test]
+fn a_denial_is_not_undone_by_who_looked_before_it() {
+    let (desk, worker) = desk();
+    let id = pending(&desk, worker, "api", 0);
+    decide(&desk, id, &Decision::Approve(Term::Once), 0).unwrap();
+    let api = "api".parse().unwrap();
+    desk.lent(worker, &api, SystemTime::try_from(at(60)).unwrap());
+    decide(&desk, id, &Decision::Deny { why: "no more".to_owned() }, 1).unwrap();
+    desk.withdraw(worker, &api, at(1));
+    assert_eq!(ask(&desk, worker, "api", 2), Gate::Denied("no more".to_owned()));
 }
 
 #[test]

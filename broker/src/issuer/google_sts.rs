@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use config::ServiceAccount;
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::token_exchange::TokenExchange;
 use super::{IssueError, Issued, dated};
@@ -16,6 +17,8 @@ use crate::holder::Holder;
 use crate::outbound::{Endpoint, Message};
 use crate::secret::Secret;
 
+/// For both steps: below the 20 s that a call waits for its lease.
+const ISSUE: Duration = Duration::from_secs(18);
 /// Why the ledger keeps it until it runs out.
 pub(crate) const FEDERATED: &str = "Google revokes no access that was got by federation; it runs out by itself";
 
@@ -39,11 +42,16 @@ struct Wanted<'a> {
 
 impl GoogleSts {
     pub(crate) async fn issue(&self, holder: &Holder) -> Result<Issued, IssueError> {
-        let federated = self.exchange.issue(holder).await?;
-        match &self.account {
-            None => Ok(federated),
-            Some(account) => self.stand_for(account, &federated.secret).await,
-        }
+        let both = async {
+            let federated = self.exchange.issue(holder).await?;
+            match &self.account {
+                None => Ok(federated),
+                Some(account) => self.stand_for(account, &federated.secret).await,
+            }
+        };
+        let endpoint = || self.exchange.server.token_endpoint.to_string();
+        let too_slow = || IssueError::TooSlow { endpoint: endpoint(), seconds: ISSUE.as_secs() };
+        timeout(ISSUE, both).await.unwrap_or_else(|_| Err(too_slow()))
     }
 
     /// Asks for the account's access by that of the pool's identity.

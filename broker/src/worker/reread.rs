@@ -61,6 +61,7 @@ async fn a_secret_that_is_read_again_and_is_the_same_leaves_one_row() {
             ledger: Arc::clone(&ledger),
             before: before.clone(),
             is_refused: false,
+            permits: None,
         };
         let lease = fetch.run().await.unwrap();
         assert_eq!((lease.secret.expose(), lease.expires), ("k", None));

@@ -247,3 +247,34 @@ async fn a_request_goes_with_its_worker() {
     assert!(matches!(gone, Err(ClientError::Unavailable { .. } | ClientError::Denied { .. })), "{gone:?}");
     assert_eq!(endpoint.fetches(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_being_fetched_when_it_was_denied_is_revoked_when_it_comes() {
+    let (endpoint, state) = (Endpoint::start().await, tempfile::tempdir().unwrap());
+    let (client, _serving) = worker(settings(&state, &endpoint, "approve = { wait = \"15s\" }")).await;
+    let operator = operator(state.path()).await;
+    let (call, request) = waiting(&client, &operator).await;
+    endpoint.set(|state| state.delay = Duration::from_millis(800));
+    operator.decide(request.id, &Decision::Approve(Term::Worker)).await.unwrap();
+    soon("the issuer is asked", || endpoint.fetches() == 1).await;
+    operator.decide(request.id, &Decision::Deny { why: "after all".to_owned() }).await.unwrap();
+    let Err(ClientError::NotApproved { .. }) = call.await.unwrap() else { panic!("it was lent") };
+    // Nobody asks for it any more.
+    soon("what came is revoked", || endpoint.get(|state| state.issued.len() == 1 && state.issued == state.revoked))
+        .await;
+    assert_eq!(leases(state.path())[0].state, State::Revoked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_that_cannot_be_written_down_is_in_force_and_a_permission_is_not() {
+    let (endpoint, state) = (Endpoint::start().await, tempfile::tempdir().unwrap());
+    let (client, _serving) = worker(settings(&state, &endpoint, "approve = { wait = \"15s\" }")).await;
+    let operator = operator(state.path()).await;
+    let (call, request) = waiting(&client, &operator).await;
+    let journal = state.path().join("leases/approvals.jsonl");
+    std::fs::create_dir(&journal).unwrap();
+    operator.decide(request.id, &Decision::Approve(Term::Worker)).await.unwrap_err();
+    assert_eq!(endpoint.fetches(), 0);
+    operator.decide(request.id, &Decision::Deny { why: "no".to_owned() }).await.unwrap();
+    let Err(ClientError::NotApproved { .. }) = call.await.unwrap() else { panic!("it was lent") };
+}

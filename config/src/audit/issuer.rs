@@ -116,9 +116,12 @@ fn irrevocable(key: &'static str) -> impl FnOnce() -> Said {
     move || (Risk::LongLived, key, reason.to_owned(), remedy.to_owned())
 }
 
-/// What lies in a KV store, the second version of which has `data` in its paths, is as long-lived as any secret made by hand.
+/// What lies in a KV store is as long-lived as any secret made by hand. The second version has `data` in its paths, behind the mount; the
+/// first cannot be told from a dynamic secret.
 fn stored(secret: &VaultSecret) -> Option<Said> {
-    (secret.path.split('/').nth(1) == Some("data")).then(|| {
+    let segments: Vec<_> = secret.path.split('/').collect();
+    let is_stored = segments.split_last().is_some_and(|(_, before)| before.iter().skip(1).any(|one| *one == "data"));
+    is_stored.then(|| {
         let reason = "it lies in the store and lives until somebody rotates it there".to_owned();
         let remedy = "read a dynamic secret (`database/creds/…`), which is made for each worker; or write why not: \
                       `accept = { NHI7 = \"who rotates it, and when\" }`";
