@@ -3,12 +3,15 @@
 //! Enters: where a connection goes and what it said of itself; then each call. Leaves: a permit, or the refusal that the client
 //! will read. Never: a decision remembered from an earlier policy, or one that a witness disagrees with.
 
+use std::sync::Arc;
+
 use config::{CallFacts, CallPermit, CredentialName, Denial, Host, Policy, Protocol, Scheme};
 
 use crate::connection::Accepted;
 use crate::error::{Refusal, printable};
 use crate::hello::Hello;
 use crate::request::Call;
+use crate::serve::Worker;
 use crate::swap::{Swap, Why};
 use crate::tool::Objection;
 use crate::upstream::Floor;
@@ -90,6 +93,26 @@ pub fn again(
             _ => Ok(()),
         }
     }
+}
+
+/// What the policy of now says of a call for which somebody was waited for, where that is another than it was judged by: it goes by today's
+/// way out, or not at all.
+///
+/// # Errors
+/// As [`again`] and [`call`].
+pub fn anew(
+    worker: &Worker,
+    asked: &Call,
+    (policy, permit): (Arc<Policy>, CallPermit),
+    again: impl Fn(&Policy) -> Result<(), Refusal>,
+) -> Result<(Arc<Policy>, CallPermit), Refusal> {
+    let now = worker.policy.current();
+    if Arc::ptr_eq(&now, &policy) {
+        return Ok((policy, permit));
+    }
+    again(&now)?;
+    let permit = call(&now, asked, &worker.swap)?;
+    Ok((now, permit))
 }
 
 fn judge(policy: &Policy, facts: &CallFacts<'_>) -> Result<CallPermit, Denial> {

@@ -57,7 +57,7 @@ pub(crate) fn of(headers: &HeaderMap) -> Result<Coding, UnreadableCoding> {
 pub(crate) fn of_request(headers: &HeaderMap) -> Result<(Coding, bool), UnreadableCoding> {
     let mut names: Vec<String> = headers.get_all(CONTENT_ENCODING).iter().flat_map(members).collect();
     let is = |name: Option<&String>| name.is_some_and(|name| name == "aws-chunked");
-    let unsaid = headers.get(CONTENT_SHA256).is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
+    let unsaid = headers.get_all(CONTENT_SHA256).iter().any(|value| value.as_bytes().starts_with(b"STREAMING-"));
     let chunked = if is(names.last()) {
         names.pop().is_some()
     } else if is(names.first()) {
@@ -244,6 +244,11 @@ mod tests {
         assert_eq!(of("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), Some((Coding::Identity, true)));
         assert_eq!(of("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), Some((Coding::Identity, true)));
         assert_eq!(of("UNSIGNED-PAYLOAD"), Some((Coding::Identity, false)));
+        // Of two, a server may go by either.
+        let two = ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"].map(HeaderValue::from_static);
+        let mut headers = HeaderMap::new();
+        two.into_iter().for_each(|value| _ = headers.append(CONTENT_SHA256, value));
+        assert_eq!(of_request(&headers).ok(), Some((Coding::Identity, true)));
     }
 
     #[test]

@@ -97,15 +97,17 @@ async fn call(
     let used = lent.as_ref().map(|lent| credential(lent, plans.iter().flatten(), injected));
     let lease = lent.map(|lent| lent.lease);
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
-    let leave =
-        Leave::new(worker, busy, policy, lease.clone(), authorize::again(&call, carries, permit.protocol().cloned()));
-    let (body, kept) = body.into_body(lease.as_deref())?;
+    let again = authorize::again(&call, carries, permit.protocol().cloned());
+    let (policy, permit) = authorize::anew(worker, &call, (policy, permit), &again)?;
+    let leave = Leave::new(worker, busy, Arc::clone(&policy), lease.clone(), again);
+    let (body, kept) = body.into_body(lease.as_deref().filter(|_| signing.is_none()))?;
     let upgrade = rest.upgrade.is_some();
-    let attempt = Attempt { worker, connection, call: &call, permit: &permit, plans: &plans, upgrade, asked: &asked };
+    let (permit, policy, plans) = (&permit, &policy, &plans);
+    let attempt = Attempt { worker, connection, call: &call, permit, policy, plans, upgrade, asked: &asked };
     // What signs is not sent, so it goes into no part of the request, and no range of an answer can show it.
     let request = attempt.request(&leave, body, lease.as_deref().filter(|_| signing.is_none()))?;
     let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
-    let start = start(worker, connection, &call, &permit, used, &asked);
+    let start = start(worker, connection, &call, permit, used, &asked);
     let mut record = CallRecord::start(&worker.log, start, upload.sent())?;
     let sent = attempt.send(&leave, request).await;
     let carried = lease.clone().filter(|_| plans[0].is_some() || upload.sent().has_swapped());
@@ -139,7 +141,7 @@ async fn lend(
     let lent = lent.map_err(|error| Refusal::not_lent(plan.credential(), error))?;
     match signing {
         Some(signing) => signing.remember(&worker.known, &lent.lease)?,
-        None => drop(worker.known.remember(lent.lease.secret.expose(), plan.placeholder().value())),
+        None => worker.known.remember(&lent.lease, lent.lease.secret.expose(), plan.placeholder().value()),
     }
     Ok(Some(lent))
 }

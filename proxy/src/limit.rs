@@ -139,7 +139,7 @@ pub const LEAVES: usize = 1024;
 pub const STOP_WAIT: Duration = Duration::from_millis(500);
 /// Calls that may finish when the worker ends.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
-/// Credentials remembered for scrubbing, per worker: renewals push out the oldest.
+/// Credentials remembered for scrubbing, per worker: renewals push out the oldest of those that no call and no lease of the moment has.
 pub const KNOWN_CREDENTIALS: usize = 64;
 
 /// The rates of the rules, counted per worker.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -31,9 +32,12 @@ use form::Form;
 /// be zeroised, holds no more of a credential.
 const HEAD: usize = 8;
 
-/// Knows what to replace. Made once per set of credentials; cheap to clone.
+/// Knows what to replace. Made once per set of credentials; cheap to clone. A worker's own learns what comes later.
 #[derive(Clone)]
-pub struct Scrub(Arc<Forms>);
+pub struct Scrub(Arc<Forms>, Option<Live>);
+
+/// What there is to replace at this moment.
+type Live = Arc<ArcSwap<Forms>>;
 
 struct Forms {
     heads: AhoCorasick,
@@ -71,12 +75,22 @@ impl Scrub {
                 .filter(|&byte| form.edge(byte).is_some())
                 .for_each(|byte| occurring[usize::from(byte)] = true);
         }
-        Self(Arc::new(Forms { heads, forms, longest, occurring }))
+        Self(Arc::new(Forms { heads, forms, longest, occurring }), None)
     }
 
-    /// Whether there is nothing to replace, so that answers pass as they are.
+    /// Whether there is nothing to replace and never will be, so that answers pass as they are.
     pub fn is_empty(&self) -> bool {
-        self.0.forms.is_empty()
+        self.0.forms.is_empty() && self.1.is_none()
+    }
+
+    /// Learns what came since.
+    fn catch_up(&mut self) {
+        if let Some(live) = &self.1 {
+            let now = live.load();
+            if !Arc::ptr_eq(&now, &self.0) {
+                self.0 = Arc::clone(&now);
+            }
+        }
     }
 
     /// A scrub of one body, which adds what it replaces to `count`.
@@ -124,10 +138,12 @@ impl BodyScrub {
 
     /// Scrubs the trailers of the same body.
     pub fn trailers(&mut self, trailers: &mut HeaderMap) {
+        self.scrub.catch_up();
         self.count.fetch_add(self.scrub.headers(trailers), Ordering::Relaxed);
     }
 
     fn pass(&mut self, chunk: Bytes, more: bool) -> Bytes {
+        self.scrub.catch_up();
         let text = if self.held.is_empty() { chunk } else { [&self.held[..], &chunk].concat().into() };
         let (cuts, certain) = self.scrub.0.cuts(&text, more);
         self.held = text.slice(certain..);

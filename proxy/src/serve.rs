@@ -89,7 +89,7 @@ impl Worker {
             policy: parts.policy,
             leaves: Leaves::new(parts.authority),
             names: Arc::new(AddressMap::new(Instant::now())),
-            known: Known::default(),
+            known: Known::new(!grants.is_empty()),
             credentials: grants.iter().map(|(grant, _)| grant.credential().to_string()).collect(),
             swap: Swap::new(grants),
             broker: parts.broker,

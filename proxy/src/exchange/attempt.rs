@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use broker::Lease;
-use config::CallPermit;
+use config::{CallPermit, Policy};
 use http::{Request, StatusCode, Version};
 use http_body_util::BodyExt;
 
@@ -30,6 +30,8 @@ pub(super) struct Attempt<'a> {
     pub(super) connection: &'a Connection,
     pub(super) call: &'a Call,
     pub(super) permit: &'a CallPermit,
+    /// By which it is permitted.
+    pub(super) policy: &'a Arc<Policy>,
     /// Where the credential goes: in its head, its body, the messages of its WebSocket.
     pub(super) plans: &'a [Option<Plan>],
     /// Whether it asks for a WebSocket.
@@ -84,7 +86,9 @@ impl Attempt<'_> {
         record: &mut CallRecord,
     ) -> (Result<Answer, Refusal>, Leave, Option<Arc<Lease>>) {
         let Carried { lease: refused, kept, upload } = carried;
-        if answered.response.status() != StatusCode::UNAUTHORIZED {
+        // By another policy its way out may be another; its client may ask anew.
+        let changed = !Arc::ptr_eq(&self.worker.policy.current(), self.policy);
+        if answered.response.status() != StatusCode::UNAUTHORIZED || changed {
             return (Ok(answered), leave, Some(refused));
         }
         let other = tokio::select! {
@@ -112,8 +116,9 @@ impl Attempt<'_> {
         let replaced = worker.broker.replace(&refused.credential, permit.destination(), refused.id).await;
         let lease = replaced.inspect_err(|error| tracing::debug!(%error, "no other lease")).ok().flatten()?;
         let placeholder = self.plans.iter().flatten().next()?.placeholder();
-        worker.known.remember(lease.secret.expose(), placeholder.value());
-        Some(lease)
+        worker.known.remember(&lease, lease.secret.expose(), placeholder.value());
+        // Some issuers give the same again, for longer.
+        Some(lease).filter(|lease| lease.secret.expose() != refused.secret.expose())
     }
 
     /// The body once more, where it is all there and the rate has room for it.

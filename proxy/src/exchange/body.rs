@@ -234,6 +234,8 @@ impl Watched {
         if let Some(trailers) = frame.and_then(Frame::trailers_ref) {
             request::trailers(trailers)?;
             self.swap.trailers(trailers)?;
+            // Nobody asks for more behind them.
+            self.watch.take().map_or(Ok(()), CodedWatch::finish)?;
             self.kept.ends(Some(trailers));
         }
         // A body of known length is not asked for more than that: its end is looked at before its last piece goes.

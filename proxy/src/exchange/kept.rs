@@ -13,6 +13,9 @@ use crate::limit;
 use crate::swap::{Gapped, Spelling};
 use crate::upstream::Body;
 
+/// What a place for a credential counts for: few are longer.
+const GAP: usize = 256;
+
 /// The body of one call; nothing, where it carries no credential that could be refused. Clones are of one body.
 #[derive(Clone, Default)]
 pub(super) struct Kept(Option<Arc<Mutex<Inner>>>);
@@ -49,7 +52,7 @@ impl Kept {
 
     /// The next piece has passed, with the gaps that it has.
     pub(super) fn piece(&self, piece: &Gapped) {
-        self.add(piece.len(), |so_far| so_far.append(piece));
+        self.add(cost(piece), |so_far| so_far.append(piece));
     }
 
     /// The same for one in which no placeholder may be.
@@ -60,7 +63,7 @@ impl Kept {
     /// What is not kept is not copied either.
     fn add(&self, length: usize, add: impl FnOnce(&mut Gapped)) {
         let Some(mut inner) = self.inner() else { return };
-        if inner.state == State::Passing && inner.so_far.len() + length <= limit::KEPT_BODY {
+        if inner.state == State::Passing && cost(&inner.so_far) + length <= limit::KEPT_BODY {
             add(&mut inner.so_far);
         } else {
             (inner.so_far, inner.state) = (Gapped::default(), State::TooLong);
@@ -96,6 +99,11 @@ impl Kept {
     }
 }
 
+/// What keeping a piece costs.
+fn cost(piece: &Gapped) -> usize {
+    piece.len() + piece.gaps() * GAP
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +125,19 @@ mod tests {
             assert!(!kept.is_whole());
             assert_eq!(kept.inner().unwrap().so_far.len(), 0, "and takes no room");
         }
+    }
+
+    #[test]
+    fn places_for_a_credential_count_as_well() {
+        let mut gap = Gapped::default();
+        gap.gap();
+        let kept = Kept::passing(None);
+        for _ in 0..limit::KEPT_BODY / GAP {
+            kept.piece(&gap);
+        }
+        kept.piece(&gap);
+        kept.ends(None);
+        assert!(!kept.is_whole());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! without a place, or beyond the bound.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use broker::{KeyPair, Lease};
@@ -148,15 +149,15 @@ impl Signing {
     ///
     /// # Errors
     /// [`Refusal::CredentialUnavailable`] where what was leased is no pair.
-    pub fn remember(&self, known: &Known, lease: &Lease) -> Result<(), Refusal> {
+    pub fn remember(&self, known: &Known, lease: &Arc<Lease>) -> Result<(), Refusal> {
         let pair = self.leased(lease)?;
         let (id, secret) = (self.pair.id.value(), self.pair.secret.value());
         if pair.id.len() >= SCRUBBED_ID {
-            known.remember(&pair.id, id);
+            known.remember(lease, &pair.id, id);
         }
-        known.remember(pair.secret.expose(), secret);
+        known.remember(lease, pair.secret.expose(), secret);
         if let Some(session) = &pair.session {
-            known.remember(session.expose(), secret);
+            known.remember(lease, session.expose(), secret);
         }
         Ok(())
     }
@@ -238,11 +239,11 @@ impl http_body::Body for Resigning {
             };
             match frame.map(Frame::into_data) {
                 None if self.chunks.has_ended() => return Poll::Ready(None),
-                None => {
+                Some(Err(trailers)) if self.chunks.has_ended() => return Poll::Ready(Some(Ok(trailers))),
+                None | Some(Err(_)) => {
                     let why = Unsigned::Form("its body breaks off before the last of its signed chunks");
                     return Poll::Ready(Some(Err(self.broken_off(why))));
                 }
-                Some(Err(trailers)) => return Poll::Ready(Some(Ok(trailers))),
                 Some(Ok(bytes)) => match self.chunks.push(bytes) {
                     Ok(signed) if signed.is_empty() => {}
                     Ok(signed) => return Poll::Ready(Some(Ok(Frame::data(signed)))),

@@ -108,7 +108,9 @@ impl Chunks {
                 State::Ended
             }
             State::Behind(mut lines, None) => match line.strip_prefix(TRAILER_SIGNATURE) {
-                Some(signature) => State::Behind(lines, Some(signature.trim_ascii().to_owned())),
+                // Anything around it would change the length of what goes on.
+                Some(signature) if is_hex(signature) => State::Behind(lines, Some(signature.to_owned())),
+                Some(_) => return Err(UNFRAMED),
                 None => {
                     lines.push(line.to_owned());
                     State::Behind(lines, None)

@@ -21,7 +21,8 @@ impl Gapped {
         self.text.extend_from_slice(text);
     }
 
-    pub(super) fn gap(&mut self) {
+    /// A placeholder, behind what is there.
+    pub fn gap(&mut self) {
         self.gaps.push(self.text.len());
     }
 

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 
 use super::objection::Why;
 use super::room::{Place, Room};
@@ -34,30 +34,35 @@ impl Posted {
 
     /// The same bytes, on their way upstream. What was in trailers was not judged, and stays here.
     pub(crate) fn into_body(self) -> Body {
-        Held { body: Full::new(self.bytes), _place: self.place }.map_err(|never| match never {}).boxed_unsync()
+        Held { rest: self.bytes, _place: self.place }.map_err(|never| match never {}).boxed_unsync()
     }
 }
 
 /// Bytes that keep their place until they are gone.
 struct Held {
-    body: Full<Bytes>,
+    rest: Bytes,
     _place: Place,
 }
+
+/// What goes on at once, so that looking through it takes no longer than others can wait.
+const PIECE: usize = 64 * 1024;
 
 impl http_body::Body for Held {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let length = self.rest.len().min(PIECE);
+        let piece = self.rest.split_to(length);
+        Poll::Ready((!piece.is_empty()).then_some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        SizeHint::with_exact(self.rest.len() as u64)
     }
 }
 
@@ -66,7 +71,8 @@ pub(super) async fn whole(room: &Room, body: Body) -> Result<Result<Posted, Why>
     if body.is_end_stream() {
         return Ok(Ok(Posted::default()));
     }
-    let place = tokio::time::timeout(limit::EXAMINED_BODY_WAIT, room.body()).await.unwrap_or_default();
+    let late = |_| Refusal::Malformed("so many bodies are being judged that there is no room for this one".to_owned());
+    let place = tokio::time::timeout(limit::EXAMINED_BODY_WAIT, room.body()).await.map_err(late)?;
     let whole = up_to(place, body, limit::JUDGED_BODY).await?;
     Ok(whole.ok_or_else(|| Why::too_large(limit::JUDGED_BODY)))
 }
@@ -116,6 +122,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http_body_util::Full;
 
     use super::*;
 
@@ -159,5 +166,16 @@ mod tests {
         assert!(whole(&room, empty.boxed_unsync()).await.unwrap().unwrap().bytes.is_empty());
         held.pop();
         assert_eq!(next.await.unwrap().unwrap().bytes, "{}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gets_no_place_in_time_is_refused_and_held_nowhere() {
+        let room = Room::default();
+        let body = || Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
+        let mut held = Vec::new();
+        for _ in 0..limit::JUDGED_AT_ONCE {
+            held.push(whole(&room, body()).await.unwrap().unwrap().into_body());
+        }
+        assert!(matches!(whole(&room, body()).await, Err(Refusal::Malformed(_))));
     }
 }
