@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Exeat, Log, RawUpstream, Upstream, process_with, requests, within};
+use crate::harness::{Exeat, Log, RawUpstream, Upstream, process_with, whole_requests, within};
 
 /// The address by which other machines would reach this one.
 fn own_address() -> Ipv4Addr {
@@ -112,7 +112,12 @@ for attempt in attempts:
     let run = exeat.limit(Duration::from_secs(120)).python(program).ok();
     let mut sent = Vec::new();
     for bytes in upstream.received() {
-        let found = requests(&bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)));
+        // A call whose body turns out to be broken ends the connection within its request, which nobody acts on.
+        let (found, length) =
+            whole_requests(&bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)));
+        let rest = String::from_utf8_lossy(&bytes[length..]).into_owned();
+        let broken = ["", "POST /d6 HTTP/1.1\r\n", "POST /d7 HTTP/1.1\r\n"];
+        assert!(broken.iter().any(|head| rest.starts_with(head) && rest.is_empty() == head.is_empty()), "{rest}");
         sent.extend(
             found
                 .into_iter()
