@@ -1,6 +1,6 @@
 //! Fetched once, refreshed in time, and not to be had when the issuer fails.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use broker::ClientError;
 use http::StatusCode;
@@ -161,4 +161,20 @@ async fn an_issuer_whose_certificate_is_not_trusted_gets_nothing() {
     let Err(ClientError::Unavailable { reason }) = lease(&client).await else { panic!("it was available") };
     assert!(reason.contains("TLS failed"), "{reason}");
     assert_eq!(endpoint.fetches(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_asks_too_often_keeps_its_connection_and_what_it_has() {
+    let endpoint = Endpoint::start().await;
+    let (client, _serving) = worker(settings(&endpoint)).await;
+    let held = lease(&client).await.unwrap();
+    let (begun, mut refused) = (Instant::now(), 0);
+    // Looks at what was taken back fall into this.
+    while begun.elapsed() < Duration::from_millis(2500) {
+        refused += u32::from(client.health().await.is_err());
+    }
+    assert!(refused > 0, "it was not too often");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(lease(&client).await.unwrap().id, held.id);
+    assert!(!endpoint.is_revoked(held.secret.expose()));
 }

@@ -94,10 +94,10 @@ mod tests {
     fn what_somebody_uses_is_not_forgotten_however_many_come() {
         let (known, used) = (Known::new(true), lease());
         known.remember(&used, "the-first-of-all-secrets", "first");
-        for number in 0..3 * KNOWN_CREDENTIALS {
+        for number in 0..KNOWN_CREDENTIALS + 16 {
             known.remember(&lease(), &format!("another-secret-{number:05}"), "other");
         }
-        let text = known.scrub().text(b"the-first-of-all-secrets another-secret-00000 another-secret-00191").unwrap().0;
+        let text = known.scrub().text(b"the-first-of-all-secrets another-secret-00000 another-secret-00079").unwrap().0;
         assert_eq!(text, b"first another-secret-00000 other");
         assert_eq!(known.pairs.lock().unwrap().len(), KNOWN_CREDENTIALS);
     }
