@@ -18,12 +18,12 @@ pub(crate) mod token_exchange;
 pub(crate) mod vault;
 pub(crate) mod worker_identity;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::holder::Holder;
 use crate::identity::SigningError;
 use crate::ledger::{Entry, FIXED};
-use crate::outbound::OutboundError;
+use crate::outbound::{Answer, Endpoint, Message, Outbound, OutboundError};
 use crate::program::ProgramError;
 use crate::secret::Secret;
 use crate::source::SourceError;
@@ -197,6 +197,22 @@ impl IssueError {
             IssueError::Answer { .. } | IssueError::TooSlow { .. } => true,
         }
     }
+}
+
+/// What does not fit into a request's head is no use.
+const MAX_CREDENTIAL: usize = 16 * 1024;
+/// No credential is believed to live longer. Keeps the sums within range, too.
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Whether a secret can be sent in a head: not empty, not too long, with nothing that would break out of its line.
+fn is_fit(secret: &Secret) -> bool {
+    (1..=MAX_CREDENTIAL).contains(&secret.expose().len()) && !secret.expose().contains(char::is_control)
+}
+
+/// Sends a message to an endpoint, and takes whatever it answers.
+pub(crate) async fn ask(outbound: &Outbound, endpoint: &Endpoint, message: Message) -> Result<Answer, IssueError> {
+    let sent = outbound.send(endpoint, message).await;
+    sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })
 }
 
 /// An error with its causes on one line, for a place that takes one text.

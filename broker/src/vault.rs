@@ -17,7 +17,7 @@ use rustls::RootCertStore;
 use serde::Serialize;
 
 use self::answer::{Found, Login};
-use crate::issuer::IssueError;
+use crate::issuer::{IssueError, ask};
 use crate::outbound::{Answer, Endpoint, Message, Outbound, RootsError};
 use crate::secret::{Secret, sensitive_header, zeroising_bytes};
 
@@ -148,8 +148,7 @@ impl Vault {
             let value = sensitive_header(client.expose().as_bytes().to_vec());
             message = message.with(CLIENT, value.ok_or(IssueError::Unfit("the login fits no header"))?);
         }
-        let sent = self.outbound.send(&endpoint, message).await;
-        sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })
+        ask(&self.outbound, &endpoint, message).await
     }
 
     fn read_as<T>(

@@ -14,7 +14,7 @@ use config::{ClientProof, OAuthClient, Wanted};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
-use super::{IssueError, Issued, Revocation, client_assertion};
+use super::{IssueError, Issued, MAX_LIFETIME, Revocation, ask, client_assertion};
 use crate::form::{Form, basic};
 use crate::outbound::{Answer, Endpoint, Message, Outbound};
 use crate::secret::Secret;
@@ -23,8 +23,6 @@ use crate::source::{self, Environment};
 /// The life of a token whose `expires_in` is absent. RFC 6749 §5.1 leaves it open; a short guess costs a fetch, a long
 /// one fails calls.
 pub(crate) const ASSUMED_LIFETIME: Duration = Duration::from_secs(5 * 60);
-/// No token is believed to live longer. Keeps the sums within range, too.
-const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Large JWTs are 8 KiB; what does not fit into a request's head is no use.
 pub(super) const MAX_ACCESS_TOKEN: usize = 16 * 1024;
 /// The codes of RFC 6749 §5.2, RFC 7009 §2.2.1 and RFC 8707 §2, and two that are in wide use.
@@ -88,8 +86,7 @@ impl AuthorizationServer {
 
     async fn post(&self, endpoint: &Endpoint, form: Form) -> Result<Answer, IssueError> {
         let (authorization, body) = self.authenticate(form).await?;
-        let sent = self.outbound.send(endpoint, Message::form(body).authorized(authorization)).await;
-        sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })
+        ask(&self.outbound, endpoint, Message::form(body).authorized(authorization)).await
     }
 
     /// Shows the server that it is the client who asks.

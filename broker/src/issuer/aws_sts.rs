@@ -11,7 +11,7 @@ use http::header::ACCEPT;
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 
-use super::{IssueError, Issued};
+use super::{IssueError, Issued, ask};
 use crate::form::Form;
 use crate::holder::Holder;
 use crate::key_pair::KeyPair;
@@ -67,8 +67,7 @@ impl AwsSts {
             .with("WebIdentityToken", identity.jwt.expose());
         let message = Message::form(form.into_body()).with(ACCEPT, HeaderValue::from_static("text/xml"));
         let endpoint = || self.endpoint.to_string();
-        let answer = self.outbound.send(&self.endpoint, message).await;
-        let answer = answer.map_err(|source| IssueError::Outbound { endpoint: endpoint(), source })?;
+        let answer = ask(&self.outbound, &self.endpoint, message).await?;
         if answer.status != StatusCode::OK {
             let status = answer.status.as_u16();
             return Err(IssueError::Refused { endpoint: endpoint(), status, code: code(&answer.body) });

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{IssueError, Issued, Revocation};
+use super::{IssueError, Issued, MAX_LIFETIME, Revocation, is_fit};
 use crate::holder::Holder;
 use crate::ledger::Entry;
 use crate::program::{MAX_OUTPUT, Program};
@@ -22,10 +22,6 @@ use crate::source::Environment;
 const ISSUE: Duration = Duration::from_secs(18);
 /// At a worker's end, and each time that it is tried again.
 const REVOKE: Duration = Duration::from_secs(20);
-/// What does not fit into a request's head is no use.
-const MAX_CREDENTIAL: usize = 16 * 1024;
-/// No credential is believed to live longer. Keeps the sums within range, too.
-const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 pub(crate) struct CommandIssuer {
     pub(crate) settings: CommandSettings,
@@ -124,7 +120,7 @@ fn issued(output: &[u8], asked: SystemTime) -> Result<Issued, &'static str> {
         |_| "it is not one JSON object with `credential`, and `expires_in` or `expires_at`, and nothing unknown",
     )?;
     let (secret, receipt) = (Secret::new(credential), receipt.map(Secret::new));
-    if !(1..=MAX_CREDENTIAL).contains(&secret.expose().len()) || secret.expose().contains(char::is_control) {
+    if !is_fit(&secret) {
         return Err("its `credential` is empty, longer than 16 KiB, or has a line break or another control character");
     }
     if receipt.as_ref().is_some_and(|receipt| receipt.expose().is_empty()) {

@@ -13,7 +13,7 @@ use http::header::{ACCEPT, HeaderName, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::{IssueError, Issued, Revocation, dated};
+use super::{IssueError, Issued, Revocation, ask, dated};
 use crate::form::bearer;
 use crate::identity::SigningKey;
 use crate::outbound::{Answer, Endpoint, Message, Outbound};
@@ -69,7 +69,7 @@ impl Installation {
         let asked = SystemTime::now();
         let assertion = assert(key, &self.app.app, asked)?;
         let message = message(Method::POST, &assertion)?.with_body("application/json", self.wanted());
-        let answer = self.send(&self.making, message).await?;
+        let answer = ask(&self.outbound, &self.making, message).await?;
         if answer.status != StatusCode::CREATED {
             return Err(refused(&self.making, &answer, why_not_made(answer.status)));
         }
@@ -78,7 +78,7 @@ impl Installation {
     }
 
     pub(crate) async fn revoke(&self, credential: &Secret) -> Result<Revocation, IssueError> {
-        let answer = self.send(&self.own, message(Method::DELETE, credential)?).await?;
+        let answer = ask(&self.outbound, &self.own, message(Method::DELETE, credential)?).await?;
         match answer.status {
             // 401 is the answer to one that is over, as after an attempt whose answer was lost.
             StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED => Ok(Revocation::Revoked),
@@ -88,11 +88,6 @@ impl Installation {
 
     pub(crate) fn revocation(&self) -> String {
         format!("DELETE {}", self.own)
-    }
-
-    async fn send(&self, endpoint: &Endpoint, message: Message) -> Result<Answer, IssueError> {
-        let sent = self.outbound.send(endpoint, message).await;
-        sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })
     }
 
     fn wanted(&self) -> Bytes {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::token_exchange::TokenExchange;
-use super::{IssueError, Issued, dated};
+use super::{IssueError, Issued, ask, dated};
 use crate::form::bearer;
 use crate::holder::Holder;
 use crate::outbound::{Endpoint, Message};
@@ -63,8 +63,7 @@ impl GoogleSts {
         let wanted = serde_json::to_vec(&wanted).unwrap_or_default();
         let message = Message::new(Method::POST).with_body("application/json", wanted.into()).authorized(Some(bearer));
         let asked = SystemTime::now();
-        let sent = self.exchange.server.outbound.send(endpoint, message).await;
-        let answer = sent.map_err(|source| IssueError::Outbound { endpoint: endpoint.to_string(), source })?;
+        let answer = ask(&self.exchange.server.outbound, endpoint, message).await?;
         if answer.status != StatusCode::OK {
             let (endpoint, status) = (endpoint.to_string(), answer.status.as_u16());
             return Err(IssueError::Refused { endpoint, status, code: why_not(answer.status) });

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::fixed::REREAD;
-use super::{IssueError, Issued, Renewal, Revocation};
+use super::{IssueError, Issued, Renewal, Revocation, is_fit};
 use crate::holder::Holder;
 use crate::secret::Secret;
 use crate::vault::Vault;
@@ -24,8 +24,6 @@ const UNDO: Duration = Duration::from_secs(7);
 const RENEW: Duration = Duration::from_secs(10);
 /// To take back a lease and end its login.
 const REVOKE: Duration = Duration::from_secs(25);
-/// What does not fit into a request's head is no use.
-const MAX_CREDENTIAL: usize = 16 * 1024;
 /// Why what lies there is not revoked.
 const LIES_THERE: &str = "it lies in the server's store, and ends when it is rotated there; its login has ended";
 
@@ -94,8 +92,10 @@ impl VaultIssuer {
     fn issued(&self, Found { lease, fields }: Found, login: &Login, asked: SystemTime) -> Result<Issued, IssueError> {
         let unusable = |reason| IssueError::Answer { endpoint: self.vault.url(&self.path), reason };
         let secret = fields.choose(self.field.as_deref()).map_err(unusable)?;
-        if secret.expose().len() > MAX_CREDENTIAL || secret.expose().contains(char::is_control) {
-            return Err(unusable("the field is longer than 16 KiB, or has a line break or another control character"));
+        if !is_fit(&secret) {
+            return Err(unusable(
+                "the field is empty, longer than 16 KiB, or has a line break or another control character",
+            ));
         }
         let Some(Leased { id, lasts, renewable }) = lease else {
             let receipt = Some(Receipt::Stored.sealed()?);

@@ -9,14 +9,13 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use super::fields::Fields;
+use crate::issuer::MAX_LIFETIME;
 use crate::secret::Secret;
 
 /// A batch token has some hundred bytes, one of a server of many namespaces more.
 const MAX_CLIENT_TOKEN: usize = 8 * 1024;
 /// The path that was read, and an id behind it.
 const MAX_LEASE_ID: usize = 1024;
-/// Nothing is believed to live longer. Keeps the sums within range, too.
-const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What is said of the errors that an operator can do something about, each known by a part of its words.
 const KNOWN: [(&str, &str); 9] = [
