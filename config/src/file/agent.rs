@@ -3,23 +3,20 @@
 //! Enters: text. Leaves: a [`Policy`]. Never: a rule that can never come to pass; it is a mistake of whoever wrote it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::reader::{Field, Reader, Section};
-use super::{Secrets, protocol, secret, upstream};
+use super::{Secrets, protocol, sandbox, secret, upstream};
 use crate::agent::AgentId;
 use crate::destination::split_port;
 use crate::error::{LoadError, Malformed, quoted};
 use crate::glob::PathGlob;
-use crate::limits::{parse_duration, parse_size};
 use crate::pattern::{Pattern, parse_range};
 use crate::policy::Policy;
 use crate::rule::{Effect, Rule, RuleId, TlsMode};
-use crate::sandbox::SandboxSettings;
-use crate::variable::sandbox_variable;
 
 /// Each call looks at every rule.
 const MAX_RULES: usize = 1000;
@@ -72,7 +69,7 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Sec
             agent,
             file: reader.file_name(),
             digest: hash(text).into(),
-            sandbox: sandbox.map(|section| read_sandbox(reader, section)).unwrap_or_default(),
+            sandbox: sandbox.map(|section| sandbox::read(reader, section)).unwrap_or_default(),
             extra_roots: upstream.roots,
             proxy: upstream.proxy.map(Arc::new),
             rules: rules.into_iter().map(|(_, rule)| Arc::new(rule)).collect(),
@@ -239,37 +236,4 @@ fn check_that_each_can_come_to_pass(reader: &mut Reader<'_>, rules: &[(usize, Ru
             reader.mistake(key, *at, reason, remedy);
         }
     }
-}
-
-fn read_sandbox(reader: &mut Reader<'_>, mut section: Section<'_>) -> SandboxSettings {
-    let defaults = SandboxSettings::default();
-    let settings = SandboxSettings {
-        read: section.take("read").and_then(|field| read_paths(reader, &field)).unwrap_or_default(),
-        write: section.take("write").and_then(|field| read_paths(reader, &field)).unwrap_or_default(),
-        memory: section.take("memory").and_then(|field| reader.value(&field, parse_size)),
-        processes: section.take("processes").and_then(|field| reader.count(&field)).unwrap_or(defaults.processes),
-        files: section.take("files").and_then(|field| reader.count(&field)).unwrap_or(defaults.files),
-        cpus: section.take("cpus").and_then(|field| reader.amount(&field)),
-        wall_clock: section.take("wall_clock").and_then(|field| reader.value(&field, parse_duration)),
-        pass_env: section
-            .take("pass_env")
-            .and_then(|field| reader.values(&field, sandbox_variable))
-            .unwrap_or_default(),
-    };
-    reader.nothing_else(section);
-    settings
-}
-
-/// A list of paths, as written.
-pub(super) fn read_paths(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Vec<PathBuf>> {
-    let paths = reader.values(field, parse_path)?;
-    Some(paths.into_iter().map(PathBuf::from).collect())
-}
-
-/// The one thing that a path of the kernel can't have is a NUL.
-pub(super) fn parse_path(text: &str) -> Result<String, Malformed> {
-    if text.contains('\0') {
-        return Err(Malformed::new(format!("{} is not a path", quoted(text)), "a path has no NUL character"));
-    }
-    Ok(text.to_owned())
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 
-use super::agent::read_paths;
 use super::beside;
 use super::credential::{parse_endpoint, required};
 use super::oauth::{lifted, parse_audience};
+use super::paths::read_paths;
 use super::reader::{Field, Reader, Section};
 use crate::aws::AwsRole;
 use crate::credential::IssuerSettings;

@@ -6,10 +6,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::agent::read_paths;
 use super::beside;
 use super::credential::{parse_endpoint, parse_visible, required};
 use super::oauth::{lifted, parse_audience};
+use super::paths::read_paths;
 use super::reader::{Field, Reader, Section};
 use crate::credential::IssuerSettings;
 use crate::error::{Malformed, quoted};

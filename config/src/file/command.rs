@@ -2,9 +2,9 @@
 //!
 //! Enters: the section of a credential. Leaves: what is run. Never: a line for a shell.
 
-use super::agent::parse_path;
 use super::credential::required;
 use super::oauth::{lifted, parse_audience};
+use super::paths::parse_path;
 use super::reader::{Field, Reader, Section};
 use crate::command::CommandSettings;
 use crate::credential::IssuerSettings;

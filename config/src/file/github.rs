@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::agent::read_paths;
 use super::beside;
 use super::credential::{parse_endpoint, read_source, required};
+use super::paths::read_paths;
 use super::reader::{Reader, Section};
 use crate::credential::IssuerSettings;
 use crate::error::{Malformed, quoted};

@@ -3,8 +3,8 @@
 //! Enters: a list of templates' names and of tables. Leaves: a delivery for each. Never: one whose client would send the credential where
 //! `in` does not list it, or that has no host to be written for; a path out of the home.
 
-use super::agent::parse_path;
 use super::delivery::{Of, has};
+use super::paths::parse_path;
 use super::reader::{Field, Reader};
 use crate::delivery::{Delivery, Format};
 use crate::destination::Destination;

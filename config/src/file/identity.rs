@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::agent::parse_path;
 use super::beside;
 use super::credential::{parse_endpoint, read_source};
 use super::oauth::{lifted, parse_audience};
+use super::paths::parse_path;
 use super::reader::{Field, Reader, Section};
 use crate::credential::Source;
 use crate::error::{LoadError, Malformed, quoted};

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::agent::read_paths;
 use super::beside;
 use super::credential::{parse_endpoint, parse_visible, read_source, required};
+use super::paths::read_paths;
 use super::reader::{Field, Reader, Section};
 use crate::credential::{IssuerSettings, Source};
 use crate::error::{Malformed, quoted};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::agent::parse_path;
 use super::beside;
+use super::paths::parse_path;
 use super::reader::{Field, Reader};
 use crate::client_certificate::{ClientCertificate, Wrong};
 use crate::upstream::ProxyLogin;

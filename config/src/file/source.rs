@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::agent::parse_path;
+use super::paths::parse_path;
 use super::reader::{Field, Reader};
 use super::{beside, command, vault};
 use crate::credential::Source;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::agent::read_paths;
+use super::paths::read_paths;
 use super::reader::{Reader, Section};
 use super::{beside, secret};
 use crate::destination::Destination;
