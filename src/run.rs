@@ -9,7 +9,7 @@ mod supervise;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use std::{fs, io};
 
 use ::broker::{Client, Registration};
@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use proxy::leaf::Authority;
 use proxy::record::{CallLog, Event, WorkerEnd, WorkerStart};
 use proxy::serve::{self, Listeners, Parts, Worker};
-use sandbox::{CaptureChoice, Limits, Prepared, Spec, Trust};
+use proxy::upstream::Roots;
+use sandbox::{CaptureChoice, Limits, Prepared, Preparing, Spec, Trust};
 use tokio::sync::watch;
 
 use self::supervise::Ended;
@@ -29,17 +30,6 @@ use crate::offboard::is_offboarded;
 use crate::places::Places;
 use crate::report::{NOT_EXECUTABLE, NOT_FOUND, OUT_OF_TIME, Report, STOPPED};
 use crate::running::Presence;
-
-/// Where systems keep their roots in one file.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
-/// For what is left when the log is closed: nothing that anybody waits for.
-const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs the command. Everything up to `prepare` happens while the process has one thread: both forks need that.
 ///
@@ -53,12 +43,13 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let spec = spec(places, &policy, &authority, arguments)?;
     let digest = policy.digest().to_owned();
     // The sandbox begins as a copy of this process, so the secrets that the policy names are read afterwards.
-    let prepared = sandbox::prepare(&spec).map_err(no_sandbox)?;
+    let preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
     let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
     if standing.current().digest() != digest {
         return Err(Report::new("the agent's file was changed while its sandbox was made").hint("start again"));
     }
-    standing.keep_secrets_from(move |file| spec.shows(file))?;
+    let seen = spec.clone();
+    standing.keep_secrets_from(move |file| seen.shows(file))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
     let done = runtime.block_on(async {
         let broker = match (embedded, &arguments.broker) {
@@ -66,10 +57,10 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
             (None, Some(socket)) => Client::connect(socket).await?,
             (None, None) => return Err(Report::new("there is no broker")),
         };
-        work(places, arguments, standing, authority, prepared, broker).await
+        work(places, arguments, standing, authority, preparing, broker).await
     });
-    // A name that is still being looked up would be waited for.
-    runtime.shutdown_timeout(SHUTDOWN);
+    // All is said and written; a name that is still being looked up is not waited for.
+    runtime.shutdown_background();
     done
 }
 
@@ -78,7 +69,7 @@ async fn work(
     arguments: &args::Run,
     standing: Arc<Standing>,
     authority: Authority,
-    mut prepared: Prepared,
+    preparing: Preparing<'_>,
     broker: Client,
 ) -> Result<ExitCode, Report> {
     let registration = broker.register(&arguments.agent).await.map_err(|error| {
@@ -86,6 +77,16 @@ async fn work(
             .hint("where the broker itself says why, it is above; `exeat check` names every mistake in its file")
     })?;
     granted(&standing.current(), &registration)?;
+    let environment = environment::build(
+        arguments.agent.as_str(),
+        &standing.current().sandbox().pass_env,
+        &registration.grants,
+        &sandbox::trust_environment(),
+    );
+    let files = environment::home_files(&registration.grants)?;
+    let roots = Roots::read(standing.current().extra_roots())?;
+    // All that does not need the sandbox was done while it was made.
+    let mut prepared = preparing.finish().map_err(no_sandbox)?;
     let directory = places.make_worker(&registration.worker)?;
     let log = CallLog::create(&directory)?;
     let start = worker_start(arguments, &standing.current(), &registration, &prepared)?;
@@ -93,24 +94,17 @@ async fn work(
     let presence = Presence::announce(&directory, registration.worker, arguments.agent.clone())?;
     // Whoever offboards it writes first and looks for workers then.
     not_offboarded(places, &arguments.agent)?;
-    let settings = standing.current().sandbox().clone();
-    let environment = environment::build(
-        arguments.agent.as_str(),
-        &settings.pass_env,
-        &registration.grants,
-        &sandbox::trust_environment(),
-    );
-    let files = environment::home_files(&registration.grants)?;
+    let wall_clock = standing.current().sandbox().wall_clock;
     let sockets = prepared.take_sockets();
     let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
     let (stop, stopped) = watch::channel(false);
-    let parts = Parts { policy: standing, authority, broker: broker.clone(), registration, log };
+    let parts = Parts { policy: standing, authority, roots, broker: broker.clone(), registration, log };
     let worker = Worker::new(parts, stopped)?;
     let serving = tokio::spawn(serve::serve(Arc::clone(&worker), listeners));
     let reloading = tokio::spawn(reload::watch(Arc::clone(&worker)));
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
-            let ended = supervise::until_end(running, settings.wall_clock, presence.asked_to_stop());
+            let ended = supervise::until_end(running, wall_clock, presence.asked_to_stop());
             ended.await.map_err(Report::from)
         }
         Err(error) => Err(no_sandbox(error)),
@@ -198,10 +192,7 @@ fn not_offboarded(places: &Places, agent: &AgentId) -> Result<(), Report> {
 }
 
 fn system_bundle() -> io::Result<Vec<u8>> {
-    match BUNDLES.iter().map(Path::new).find(|path| path.exists()) {
-        Some(path) => fs::read(path),
-        None => Ok(Vec::new()),
-    }
+    proxy::upstream::system_bundle().map_or_else(|| Ok(Vec::new()), fs::read)
 }
 
 fn no_sandbox(error: sandbox::Error) -> Report {

@@ -27,7 +27,7 @@ use crate::seats::Seats;
 use crate::swap::Swap;
 use crate::tool::Room;
 use crate::turn::{self, Turns};
-use crate::upstream::{RootsError, Upstream};
+use crate::upstream::{Roots, RootsError, Upstream};
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Parts {
     pub policy: Arc<Standing>,
     /// The CA that the sandbox trusts.
     pub authority: Authority,
+    /// Whom upstreams may be vouched for by.
+    pub roots: Roots,
     /// The worker's end of the broker.
     pub broker: Client,
     /// What the broker gave at registration: identity, grants, placeholders.
@@ -83,7 +85,7 @@ impl Worker {
     /// When there are no roots to verify upstreams with.
     pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
         let turns = Turns::new();
-        let upstream = Upstream::new(parts.policy.current().extra_roots(), Arc::clone(&turns))?;
+        let upstream = Upstream::new(parts.roots, Arc::clone(&turns))?;
         let grants = parts.registration.grants;
         Ok(Arc::new(Self {
             policy: parts.policy,

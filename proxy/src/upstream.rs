@@ -13,7 +13,6 @@ mod tls;
 mod websocket;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,7 +25,7 @@ pub use self::link::Carried;
 pub(crate) use self::link::authority;
 use self::link::{Link, Open};
 use self::pool::{Key, Pool};
-pub use self::roots::RootsError;
+pub use self::roots::{Roots, RootsError, system_bundle};
 pub use self::tls::Floor;
 use self::tls::{Protocols, Tls};
 use crate::error::Refusal;
@@ -84,12 +83,12 @@ enum Failure {
 }
 
 impl Upstream {
-    /// An upstream side that trusts the system's roots and those in `extra_roots` (PEM files).
+    /// An upstream side that trusts these roots.
     ///
     /// # Errors
-    /// [`RootsError`].
-    pub(crate) fn new(extra_roots: &[PathBuf], turns: Arc<Turns>) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots::read(extra_roots)?)?, pool: Arc::default(), turns })
+    /// [`RootsError::Tls`].
+    pub(crate) fn new(roots: Roots, turns: Arc<Turns>) -> Result<Self, RootsError> {
+        Ok(Self { tls: Tls::new(roots.0)?, pool: Arc::default(), turns })
     }
 
     /// Sends `request` where `permit` says and waits for the head of the answer. TLS is not below `floor`.

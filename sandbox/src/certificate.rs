@@ -9,17 +9,24 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 /// One certificate, DER.
 pub(crate) struct Certificate(Vec<u8>);
 
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const END: &[u8] = b"-----END CERTIFICATE-----";
+
 /// Every certificate of a PEM text.
 pub(crate) fn from_pem(text: &[u8]) -> Vec<Certificate> {
-    let text = String::from_utf8_lossy(text);
-    text.split("-----BEGIN CERTIFICATE-----")
-        .skip(1)
-        .filter_map(|rest| {
-            let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
-            let body: String = body.split_ascii_whitespace().collect();
-            STANDARD.decode(body).ok().map(Certificate)
-        })
-        .collect()
+    let (mut found, mut body) = (Vec::new(), None::<Vec<u8>>);
+    for line in text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
+        match &mut body {
+            _ if line == BEGIN => body = Some(Vec::with_capacity(4096)),
+            Some(lines) if line == END => {
+                found.extend(STANDARD.decode(lines).ok().map(Certificate));
+                body = None;
+            }
+            Some(lines) => lines.extend(line),
+            None => {}
+        }
+    }
+    found
 }
 
 const SEQUENCE: u8 = 0x30;

@@ -10,7 +10,7 @@ use crate::{
     plan::{Cover, Plan},
     spec::Spec,
     sys::{self, MountAttributes},
-    trust::{self, Singles},
+    trust,
 };
 use rustix::{
     fs::{CWD, Mode, OFlags, open},
@@ -22,6 +22,7 @@ use rustix::{
     process::{chdir, fchdir, pivot_root, umask},
 };
 use std::{
+    collections::HashSet,
     fs, io,
     os::fd::{AsFd, OwnedFd},
     os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
@@ -56,11 +57,17 @@ const HIDDEN_IN_PROC: &[&str] = &[
     "timer_list",
     "vmallocinfo",
 ];
-const READ_ONLY_IN_PROC: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
+/// The rest of /proc that may be written at all is for the machine's root, who is not in here.
+const READ_ONLY_IN_PROC: &[&str] = &["sys"];
 
-const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+pub(crate) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const DEVICE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+
+/// The permission bit of those who are neither the owner nor of the group.
+const FOR_EVERYONE: u32 = 0o004;
+/// Files of the system up to this size are copied: that is quicker than a mount, of which /etc alone would have dozens.
+const COPIED: u64 = 256 * 1024;
 
 /// Whether a path is the system's, and so shown as it is.
 pub(crate) fn is_program(path: &Path) -> bool {
@@ -70,7 +77,7 @@ pub(crate) fn is_program(path: &Path) -> bool {
 /// What was taken from the machine, to be placed in the new root.
 pub(crate) struct Sources {
     pieces: Vec<Piece>,
-    singles: Singles,
+    certificates: Option<OwnedFd>,
     working_directory: OwnedFd,
 }
 
@@ -81,6 +88,7 @@ struct Piece {
 
 enum What {
     Link(PathBuf),
+    Copy(Vec<u8>),
     Tree { tree: OwnedFd, directory: bool },
 }
 
@@ -109,7 +117,7 @@ impl Sources {
         let working_directory = open(&plan.working_directory, flags, Mode::empty()).map_err(|errno| {
             Step::Filesystem.failed("open the working directory").on(plan.working_directory.display()).because(errno)
         })?;
-        Ok(Self { pieces, singles: Singles::read(), working_directory })
+        Ok(Self { pieces, certificates: trust::take_directory()?, working_directory })
     }
 }
 
@@ -123,23 +131,30 @@ impl Piece {
         };
         let what = if found.is_symlink() {
             What::Link(fs::read_link(&path).map_err(failed)?)
-        } else if found.permissions().mode() & 0o004 == 0 {
-            return Ok(None); // not for everyone
+        } else if found.permissions().mode() & FOR_EVERYONE == 0 {
+            return Ok(None);
+        } else if found.is_file() && found.len() <= COPIED {
+            What::Copy(fs::read(&path).map_err(failed)?)
         } else {
             What::Tree { tree: restricted(namespace::detached(&path)?, READ_ONLY, &path)?, directory: found.is_dir() }
         };
         Ok(Some(Self { target: path, what }))
     }
 
-    fn place(self) -> Result<(), Error> {
+    /// `made` are directories that are there already.
+    fn place(self, made: &mut HashSet<PathBuf>) -> Result<(), Error> {
         let failed = |errno: Errno| Step::Filesystem.failed("place inside").on(self.target.display()).because(errno);
         let failed_io =
             |error: io::Error| Step::Filesystem.failed("make a place for").on(self.target.display()).because(error);
-        if let Some(parent) = self.target.parent() {
+        if let Some(parent) = self.target.parent()
+            && !made.contains(parent)
+        {
             fs::create_dir_all(parent).map_err(failed_io)?;
+            made.insert(parent.to_owned());
         }
         match &self.what {
             What::Link(to) => symlink(to, &self.target).map_err(failed_io),
+            What::Copy(bytes) => fs::write(&self.target, bytes).map_err(failed_io),
             What::Tree { tree, directory } => {
                 if *directory {
                     fs::create_dir_all(&self.target).map_err(failed_io)?;
@@ -175,15 +190,16 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
     let mask = umask(Mode::from_raw_mode(0o022));
     let size = spec.limits.memory.map_or_else(|| "50%".to_owned(), |bytes| bytes.to_string());
     scratch(&size)?;
+    let mut made = HashSet::new();
     for piece in sources.pieces {
-        piece.place()?;
+        piece.place(&mut made)?;
     }
     devices().map_err(|error| Step::Filesystem.failed("furnish").on("/dev").because(error))?;
     let terminals = fresh("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], DEVICE)?;
     attach_in_new(&terminals, "/dev/pts")?;
     attach_in_new(&proc, "/proc")?;
     etc::write(plan.user).map_err(|error| Step::Filesystem.failed("write the files of").on("/etc").because(error))?;
-    trust::write(&spec.trust, &sources.singles)?;
+    trust::write(&spec.trust, sources.certificates.as_ref())?;
     umask(mask);
     Ok(())
 }
@@ -206,11 +222,13 @@ pub(crate) fn seal(covers: &[Cover]) -> Result<(), Error> {
     }
     for name in HIDDEN_IN_PROC {
         let path = Path::new("/proc").join(name);
-        if path.exists() {
-            let cover = copy_of(Path::new(if path.is_dir() { "/srv" } else { "/dev/null" }))?;
-            attach(&cover, &path)
-                .map_err(|errno| Step::Filesystem.failed("cover").on(path.display()).because(errno))?;
-        }
+        // What is for the machine's root only needs no cover: nobody in here is.
+        let Some(found) = fs::metadata(&path).ok().filter(|found| found.permissions().mode() & FOR_EVERYONE != 0)
+        else {
+            continue;
+        };
+        let cover = copy_of(Path::new(if found.is_dir() { "/srv" } else { "/dev/null" }))?;
+        attach(&cover, &path).map_err(|errno| Step::Filesystem.failed("cover").on(path.display()).because(errno))?;
     }
     let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     mount_remount("/", flags, "").map_err(|errno| Step::Filesystem.failed("make the root read-only").because(errno))
@@ -247,7 +265,7 @@ fn devices() -> io::Result<()> {
 }
 
 /// A new file system, attached nowhere.
-fn fresh(kind: &str, options: &[(&str, &str)], attributes: u64) -> Result<OwnedFd, Error> {
+pub(crate) fn fresh(kind: &str, options: &[(&str, &str)], attributes: u64) -> Result<OwnedFd, Error> {
     let make = || {
         let filesystem = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         for &(key, value) in options {
@@ -295,7 +313,7 @@ fn copy(path: &Path, depth: OpenTreeFlags) -> Result<OwnedFd, Error> {
         .map_err(|errno| Step::Filesystem.failed("copy the mount at").on(path.display()).because(errno))
 }
 
-fn attach(tree: &OwnedFd, target: &Path) -> Result<(), Errno> {
+pub(crate) fn attach(tree: &OwnedFd, target: &Path) -> Result<(), Errno> {
     move_mount(tree.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 

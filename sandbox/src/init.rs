@@ -55,9 +55,11 @@ fn furnish(channel: &Channel) -> Result<Option<Vec<CString>>, Error> {
     let mut variables = Vec::new();
     while let Some((order, _)) = channel.receive().map_err(failed)? {
         match order {
-            Order::Variable(name, value) => {
-                let variable = CString::new([&name, &b"="[..], &value].concat());
-                variables.push(variable.map_err(|_| failed(Errno::INVAL))?);
+            Order::Variables(some) => {
+                for (name, value) in some {
+                    let variable = CString::new([&name, &b"="[..], &value].concat());
+                    variables.push(variable.map_err(|_| failed(Errno::INVAL))?);
+                }
             }
             Order::File(file) => home::write(&file)?,
             Order::Start => return Ok(Some(variables)),

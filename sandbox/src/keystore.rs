@@ -12,8 +12,8 @@ const TRUSTED_CERTIFICATE: u32 = 2;
 const PASSWORD: &str = "changeit";
 const PHRASE: &[u8] = b"Mighty Aphrodite";
 
-pub(crate) fn of(certificates: &[Certificate]) -> Vec<u8> {
-    let mut store = Vec::new();
+pub(crate) fn of<'a>(certificates: impl Iterator<Item = &'a Certificate> + Clone) -> Vec<u8> {
+    let mut store = Vec::with_capacity(certificates.clone().map(|certificate| certificate.der().len() + 64).sum());
     let number = |store: &mut Vec<u8>, number: usize| store.extend(u32::try_from(number).unwrap_or(0).to_be_bytes());
     let text = |store: &mut Vec<u8>, text: &str| {
         store.extend(u16::try_from(text.len()).unwrap_or(0).to_be_bytes());
@@ -21,8 +21,8 @@ pub(crate) fn of(certificates: &[Certificate]) -> Vec<u8> {
     };
     store.extend(MAGIC.to_be_bytes());
     store.extend(VERSION.to_be_bytes());
-    number(&mut store, certificates.len());
-    for (index, certificate) in certificates.iter().enumerate() {
+    number(&mut store, certificates.clone().count());
+    for (index, certificate) in certificates.enumerate() {
         store.extend(TRUSTED_CERTIFICATE.to_be_bytes());
         text(&mut store, &format!("ca-{index}"));
         store.extend([0; 8]); // when it was added

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `spec` | what the caller wants |
 //! | `plan` | read against the machine: which user, which paths |
-//! | `spawn` | [`prepare`] and [`Prepared::start`]: the parent's side |
+//! | `spawn` | [`begin`], [`Preparing::finish`], [`Prepared::start`]: the parent's side |
 //! | `namespace`, `cgroup`, `limits` | what the parent alone can do: maps, idmapped mounts, limits |
 //! | `message` | what parent and child say to each other |
 //! | `child` | **the irreversible steps, one list** |
@@ -64,7 +64,7 @@ pub use home::HomeFile;
 pub use probe::{Capability, probe};
 pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
-pub use spawn::{Prepared, Sockets, prepare};
+pub use spawn::{Prepared, Preparing, Sockets, begin, prepare};
 pub use spec::{CaptureChoice, Limits, Spec, Trust};
 pub use status::{Capture, LimitsInForce, Status};
 pub use trust::{BUNDLE, trust_environment};

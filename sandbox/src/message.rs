@@ -9,7 +9,7 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-        SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+        SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
     },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -27,8 +27,8 @@ pub(crate) enum Order {
     Mount,
     /// The user is mapped and the limits outside stand: set everything up.
     Go,
-    /// One variable of the command's environment.
-    Variable(Vec<u8>, Vec<u8>),
+    /// Variables of the command's environment, names and values.
+    Variables(Vec<(Vec<u8>, Vec<u8>)>),
     /// One file of the command's home.
     File(HomeFile),
     /// Execute the command.
@@ -66,7 +66,7 @@ pub(crate) enum Socket {
     DnsTcp,
 }
 
-/// The largest message: two strings of a kernel's page limit for one environment variable (128 KiB), and room around them.
+/// The largest message: a variable may have 128 KiB (the kernel's MAX_ARG_STRLEN) and a file of the home, too; and room around them.
 const LARGEST: usize = 160 * 1024;
 
 /// One end of a seqpacket socket pair.
@@ -96,7 +96,14 @@ impl Channel {
 
     /// The next message and the descriptor beside it. `None`: the other side is gone.
     pub fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>, Errno> {
-        let mut bytes = vec![0; LARGEST];
+        // Its length first: nearly all are of some bytes, and the largest would be cleared for each of them.
+        let ahead = rustix::io::retry_on_intr(|| recv(&self.0, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC));
+        let mut bytes = match ahead {
+            Ok((_, length)) if length <= LARGEST => vec![0; length],
+            Ok(_) => return Err(Errno::MSGSIZE),
+            Err(Errno::CONNRESET) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
@@ -153,11 +160,11 @@ mod tests {
     fn a_message_arrives_whole_with_its_descriptor_and_the_end_is_seen() {
         let (ours, theirs) = Channel::pair().unwrap();
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        ours.send(&Order::Variable(vec![b'k'; 100], vec![b'v'; 131_000])).unwrap();
+        ours.send(&Order::Variables(vec![(vec![b'k'; 100], vec![b'v'; 131_000])])).unwrap();
         ours.send_with(&Order::Mount, &[writer.as_fd()]).unwrap();
         drop(writer);
         let (first, none): (Order, _) = theirs.receive().unwrap().unwrap();
-        assert!(matches!(first, Order::Variable(_, value) if value.len() == 131_000) && none.is_none());
+        assert!(matches!(first, Order::Variables(of) if of[0].1.len() == 131_000) && none.is_none());
         let (_, writer): (Order, _) = theirs.receive().unwrap().unwrap();
         rustix::io::write(writer.unwrap(), b"x").unwrap();
         assert_eq!(rustix::io::read(&reader, &mut [0; 4]).unwrap(), 1);

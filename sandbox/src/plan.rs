@@ -20,6 +20,7 @@ use std::{
 const NOBODY: u32 = 65534;
 
 /// What will be done.
+#[derive(Debug)]
 pub(crate) struct Plan {
     pub user: User,
     /// Shallow paths first, so that a deeper one is mounted over the shallower.

@@ -34,6 +34,8 @@ use std::{
 
 /// All steps are local and take milliseconds; a machine that needs this long is not going to make it.
 const SET_UP: Duration = Duration::from_secs(30);
+/// How much goes into one message, if it is not one variable alone.
+const MESSAGE: usize = 32 * 1024;
 
 /// A sandbox in which nothing has run yet. Dropped, it is gone.
 #[derive(Debug)]
@@ -61,9 +63,21 @@ pub struct Sockets {
     pub capture: Capture,
 }
 
-/// Sets everything up. To be called while this process has one thread, on the thread that lives as long as it does (the
-/// sandbox dies with it). A process forked afterwards must not keep this one's descriptors: fork before.
-pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
+/// A sandbox that its first process is setting up. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Preparing<'a> {
+    child: ChildProcess,
+    channel: Channel,
+    cgroup: Option<Cgroup>,
+    plan: Plan,
+    rlimits: Rlimits,
+    spec: &'a Spec,
+}
+
+/// Forks what becomes the sandbox, and gives it what it needs of the machine. To be called while this process has one thread, on
+/// the thread that lives as long as it does (the sandbox dies with it). A process forked afterwards must not keep this one's
+/// descriptors: fork before. The sandbox is set up meanwhile; [`Preparing::finish`] waits for that.
+pub fn begin(spec: &Spec) -> Result<Preparing<'_>, Error> {
     single_threaded()?;
     terminal::check_standard_descriptors()?;
     let plan = Plan::of(spec)?;
@@ -90,11 +104,23 @@ pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
         }
     }
     channel.send(&Order::Go).map_err(lost)?;
+    Ok(Preparing { child, channel, cgroup, plan, rlimits, spec })
+}
 
-    let (sockets, terminal, inside) = hear(&channel)?;
-    let status = status(&plan, &rlimits, spec, cgroup.as_ref(), terminal.is_some(), inside);
-    let shown = plan.binds.iter().map(|bind| bind.target.clone()).collect();
-    Ok(Prepared { child, channel, cgroup, sockets, terminal, status, shown })
+/// [`begin`] and [`finish`](Preparing::finish), with nothing done in between.
+pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
+    begin(spec)?.finish()
+}
+
+impl Preparing<'_> {
+    /// Waits until everything is set up.
+    pub fn finish(self) -> Result<Prepared, Error> {
+        let Self { child, channel, cgroup, plan, rlimits, spec } = self;
+        let (sockets, terminal, inside) = hear(&channel)?;
+        let status = status(&plan, &rlimits, spec, cgroup.as_ref(), terminal.is_some(), inside);
+        let shown = plan.binds.into_iter().map(|bind| bind.target).collect();
+        Ok(Prepared { child, channel, cgroup, sockets, terminal, status, shown })
+    }
 }
 
 /// Takes what the child reports until it is ready.
@@ -184,14 +210,7 @@ impl Prepared {
             let failed = |errno| told(&channel, Step::Start.failed("write the file").on(shown).because(errno));
             channel.send(&Order::File(file)).map_err(failed)?;
         }
-        for (name, value) in environment {
-            let shown = name.display().to_string();
-            let (name, value) = (name.into_vec(), value.into_vec());
-            let spoilt = name.is_empty() || name.contains(&b'=') || name.contains(&0) || value.contains(&0);
-            let sent = if spoilt { Err(Errno::INVAL) } else { channel.send(&Order::Variable(name, value)) };
-            let failed = |errno| told(&channel, Step::Start.failed("set the variable").on(shown).because(errno));
-            sent.map_err(failed)?;
-        }
+        send_variables(&channel, environment)?;
         channel.send(&Order::Start).map_err(|errno| told(&channel, unexpected(Some(errno))))?;
         match channel.receive_within(SET_UP) {
             Ok(Some((Report::Started, _))) => {}
@@ -205,4 +224,31 @@ impl Prepared {
             .map_err(|error| Step::Terminal.failed("relay the terminal").because(error).kind_is(ErrorKind::SetUp))?;
         Ok(Running::new(child, channel, relay, cgroup))
     }
+}
+
+/// As many in one message as have room in it.
+fn send_variables(channel: &Channel, environment: Vec<(OsString, OsString)>) -> Result<(), Error> {
+    let failed = |name: &[u8], errno: Errno| {
+        let shown = String::from_utf8_lossy(name).into_owned();
+        told(channel, Step::Start.failed("set the variable").on(shown).because(errno))
+    };
+    let (mut some, mut room) = (Vec::new(), MESSAGE);
+    let send = |some: Vec<(Vec<u8>, Vec<u8>)>| match some.first().map(|(name, _)| name.clone()) {
+        Some(first) => channel.send(&Order::Variables(some)).map_err(|errno| failed(&first, errno)),
+        None => Ok(()),
+    };
+    for (name, value) in environment {
+        let (name, value) = (name.into_vec(), value.into_vec());
+        if name.is_empty() || name.contains(&b'=') || name.contains(&0) || value.contains(&0) {
+            return Err(failed(&name, Errno::INVAL));
+        }
+        let size = name.len() + value.len();
+        if size > room {
+            send(std::mem::take(&mut some))?;
+            room = MESSAGE;
+        }
+        room = room.saturating_sub(size);
+        some.push((name, value));
+    }
+    send(some)
 }

@@ -6,19 +6,24 @@
 use crate::{
     certificate::{self, Certificate},
     error::{Error, Step},
-    keystore,
+    filesystem, keystore, namespace,
     spec::Trust,
 };
+use rustix::mount::{UnmountFlags, unmount};
 use std::{
-    fs, io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    fs,
+    io::{self, Write},
+    os::{fd::OwnedFd, unix::fs::symlink},
+    path::Path,
 };
 
 const DIRECTORY: &str = "/etc/ssl/certs";
 /// The full bundle of those whom programs inside trust.
 pub const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const KEYSTORE: &str = "/etc/ssl/certs/java/cacerts";
+/// Where the machine's directory is while the two are laid one over the other.
+const BELOW: &str = "/srv/certs";
+const LAYERS: &str = "/etc/ssl/certs:/srv/certs";
 
 /// Where else systems keep the bundle, or Java's form of it.
 const ALSO: &[(&str, &str)] = &[
@@ -56,71 +61,60 @@ pub fn trust_environment() -> Vec<(&'static str, &'static str)> {
     .collect()
 }
 
-/// The machine's directory of single certificates, as it is before the roots change places: its links by name and target,
-/// its files by name and text.
-pub(crate) struct Singles {
-    links: Vec<(PathBuf, PathBuf)>,
-    files: Vec<(PathBuf, Vec<u8>)>,
-}
-
-impl Singles {
-    /// Reads it. A machine without one has no singles; a file that cannot be read is none.
-    pub fn read() -> Self {
-        let (mut links, mut files) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(DIRECTORY).into_iter().flatten().flatten() {
-            let (path, name) = (entry.path(), PathBuf::from(entry.file_name()));
-            if let Ok(to) = fs::read_link(&path) {
-                links.push((name, to));
-            } else if path.is_file()
-                && let Ok(text) = fs::read(&path)
-            {
-                files.push((name, text));
-            }
-        }
-        Self { links, files }
+/// The machine's directory of single certificates, taken before the roots change places; `None` where it has none.
+pub(crate) fn take_directory() -> Result<Option<OwnedFd>, Error> {
+    let directory = Path::new(DIRECTORY);
+    // Resolved, for what is taken must not be a link.
+    match fs::canonicalize(directory) {
+        Ok(found) if found.is_dir() => namespace::detached(&found).map(Some),
+        _ => Ok(None),
     }
 }
 
-/// Writes everything into the new root.
-pub(crate) fn write(trust: &Trust, singles: &Singles) -> Result<(), Error> {
+/// Writes everything into the new root; the machine's single certificates show through from below.
+pub(crate) fn write(trust: &Trust, machine: Option<&OwnedFd>) -> Result<(), Error> {
     let failed =
         |error: io::Error| Step::Filesystem.failed("write the trusted certificates").on(DIRECTORY).because(error);
-    let ours = certificate::from_pem(trust.worker_ca.as_bytes());
-    let bundle = [trust.system_bundle.as_slice(), b"\n", trust.worker_ca.as_bytes()].concat();
-    fill(&bundle, &trust.worker_ca, ours.first(), singles).map_err(failed)
-}
-
-fn fill(bundle: &[u8], worker_ca: &str, ours: Option<&Certificate>, singles: &Singles) -> io::Result<()> {
-    let directory = Path::new(DIRECTORY);
-    fs::create_dir_all(directory.join("java"))?;
-    fs::write(BUNDLE, bundle)?;
-    fs::write(KEYSTORE, keystore::of(&certificate::from_pem(bundle)))?;
-    fs::write(directory.join("exeat-worker.pem"), worker_ca)?;
-    for (name, text) in &singles.files {
-        write_new(&directory.join(name), text)?;
+    let below = Path::new(BELOW);
+    if let Some(machine) = machine {
+        fs::create_dir(below).map_err(failed)?;
+        filesystem::attach(machine, below).map_err(|errno| failed(errno.into()))?;
     }
-    for (name, to) in &singles.links {
-        link_new(to, &directory.join(name))?;
-    }
-    if let Some(hash) = ours.and_then(Certificate::subject_hash) {
-        let free =
-            (0_u32..).map(|n| directory.join(format!("{hash:08x}.{n}"))).find(|path| path.symlink_metadata().is_err());
-        free.map_or(Ok(()), |link| symlink("exeat-worker.pem", link))?;
-    }
-    for (link, to) in ALSO {
-        if let Some(parent) = Path::new(link).parent() {
-            fs::create_dir_all(parent)?;
+    fill(trust).map_err(failed)?;
+    if machine.is_some() {
+        // A kernel without overlayfs leaves those out: the bundle has them all, and is where nearly everyone looks.
+        if let Ok(both) = filesystem::fresh("overlay", &[("lowerdir", LAYERS)], filesystem::READ_ONLY) {
+            filesystem::attach(&both, Path::new(DIRECTORY)).map_err(|errno| failed(errno.into()))?;
         }
-        link_new(Path::new(to), Path::new(link))?;
+        unmount(below, UnmountFlags::DETACH).map_err(|errno| failed(errno.into()))?;
+        fs::remove_dir(below).map_err(failed)?;
     }
     Ok(())
 }
 
-/// What is there already is ours, and stays.
-fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    if path.symlink_metadata().is_ok() { Ok(()) } else { fs::write(path, text) }
-}
-
-fn link_new(to: &Path, link: &Path) -> io::Result<()> {
-    if link.symlink_metadata().is_ok() { Ok(()) } else { symlink(to, link) }
+fn fill(trust: &Trust) -> io::Result<()> {
+    let directory = Path::new(DIRECTORY);
+    fs::create_dir_all(directory.join("java"))?;
+    let mut bundle = fs::File::create(BUNDLE)?;
+    for part in [&trust.system_bundle, b"\n".as_slice(), trust.worker_ca.as_bytes()] {
+        bundle.write_all(part)?;
+    }
+    let ours = certificate::from_pem(trust.worker_ca.as_bytes());
+    let systems = certificate::from_pem(&trust.system_bundle);
+    fs::write(KEYSTORE, keystore::of(systems.iter().chain(&ours)))?;
+    fs::write(directory.join("exeat-worker.pem"), &trust.worker_ca)?;
+    if let Some(hash) = ours.first().and_then(Certificate::subject_hash) {
+        let name = |number: u32| format!("{hash:08x}.{number}");
+        let taken = |name: &str| Path::new(BELOW).join(name).symlink_metadata().is_ok();
+        let free = (0..).map(name).find(|name| !taken(name));
+        free.map_or(Ok(()), |free| symlink("exeat-worker.pem", directory.join(free)))?;
+    }
+    for (link, to) in ALSO {
+        let link = Path::new(link);
+        if let Some(parent) = link.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        symlink(to, link)?;
+    }
+    Ok(())
 }

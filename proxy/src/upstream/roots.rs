@@ -30,10 +30,48 @@ pub enum RootsError {
     Tls(#[from] rustls::Error),
 }
 
-/// The system's roots and those in the files.
-pub(super) fn read(files: &[PathBuf]) -> Result<RootCertStore, RootsError> {
+/// Where systems keep their roots in one file.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file with the system's roots, if it has one.
+pub fn system_bundle() -> Option<&'static Path> {
+    BUNDLES.into_iter().map(Path::new).find(|path| path.exists())
+}
+
+/// The system's roots: its one file, which is made of the single ones; or whatever the variables of OpenSSL name beside it.
+fn of_the_system() -> Vec<CertificateDer<'static>> {
+    let only_says =
+        |name: &str, usual: Option<&Path>| std::env::var_os(name).is_none_or(|said| usual == Some(Path::new(&said)));
+    let bundle = system_bundle();
+    let usual = only_says("SSL_CERT_FILE", bundle) && only_says("SSL_CERT_DIR", bundle.and_then(Path::parent));
+    match bundle.filter(|_| usual) {
+        Some(bundle) => rustls_native_certs::load_certs_from_paths(Some(bundle), None).certs,
+        None => rustls_native_certs::load_native_certs().certs,
+    }
+}
+
+/// Whom upstreams may be vouched for by.
+#[derive(Debug)]
+pub struct Roots(pub(super) RootCertStore);
+
+impl Roots {
+    /// The system's roots and those in the files (PEM).
+    ///
+    /// # Errors
+    /// When a file has none, or there are none at all.
+    pub fn read(files: &[PathBuf]) -> Result<Self, RootsError> {
+        read(files).map(Self)
+    }
+}
+
+fn read(files: &[PathBuf]) -> Result<RootCertStore, RootsError> {
     let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs().certs;
+    let system = of_the_system();
     roots.add_parsable_certificates(system.into_iter().filter(|certificate| !leaf::is_of_a_worker(certificate)));
     for path in files {
         add_file(&mut roots, path)?;
