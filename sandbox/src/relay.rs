@@ -32,6 +32,9 @@ const PIECE: usize = 4096;
 /// How long a stop signal to ourselves may take to arrive.
 const STOPPING: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// A shell that brings a job to the foreground which runs already tells it nothing; so often it is looked at.
+const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
 /// The relaying thread.
 #[derive(Debug)]
 pub(crate) struct Relay(Option<JoinHandle<Option<Exit>>>);
@@ -48,6 +51,7 @@ impl Relay {
             terminals,
             found,
             raw: false,
+            unsettled: !in_foreground(terminals),
             master,
             channel,
             woken,
@@ -83,6 +87,8 @@ struct Ends {
     terminals: Terminals,
     found: Termios,
     raw: bool,
+    /// Never in the foreground so far.
+    unsettled: bool,
     master: OwnedFd,
     channel: Arc<Channel>,
     woken: OwnedFd,
@@ -99,7 +105,8 @@ impl Ends {
         self.settle();
         let mut piece = [0; PIECE];
         loop {
-            let listen = self.input && self.typed.is_empty() && self.in_foreground();
+            let foreground = self.in_foreground();
+            let listen = self.input && self.typed.is_empty() && foreground;
             let wanted = |wanted| if wanted { PollFlags::IN } else { PollFlags::empty() };
             let to_master = if self.typed.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             let mut polled = [
@@ -110,7 +117,8 @@ impl Ends {
             ];
             // An idle descriptor that has hung up would wake us for nothing; the master says when it is over.
             let count = if listen { 4 } else { 3 };
-            rustix::io::retry_on_intr(|| poll(&mut polled[..count], None))?;
+            let look = (self.input && !foreground).then_some(&BACKGROUND);
+            rustix::io::retry_on_intr(|| poll(&mut polled[..count], look))?;
             let [master, woken, channel, typed] = polled.map(|fd| fd.revents());
             if master.contains(PollFlags::OUT) {
                 let taken = write(&self.master, &self.typed)?;
@@ -139,12 +147,14 @@ impl Ends {
             if listen && !typed.is_empty() {
                 self.read_typed(typed, &mut piece);
             }
+            if !foreground && self.in_foreground() {
+                self.settle();
+            }
         }
     }
 
     fn in_foreground(&self) -> bool {
-        // Not our controlling terminal: then nobody stops us for using it.
-        tcgetpgrp(self.terminals.outer()).map_or(true, |group| group == getpgrp())
+        in_foreground(self.terminals)
     }
 
     /// Reads the window's size and, in the foreground, lets every key through.
@@ -154,6 +164,13 @@ impl Ends {
         // Failing means that the terminal is gone, which the next read says better.
         let _gone = tcgetwinsize(outer).and_then(|size| tcsetwinsize(&self.master, size));
         if self.terminals.interactive() && self.in_foreground() && !self.raw {
+            // Begun in the background, it saw the terminal as the shell has it while it reads a line itself.
+            if std::mem::take(&mut self.unsettled)
+                && let Ok(found) = tcgetattr(outer)
+            {
+                let _gone = tcsetattr(&self.master, OptionalActions::Now, &found);
+                self.found = found;
+            }
             let mut modes = self.found.clone();
             modes.make_raw();
             self.raw = tcsetattr(outer, OptionalActions::Drain, &modes).is_ok();
@@ -209,6 +226,11 @@ impl Ends {
             Err(_) => self.input = false,
         }
     }
+}
+
+fn in_foreground(terminals: Terminals) -> bool {
+    // Not our controlling terminal: then nobody stops us for using it.
+    tcgetpgrp(terminals.outer()).map_or(true, |group| group == getpgrp())
 }
 
 fn without_returns(piece: &[u8]) -> Vec<u8> {

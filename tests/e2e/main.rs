@@ -32,6 +32,7 @@ mod grpc;
 mod home;
 mod inject;
 mod invariants;
+mod jobs;
 mod leases;
 mod log;
 mod mcp;

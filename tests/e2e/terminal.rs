@@ -49,15 +49,30 @@ sys.exit(os.waitstatus_to_exitcode(status))
 /// The beginning of a program that a Ctrl-C ends from its first line on.
 const SLEEPER: &str = "from signal import *; from time import sleep; signal(SIGINT, SIG_DFL)";
 
-fn at_a_terminal(command: &[&str], steps: &[(&str, &str)]) -> Run {
-    let exeat = Exeat::new();
+pub fn at_a_terminal(command: &[&str], steps: &[(&str, &str)]) -> Run {
     // Writes the policy.
-    let exeat = exeat.rule("");
+    at_a_terminal_of(&Exeat::new().rule(""), command, steps)
+}
+
+pub fn at_a_terminal_of(exeat: &Exeat, command: &[&str], steps: &[(&str, &str)]) -> Run {
+    let exeat_is = binary();
+    let run = [&[exeat_is.as_str(), "run", "--agent", "bot", "--"], command].concat();
+    person(exeat, &run, steps)
+}
+
+/// At a shell outside, which has job control.
+pub fn at_the_shell_of(exeat: &Exeat, steps: &[(&str, &str)]) -> Run {
+    person(exeat, &["bash", "--norc", "--noprofile", "-i"], steps)
+}
+
+fn person(exeat: &Exeat, command: &[&str], steps: &[(&str, &str)]) -> Run {
     let mut person = Command::new("/usr/bin/python3");
+    person.args(["-c", PERSON, &serde_json::to_string(steps).unwrap()]).args(command);
     person
-        .args(["-c", PERSON, &serde_json::to_string(steps).unwrap(), &binary(), "run", "--agent", "bot", "--"])
-        .args(command);
-    person.env("EXEAT_CONFIG", exeat.config("")).env("EXEAT_STATE", exeat.state()).env("TERM", "xterm");
+        .env("EXEAT_CONFIG", exeat.config(""))
+        .env("EXEAT_STATE", exeat.state())
+        .env("TERM", "xterm")
+        .env("PS1", "$ ");
     person.current_dir(exeat.work());
     Live::spawn(&mut person, Some(Vec::new()), Duration::from_secs(60)).finish()
 }
