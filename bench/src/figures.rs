@@ -4,6 +4,7 @@
 //! are compared and were not measured turn by turn.
 
 mod attacks;
+mod crowd;
 mod installation;
 mod machine;
 mod memory;
@@ -40,12 +41,15 @@ pub struct Settings {
     /// Seconds of each turn
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Measure only this part: start, memory, serving, attacks, pure
+    /// Measure only this part: start, memory, crowd, serving, attacks, pure
     #[arg(long, value_name = "PART")]
     only: Option<String>,
     /// Starts of each kind
     #[arg(long, default_value_t = 40)]
     starts: u32,
+    /// Workers at once
+    #[arg(long, default_value_t = 200)]
+    workers: u32,
 }
 
 /// Measures everything and prints it.
@@ -58,6 +62,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     }
     if wanted("memory") {
         text += &memory::table(&installation)?;
+    }
+    if wanted("crowd") {
+        text += &crowd::table(&installation, settings.workers)?;
     }
     if wanted("serving") {
         text += &serving::tables(&installation, settings.rounds, settings.seconds)?;

@@ -44,7 +44,7 @@ fn row(name: &str, sizes: [u64; 3]) -> [String; 4] {
 }
 
 /// The processes that `process` made; each of its threads may have made some.
-fn children(process: u32) -> Result<Vec<u32>, Error> {
+pub fn children(process: u32) -> Result<Vec<u32>, Error> {
     let mut found = Vec::new();
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let text = fs::read_to_string(thread?.path().join("children"))?;
@@ -54,7 +54,7 @@ fn children(process: u32) -> Result<Vec<u32>, Error> {
 }
 
 /// PSS, RSS and private memory, in KiB.
-fn rolled_up(process: u32) -> Result<[u64; 3], Error> {
+pub fn rolled_up(process: u32) -> Result<[u64; 3], Error> {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let field = |name: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name));

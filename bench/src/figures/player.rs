@@ -61,9 +61,22 @@ impl Player {
 
     /// Has `job` done; `server` is the process of the upstream.
     pub fn play(&mut self, job: &Job, server: u32) -> Result<Turn, Error> {
-        let worker = self.sandboxed.then(|| self.process.id());
+        self.ready(job)?;
+        self.finish(server)
+    }
+
+    /// Hands out `job`, and waits until everything is open that it needs.
+    pub fn ready(&mut self, job: &Job) -> Result<(), Error> {
         self.say(&serde_json::to_string(job)?)?;
-        let Reply::Ready = self.hear()? else { return Err(Error::new("the driver was done before it began")) };
+        match self.hear()? {
+            Reply::Ready => Ok(()),
+            _ => Err(Error::new("the driver was done before it began")),
+        }
+    }
+
+    /// Has it done.
+    pub fn finish(&mut self, server: u32) -> Result<Turn, Error> {
+        let worker = self.sandboxed.then(|| self.process.id());
         let read = || Ok::<_, Error>((worker.map(clock::of).transpose()?, clock::of(server)?));
         let before = read()?;
         self.say("")?;
