@@ -50,14 +50,31 @@ pub(crate) fn remedy() -> Option<&'static str> {
     }
 }
 
+/// What a container's system call filter (Docker's own, for one) keeps from it.
+pub(crate) const CONTAINER: &str = "if this is a container, it must allow user namespaces and mounts in them: `--security-opt seccomp=unconfined \
+                                    --security-opt apparmor=unconfined --security-opt systempaths=unconfined`, or a profile with clone, \
+                                    unshare, open_tree, move_mount, mount_setattr, fsopen, fsconfig, fsmount, pivot_root, umount2 and sethostname";
+
+const OLD: &str = "a kernel from Linux 5.12 on, with CONFIG_SECCOMP_FILTER, has all that it takes; a container around this process may say so of \
+                   calls that it does not allow";
+
 /// Why the first call, which makes the namespaces, failed.
 pub(crate) fn clone_failed(errno: Errno) -> Error {
     let hint = remedy().unwrap_or(match errno {
         Errno::NOSPC | Errno::USERS => "too many namespaces: raise the sysctls user.max_*_namespaces",
         Errno::AGAIN => "too many processes: see `ulimit -u`",
-        _ => "inside a container, it must allow user namespaces (its seccomp profile often does not)",
+        _ => CONTAINER,
     });
     Step::Namespaces.failed("make the sandbox's namespaces").because(errno).hint_at(hint)
+}
+
+/// An error of the set-up with what can be done about it, where the step itself does not know: calls are refused as a whole.
+pub(crate) fn explained(error: Error) -> Error {
+    match (error.hint(), error.errno()) {
+        (None, Some(Errno::PERM | Errno::ACCESS)) => error.hint_at(remedy().unwrap_or(CONTAINER)),
+        (None, Some(Errno::NOSYS)) => error.hint_at(OLD),
+        _ => error,
+    }
 }
 
 /// Maps the one user of the sandbox, to itself.
@@ -138,8 +155,8 @@ pub(crate) fn detached(path: &Path) -> Result<OwnedFd, Error> {
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(place, "", clone).map_err(|errno| match remedy() {
-        Some(hint) if matches!(errno, Errno::PERM | Errno::ACCESS) => failed(errno).hint_at(hint),
+    open_tree(place, "", clone).map_err(|errno| match errno {
+        Errno::PERM | Errno::ACCESS => failed(errno).hint_at(remedy().unwrap_or(CONTAINER)),
         _ => failed(errno),
     })
 }

@@ -138,7 +138,7 @@ fn hear(channel: &Channel) -> Result<(Sockets, Option<OwnedFd>, Inside), Error> 
                 sockets.capture = inside.capture.clone();
                 return Ok((sockets, terminal, inside));
             }
-            Ok(Some((Report::Failed(error), _))) => return Err(error),
+            Ok(Some((Report::Failed(error), _))) => return Err(namespace::explained(error)),
             other => return Err(unexpected(other.err())),
         }
     }

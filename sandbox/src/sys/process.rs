@@ -12,19 +12,16 @@ use std::{
     ptr,
 };
 
-/// `clone3(2)` used like `fork(2)`: the child runs `child` in the namespaces asked for (`CLONE_NEW*`) and exits with
+/// `clone(2)` used like `fork(2)`: the child runs `child` in the namespaces asked for (`CLONE_NEW*`) and exits with
 /// what it returns; the parent gets its number and a pidfd. The caller must be the only thread of its process: a lock held by
-/// another thread would stay locked for ever in the child.
+/// another thread would stay locked for ever in the child. Not clone3(2), which containers refuse: its flags cannot be filtered.
 pub(crate) fn spawn(namespaces: libc::c_int, child: impl FnOnce() -> u8) -> Result<(Pid, OwnedFd)> {
     let mut pidfd: RawFd = -1;
-    // SAFETY: `clone_args` is plain numbers, for which all zeroes is the documented "nothing asked for".
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = u64::from((namespaces | libc::CLONE_PIDFD).unsigned_abs());
-    arguments.pidfd = (&raw mut pidfd).addr() as u64;
-    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
-    // SAFETY: no CLONE_VM and no stack, so the child goes on with its own copy of this memory, as after fork; `pidfd` lives
-    // across the call; the size passed is the struct's own.
-    let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    let flags = libc::c_long::from(namespaces | libc::CLONE_PIDFD | libc::SIGCHLD);
+    let none = ptr::null_mut::<libc::c_void>();
+    // SAFETY: no CLONE_VM and no stack, so the child goes on with its own copy of this memory, as after fork; with CLONE_PIDFD the
+    // third argument, on every processor, is where the descriptor goes, and `pidfd` lives across the call; the last two are unused.
+    let answer = unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none) };
     match i32::try_from(answer) {
         Ok(0) => {
             let code = catch_unwind(AssertUnwindSafe(child)).unwrap_or(70);

@@ -22,6 +22,36 @@ pub enum Starter {
     Ordinary,
 }
 
+/// Blocks system calls for itself (seccomp(2)) and becomes the program named behind them.
+const BLOCK: &str = "
+import ctypes, errno, os, struct, sys
+NUMBERS = {
+    'x86_64': dict(clone=56, clone3=435, unshare=272, mount=165, umount2=166, setns=308, sethostname=170, open_tree=428,
+                   move_mount=429, fsopen=430, fsconfig=431, fsmount=432, mount_setattr=442, pivot_root=155, socket=41, seccomp=317,
+                   landlock_create_ruleset=444, bpf=321),
+    'aarch64': dict(clone=220, clone3=435, unshare=97, mount=40, umount2=39, setns=268, sethostname=161, open_tree=428,
+                    move_mount=429, fsopen=430, fsconfig=431, fsmount=432, mount_setattr=442, pivot_root=41, socket=198, seccomp=277,
+                    landlock_create_ruleset=444, bpf=280),
+}[os.uname().machine]
+op = lambda code, k, yes=0, no=0: struct.pack('HBBI', code, yes, no, k)
+program = [op(0x20, 0)]
+for rule in sys.argv[1].split():
+    call, answer = rule.split('=')
+    name, _, some = call.partition(':')
+    refuse = [op(0x06, 0x50000 | getattr(errno, answer))]
+    if some:
+        argument, how, value = some[0], some[1], int(some[2:], 0)
+        refuse = [op(0x20, 16 + 8 * int(argument)), op({'&': 0x45, '#': 0x15}[how], value, 0, 1)] + refuse + [op(0x06, 0x7fff0000)]
+    program += [op(0x15, NUMBERS[name], 0, len(refuse))] + refuse
+program = b''.join(program + [op(0x06, 0x7fff0000)])
+held = ctypes.create_string_buffer(program)
+filter = struct.pack('HxxxxxxP', len(program) // 8, ctypes.addressof(held))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.create_string_buffer(filter), 0, 0):
+    sys.exit('cannot block: ' + os.strerror(ctypes.get_errno()))
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
 /// A number that owns nothing and is not the one root's commands run as.
 const ORDINARY: u32 = 54321;
 
@@ -75,6 +105,12 @@ impl Sandbox {
         self
     }
 
+    /// On a kernel, or in a container, that answers these calls so: `name=ERRNO`, or `name:argument&bits=ERRNO` and
+    /// `name:argument#value=ERRNO` where only some of their uses are refused.
+    pub fn where_blocked(self, calls: &str) -> Self {
+        self.within(&["/usr/bin/python3", "-c", BLOCK, calls])
+    }
+
     pub fn command(&self, words: &[&str]) -> Command {
         let worker = [enter().to_str().unwrap().to_owned()];
         let mut program = self.within.iter().chain(&worker);
@@ -101,7 +137,7 @@ impl Sandbox {
 }
 
 impl Outcome {
-    fn of(output: &Output) -> Self {
+    pub fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }

@@ -1,0 +1,79 @@
+//! Containers and kernels that lack something, played by blocking the calls: it works without, or says what to ask for.
+
+mod harness;
+use harness::{Sandbox, Starter, starters};
+
+/// What Docker's own filter leaves a container without privileges (its clone3 is "not implemented", so that libraries use clone).
+const DOCKER: &str = "clone3=ENOSYS clone:0&0x7e020000=EPERM unshare=EPERM mount=EPERM umount2=EPERM setns=EPERM sethostname=EPERM \
+                      open_tree=EPERM move_mount=EPERM fsopen=EPERM fsconfig=EPERM fsmount=EPERM mount_setattr=EPERM bpf=EPERM";
+/// The same of one that is allowed to make namespaces, but not what they are for.
+const HALF: &str =
+    "clone3=ENOSYS open_tree=EPERM move_mount=EPERM fsopen=EPERM fsconfig=EPERM fsmount=EPERM mount_setattr=EPERM";
+
+fn refused(sandbox: &Sandbox, said: &[&str]) {
+    let outcome = sandbox.sh("echo ran; touch ran");
+    assert_eq!((outcome.code, outcome.out.as_str()), (125, ""), "{}", outcome.err);
+    for part in said.iter().chain(&["hint: "]) {
+        assert!(outcome.err.contains(part), "no {part:?} in {}", outcome.err);
+    }
+    assert!(!sandbox.directory.path().join("ran").exists());
+}
+
+#[test]
+fn a_container_that_allows_no_namespaces() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable().where_blocked(DOCKER);
+        refused(&sandbox, &["make the sandbox's namespaces", "not permitted", "seccomp=unconfined"]);
+    }
+}
+
+#[test]
+fn a_container_that_allows_namespaces_and_no_mounts() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable().where_blocked(HALF);
+        refused(&sandbox, &["mount", "not permitted", "seccomp=unconfined"]);
+    }
+}
+
+#[test]
+fn a_container_whose_clone3_is_not_implemented() {
+    for starter in starters() {
+        assert_eq!(Sandbox::of(starter).where_blocked("clone3=ENOSYS").sh("echo ran").ok(), "ran\n");
+    }
+}
+
+/// There, a user namespace is made and has no capability. The setting is laid over the machine's own, which lacks it.
+#[test]
+fn ubuntus_restriction_of_user_namespaces() {
+    let laid = "mount -t tmpfs none /proc/sys/kernel && echo 1 > /proc/sys/kernel/apparmor_restrict_unprivileged_userns
+                exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$0\" \"$@\"";
+    if starters().contains(&Starter::Root) {
+        let blocked = Sandbox::of(Starter::Ordinary).where_blocked("open_tree=EPERM");
+        let worker = blocked.command(&["echo", "ran"]);
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "sh", "-c", laid]).arg(worker.get_program()).args(worker.get_args());
+        let outcome = harness::Outcome::of(&command.current_dir(blocked.path()).output().unwrap());
+        assert_eq!((outcome.code, outcome.out.as_str()), (125, ""), "{}", outcome.err);
+        assert!(outcome.err.contains("AppArmor") && outcome.err.contains("userns,"), "{}", outcome.err);
+    }
+}
+
+#[test]
+fn a_kernel_without_nf_tables_catches_the_ports_that_the_policy_names() {
+    const NETFILTER: &str = "socket:2#12=EPROTONOSUPPORT";
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).where_blocked(NETFILTER).with(&["--port", "8443", "--status"]);
+        let outcome =
+            sandbox.sh("curl -sS http://198.18.0.7:8443/; curl -sS -m 5 http://198.18.0.7:8444/ || echo refused");
+        assert_eq!(outcome.out, "wanted 198.18.0.7:8443\nrefused\n", "{}", outcome.err);
+        assert!(outcome.err.contains("\"ports\":[80,443,8443]"), "{}", outcome.err);
+    }
+}
+
+#[test]
+fn a_kernel_without_system_call_filters() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable().where_blocked("seccomp=ENOSYS");
+        refused(&sandbox, &["filter system calls", "not implemented"]);
+    }
+}
