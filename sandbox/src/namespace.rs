@@ -13,6 +13,7 @@ use rustix::{
     io::Errno,
     mount::{OpenTreeFlags, open_tree},
     process::{Pid, WaitId, WaitIdOptions, waitid},
+    thread::{CapabilitySet, capabilities},
 };
 use std::{
     fs::{self, File},
@@ -106,8 +107,8 @@ pub(crate) fn swap_with_root(user: User) -> Result<OwnedFd, Error> {
         0
     })
     .map_err(clone_failed)?;
-    let made = write(child, "uid_map", &swapped(user.uid))
-        .and_then(|()| write(child, "gid_map", &swapped(user.gid)))
+    let made = write(child, "uid_map", &swapped(user.uid, known("uid_map")))
+        .and_then(|()| write(child, "gid_map", &swapped(user.gid, known("gid_map"))))
         .and_then(|()| {
             let path = format!("/proc/{}/ns/user", child.as_raw_nonzero());
             File::open(&path).map_err(|error| Step::Namespaces.failed("open").on(path).because(error))
@@ -119,30 +120,49 @@ pub(crate) fn swap_with_root(user: User) -> Result<OwnedFd, Error> {
     Ok(made?.into())
 }
 
-fn swapped(id: u32) -> String {
-    let above = id + 1;
-    format!("0 {id} 1\n1 1 {}\n{id} 0 1\n{above} {above} {}\n", id - 1, u32::MAX - above)
-        .lines()
-        .filter(|line| !line.ends_with(" 0"))
-        .fold(String::new(), |text, line| text + line + "\n")
+/// How many users, or groups, from 0 on there are: a container has fewer than the machine.
+fn known(map: &str) -> u32 {
+    let text = fs::read_to_string(Path::new("/proc/self").join(map)).unwrap_or_default();
+    let first = text.lines().next().map(|line| line.split_whitespace().map(str::parse).collect::<Vec<_>>());
+    match first.as_deref() {
+        Some([Ok(0), _, Ok(count)]) => *count,
+        _ => u32::MAX,
+    }
+}
+
+/// A map of `count` in which `id` and 0 have changed places.
+fn swapped(id: u32, count: u32) -> String {
+    let above = id.saturating_add(1);
+    let spans = [(0, id, 1), (1, 1, id.saturating_sub(1)), (id, 0, 1), (above, above, count.saturating_sub(above))];
+    let spans = spans.into_iter().filter(|&(_, _, length)| length > 0);
+    spans.map(|(inside, outside, length)| format!("{inside} {outside} {length}\n")).collect()
 }
 
 /// The path as a mount of its own in which root's files are the user's. Only the machine's root may do this, so the parent
 /// does, and hands the mount over.
 pub(crate) fn idmapped_mount(bind: &Bind, namespace: &OwnedFd) -> Result<OwnedFd, Error> {
-    let tree = detached(&bind.source)?;
+    let failed = |errno: Errno| {
+        Step::Filesystem.failed("show root's files as the command's own in").on(bind.target.display()).because(errno).hint_at(
+            "this file system, or a container around this process, does not let owners be mapped: give the directory to an ordinary \
+             user (`chown -R`) and exeat will run the command as that user, or start exeat as an ordinary user",
+        )
+    };
+    let tree = detached(&bind.source).map_err(|error| match error.errno() {
+        Some(errno @ Errno::PERM) if !may_administer() => failed(errno),
+        _ => error,
+    })?;
     let change = MountAttributes {
         set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
         idmap: Some(namespace.as_fd()),
         ..MountAttributes::default()
     };
-    sys::set_mount_attributes(&tree, &change).map_err(|errno| {
-        Step::Filesystem.failed("show root's files as the command's own in").on(bind.target.display()).because(errno).hint_at(
-            "this file system cannot map owners: give the directory to an ordinary user (`chown -R`) and exeat will run the \
-             command as that user, or start exeat as an ordinary user",
-        )
-    })?;
+    sys::set_mount_attributes(&tree, &change).map_err(failed)?;
     Ok(tree)
+}
+
+/// Whether we are root with its powers, and not that of a container without them.
+fn may_administer() -> bool {
+    capabilities(None).is_ok_and(|ours| ours.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// A copy of the mounts at `path`, attached nowhere. `path` was resolved before: a link in it now is not followed.
@@ -177,8 +197,8 @@ mod tests {
 
     #[test]
     fn the_user_and_root_change_places_and_no_number_is_left_out_or_named_twice() {
-        for id in [1, 1000, 65534] {
-            let mut spans: Vec<(u64, u64, u64)> = swapped(id)
+        for (id, count) in [(1, u32::MAX), (1000, u32::MAX), (65534, u32::MAX), (65534, 65536), (65535, 65536)] {
+            let mut spans: Vec<(u64, u64, u64)> = swapped(id, count)
                 .lines()
                 .map(|line| {
                     let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
@@ -191,7 +211,7 @@ mod tests {
                 assert_eq!(from, next);
                 from + count
             });
-            assert_eq!(ends, u64::from(u32::MAX));
+            assert_eq!(ends, u64::from(count));
         }
     }
 }

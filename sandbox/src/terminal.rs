@@ -79,8 +79,13 @@ pub(crate) fn give_pipes_to(user: User) -> Result<(), Error> {
     for fd in [stdin(), stdout(), stderr()] {
         let is_pipe = fstatfs(fd).is_ok_and(|found| u64::try_from(found.f_type) == Ok(PIPES));
         if user.from_root && is_pipe {
-            fchown(fd, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))
-                .map_err(|errno| Step::User.failed("give the standard pipes to the command's user").because(errno))?;
+            match fchown(fd, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid))) {
+                // Root of a container, of somebody's outside: it can be written to, and not opened anew.
+                Err(Errno::PERM | Errno::INVAL) => {}
+                given => given.map_err(|errno| {
+                    Step::User.failed("give the standard pipes to the command's user").because(errno)
+                })?,
+            }
         }
     }
     Ok(())

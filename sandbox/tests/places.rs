@@ -42,6 +42,17 @@ fn a_container_whose_clone3_is_not_implemented() {
     }
 }
 
+/// Only the machine's root may show files as somebody else's; so a directory has to be an ordinary user's there.
+#[test]
+fn root_of_a_container_with_users_of_its_own() {
+    for starter in starters().into_iter().filter(|&starter| starter == Starter::Root) {
+        let container = |owner| Sandbox::of(starter).writable().in_a_container(owner);
+        let said = container(101_000).sh("id -u; echo text > made && stat -c %u made; curl -sS http://10.1.2.3/").ok();
+        assert_eq!(said, "1000\n1000\nwanted 10.1.2.3:80\n");
+        refused(&container(100_000), &["show root's files as the command's own", "chown -R"]);
+    }
+}
+
 /// There, a user namespace is made and has no capability. The setting is laid over the machine's own, which lacks it.
 #[test]
 fn ubuntus_restriction_of_user_namespaces() {

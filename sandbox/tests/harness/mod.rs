@@ -52,6 +52,35 @@ if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.create_string_buffer(f
 os.execvp(sys.argv[2], sys.argv[2:])
 ";
 
+/// Becomes the program named behind it as root of a container with users of its own: 0 to 65535 there are 100000 to 165535 here, and
+/// no capability but those that Docker leaves its root.
+const CONTAINER: &str = "
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def must(answer):
+    if answer: sys.exit('no container: ' + os.strerror(ctypes.get_errno()))
+made, mapped = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    must(libc.unshare(0x10000000 | 0x20000 | 0x20000000 | 0x8000000 | 0x4000000))  # user, mount, pid, ipc, uts
+    os.write(made[1], b'x'), os.read(mapped[0], 1)
+    os.setgroups([]), os.setresgid(0, 0, 0), os.setresuid(0, 0, 0)
+    inner = os.fork()
+    if inner:
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]))
+    must(libc.mount(b'proc', b'/proc', b'proc', 0, None))
+    # chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write setfcap
+    kept = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31}
+    for capability in set(range(41)) - kept:
+        must(libc.prctl(24, capability, 0, 0, 0))
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.read(made[0], 1)
+for kind in ('uid', 'gid'):
+    open(f'/proc/{child}/{kind}_map', 'w').write('0 100000 65536')
+os.write(mapped[1], b'x')
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+
 /// A number that owns nothing and is not the one root's commands run as.
 const ORDINARY: u32 = 54321;
 
@@ -109,6 +138,12 @@ impl Sandbox {
     /// `name:argument#value=ERRNO` where only some of their uses are refused.
     pub fn where_blocked(self, calls: &str) -> Self {
         self.within(&["/usr/bin/python3", "-c", BLOCK, calls])
+    }
+
+    /// By root of a container with users of its own; the working directory is `owner`'s. The machine's root makes it.
+    pub fn in_a_container(self, owner: u32) -> Self {
+        std::os::unix::fs::chown(self.directory.path(), Some(owner), Some(owner)).unwrap();
+        self.within(&["/usr/bin/python3", "-c", CONTAINER])
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
