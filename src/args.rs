@@ -40,6 +40,8 @@ pub enum Command {
     Run(Run),
     /// Check the configuration, and whether this machine can run the sandbox
     Check(Check),
+    /// Say what an agent's policy would decide about a call, and why
+    Explain(Explain),
     /// List the calls that were made and refused
     Calls(Calls),
     /// List the leases that are open: who holds what
@@ -106,6 +108,24 @@ pub struct Check {
     /// One JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// `exeat explain`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0, allowed; 1, refused; 125, it could not be said.")]
+pub struct Explain {
+    /// Whose policy is asked
+    #[arg(long, value_name = "NAME")]
+    pub agent: AgentId,
+    /// The method
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
+    pub method: config::Method,
+    /// One JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// https://HOST[:PORT]/PATH
+    #[arg(value_name = "URL")]
+    pub url: String,
 }
 
 /// `exeat calls`

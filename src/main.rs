@@ -12,6 +12,7 @@ mod calls;
 mod check;
 mod demo;
 mod environment;
+mod explain;
 mod leases;
 mod offboard;
 mod places;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Run(run) => places().and_then(|places| run::run(&places, run)),
         Command::Check(check) => places().and_then(|places| check::run(&places, check)),
+        Command::Explain(explain) => places().and_then(|places| explain::run(&places, explain)),
         Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),
         Command::Leases(list) => places().and_then(|places| leases::list(&places, list)),

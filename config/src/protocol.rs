@@ -20,6 +20,16 @@ pub enum Protocol {
     GraphQl(GraphQl),
 }
 
+impl Protocol {
+    /// As a rule names it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Mcp(_) => "mcp",
+            Self::GraphQl(_) => "graphql",
+        }
+    }
+}
+
 /// What is let through to an MCP server. Every list that is left out is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mcp {

@@ -74,6 +74,13 @@ pub struct RuleId {
     pub(crate) line: usize,
 }
 
+impl RuleId {
+    /// The line of the file that it begins in.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+}
+
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let effect = match self.effect {

@@ -22,6 +22,7 @@ mod crash;
 mod credentials;
 mod crowd;
 mod differential;
+mod explain;
 mod extended_connect;
 mod federation;
 mod floods;
