@@ -44,6 +44,9 @@ pub struct Settings {
     /// Measure only this part: start, memory, crowd, serving, attacks, pure
     #[arg(long, value_name = "PART")]
     only: Option<String>,
+    /// Only one of the attacks, by its number from 1 on
+    #[arg(long, value_name = "NUMBER")]
+    attack: Option<usize>,
     /// Starts of each kind
     #[arg(long, default_value_t = 40)]
     starts: u32,
@@ -70,7 +73,7 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
         text += &serving::tables(&installation, settings.rounds, settings.seconds)?;
     }
     if wanted("attacks") {
-        text += &attacks::table(&installation, settings.seconds)?;
+        text += &attacks::table(&installation, settings.seconds, settings.attack)?;
     }
     if let Some(directory) = settings.criterion.as_deref().filter(|_| wanted("pure")) {
         text += &pure::table(directory)?;

@@ -22,6 +22,9 @@ const NAMES_LONGER: f64 = 50.0;
 /// Milliseconds between two requests of the polite client.
 const EVERY: u64 = 5;
 
+/// The same of whoever is only there to attack from elsewhere.
+const SELDOM: u64 = 500;
+
 /// The attacks, and what each is called.
 const ATTACKS: [(&str, Attack); 8] = [
     ("names under one wildcard, a handshake each", Attack::Names),
@@ -34,12 +37,13 @@ const ATTACKS: [(&str, Attack); 8] = [
     ("no attack, to compare: 3 threads that compute; millions of steps", Attack::Compute),
 ];
 
-/// One row an attack.
-pub fn table(installation: &Installation, seconds: f64) -> Result<String, Error> {
+/// One row an attack, or a single one of them, by number.
+pub fn table(installation: &Installation, seconds: f64, only: Option<usize>) -> Result<String, Error> {
     let about = format!(
         "A client asks for 1 KiB every {EVERY} ms, with a credential, over HTTP/1.1: on a connection that stands, and on a new one each \
          time; a neighbour in the same sandbox attacks meanwhile with a thread and an upstream of its own. Microseconds beside the attack ÷ alone, \
-         {ROUNDS} rounds in turn; the worker's peak is what was resident at most in any of them, each with a worker of its own. Driver, \
+         {ROUNDS} rounds in turn; in another column the same attack comes from another sandbox, with a worker of its own: what the machine itself \
+         does to who shares it; the worker's peak is what was resident at most in any of them, each with a worker of its own. Driver, \
          attacker, worker and servers share the cores. Budget: p99 3 times, 128 MiB."
     );
     let heads = [
@@ -49,45 +53,56 @@ pub fn table(installation: &Installation, seconds: f64) -> Result<String, Error>
         "p50 beside ÷ alone",
         "p99 alone",
         "p99 beside ÷ alone",
+        "p99, the attack in another sandbox ÷ alone",
         "new connections: p99 alone",
         "p99 beside ÷ alone",
         "worker's peak MiB",
     ];
     let mut table = Table::new("Under attack", &about, &heads);
-    for (name, attack) in ATTACKS {
+    for (_, (name, attack)) in (1..).zip(ATTACKS).filter(|(number, _)| only.is_none_or(|only| only == *number)) {
         let measured = rounds(installation, attack, seconds).map_err(|error| error.during(name))?;
         table.row(&measured.row(name));
     }
     Ok(table.end())
 }
 
-/// A round: on a connection that stands alone and beside, on new ones alone and beside; and the worker's peak.
-struct Rounds(Vec<([Turn; 4], u64)>);
+/// A round: on a connection that stands alone and beside, on new ones alone and beside, and once more on one that stands, the attack
+/// elsewhere; and the worker's peak.
+struct Rounds(Vec<([Turn; 5], u64)>);
 
 fn rounds(installation: &Installation, attack: Attack, seconds: f64) -> Result<Rounds, Error> {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let player = || Player::start(installation.command(ATTACKED, &["./driver", "drive"]), true);
-        let mut players = [player()?, player()?];
+        let (mut players, mut elsewhere) = ([player()?, player()?], player()?);
         // What is measured anew has a sandbox of its own: an attack leaves few ports to come from.
         let mut turn = |anew: bool, beside: Option<Attack>| {
             let longer = if beside == Some(Attack::Names) && !anew { NAMES_LONGER } else { LONGER };
-            let load = Load::Polite { every: EVERY, seconds: seconds * longer, anew };
-            let host = "h1.bench.example".to_owned();
-            let path = "/guarded/1024".to_owned();
-            let job = Job { connect: None, host, protocol: Protocol::Http1, path, load, beside };
+            let job = polite(EVERY, seconds * longer, anew, beside);
             players[usize::from(anew)].play(&job, installation.upstream.process())
         };
-        let turns = [turn(false, None)?, turn(false, Some(attack))?, turn(true, None)?, turn(true, Some(attack))?];
+        let alone = [turn(false, None)?, turn(false, Some(attack))?, turn(true, None)?, turn(true, Some(attack))?];
+        // It goes on for longer than what is measured; its own client asks next to nothing.
+        elsewhere.ready(&polite(SELDOM, seconds * LONGER * 1.5, false, Some(attack)))?;
+        elsewhere.begin()?;
+        let apart = turn(false, None)?;
+        elsewhere.end()?;
+        let [first, second, third, fourth] = alone;
+        let turns = [first, second, third, fourth, apart];
         let peaks = [peak(players[0].process())?, peak(players[1].process())?];
         rounds.push((turns, peaks.into_iter().max().unwrap_or(0)));
     }
     Ok(Rounds(rounds))
 }
 
+fn polite(every: u64, seconds: f64, anew: bool, beside: Option<Attack>) -> Job {
+    let (host, path) = ("h1.bench.example".to_owned(), "/guarded/1024".to_owned());
+    Job { connect: None, host, protocol: Protocol::Http1, path, load: Load::Polite { every, seconds, anew }, beside }
+}
+
 impl Rounds {
-    fn row(&self, name: &str) -> [String; 9] {
-        let spread = |of: &dyn Fn(&[Turn; 4]) -> f64| -> Spread { self.0.iter().map(|(turns, _)| of(turns)).collect() };
+    fn row(&self, name: &str) -> [String; 10] {
+        let spread = |of: &dyn Fn(&[Turn; 5]) -> f64| -> Spread { self.0.iter().map(|(turns, _)| of(turns)).collect() };
         let often = self.0.iter().map(|(turns, _)| turns[1].outcome.attacks).max().unwrap_or(0);
         let peak = self.0.iter().map(|(_, peak)| *peak).max().unwrap_or(0);
         [
@@ -97,6 +112,7 @@ impl Rounds {
             spread(&|turns| turns[1].outcome.p50 / turns[0].outcome.p50).told(1),
             spread(&|turns| turns[0].outcome.p99).told(0),
             spread(&|turns| turns[1].outcome.p99 / turns[0].outcome.p99).told(1),
+            spread(&|turns| turns[4].outcome.p99 / turns[0].outcome.p99).told(1),
             spread(&|turns| turns[2].outcome.p99).told(0),
             spread(&|turns| turns[3].outcome.p99 / turns[2].outcome.p99).told(1),
             format!("{}", peak / 1024),

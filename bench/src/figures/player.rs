@@ -79,8 +79,8 @@ impl Player {
         let worker = self.sandboxed.then(|| self.process.id());
         let read = || Ok::<_, Error>((worker.map(clock::of).transpose()?, clock::of(server)?));
         let before = read()?;
-        self.say("")?;
-        let Reply::Done(outcome) = self.hear()? else { return Err(Error::new("the driver is ready for ever")) };
+        self.begin()?;
+        let outcome = self.end()?;
         let after = read()?;
         if outcome.done == 0 {
             return Err(Error::new("nothing was done in time"));
@@ -92,6 +92,19 @@ impl Player {
             ends: each(after.1 - before.1 + outcome.cpu),
             outcome,
         })
+    }
+
+    /// Has it begun; [`end`](Self::end) waits for it.
+    pub fn begin(&mut self) -> Result<(), Error> {
+        self.say("")
+    }
+
+    /// Waits until it is done.
+    pub fn end(&mut self) -> Result<Outcome, Error> {
+        match self.hear()? {
+            Reply::Done(outcome) => Ok(outcome),
+            _ => Err(Error::new("the driver is ready for ever")),
+        }
     }
 
     fn say(&mut self, line: &str) -> Result<(), Error> {
