@@ -25,6 +25,8 @@ const DEAREST: Duration = Duration::from_millis(2);
 const ALLOWANCE: Duration = Duration::from_millis(1);
 /// What has to be left of it to go first: a turn of a request.
 const ENOUGH: Duration = Duration::from_micros(100);
+/// What is had within one of these makes no difference.
+const STEP: Duration = Duration::from_micros(100);
 /// So many turns in a row go to who asks for little while others wait: however many those are, the others go on.
 const IN_A_ROW: u32 = 16;
 /// One part in so many of the time for which a share rests is added to its allowance.
@@ -61,8 +63,11 @@ pub(crate) struct Turns {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Those with something to do that fits into their allowance, first come, first served.
-    light: VecDeque<Arc<Share>>,
+    /// Those with something to do that fits into their allowance, by how much of it they have had, in steps; then first come, first
+    /// served.
+    light: BTreeMap<(u64, u64), Arc<Share>>,
+    /// How many were put there.
+    came: u64,
     /// Turns that these had in a row.
     in_a_row: u32,
     /// The virtual time, in nanoseconds: when the turn that was given last to one of the others began.
@@ -167,9 +172,9 @@ impl Turns {
         let mut queue = lock(&self.queue);
         let enough = !spare && queue.in_a_row >= IN_A_ROW && !queue.heavy.is_empty();
         queue.in_a_row = if enough { 0 } else { queue.in_a_row.saturating_add(1) };
-        let light = if enough { None } else { queue.light.pop_front() };
+        let light = if enough { None } else { queue.light.pop_first() };
         let (share, paid) = match light {
-            Some(share) => (share, Duration::ZERO),
+            Some((_, share)) => (share, Duration::ZERO),
             None if spare => return None,
             None => match queue.heavy.pop_first() {
                 Some(((begins, _), share)) => {
@@ -252,7 +257,9 @@ impl Share {
     fn queue_up(self: &Arc<Self>, queue: &mut Queue, state: &mut State) {
         if state.allowance >= ENOUGH {
             state.place = Some(Place::Light);
-            queue.light.push_back(Arc::clone(self));
+            queue.came += 1;
+            let had = nanoseconds(ALLOWANCE - state.allowance) / nanoseconds(STEP);
+            queue.light.insert((had, queue.came), Arc::clone(self));
         } else {
             state.next = state.next.max(queue.clock);
             let place = (state.next, self.number);
