@@ -45,23 +45,41 @@ impl Certificate {
         Some(u32::from_le_bytes(hash.as_ref().get(..4)?.try_into().ok()?))
     }
 
-    /// The content of the subject: RFC 5280 TBSCertificate, after version, serial number, algorithm, issuer, validity.
+    /// What a store looks it up by.
+    pub fn names(&self) -> Option<Names> {
+        let fields = self.fields()?;
+        let [serial, issuer, subject] = [0, 2, 4].map(|place| encode(fields[place].0, fields[place].1));
+        Some(Names { serial, issuer, subject })
+    }
+
+    /// The content of the subject.
     fn subject(&self) -> Option<&[u8]> {
-        let (_, certificate, _) = element(&self.0)?;
-        let (_, body, _) = element(certificate)?;
-        let mut rest = body;
-        let (first, _, after_version) = element(body)?;
-        if first == VERSION {
-            rest = after_version;
-        }
-        for _ in 0..4 {
-            rest = element(rest)?.2;
-        }
-        match element(rest)? {
-            (SEQUENCE, subject, _) => Some(subject),
+        match self.fields()?[4] {
+            (SEQUENCE, subject) => Some(subject),
             _ => None,
         }
     }
+
+    /// RFC 5280 TBSCertificate, after the version: serial number, algorithm, issuer, validity, subject.
+    fn fields(&self) -> Option<[(u8, &[u8]); 5]> {
+        let (_, certificate, _) = element(&self.0)?;
+        let (_, body, _) = element(certificate)?;
+        let (first, _, after_version) = element(body)?;
+        let mut rest = if first == VERSION { after_version } else { body };
+        let mut fields = [(0, &[][..]); 5];
+        for field in &mut fields {
+            let (tag, content, after) = element(rest)?;
+            (*field, rest) = ((tag, content), after);
+        }
+        Some(fields)
+    }
+}
+
+/// Who certified whom, under which number: each in DER.
+pub(crate) struct Names {
+    pub serial: Vec<u8>,
+    pub issuer: Vec<u8>,
+    pub subject: Vec<u8>,
 }
 
 /// One DER element: tag, content, what follows.
@@ -161,7 +179,8 @@ mod tests {
         let whole = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap();
         let first = from_pem(&whole).swap_remove(0).0;
         for cut in 0..first.len() {
-            assert_eq!(Certificate(first[..cut].to_vec()).subject_hash(), None);
+            let cut = Certificate(first[..cut].to_vec());
+            assert!(cut.subject_hash().is_none() && cut.names().is_none());
         }
     }
 }

@@ -22,6 +22,7 @@ const SHOWN: &[&str] = &[
     "bash_completion.d",
     "ca-certificates",
     "ca-certificates.conf",
+    "chromium.d",
     "crypto-policies",
     "debian_version",
     "default/locale",

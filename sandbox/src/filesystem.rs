@@ -6,7 +6,7 @@
 
 use crate::{
     error::{Error, Step},
-    etc, namespace,
+    etc, namespace, nss,
     plan::{Cover, Plan},
     spec::Spec,
     sys::{self, MountAttributes},
@@ -200,6 +200,7 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
     attach_in_new(&proc, "/proc")?;
     etc::write(plan.user).map_err(|error| Step::Filesystem.failed("write the files of").on("/etc").because(error))?;
     trust::write(&spec.trust, sources.certificates.as_ref())?;
+    nss::write(&spec.trust, plan)?;
     umask(mask);
     Ok(())
 }

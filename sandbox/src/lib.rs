@@ -15,7 +15,7 @@
 //! | `message` | what parent and child say to each other |
 //! | `child` | **the irreversible steps, one list** |
 //! | `network`, `netlink`, `nft` | every address leads to two listeners |
-//! | `filesystem`, `etc`, `trust`, `certificate`, `keystore` | a private root |
+//! | `filesystem`, `etc`, `trust`, `certificate`, `keystore`, `nss`, `sqlite` | a private root |
 //! | `terminal`, `relay` | a terminal of its own |
 //! | `confine`, `filter` | no privilege, ever again |
 //! | `home` | files of the caller's in the private home |
@@ -45,6 +45,7 @@ mod namespace;
 mod netlink;
 mod network;
 mod nft;
+mod nss;
 mod plan;
 mod probe;
 mod process;
@@ -52,6 +53,7 @@ mod relay;
 mod running;
 mod spawn;
 mod spec;
+mod sqlite;
 mod status;
 #[expect(unsafe_code, reason = "the only place for it")]
 mod sys;

@@ -65,3 +65,28 @@ print(hex(magic), version, count > 50, digest == store[-20:])
         assert_eq!(out, "0xfeedfeed 2 True True\n", "{starter:?}");
     }
 }
+
+#[test]
+fn nss_knows_the_authority_and_its_own_tools_go_on_with_the_database() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter);
+        let ca = authority(&sandbox);
+        let sandbox = sandbox.with(&["--ca", &ca]);
+        // Opened to read only, a database whose other file nobody has made yet is no database to it; so it adds one first.
+        let script = "set -e
+            stat -c '%a %U' ~/.pki/nssdb ~/.pki/nssdb/cert9.db
+            python3 -c 'import os, sqlite3
+print(*sqlite3.connect(os.path.expanduser(\"~/.pki/nssdb/cert9.db\")).execute(\"PRAGMA integrity_check\").fetchone())'
+            make='openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=another'
+            $make -keyout /dev/null -out /tmp/another.pem 2>/dev/null
+            cd ~/.pki/nssdb
+            certutil -d sql:. -A -n another -t ,, -i /tmp/another.pem
+            certutil -d sql:. -L | grep -E ' C?,, ' | sed 's/  */ /g' | sort
+            certutil -d sql:. -L -n 'exeat worker' -a | cmp <(openssl x509 -in $OLDPWD/ca.pem -outform DER) <(openssl x509 -outform DER)
+            certutil -d sql:. -V -u L -n 'exeat worker'
+            ! certutil -d sql:. -V -u L -n another";
+        let out = sandbox.sh(script).ok();
+        let told = "700 agent\n600 agent\nok\nanother ,, \nexeat worker C,, \ncertutil: certificate is valid\n";
+        assert!(out.starts_with(told), "{starter:?}: {out:?}");
+    }
+}

@@ -326,3 +326,14 @@ fn a_file_that_cannot_be_the_sandboxs_own_stops_the_start() {
     assert_eq!((run.code, &*run.stdout), (Some(125), ""), "{run:#?}");
     assert!(run.stderr.contains("where the machine's own is shown"), "{run:#?}");
 }
+
+#[test]
+fn what_browsers_trust_is_not_written_into_the_machines_own_home() {
+    let upstream = Upstream::start();
+    let listed = "ls -A ~/.pki/nssdb";
+    assert_eq!(exeat(&upstream, "").sh(listed).ok().stdout, "cert9.db\n");
+    let exeat = Exeat::new()
+        .sandbox("read = [\"/home/agent/.pki\"]")
+        .through_mounts("mount -t tmpfs -o mode=0755 none /home && mkdir -p /home/agent/.pki/nssdb");
+    assert_eq!(exeat.sh(listed).ok().stdout, "");
+}
