@@ -53,6 +53,7 @@ const SHOWN: &[&str] = &[
     "manpath.config",
     "maven",
     "mime.types",
+    "mono",
     "nanorc",
     "netconfig",
     "networks",

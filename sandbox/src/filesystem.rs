@@ -6,9 +6,10 @@
 
 use crate::{
     error::{Error, Step},
-    etc, namespace, nss,
+    etc, namespace,
     plan::{Cover, Plan},
     spec::Spec,
+    stores,
     sys::{self, MountAttributes},
     trust,
 };
@@ -200,7 +201,7 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
     attach_in_new(&proc, "/proc")?;
     etc::write(plan.user).map_err(|error| Step::Filesystem.failed("write the files of").on("/etc").because(error))?;
     trust::write(&spec.trust, sources.certificates.as_ref())?;
-    nss::write(&spec.trust, plan)?;
+    stores::write(&spec.trust, plan)?;
     umask(mask);
     Ok(())
 }

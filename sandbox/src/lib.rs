@@ -15,7 +15,7 @@
 //! | `message` | what parent and child say to each other |
 //! | `child` | **the irreversible steps, one list** |
 //! | `network`, `netlink`, `nft` | every address leads to two listeners |
-//! | `filesystem`, `etc`, `trust`, `certificate`, `keystore`, `nss`, `sqlite` | a private root |
+//! | `filesystem`, `etc`, `trust`, `certificate`, `keystore`, `stores`, `nss`, `sqlite` | a private root |
 //! | `terminal`, `relay` | a terminal of its own |
 //! | `confine`, `filter` | no privilege, ever again |
 //! | `home` | files of the caller's in the private home |
@@ -55,6 +55,7 @@ mod spawn;
 mod spec;
 mod sqlite;
 mod status;
+mod stores;
 #[expect(unsafe_code, reason = "the only place for it")]
 mod sys;
 mod terminal;

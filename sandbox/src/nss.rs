@@ -1,28 +1,15 @@
-//! The worker's authority where Chromium and others who use NSS look for those a user trusts.
+//! A certificate in the database in which NSS keeps what a user trusts.
 //!
-//! For: `filesystem`. In: the worker's certificate. Out: `~/.pki/nssdb/cert9.db`, with it as an authority for TLS servers. Never: a key,
-//! or a file in what the policy shows of the machine: where that is in the way, there is no such database.
+//! For: `stores`. In: a certificate. Out: `cert9.db`, with it as an authority for TLS servers and nothing else. Never: a key.
 //!
 //! NSS makes what is missing beside it (`key4.db`, `pkcs11.txt`) when it is first opened to be written to, as browsers do.
 
 use crate::{
-    certificate::{self, Certificate},
-    error::{Error, Step},
-    filesystem::HOME,
-    plan::Plan,
-    spec::Trust,
+    certificate::Certificate,
     sqlite::{Row, Value, database},
 };
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use std::{
-    fs::{DirBuilder, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-};
 
-/// Below the home. Chromium looks here first, and then in `.local/share/pki/nssdb`.
-const DIRECTORY: &str = ".pki/nssdb";
 const TABLE: &str = "nssPublic";
 /// All that NSS 3.87 makes, so that it can add to the table: the numbers of PKCS#11's attributes in hexadecimal.
 const COLUMNS: &str = "id a0 a1 a2 a3 a10 a11 a12 a80 a81 a82 a83 a84 a85 a86 a87 a88 a89 a8a a8b a90 a100 a101 a102 a103 a104 a105 \
@@ -41,22 +28,8 @@ const YES: &[u8] = &[1];
 const NO: &[u8] = &[0];
 const LABEL: &[u8] = b"exeat worker";
 
-/// Writes it for the user that we are.
-pub(crate) fn write(trust: &Trust, plan: &Plan) -> Result<(), Error> {
-    let directory = Path::new(HOME).join(DIRECTORY);
-    let shown = |target: &Path| directory.starts_with(target) || target.starts_with(&directory);
-    let file = certificate::from_pem(trust.worker_ca.as_bytes()).first().and_then(of);
-    let (Some(file), false) = (file, plan.binds.iter().any(|bind| shown(&bind.target))) else { return Ok(()) };
-    let write = || -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let mut made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(directory.join("cert9.db"))?;
-        made.write_all(&file)
-    };
-    write().map_err(|error| Step::Filesystem.failed("write the NSS database").on(directory.display()).because(error))
-}
-
 /// The database. `None` of what is no certificate, or too large for a worker's.
-fn of(certificate: &Certificate) -> Option<Vec<u8>> {
+pub(crate) fn database_of(certificate: &Certificate) -> Option<Vec<u8>> {
     let columns: Vec<&str> = COLUMNS.split(' ').collect();
     let names = certificate.names()?;
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der());
@@ -99,6 +72,7 @@ fn of(certificate: &Certificate) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate;
     use std::fs;
 
     #[test]
@@ -107,7 +81,7 @@ mod tests {
         let certificates = certificate::from_pem(&bundle);
         assert!(certificates.len() > 50, "install ca-certificates");
         for certificate in &certificates {
-            assert_eq!(of(certificate).map(|file| file.len()), Some(2 * 4096));
+            assert_eq!(database_of(certificate).map(|file| file.len()), Some(2 * 4096));
         }
     }
 }

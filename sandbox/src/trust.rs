@@ -20,10 +20,17 @@ use std::{
 const DIRECTORY: &str = "/etc/ssl/certs";
 /// The full bundle of those whom programs inside trust.
 pub const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The worker's own certificate.
+pub(crate) const WORKER: &str = "/etc/ssl/certs/exeat-worker.pem";
 const KEYSTORE: &str = "/etc/ssl/certs/java/cacerts";
 /// Where the machine's directory is while the two are laid one over the other.
 const BELOW: &str = "/srv/certs";
 const LAYERS: &str = "/etc/ssl/certs:/srv/certs";
+
+/// Firefox has a store in each profile, and reads what it is to add to it here.
+const FIREFOX: &str = "/etc/firefox/policies";
+const FIREFOX_POLICIES: &str =
+    "{\"policies\": {\"Certificates\": {\"Install\": [\"/etc/ssl/certs/exeat-worker.pem\"]}}}\n";
 
 /// Where else systems keep the bundle, or Java's form of it.
 const ALSO: &[(&str, &str)] = &[
@@ -102,7 +109,9 @@ fn fill(trust: &Trust) -> io::Result<()> {
     let ours = certificate::from_pem(trust.worker_ca.as_bytes());
     let systems = certificate::from_pem(&trust.system_bundle);
     fs::write(KEYSTORE, keystore::of(systems.iter().chain(&ours)))?;
-    fs::write(directory.join("exeat-worker.pem"), &trust.worker_ca)?;
+    fs::write(WORKER, &trust.worker_ca)?;
+    fs::create_dir_all(FIREFOX)?;
+    fs::write(Path::new(FIREFOX).join("policies.json"), FIREFOX_POLICIES)?;
     if let Some(hash) = ours.first().and_then(Certificate::subject_hash) {
         let name = |number: u32| format!("{hash:08x}.{number}");
         let taken = |name: &str| Path::new(BELOW).join(name).symlink_metadata().is_ok();
