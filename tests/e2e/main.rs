@@ -36,6 +36,7 @@ mod invariants;
 mod jobs;
 mod leases;
 mod log;
+mod matrix;
 mod mcp;
 mod misdirected;
 mod oidc;

@@ -46,7 +46,7 @@ pub use self::processes::{memory_of, process_with};
 pub use self::raw::RawUpstream;
 pub use self::strict::{requests, whole_requests};
 pub use self::tools::{WEBSOCKET, free_address, node_tools, output, python_tools, tools, weed_tool};
-pub use self::upstream::{Seen, Upstream};
+pub use self::upstream::{Answers, Seen, Upstream};
 
 /// What the servers of the tests run on.
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =

@@ -18,13 +18,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::RUNTIME;
 use super::bodies::{self, Body};
-use super::upstream::{Log, Refused, Seen};
+use super::upstream::{Answers, Log, Refused, Seen};
 
 /// Bodies that are remembered; of longer ones the beginning.
 const REMEMBERED: usize = 256 * 1024;
 
 /// Answers one request.
-pub async fn answer(mut request: Request<Incoming>, log: Log, refused: Refused) -> Response<Body> {
+pub async fn answer(mut request: Request<Incoming>, log: Log, refused: Refused, answers: Answers) -> Response<Body> {
     let index = remember(&request, &log);
     let (refused, after) = refused.lock().unwrap().clone();
     let uri = request.uri().clone();
@@ -43,7 +43,10 @@ pub async fn answer(mut request: Request<Incoming>, log: Log, refused: Refused) 
     let body = read(request.into_body(), &log, index).await;
     if shows_any(&log, index, &refused) {
         tokio::time::sleep(after).await;
-        return with(bodies::answer(401, "text/plain", Body::whole("who?\n")), &[("www-authenticate", "Bearer")]);
+        return unknown("Bearer");
+    }
+    if let Some((_, text)) = answers.iter().find(|(path, _)| *path == uri.path()) {
+        return if shown == "nothing" { unknown("Basic realm=\"house\"") } else { written(text, &shown) };
     }
     match route {
         "sse" => events(number(query, "n", 5), number(query, "ms", 200)),
@@ -109,11 +112,12 @@ fn number(query: &str, name: &str, otherwise: u64) -> u64 {
     value.map_or(otherwise, |value| value.parse().unwrap())
 }
 
-/// What the client proved itself with: its bearer credential, the password of Basic, or an API key in a header or the query.
+/// What the client proved itself with: its bearer credential, the password of Basic, an API key in a header or the query, or
+/// whatever else it calls its authorization.
 fn shown(request: &Request<Incoming>, query: &str) -> String {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let authorization = header("authorization").unwrap_or_default();
-    if let Some(bearer) = authorization.strip_prefix("Bearer ") {
+    if let Some(bearer) = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("token ")) {
         return bearer.to_owned();
     }
     if let Some(basic) = authorization.strip_prefix("Basic ") {
@@ -121,7 +125,8 @@ fn shown(request: &Request<Incoming>, query: &str) -> String {
         return pair.split_once(':').unwrap().1.to_owned();
     }
     let in_query = query.split('&').find_map(|pair| pair.strip_prefix("key="));
-    header("x-api-key").or(in_query).unwrap_or("nothing").to_owned()
+    let bare = Some(authorization).filter(|bare| !bare.is_empty());
+    header("x-api-key").or(in_query).or(bare).unwrap_or("nothing").to_owned()
 }
 
 fn echo(request: &Request<Incoming>) -> serde_json::Value {
@@ -134,6 +139,22 @@ fn echo(request: &Request<Incoming>) -> serde_json::Value {
         "version": format!("{:?}", request.version()),
         "headers": headers,
     })
+}
+
+/// To those who do not say who they are, or are no longer who they say.
+fn unknown(challenge: &str) -> Response<Body> {
+    with(bodies::answer(401, "text/plain", Body::whole("who?\n")), &[("www-authenticate", challenge)])
+}
+
+/// What somebody wrote for this path; its type is as it looks.
+fn written(text: &str, shown: &str) -> Response<Body> {
+    let kind = match text.as_bytes().first() {
+        Some(b'{' | b'[') => "application/json",
+        Some(b'<') if text.starts_with("<?xml") => "application/xml",
+        Some(b'<') => "text/html",
+        _ => "text/plain",
+    };
+    bodies::answer(200, kind, Body::whole(text.replace("{shown}", shown)))
 }
 
 fn with(mut answer: Response<Body>, headers: &[(&'static str, &str)]) -> Response<Body> {

@@ -61,6 +61,8 @@ impl Seen {
     }
 }
 
+/// Paths, and what is there.
+pub type Answers = &'static [(&'static str, &'static str)];
 /// What a server saw, shared with its routes.
 pub type Log = Arc<Mutex<Vec<Seen>>>;
 
@@ -95,13 +97,23 @@ impl Upstream {
         Self::serve(None)
     }
 
+    /// The same as [`Upstream::start`], with an API of its own: what is at these paths, and `{shown}` in it becomes what the client
+    /// proved itself with.
+    pub fn answering(answers: Answers) -> Self {
+        Self::serve_with(Some((Authority::trusted(), &["h2", "http/1.1"])), answers)
+    }
+
     fn serve(tls: Option<(&Authority, &[&str])>) -> Self {
+        Self::serve_with(tls, &[])
+    }
+
+    fn serve_with(tls: Option<(&Authority, &[&str])>, answers: Answers) -> Self {
         let (log, refused) = (Log::default(), Refused::default());
         let tls = tls.map(|(authority, alpn)| authority.identity(&NAMES).configuration(alpn));
         let shared = (Arc::clone(&log), Arc::clone(&refused));
         let answer = Arc::new(move |request| {
             let (log, refused) = shared.clone();
-            Box::pin(routes::answer(request, log, refused)) as super::server::Answering
+            Box::pin(routes::answer(request, log, refused, answers)) as super::server::Answering
         });
         Self { server: Server::start(tls, answer), log, refused }
     }
