@@ -31,7 +31,7 @@ clients! {
     shell: curl, wget, git, gh, kubectl;
     python: urllib, urllib3, requests, httpx, httpx_over_http_2, aiohttp, boto3, openai, anthropic, google_auth, kubernetes, websockets, grpcio;
     javascript: node_fetch, undici, axios, got, octokit, openai_for_node, anthropic_for_node, bun, deno;
-    compiled: go, mono;
+    compiled: go, dot_net, mono;
     jvm: java_http_client, java_url_connection, java_with_roots_of_its_own;
     scripting: ruby, php_streams, php_curl, perl;
     packages: pip, uv, twine, npm, go_modules, cargo, maven;

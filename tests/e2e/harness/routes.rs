@@ -46,6 +46,7 @@ pub async fn answer(mut request: Request<Incoming>, log: Log, refused: Refused, 
         return unknown("Bearer");
     }
     if let Some((_, text)) = answers.iter().find(|(path, _)| *path == uri.path()) {
+        let shown = if shown == "nothing" { shown_in_form(&body.0).unwrap_or(shown) } else { shown };
         return if shown == "nothing" { unknown("Basic realm=\"house\"") } else { written(text, &shown) };
     }
     match route {
@@ -127,6 +128,13 @@ fn shown(request: &Request<Incoming>, query: &str) -> String {
     let in_query = query.split('&').find_map(|pair| pair.strip_prefix("key="));
     let bare = Some(authorization).filter(|bare| !bare.is_empty());
     header("x-api-key").or(in_query).or(bare).unwrap_or("nothing").to_owned()
+}
+
+/// What an OAuth client proved itself with.
+fn shown_in_form(body: &[u8]) -> Option<String> {
+    let form = std::str::from_utf8(body).ok()?;
+    let secret = form.split('&').find_map(|pair| pair.strip_prefix("client_secret="))?;
+    Some(percent_encoding::percent_decode_str(secret).decode_utf8().unwrap().into_owned())
 }
 
 fn echo(request: &Request<Incoming>) -> serde_json::Value {

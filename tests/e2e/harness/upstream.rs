@@ -15,7 +15,15 @@ use super::server::Server;
 use super::within;
 
 /// The names that its certificate is for.
-const NAMES: [&str; 6] = ["*.example.com", "example.com", "*.example.org", "*.example.net", "localhost", "127.0.0.1"];
+const NAMES: [&str; 7] = [
+    "management.azure.com",
+    "*.example.com",
+    "example.com",
+    "*.example.org",
+    "*.example.net",
+    "localhost",
+    "127.0.0.1",
+];
 
 /// One request, as it arrived.
 #[derive(Clone, Debug)]

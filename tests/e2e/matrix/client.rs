@@ -18,6 +18,7 @@ pub struct Client {
     version: String,
     script: String,
     prints: &'static str,
+    host: &'static str,
     env: &'static str,
     lines: &'static str,
     secret: &'static str,
@@ -54,6 +55,7 @@ impl Client {
             version: version.into(),
             script: script.to_owned(),
             prints: "{key}",
+            host: "api.example.com",
             env: "API_KEY",
             lines: "",
             secret: SECRET,
@@ -78,6 +80,11 @@ impl Client {
     /// The variable in which it looks for its credential.
     pub fn env(self, env: &'static str) -> Self {
         Self { env, ..self }
+    }
+
+    /// The only host that it calls, where that cannot be api.example.com.
+    pub fn host(self, host: &'static str) -> Self {
+        Self { host, ..self }
     }
 
     /// More lines of the credential.
@@ -107,12 +114,18 @@ impl Client {
 
     /// Calls a real git server, git.example.com.
     pub fn of_git(self) -> Self {
-        Self { server: Kind::Git, secret: GitServer::PASSWORD, proof: GitServer::PASSWORD, ..self }
+        Self {
+            server: Kind::Git,
+            host: "git.example.com",
+            secret: GitServer::PASSWORD,
+            proof: GitServer::PASSWORD,
+            ..self
+        }
     }
 
     /// Calls a real gRPC server, rpc.example.com.
     pub fn of_rpc(self) -> Self {
-        Self { server: Kind::Rpc, ..self }
+        Self { server: Kind::Rpc, host: "rpc.example.com", ..self }
     }
 
     /// Runs it.
@@ -148,7 +161,7 @@ impl Client {
     }
 
     fn exeat(&self, server: &Server) -> Exeat {
-        let (host, dial) = server.address();
+        let (host, dial) = (self.host, server.dial());
         let env = if self.lines.contains("env =") { String::new() } else { format!("env = \"{}\"\n", self.env) };
         let lines = format!("to = [\"{host}\"]\n{env}{}\n", self.lines);
         let allowed = if self.unread { "tls = \"passthrough\"" } else { "credential = \"api\"" };
@@ -192,11 +205,11 @@ impl Server {
         }
     }
 
-    fn address(&self) -> (&'static str, String) {
+    fn dial(&self) -> String {
         match self {
-            Self::Api(server) => ("api.example.com", server.dial()),
-            Self::Git(server) => ("git.example.com", server.dial()),
-            Self::Rpc(server) => ("rpc.example.com", server.dial()),
+            Self::Api(server) => server.dial(),
+            Self::Git(server) => server.dial(),
+            Self::Rpc(server) => server.dial(),
         }
     }
 

@@ -49,3 +49,27 @@ class Call {
 ",
     )
 }
+
+/// Microsoft's .NET, within the one program of it that a package manager brings; it logs in by a form.
+pub fn dot_net() -> Client {
+    let azmcp = "{tools}/node/node_modules/@azure/mcp-linux-*/dist/azmcp";
+    let call = format!(
+        "export AZURE_AUTHORITY_HOST=https://management.azure.com AZURE_TOKEN_CREDENTIALS=EnvironmentCredential
+export AZURE_TENANT_ID=00000000-0000-0000-0000-000000000001 AZURE_CLIENT_ID=00000000-0000-0000-0000-000000000002
+{azmcp} subscription list"
+    );
+    Client::new(".NET 10 (Azure MCP server)", format!("{azmcp} --version | cut -d+ -f1"), &call)
+        .host("management.azure.com")
+        .env("AZURE_CLIENT_SECRET")
+        .lines("in = [\"header\", \"body\"]")
+        .answers(&[
+            (
+                "/00000000-0000-0000-0000-000000000001/oauth2/v2.0/token",
+                "{\"token_type\": \"Bearer\", \"expires_in\": 3600, \"access_token\": \"{shown}\"}",
+            ),
+            (
+                "/subscriptions",
+                "{\"value\": [{\"id\": \"/subscriptions/1\", \"subscriptionId\": \"1\", \"displayName\": \"{shown}\", \"state\": \"Enabled\"}]}",
+            ),
+        ])
+}
