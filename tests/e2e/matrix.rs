@@ -34,7 +34,7 @@ clients! {
     compiled: go, dot_net, mono;
     jvm: java_http_client, java_url_connection, java_with_roots_of_its_own;
     scripting: ruby, php_streams, php_curl, perl;
-    packages: pip, uv, twine, npm, go_modules, cargo, maven;
+    packages: pip, newer_pip, uv, twine, npm, go_modules, cargo, maven;
     browser: chromium, firefox;
     python: roots_of_its_own, roots_of_its_own_unread;
 }

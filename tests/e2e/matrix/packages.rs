@@ -10,13 +10,24 @@ const SIMPLE: &str = "<!DOCTYPE html><html><body>
 </body></html>";
 const METADATA: &str = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n";
 
-pub fn pip() -> Client {
-    let pip = "{tools}/venv/bin/python3 -m pip --isolated --disable-pip-version-check";
+/// `pip` is the command for it.
+fn any_pip(name: &'static str, pip: &str) -> Client {
+    let pip = format!("{pip} --isolated --disable-pip-version-check");
     let call =
         format!("{pip} index versions --retries 0 --index-url https://bot:$API_KEY@api.example.com/simple/ thing");
-    Client::new("pip", format!("{pip} --version | cut -d' ' -f2"), &call)
+    Client::new(name, format!("{pip} --version | cut -d' ' -f2"), &call)
         .answers(&[("/simple/thing/", SIMPLE)])
         .prints("thing (1.0)")
+}
+
+/// As Debian has it: of its own roots.
+pub fn pip() -> Client {
+    any_pip("pip 23", "{tools}/venv/bin/python3 -m pip")
+}
+
+/// Of the system's roots.
+pub fn newer_pip() -> Client {
+    any_pip("pip 26", "env PYTHONPATH={tools}/pip26 {tools}/venv/bin/python3 -m pip")
 }
 
 pub fn uv() -> Client {
