@@ -20,6 +20,7 @@ use sandbox::Capability;
 use crate::args;
 use crate::places::Places;
 use crate::report::Report;
+use crate::run::shown::told;
 
 /// What there is to tell.
 #[derive(Default)]
@@ -72,6 +73,7 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<Checked, Report> {
         Policy::load(&file).map_or_else(&mut wrong, |policy| policies.push(policy));
     }
     IdentitySettings::load(places.broker_file()).map_or_else(&mut wrong, drop);
+    let patterns = patterns(&policies)?;
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file) } else { Credentials::parse(&file, "") };
     let credentials = credentials.map_err(wrong).ok();
@@ -86,8 +88,19 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<Checked, Report> {
             checked.notes = [seen.notes, needless(credentials, &checked.findings)].concat();
         }
     }
+    checked.notes.extend(patterns);
     checked.mistakes = mistakes;
     Ok(checked)
+}
+
+/// What the policies' patterns for files come to, were their agents started where this was.
+fn patterns(policies: &[Policy]) -> io::Result<Vec<String>> {
+    let directory = std::env::current_dir()?;
+    let told = |policy: &Policy| {
+        let agent = policy.agent().clone();
+        told(policy.sandbox(), &directory).into_iter().map(move |told| format!("{agent}: {told}"))
+    };
+    Ok(policies.iter().flat_map(told).collect())
 }
 
 /// What is accepted and is not found any more, or never was.

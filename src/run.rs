@@ -4,6 +4,7 @@
 //! holds it stands, or a lease that outlives it.
 
 mod reload;
+pub mod shown;
 mod supervise;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use proxy::upstream::Roots;
 use sandbox::{CaptureChoice, Limits, Prepared, Preparing, Spec, Trust};
 use tokio::sync::watch;
 
+use self::shown::Shown;
 use self::supervise::Ended;
 use crate::args;
 use crate::broker;
@@ -152,16 +154,25 @@ async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) 
     }
 }
 
-/// What the sandbox shall be. Relative paths of the policy are relative to where `exeat run` was started.
+/// What the sandbox shall be.
 fn spec(places: &Places, policy: &Policy, authority: &Authority, arguments: &args::Run) -> Result<Spec, Report> {
     let settings = policy.sandbox();
     let working_directory = std::env::current_dir()?;
-    let absolute = |paths: &[PathBuf]| paths.iter().map(|path| working_directory.join(path)).collect();
+    let shown = Shown::of(settings, &working_directory)?;
+    if let Some(tree) = shown.overlay.first() {
+        return Err(
+            Report::new(format!("no layer can be put over {}", tree.display())).hint("list it under `write` or `read`")
+        );
+    }
     Ok(Spec {
         command: arguments.command.clone(),
-        read: absolute(&settings.read),
-        write: absolute(&settings.write),
+        read: shown.read,
+        write: shown.write,
+        overlay: Vec::new(),
         hide: hidden(places, arguments),
+        conceal: shown.hide,
+        home: shown.home,
+        find_secrets: settings.find_secrets,
         limits: Limits::from(settings),
         trust: Trust { worker_ca: authority.pem().to_owned(), system_bundle: system_bundle()? },
         ports: policy.ports(),
@@ -195,7 +206,7 @@ fn system_bundle() -> io::Result<Vec<u8>> {
     proxy::upstream::system_bundle().map_or_else(|| Ok(Vec::new()), fs::read)
 }
 
-fn no_sandbox(error: sandbox::Error) -> Report {
+pub(crate) fn no_sandbox(error: sandbox::Error) -> Report {
     let code = match error.kind() {
         sandbox::ErrorKind::NotFound => NOT_FOUND,
         sandbox::ErrorKind::NotExecutable => NOT_EXECUTABLE,

@@ -9,7 +9,7 @@
 //!   [`NormalPath`]
 //! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Protocol`], [`Rule`]
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
-//! - [`Standing`], the policy in force
+//! - [`Standing`], the policy in force; what it shows of the machine: [`SandboxSettings`], [`FileGlob`]
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
 //! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; how a credential is had: [`IssuerSettings`], with
 //!   authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]; a program: [`CommandSettings`]
@@ -29,6 +29,7 @@ mod destination;
 mod dns_name;
 mod error;
 mod file;
+mod file_glob;
 mod github;
 mod glob;
 mod google;
@@ -66,6 +67,7 @@ pub use denial::{Denial, DenialKind};
 pub use destination::{Destination, Host};
 pub use dns_name::DnsName;
 pub use error::{LoadError, Malformed, Mistake};
+pub use file_glob::{Dots, FileGlob, Progress};
 pub use github::{Access, GitHubApp};
 pub use glob::PathGlob;
 pub use google::{GoogleFederation, ServiceAccount};

@@ -3,16 +3,23 @@
 //! Enters: the `[sandbox]` table. Leaves: settings with their defaults. Never: paths made absolute; they are relative
 //! to the working directory of the run, which only the command knows.
 
-use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::file_glob::FileGlob;
 
 /// The `[sandbox]` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SandboxSettings {
     /// Bound read-only, as written.
-    pub read: Vec<PathBuf>,
+    pub read: Vec<FileGlob>,
     /// Bound read-write, as written.
-    pub write: Vec<PathBuf>,
+    pub write: Vec<FileGlob>,
+    /// Shown writable and never changed, as written: what is written goes to a layer above.
+    pub overlay: Vec<FileGlob>,
+    /// Kept out of sight within what is shown, as written.
+    pub hide: Vec<FileGlob>,
+    /// Whether what is shown is searched for files that are called as secrets are.
+    pub find_secrets: bool,
     /// Memory in bytes.
     pub memory: Option<u64>,
     /// How many processes and threads.
@@ -32,6 +39,9 @@ impl Default for SandboxSettings {
         Self {
             read: Vec::new(),
             write: Vec::new(),
+            overlay: Vec::new(),
+            hide: Vec::new(),
+            find_secrets: true,
             memory: None,
             processes: 256,
             files: 1024,

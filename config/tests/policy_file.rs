@@ -66,7 +66,8 @@ plain = true
     assert_eq!(policy.credentials().iter().map(config::CredentialName::as_str).collect::<Vec<_>>(), ["github"]);
 
     let sandbox = policy.sandbox();
-    assert_eq!((&sandbox.read[..], &sandbox.write[..]), (&["/opt/tools".into()][..], &[".".into()][..]));
+    assert_eq!((written(&sandbox.read), written(&sandbox.write)), (vec!["/opt/tools"], vec!["."]));
+    assert!(sandbox.overlay.is_empty() && sandbox.hide.is_empty() && sandbox.find_secrets);
     assert_eq!((sandbox.memory, sandbox.processes, sandbox.files), (Some(2 << 30), 64, 2048));
     assert_eq!((sandbox.cpus, sandbox.wall_clock), (Some(1.5), Some(Duration::from_secs(1800))));
     assert_eq!(sandbox.pass_env, ["EDITOR"]);
@@ -82,6 +83,32 @@ plain = true
     assert_eq!(ranges(3), ["127.0.0.1/32"]);
     assert_eq!(ranges(4), ["10.1.2.3/32"]);
     assert!(policy.rules()[4].plain() && !policy.rules()[3].plain());
+}
+
+fn written(globs: &[config::FileGlob]) -> Vec<&str> {
+    globs.iter().map(config::FileGlob::as_str).collect()
+}
+
+#[test]
+fn what_is_shown_hidden_and_layered_may_be_patterns() {
+    let policy = parse(
+        "[sandbox]\nread = [\"~/.cargo/*\"]\nwrite = \"overlay\"\noverlay = [\"vendor\"]\nhide = [\"**/*.key\"]\nfind_secrets = false\n",
+    );
+    let policy = policy.unwrap();
+    let sandbox = policy.sandbox();
+    assert_eq!(written(&sandbox.overlay), ["vendor", "."]);
+    assert_eq!((written(&sandbox.read), written(&sandbox.hide)), (vec!["~/.cargo/*"], vec!["**/*.key"]));
+    assert!(sandbox.write.is_empty() && !sandbox.find_secrets);
+    for (wrong, told) in [
+        ("write = \"everything\"", "overlay"),
+        ("write = 1", "list"),
+        ("hide = [\"a**\"]", "stands alone"),
+        ("read = [\"[b-a]\"]", "range"),
+    ] {
+        let error = parse(&format!("[sandbox]\n{wrong}\n")).unwrap_err();
+        let mistake = error.mistakes()[0].to_string();
+        assert!(mistake.contains(told) && mistake.contains(":2"), "{mistake}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
 //!
-//!     enter [--write DIR] [--read PATH] [--hide DIR] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
+//!     enter [--write DIR] [--read PATH] [--hide DIR] [--conceal PATH] [--home DIR] [--show-secrets] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
 //!           [--env NAME=VALUE] [--home-file PATH=TEXT] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
 //!
 //! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
@@ -80,7 +80,11 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             limits: Limits::default(),
             trust: Trust { worker_ca: String::new(), system_bundle: fs::read("/etc/ssl/certs/ca-certificates.crt")? },
             ports: [80, 443].into(),
+            overlay: Vec::new(),
             hide: Vec::new(),
+            conceal: Vec::new(),
+            home: None,
+            find_secrets: true,
             capture: CaptureChoice::Best,
         },
         environment: vec![
@@ -99,6 +103,9 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
         match option.to_str().unwrap_or_default() {
             "--write" => spec.write.push(value()?.into()),
             "--hide" => spec.hide.push(value()?.into()),
+            "--conceal" => spec.conceal.push(value()?.into()),
+            "--home" => spec.home = Some(value()?.into()),
+            "--show-secrets" => spec.find_secrets = false,
             "--read" => spec.read.push(value()?.into()),
             "--port" => drop(spec.ports.insert(number(value()?)?.parse()?)),
             "--ports-only" => spec.capture = CaptureChoice::Ports,

@@ -5,9 +5,10 @@
 //! mounts before it.
 
 use crate::{
+    cover::{self, Cover},
     error::{Error, Step},
     etc, namespace,
-    plan::{Cover, Plan},
+    plan::Plan,
     spec::Spec,
     stores,
     sys::{self, MountAttributes},
@@ -62,7 +63,7 @@ const HIDDEN_IN_PROC: &[&str] = &[
 const READ_ONLY_IN_PROC: &[&str] = &["sys"];
 
 pub(crate) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+pub(crate) const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const DEVICE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 
 /// The permission bit of those who are neither the owner nor of the group.
@@ -208,13 +209,7 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
 
 /// Makes read-only what is to stay as it is. Afterwards nothing can be placed any more.
 pub(crate) fn seal(covers: &[Cover]) -> Result<(), Error> {
-    for cover in covers {
-        let (tree, path) = match cover {
-            Cover::Empty(path) => (fresh("tmpfs", &[("mode", "0555"), ("size", "4k")], READ_ONLY)?, path),
-            Cover::Pinned(path) => (copy_of_all(path)?, path),
-        };
-        attach(&tree, path).map_err(|errno| Step::Filesystem.failed("cover").on(path.display()).because(errno))?;
-    }
+    cover::place(covers)?;
     for name in READ_ONLY_IN_PROC {
         let path = Path::new("/proc").join(name);
         if path.exists() {
@@ -292,7 +287,7 @@ pub(crate) fn fresh(kind: &str, options: &[(&str, &str)], attributes: u64) -> Re
     })
 }
 
-fn restricted(tree: OwnedFd, attributes: u64, of: &Path) -> Result<OwnedFd, Error> {
+pub(crate) fn restricted(tree: OwnedFd, attributes: u64, of: &Path) -> Result<OwnedFd, Error> {
     let change = MountAttributes { set: attributes, ..MountAttributes::default() };
     sys::set_mount_attributes(&tree, &change)
         .map_err(|errno| Step::Filesystem.failed("restrict the mount of").on(of.display()).because(errno))?;
@@ -300,12 +295,12 @@ fn restricted(tree: OwnedFd, attributes: u64, of: &Path) -> Result<OwnedFd, Erro
 }
 
 /// A copy of one mount of the new root, attached nowhere.
-fn copy_of(path: &Path) -> Result<OwnedFd, Error> {
+pub(crate) fn copy_of(path: &Path) -> Result<OwnedFd, Error> {
     copy(path, OpenTreeFlags::empty())
 }
 
 /// With what is mounted below it: a read-only path must not come to light as the writable one it lies on.
-fn copy_of_all(path: &Path) -> Result<OwnedFd, Error> {
+pub(crate) fn copy_of_all(path: &Path) -> Result<OwnedFd, Error> {
     copy(path, OpenTreeFlags::AT_RECURSIVE)
 }
 

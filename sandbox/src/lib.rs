@@ -9,7 +9,9 @@
 //! | module | |
 //! |---|---|
 //! | `spec` | what the caller wants |
+//! | [`expand`](expand()) | what the patterns of a policy stand for on this machine |
 //! | `plan` | read against the machine: which user, which paths |
+//! | `walk`, `secrets`, `cover` | what of them is not to be seen, by its name or by the policy |
 //! | `spawn` | [`begin`], [`Preparing::finish`], [`Prepared::start`]: the parent's side |
 //! | `namespace`, `cgroup`, `limits` | what the parent alone can do: maps, idmapped mounts, limits |
 //! | `message` | what parent and child say to each other |
@@ -32,8 +34,10 @@ mod certificate;
 mod cgroup;
 mod child;
 mod confine;
+mod cover;
 mod error;
 mod etc;
+mod expand;
 mod filesystem;
 mod filter;
 mod home;
@@ -51,6 +55,7 @@ mod probe;
 mod process;
 mod relay;
 mod running;
+mod secrets;
 mod spawn;
 mod spec;
 mod sqlite;
@@ -60,14 +65,16 @@ mod stores;
 mod sys;
 mod terminal;
 mod trust;
+mod walk;
 
 pub use error::{Error, ErrorKind, Step};
+pub use expand::{Expanded, Purpose, expand};
 pub use filesystem::HOME;
 pub use home::HomeFile;
 pub use probe::{Capability, probe};
 pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
 pub use spawn::{Prepared, Preparing, Sockets, begin, prepare};
-pub use spec::{CaptureChoice, Limits, Spec, Trust};
-pub use status::{Capture, LimitsInForce, Status};
+pub use spec::{CaptureChoice, Layered, Limits, Spec, Trust};
+pub use status::{Capture, HiddenInForce, LimitsInForce, Status};
 pub use trust::{BUNDLE, trust_environment};

@@ -4,9 +4,11 @@
 //! paths are absolute, resolved and ordered. Never: a change to anything.
 
 use crate::{
+    cover::{self, Cover, Strictness},
     error::{Error, Step},
-    filesystem,
-    spec::Spec,
+    filesystem, secrets,
+    spec::{Layered, Spec},
+    status::HiddenInForce,
 };
 use rustix::process::{getegid, geteuid};
 use std::{
@@ -25,8 +27,10 @@ pub(crate) struct Plan {
     pub user: User,
     /// Shallow paths first, so that a deeper one is mounted over the shallower.
     pub binds: Vec<Bind>,
-    /// Directories inside that are covered, after those above them that are pinned.
+    /// Places inside that are covered or pinned, shallow ones first.
     pub covers: Vec<Cover>,
+    /// What they hide, for the log.
+    pub hidden: HiddenInForce,
     /// Also among `binds`, or below one.
     pub working_directory: PathBuf,
 }
@@ -48,6 +52,8 @@ pub(crate) struct Bind {
     pub write: bool,
     pub directory: bool,
     pub idmapped: bool,
+    /// Where what is written goes instead.
+    pub layer: Option<PathBuf>,
 }
 
 impl Plan {
@@ -66,10 +72,21 @@ impl Plan {
         }
         let user = User::for_directory(&owner);
         let mut binds = Vec::new();
-        for (paths, write) in [(&spec.write, true), (&spec.read, false)] {
-            for path in paths {
-                add(&mut binds, Bind::of(path, write, user)?);
+        for path in &spec.write {
+            add(&mut binds, Bind::of(path, true, user)?);
+        }
+        for layered in &spec.overlay {
+            let bind = Bind::of(&layered.tree, true, user)?.below(layered)?;
+            if binds.iter().any(|other| other.target == bind.target) {
+                return Err(Step::Plan
+                    .failed("both write to and leave unchanged")
+                    .on(bind.target.display())
+                    .hint_at("list it under `write` or under `overlay`"));
             }
+            add(&mut binds, bind);
+        }
+        for path in &spec.read {
+            add(&mut binds, Bind::of(path, false, user)?);
         }
         if !binds.iter().any(|bind| working_directory.starts_with(&bind.target)) {
             refuse_home(&working_directory)?;
@@ -77,8 +94,12 @@ impl Plan {
         }
         binds.sort_by_key(|bind| bind.target.components().count());
         refuse_planted_links(&binds)?;
-        let covers = covers(&spec.hide, &binds)?;
-        Ok(Self { user, binds, covers, working_directory })
+        let (covers, hidden) = hide(spec, &binds, &working_directory)?;
+        Ok(Self { user, binds, covers, hidden, working_directory })
+    }
+
+    pub fn layered(&self) -> impl Iterator<Item = &Bind> {
+        self.binds.iter().filter(|bind| bind.layer.is_some())
     }
 
     pub fn idmapped(&self) -> impl Iterator<Item = &Bind> {
@@ -91,6 +112,42 @@ fn add(binds: &mut Vec<Bind>, bind: Bind) {
     if !binds.iter().any(|other| other.target == bind.target) {
         binds.push(bind);
     }
+}
+
+/// Everything that is not to be seen, and why that is so.
+fn hide(spec: &Spec, binds: &[Bind], working_directory: &Path) -> Result<(Vec<Cover>, HiddenInForce), Error> {
+    let resolved = |paths: &[PathBuf]| -> BTreeSet<PathBuf> {
+        paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect()
+    };
+    let by_policy = resolved(&spec.conceal);
+    let secrets = secrets::find(binds, &homes(spec), spec.find_secrets)?;
+    let all: BTreeSet<PathBuf> = [&by_policy, &secrets.listed, &secrets.found].into_iter().flatten().cloned().collect();
+    let linked = secrets::other_names(binds, &all)?;
+    let mut hide = Vec::new();
+    for (paths, strictness) in [
+        (linked, Strictness::Name),
+        (secrets.found, Strictness::Name),
+        (secrets.listed, Strictness::Path),
+        (by_policy, Strictness::Path),
+        (resolved(&spec.hide), Strictness::Own),
+    ] {
+        hide.extend(paths.into_iter().map(|path| (path, strictness)));
+    }
+    let covers = cover::covers(&hide, binds, working_directory)?;
+    let looked_at = spec.find_secrets.then_some(secrets.looked_at);
+    let hidden = HiddenInForce::of(&covers, looked_at);
+    Ok((covers, hidden))
+}
+
+/// Where people live, as far as secrets of theirs could be shown.
+fn homes(spec: &Spec) -> BTreeSet<PathBuf> {
+    let mut homes: BTreeSet<PathBuf> =
+        spec.home.iter().flat_map(|home| [Some(home.clone()), fs::canonicalize(home).ok()]).flatten().collect();
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    homes.extend(accounts.lines().filter_map(|line| Some(PathBuf::from(line.split(':').nth(5)?))));
+    // Of accounts that are programs'.
+    homes.retain(|home| home.components().count() > 1 && !filesystem::is_program(home));
+    homes
 }
 
 impl User {
@@ -131,7 +188,16 @@ impl Bind {
             return Err(failed("show the sandbox").hint_at(hint));
         }
         let idmapped = write && user.from_root && found.uid() == 0;
-        Ok(Self { source, target, write, directory: found.is_dir(), idmapped })
+        Ok(Self { source, target, write, directory: found.is_dir(), idmapped, layer: None })
+    }
+
+    /// The same under a layer.
+    fn below(mut self, layered: &Layered) -> Result<Self, Error> {
+        if !self.directory {
+            return Err(Step::Plan.failed("put a layer over what is no directory,").on(self.target.display()));
+        }
+        self.layer = Some(layered.layer.clone());
+        Ok(self)
     }
 }
 
@@ -157,7 +223,7 @@ fn refuse_home(directory: &Path) -> Result<(), Error> {
 /// another part of the machine shown to the next one.
 fn refuse_planted_links(binds: &[Bind]) -> Result<(), Error> {
     for inner in binds {
-        for outer in binds.iter().filter(|outer| outer.write) {
+        for outer in binds.iter().filter(|outer| outer.write && outer.layer.is_none()) {
             if let Ok(rest) = inner.target.strip_prefix(&outer.target)
                 && inner.source != outer.source.join(rest).components().collect::<PathBuf>()
             {
@@ -169,45 +235,6 @@ fn refuse_planted_links(binds: &[Bind]) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// A directory that is mounted over, which also keeps it from being renamed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cover {
-    /// With an empty one.
-    Empty(PathBuf),
-    /// With itself: it is writable and above a hidden one, and were it renamed, another could be put in its place.
-    Pinned(PathBuf),
-}
-
-/// Where hidden directories would show inside.
-fn covers(hide: &[PathBuf], binds: &[Bind]) -> Result<Vec<Cover>, Error> {
-    let hide: BTreeSet<PathBuf> = hide.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
-    let outermost = hide.iter().filter(|path| !path.ancestors().skip(1).any(|above| hide.contains(above)));
-    let mut covers = Vec::new();
-    for hidden in outermost {
-        // The system's own directories are shown at the paths that they have.
-        covers.extend(filesystem::is_program(hidden).then(|| Cover::Empty(hidden.clone())));
-        for bind in binds {
-            if bind.source.starts_with(hidden) {
-                return Err(Step::Plan
-                    .failed("show the sandbox, with what is kept from it,")
-                    .on(bind.target.display())
-                    .hint_at(
-                        "exeat's own configuration or state is there: start from another directory, or move them",
-                    ));
-            }
-            let Ok(rest) = hidden.strip_prefix(&bind.source) else { continue };
-            let target = bind.target.join(rest);
-            let between = target.ancestors().skip(1).take_while(|above| *above != bind.target);
-            let mut above: Vec<_> = between.map(|above| Cover::Pinned(above.to_owned())).collect();
-            // Pinned once: a second time would put what is below it in sight again.
-            above.retain(|pinned| !covers.contains(pinned));
-            covers.extend(above.into_iter().rev());
-            covers.push(Cover::Empty(target));
-        }
-    }
-    Ok(covers)
 }
 
 /// A line of /etc/passwd. The file is read as text: no library that would load modules before a fork.
@@ -237,7 +264,11 @@ mod tests {
             working_directory: directory.to_path_buf(),
             read: paths(read),
             write: paths(write),
+            overlay: Vec::new(),
             hide: Vec::new(),
+            conceal: Vec::new(),
+            home: None,
+            find_secrets: true,
             limits: crate::Limits::default(),
             trust: crate::Trust::default(),
             ports: [].into(),
@@ -253,26 +284,6 @@ mod tests {
         let plan = Plan::of(&spec(top, &[&below, top], &[top])).unwrap();
         let seen: Vec<_> = plan.binds.iter().map(|bind| (bind.target.as_path(), bind.write)).collect();
         assert_eq!(seen, [(top, true), (below.as_path(), false)]);
-    }
-
-    #[test]
-    fn a_hidden_directory_is_covered_wherever_it_would_show_and_is_never_the_place_to_be() {
-        let directory = tempfile::tempdir().unwrap();
-        let (top, below) = (directory.path(), directory.path().join("below/state"));
-        fs::create_dir_all(&below).unwrap();
-        let hiding = |at: &Path, hidden: &Path| Plan::of(&Spec { hide: vec![hidden.to_owned()], ..spec(at, &[], &[]) });
-        let covers = [Cover::Pinned(top.join("below")), Cover::Empty(below.clone())];
-        assert_eq!(hiding(top, &below).unwrap().covers, covers);
-        assert!(hiding(top, Path::new("/nonexistent")).unwrap().covers.is_empty());
-        assert!(hiding(top, Path::new("/usr/lib")).unwrap().covers.contains(&Cover::Empty("/usr/lib".into())));
-        let two = Spec { hide: vec![below.clone(), top.join("below"), top.join("below/other")], ..spec(top, &[], &[]) };
-        fs::create_dir(top.join("below/other")).unwrap();
-        assert_eq!(Plan::of(&two).unwrap().covers, [Cover::Empty(top.join("below"))]);
-        let siblings = Spec { hide: vec![below.clone(), top.join("below/other")], ..spec(top, &[], &[]) };
-        let pins = Plan::of(&siblings).unwrap().covers.into_iter().filter(|cover| matches!(cover, Cover::Pinned(_)));
-        assert_eq!(pins.count(), 1);
-        assert!(hiding(&below, &below).is_err());
-        assert!(hiding(&below, top).is_err());
     }
 
     #[test]

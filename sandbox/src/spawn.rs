@@ -178,6 +178,8 @@ fn status(
         syscall_filter: inside.syscall_filter,
         terminal,
         idmapped: plan.idmapped().map(|bind| bind.target.clone()).collect(),
+        layered: plan.layered().map(|bind| bind.target.display().to_string()).collect(),
+        hidden: plan.hidden.clone(),
         limits: LimitsInForce {
             processes: rlimits.processes.saturating_sub(1),
             files: rlimits.files,

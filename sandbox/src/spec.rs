@@ -22,9 +22,18 @@ pub struct Spec {
     pub read: Vec<PathBuf>,
     /// Bound read-write, at the same paths. The deeper entry decides; of two equal ones, this one.
     pub write: Vec<PathBuf>,
+    /// Shown at the same paths as if they could be written, and not changed: what is written goes to a layer above.
+    pub overlay: Vec<Layered>,
     /// Never shown, whatever holds them: an empty directory stands in their place. The working directory, and every path of
     /// `read` and `write`, has to lie outside. Those that do not exist hide nothing.
     pub hide: Vec<PathBuf>,
+    /// Out of sight within what is shown, but for what is named below them: an empty directory, or an empty file, stands in their place.
+    /// Those that do not exist hide nothing.
+    pub conceal: Vec<PathBuf>,
+    /// Where the caller lives. What holds secrets there is out of sight unless it is named.
+    pub home: Option<PathBuf>,
+    /// Whether what is shown is searched for files that are called as secrets are (`.env`), which are then out of sight unless they are named.
+    pub find_secrets: bool,
     /// What it may use up.
     pub limits: Limits,
     /// Whom it trusts.
@@ -40,9 +49,19 @@ impl Spec {
     pub fn shows(&self, file: &Path) -> bool {
         let Ok(file) = fs::canonicalize(file) else { return false };
         let below = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|path| file.starts_with(path));
-        let shown = [&self.read, &self.write].into_iter().flatten().chain([&self.working_directory]).any(below);
+        let trees = self.overlay.iter().map(|layered| &layered.tree).chain([&self.working_directory]);
+        let shown = [&self.read, &self.write].into_iter().flatten().chain(trees).any(below);
         (shown || filesystem::is_program(&file)) && !self.hide.iter().any(below)
     }
+}
+
+/// A directory that is shown under a layer, which takes what is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layered {
+    /// The directory.
+    pub tree: PathBuf,
+    /// A directory of this sandbox's alone that nobody else can enter. It keeps what is written, and outlives the sandbox.
+    pub layer: PathBuf,
 }
 
 /// What the command may use up. A limit that cannot be enforced is an error, never a shrug.

@@ -3,6 +3,7 @@
 //! For: the call log and `exeat check`. In: the child's report, the parent's own steps. Out: [`Status`], serialisable.
 //! Never: what was merely asked for.
 
+use crate::cover::Cover;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -25,6 +26,10 @@ pub struct Status {
     pub terminal: bool,
     /// Paths bound with root's files shown as the command's own.
     pub idmapped: Vec<PathBuf>,
+    /// Directories that stay as they are, under a layer for what is written.
+    pub layered: Vec<String>,
+    /// What is out of sight within what is shown.
+    pub hidden: HiddenInForce,
     /// The limits.
     pub limits: LimitsInForce,
 }
@@ -38,6 +43,32 @@ pub enum Capture {
     Redirect,
     /// TCP to these ports, at any address. Where one was going: the accepted socket's own address.
     Ports(BTreeSet<u16>),
+}
+
+/// What is out of sight.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct HiddenInForce {
+    /// How many files and directories.
+    pub count: usize,
+    /// The first of them.
+    pub paths: Vec<String>,
+    /// How many names were looked through for such as secrets have; nothing where that was not asked for.
+    pub looked_at: Option<u64>,
+}
+
+impl HiddenInForce {
+    /// More would fill a line of the log, and are hidden all the same.
+    const MOST_TOLD: usize = 32;
+
+    pub(crate) fn of(covers: &[Cover], looked_at: Option<u64>) -> Self {
+        let hidden = || covers.iter().filter(|cover| matches!(cover, Cover::Hidden(_)));
+        let told = hidden().take(Self::MOST_TOLD);
+        Self {
+            count: hidden().count(),
+            paths: told.map(|cover| cover.path().display().to_string()).collect(),
+            looked_at,
+        }
+    }
 }
 
 /// The limits that hold.

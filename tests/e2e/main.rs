@@ -25,6 +25,7 @@ mod differential;
 mod explain;
 mod extended_connect;
 mod federation;
+mod files;
 mod floods;
 mod git;
 mod github_app;

@@ -3,8 +3,9 @@
 //! Enters: a section. Leaves: [`SandboxSettings`], those that are not written at their defaults. Never: a path looked at; whether
 //! it is there is the machine's to say, at the start.
 
-use super::paths::read_paths;
-use super::reader::{Reader, Section};
+use super::reader::{Field, Reader, Section};
+use crate::error::Malformed;
+use crate::file_glob::FileGlob;
 use crate::limits::{parse_duration, parse_size};
 use crate::sandbox::SandboxSettings;
 use crate::variable::sandbox_variable;
@@ -12,9 +13,18 @@ use crate::variable::sandbox_variable;
 /// `[sandbox]` of an agent's file.
 pub(super) fn read(reader: &mut Reader<'_>, mut section: Section<'_>) -> SandboxSettings {
     let defaults = SandboxSettings::default();
+    let (write, whole) = section.take("write").map(|field| writable(reader, &field)).unwrap_or_default();
+    let mut overlay = globs(reader, section.take("overlay"));
+    overlay.extend(whole.filter(|whole| !overlay.contains(whole)));
     let settings = SandboxSettings {
-        read: section.take("read").and_then(|field| read_paths(reader, &field)).unwrap_or_default(),
-        write: section.take("write").and_then(|field| read_paths(reader, &field)).unwrap_or_default(),
+        read: globs(reader, section.take("read")),
+        write,
+        overlay,
+        hide: globs(reader, section.take("hide")),
+        find_secrets: section
+            .take("find_secrets")
+            .and_then(|field| reader.flag(&field))
+            .unwrap_or(defaults.find_secrets),
         memory: section.take("memory").and_then(|field| reader.value(&field, parse_size)),
         processes: section.take("processes").and_then(|field| reader.count(&field)).unwrap_or(defaults.processes),
         files: section.take("files").and_then(|field| reader.count(&field)).unwrap_or(defaults.files),
@@ -27,4 +37,20 @@ pub(super) fn read(reader: &mut Reader<'_>, mut section: Section<'_>) -> Sandbox
     };
     reader.nothing_else(section);
     settings
+}
+
+fn globs(reader: &mut Reader<'_>, field: Option<Field<'_>>) -> Vec<FileGlob> {
+    field.and_then(|field| reader.values(&field, str::parse::<FileGlob>)).unwrap_or_default()
+}
+
+/// A list; or `"overlay"`, which is the working directory under a layer.
+fn writable(reader: &mut Reader<'_>, field: &Field<'_>) -> (Vec<FileGlob>, Option<FileGlob>) {
+    if field.text().is_none() {
+        return (reader.values(field, str::parse::<FileGlob>).unwrap_or_default(), None);
+    }
+    let working_directory = |text: &str| match text {
+        "overlay" => ".".parse::<FileGlob>(),
+        _ => Err(Malformed::new("`write` is a list of paths, or the word \"overlay\"", "write `write = [\".\"]`")),
+    };
+    (Vec::new(), reader.value(field, working_directory))
 }
