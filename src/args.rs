@@ -50,6 +50,8 @@ pub enum Command {
     Workers(Workers),
     /// Stop a worker, or all of an agent
     Stop(Stop),
+    /// Show what a worker changed in directories that stayed as they were (`write = "overlay"`)
+    Diff(Diff),
     /// Take leases back from their workers, at once
     Revoke(Revoke),
     /// List what waits for permission
@@ -207,6 +209,32 @@ pub struct Stop {
     /// All of this agent
     #[arg(long, value_name = "NAME")]
     pub agent: Option<AgentId>,
+}
+
+/// `exeat diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Whose changes; without one, those of the last worker that has any
+    #[arg(value_name = "WORKER", conflicts_with = "agent")]
+    pub worker: Option<WorkerId>,
+    /// The last worker of this agent
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<AgentId>,
+    /// As a patch, for `git apply`; binary files are only named
+    #[arg(long, conflicts_with_all = ["json", "export", "discard"])]
+    pub patch: bool,
+    /// One JSON array
+    #[arg(long, conflicts_with_all = ["export", "discard"])]
+    pub json: bool,
+    /// Keep what changed: copy it to DIR/0 (and 1, …), with DIR/changes.json
+    #[arg(long, value_name = "DIR", conflicts_with = "discard")]
+    pub export: Option<PathBuf>,
+    /// Put what changed into the directories themselves, if the machine did not change the same files meanwhile
+    #[arg(long, requires = "worker", conflicts_with_all = ["patch", "json", "export", "discard"])]
+    pub apply: bool,
+    /// Take what was written away, for good
+    #[arg(long, requires = "worker")]
+    pub discard: bool,
 }
 
 /// `exeat revoke`

@@ -11,8 +11,10 @@ mod broker;
 mod calls;
 mod check;
 mod demo;
+mod diff;
 mod environment;
 mod explain;
+mod layers;
 mod leases;
 mod offboard;
 mod places;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Leases(list) => places().and_then(|places| leases::list(&places, list)),
         Command::Workers(list) => places().and_then(|places| workers::list(&places, list)),
         Command::Stop(stop) => places().and_then(|places| workers::stop(&places, stop)),
+        Command::Diff(diff) => places().and_then(|places| diff::run(&places, diff)),
         Command::Revoke(revoke) => places().and_then(|places| leases::revoke(&places, revoke)),
         Command::Approvals(list) => places().and_then(|places| approvals::list(&places, list)),
         Command::Approve(approve) => places().and_then(|places| approvals::approve(&places, approve)),

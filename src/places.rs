@@ -18,7 +18,7 @@ use crate::report::Report;
 pub struct Places {
     /// Holds `agents/NAME.toml`, `credentials.toml` and `broker.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/`, `leases/BROKER/`, `ledger.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
+    /// Holds `workers/ID/`, `layers/`, `leases/BROKER/`, `ledger.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
     pub state: PathBuf,
 }
 
@@ -98,6 +98,16 @@ impl Places {
     /// What was shown of each offboarding, a line each.
     pub fn offboardings(&self) -> PathBuf {
         self.state.join("offboarded.jsonl")
+    }
+
+    /// Makes the directory of layers whose runs have no worker yet, for its owner only, and names it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_layers(&self) -> io::Result<PathBuf> {
+        let directory = self.state.join("layers");
+        make(&directory)?;
+        Ok(directory)
     }
 
     /// Makes the directory of one worker, for its owner only.

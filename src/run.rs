@@ -28,6 +28,7 @@ use self::supervise::Ended;
 use crate::args;
 use crate::broker;
 use crate::environment;
+use crate::layers::Pending;
 use crate::offboard::is_offboarded;
 use crate::places::Places;
 use crate::report::{NOT_EXECUTABLE, NOT_FOUND, OUT_OF_TIME, Report, STOPPED};
@@ -42,7 +43,9 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let policy = Policy::load_without_secrets(places.agent_file(&arguments.agent))?;
     let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
     let authority = Authority::generate(SystemTime::now())?;
-    let spec = spec(places, &policy, &authority, arguments)?;
+    let shown = Shown::of(policy.sandbox(), &std::env::current_dir()?)?;
+    let layers = Pending::make(places, shown.overlay.clone())?;
+    let spec = spec(places, &policy, &authority, arguments, shown, layers.as_ref())?;
     let digest = policy.digest().to_owned();
     // The sandbox begins as a copy of this process, so the secrets that the policy names are read afterwards.
     let preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
@@ -59,7 +62,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
             (None, Some(socket)) => Client::connect(socket).await?,
             (None, None) => return Err(Report::new("there is no broker")),
         };
-        work(places, arguments, standing, authority, preparing, broker).await
+        work(places, arguments, standing, authority, (preparing, layers), broker).await
     });
     // All is said and written; a name that is still being looked up is not waited for.
     runtime.shutdown_background();
@@ -71,7 +74,7 @@ async fn work(
     arguments: &args::Run,
     standing: Arc<Standing>,
     authority: Authority,
-    preparing: Preparing<'_>,
+    (preparing, layers): (Preparing<'_>, Option<Pending>),
     broker: Client,
 ) -> Result<ExitCode, Report> {
     let registration = broker.register(&arguments.agent).await.map_err(|error| {
@@ -90,6 +93,7 @@ async fn work(
     // All that does not need the sandbox was done while it was made.
     let mut prepared = preparing.finish().map_err(no_sandbox)?;
     let directory = places.make_worker(&registration.worker)?;
+    layers.map_or(Ok(()), |layers| layers.give_to(&directory))?;
     let log = CallLog::create(&directory)?;
     let start = worker_start(arguments, &standing.current(), &registration, &prepared)?;
     log.append(Timestamp::now(), Event::WorkerStart(start))?;
@@ -155,20 +159,20 @@ async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) 
 }
 
 /// What the sandbox shall be.
-fn spec(places: &Places, policy: &Policy, authority: &Authority, arguments: &args::Run) -> Result<Spec, Report> {
+fn spec(
+    places: &Places,
+    policy: &Policy,
+    authority: &Authority,
+    arguments: &args::Run,
+    shown: Shown,
+    layers: Option<&Pending>,
+) -> Result<Spec, Report> {
     let settings = policy.sandbox();
-    let working_directory = std::env::current_dir()?;
-    let shown = Shown::of(settings, &working_directory)?;
-    if let Some(tree) = shown.overlay.first() {
-        return Err(
-            Report::new(format!("no layer can be put over {}", tree.display())).hint("list it under `write` or `read`")
-        );
-    }
     Ok(Spec {
         command: arguments.command.clone(),
         read: shown.read,
         write: shown.write,
-        overlay: Vec::new(),
+        overlay: layers.map(Pending::layered).unwrap_or_default(),
         hide: hidden(places, arguments),
         conceal: shown.hide,
         home: shown.home,
@@ -177,7 +181,7 @@ fn spec(places: &Places, policy: &Policy, authority: &Authority, arguments: &arg
         trust: Trust { worker_ca: authority.pem().to_owned(), system_bundle: system_bundle()? },
         ports: policy.ports(),
         capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
-        working_directory,
+        working_directory: std::env::current_dir()?,
     })
 }
 

@@ -111,6 +111,12 @@ pub fn all(places: &Places) -> io::Result<Vec<Running>> {
     Ok(running)
 }
 
+/// Who a worker is, or was; `None` where it does not say.
+pub fn who(places: &Places, worker: &WorkerId) -> Option<Running> {
+    let json = fs::read(places.workers().join(worker.to_string()).join(WHO)).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
 /// Asks workers to stop, and waits until they have; one that does not is killed, and its sandbox with it. Its broker revokes what it
 /// held either way.
 ///

@@ -1,6 +1,6 @@
 //! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
 //!
-//!     enter [--write DIR] [--read PATH] [--hide DIR] [--conceal PATH] [--home DIR] [--show-secrets] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
+//!     enter [--write DIR] [--overlay DIR=LAYER] [--read PATH] [--hide DIR] [--conceal PATH] [--home DIR] [--show-secrets] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
 //!           [--env NAME=VALUE] [--home-file PATH=TEXT] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
 //!
 //! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
@@ -10,7 +10,7 @@
 #![expect(clippy::print_stderr, reason = "an example may print")]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandbox::{Capture, CaptureChoice, ErrorKind, HomeFile, Limits, Sockets, Spec, Trust};
+use sandbox::{Capture, CaptureChoice, ErrorKind, HomeFile, Layered, Limits, Sockets, Spec, Trust};
 use std::{
     error::Error,
     ffi::{OsStr, OsString},
@@ -103,6 +103,11 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
         match option.to_str().unwrap_or_default() {
             "--write" => spec.write.push(value()?.into()),
             "--hide" => spec.hide.push(value()?.into()),
+            "--overlay" => {
+                let (tree, layer) = pair(&value()?)?;
+                let [tree, layer] = [tree, layer].map(|path| OsString::from_vec(path).into());
+                spec.overlay.push(Layered { tree, layer });
+            }
             "--conceal" => spec.conceal.push(value()?.into()),
             "--home" => spec.home = Some(value()?.into()),
             "--show-secrets" => spec.find_secrets = false,

@@ -8,6 +8,7 @@ use crate::{
     cover::{self, Cover},
     error::{Error, Step},
     etc, namespace,
+    overlay::Layers,
     plan::Plan,
     spec::Spec,
     stores,
@@ -92,6 +93,7 @@ enum What {
     Link(PathBuf),
     Copy(Vec<u8>),
     Tree { tree: OwnedFd, directory: bool },
+    Layered(Layers),
 }
 
 impl Sources {
@@ -110,6 +112,13 @@ impl Sources {
         let mut idmapped = idmapped.into_iter();
         for bind in &plan.binds {
             let ready = if bind.idmapped { idmapped.next() } else { None };
+            if let Some(layer) = &bind.layer {
+                pieces.push(Piece {
+                    target: bind.target.clone(),
+                    what: What::Layered(Layers::take(bind, layer, ready)?),
+                });
+                continue;
+            }
             let attributes = if bind.write { READ_WRITE } else { READ_ONLY };
             let tree =
                 ready.map_or_else(|| restricted(namespace::detached(&bind.source)?, attributes, &bind.source), Ok)?;
@@ -154,16 +163,20 @@ impl Piece {
             fs::create_dir_all(parent).map_err(failed_io)?;
             made.insert(parent.to_owned());
         }
-        match &self.what {
+        match self.what {
             What::Link(to) => symlink(to, &self.target).map_err(failed_io),
             What::Copy(bytes) => fs::write(&self.target, bytes).map_err(failed_io),
+            What::Layered(layers) => {
+                fs::create_dir_all(&self.target).map_err(failed_io)?;
+                attach(&layers.join(&self.target)?, &self.target).map_err(failed)
+            }
             What::Tree { tree, directory } => {
-                if *directory {
+                if directory {
                     fs::create_dir_all(&self.target).map_err(failed_io)?;
                 } else if !self.target.exists() {
                     fs::write(&self.target, "").map_err(failed_io)?;
                 }
-                attach(tree, &self.target).map_err(failed)
+                attach(&tree, &self.target).map_err(failed)
             }
         }
     }

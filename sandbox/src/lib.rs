@@ -18,6 +18,7 @@
 //! | `child` | **the irreversible steps, one list** |
 //! | `network`, `netlink`, `nft` | every address leads to two listeners |
 //! | `filesystem`, `etc`, `trust`, `certificate`, `keystore`, `stores`, `nss`, `sqlite` | a private root |
+//! | `overlay` | a directory under a layer for what is written |
 //! | `terminal`, `relay` | a terminal of its own |
 //! | `confine`, `filter` | no privilege, ever again |
 //! | `home` | files of the caller's in the private home |
@@ -50,6 +51,7 @@ mod netlink;
 mod network;
 mod nft;
 mod nss;
+mod overlay;
 mod plan;
 mod probe;
 mod process;

@@ -6,7 +6,7 @@
 use crate::{
     cover::{self, Cover, Strictness},
     error::{Error, Step},
-    filesystem, secrets,
+    filesystem, overlay, secrets,
     spec::{Layered, Spec},
     status::HiddenInForce,
 };
@@ -76,7 +76,7 @@ impl Plan {
             add(&mut binds, Bind::of(path, true, user)?);
         }
         for layered in &spec.overlay {
-            let bind = Bind::of(&layered.tree, true, user)?.below(layered)?;
+            let bind = Bind::of(&layered.tree, true, user)?.below(layered, user)?;
             if binds.iter().any(|other| other.target == bind.target) {
                 return Err(Step::Plan
                     .failed("both write to and leave unchanged")
@@ -192,12 +192,9 @@ impl Bind {
     }
 
     /// The same under a layer.
-    fn below(mut self, layered: &Layered) -> Result<Self, Error> {
-        if !self.directory {
-            return Err(Step::Plan.failed("put a layer over what is no directory,").on(self.target.display()));
-        }
-        self.layer = Some(layered.layer.clone());
-        Ok(self)
+    fn below(self, layered: &Layered, user: User) -> Result<Self, Error> {
+        overlay::judge(&self, &layered.layer, user)?;
+        Ok(Self { layer: Some(layered.layer.clone()), ..self })
     }
 }
 

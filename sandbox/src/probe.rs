@@ -6,7 +6,7 @@
 use crate::{
     cgroup,
     message::Channel,
-    namespace, network,
+    namespace, network, overlay,
     process::{ChildProcess, single_threaded},
     spec::CaptureChoice,
     status::Capture,
@@ -50,6 +50,7 @@ pub fn probe() -> Vec<Capability> {
         ),
         landlock(),
         delegation(),
+        layers(),
     ]);
     if geteuid().is_root() {
         let tried = std::env::current_dir().and_then(|directory| namespace::can_idmap(&directory));
@@ -112,6 +113,12 @@ fn landlock() -> Capability {
         Some("the worker cannot take the file system from itself".to_owned()),
         "a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` among its `lsm=`",
     )
+}
+
+fn layers() -> Capability {
+    let tried = overlay::try_it();
+    Capability::new("layers", false, tried.is_ok(), "`write = \"overlay\"` leaves the machine's files unchanged")
+        .or(tried.err().map(|error| format!("no overlayfs in user namespaces: {error}")), overlay::remedy())
 }
 
 fn delegation() -> Capability {

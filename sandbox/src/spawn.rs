@@ -10,7 +10,7 @@ use crate::{
     home::{self, HomeFile},
     limits::Rlimits,
     message::{Channel, Order, Report, Socket},
-    namespace,
+    namespace, overlay,
     plan::Plan,
     process::{ChildProcess, single_threaded},
     relay::Relay,
@@ -81,6 +81,7 @@ pub fn begin(spec: &Spec) -> Result<Preparing<'_>, Error> {
     single_threaded()?;
     terminal::check_standard_descriptors()?;
     let plan = Plan::of(spec)?;
+    overlay::make(&plan)?;
     let rlimits = Rlimits::of(&spec.limits);
     let cgroup = Cgroup::make(&spec.limits)?;
     let (channel, theirs) =

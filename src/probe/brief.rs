@@ -86,6 +86,9 @@ pub(crate) struct Canaries {
     pub(crate) socket: PathBuf,
     /// Files in the machine's directories for temporary ones.
     pub(crate) temporary: Vec<PathBuf>,
+    /// A file that is called as a secret is, in the directory that the command starts in; none where that is not to be written, or the policy
+    /// shows such files.
+    pub(crate) secret: Option<PathBuf>,
     /// The name of a key in the user's keyring; none where the kernel has no keyrings.
     pub(crate) key: Option<String>,
 }

@@ -82,6 +82,8 @@ impl Aviary {
                 canaries.temporary.push(path);
             }
         }
+        let secret = std::env::current_dir()?.join(format!(".env.{}", canaries.abstract_socket));
+        canaries.secret = fs::write(&secret, word).is_ok().then_some(secret);
         canaries.key =
             sandbox::attempt::add_key(&canaries.abstract_socket).ok().map(|()| canaries.abstract_socket.clone());
         Ok(Self { canaries, reached, _directory: directory })
@@ -90,7 +92,7 @@ impl Aviary {
 
 impl Drop for Aviary {
     fn drop(&mut self) {
-        for path in &self.canaries.temporary {
+        for path in self.canaries.temporary.iter().chain(&self.canaries.secret) {
             let _ = fs::remove_file(path);
         }
         if let Some(key) = &self.canaries.key {

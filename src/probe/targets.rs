@@ -47,6 +47,7 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
     let variables = variables(policy);
     let mut canaries = canaries.clone();
     canaries.machine.retain(unlisted);
+    canaries.secret = canaries.secret.filter(|_| hides_secrets(policy));
     let resolvers = RESOLVERS.iter().filter_map(|(address, name)| Some((address.parse().ok()?, (*name).to_owned())));
     Brief {
         nonce: nonce.to_owned(),
@@ -84,6 +85,13 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
         graphql: inner::graphql(policy, nonce),
         placeholders: misdirection::all(places, policy, nonce),
     }
+}
+
+/// Whether the policy leaves a file like the canary hidden.
+fn hides_secrets(policy: &Policy) -> bool {
+    let settings = policy.sandbox();
+    let mut shown = [&settings.read, &settings.write, &settings.overlay].into_iter().flatten();
+    settings.find_secrets && !shown.any(|glob| !glob.is_plain() && glob.as_str().contains(".e"))
 }
 
 /// The variables that exeat makes or passes on.

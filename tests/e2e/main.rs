@@ -42,6 +42,7 @@ mod mcp;
 mod misdirected;
 mod oidc;
 mod operators;
+mod overlay;
 mod packages;
 mod probe;
 mod refusals;

@@ -98,6 +98,7 @@ fn without_any_wall_nearly_everything_breaks() {
         "isolation/own-directories",
         "isolation/own-files",
         "isolation/processes",
+        "isolation/secret-file",
         "isolation/syscall-filter",
         "isolation/temporary-files",
         "kernel/setuid-file",

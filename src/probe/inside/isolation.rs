@@ -5,6 +5,8 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -29,6 +31,7 @@ pub(super) const PROBES: &[Probe] = &[
         own_directories,
     ),
     Probe::with_control("isolation/temporary-files", "files of others in /tmp, /var/tmp and /dev/shm", temporary_files),
+    Probe::with_control("isolation/secret-file", "a file in the project that is called as a secret is", secret_file),
     Probe::with_control("isolation/keyring", "keys in the keyring of the user who started exeat", keyring),
 ];
 
@@ -125,6 +128,39 @@ fn temporary_files(brief: &Brief) -> Outcome {
         Err(error) => Outcome::held(told(error)),
     });
     Outcome::of_all(seen, "the machine has none of these directories")
+}
+
+fn secret_file(brief: &Brief) -> Outcome {
+    let Some(path) = &brief.canaries.secret else {
+        return Outcome::not_applicable("the policy shows such files, or none could be put there");
+    };
+    let name = path.file_name().unwrap_or_default();
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let held = fs::File::options().read(true).custom_flags(held_only()).open(path);
+    let reopened = held.as_ref().map(|held| format!("/proc/self/fd/{}", held.as_raw_fd()));
+    let linked = path.with_extension("link");
+    let link = fs::hard_link(path, &linked);
+    let ways = [
+        path.clone(),
+        Path::new("/proc/self/root").join(below),
+        Path::new("/proc/self/cwd").join(name),
+        linked.clone(),
+    ];
+    let tried = ways.into_iter().chain(reopened.ok().map(Into::into)).map(|way| match fs::read(&way) {
+        Ok(bytes) if holds(&bytes, brief.nonce.as_bytes()) => Outcome::broke(format!("{} was read", way.display())),
+        Ok(_) => Outcome::held("nothing is in it"),
+        Err(error) => Outcome::held(told(error)),
+    });
+    let outcome = Outcome::of_all(tried, "no way leads there");
+    if link.is_ok() {
+        let _ = fs::remove_file(&linked);
+    }
+    outcome
+}
+
+/// `O_PATH`: a file held that nobody has opened.
+fn held_only() -> i32 {
+    i32::try_from(rustix::fs::OFlags::PATH.bits()).unwrap_or_default()
 }
 
 fn keyring(brief: &Brief) -> Outcome {

@@ -125,6 +125,11 @@ impl Live {
         self.child.stdin.as_mut().expect("started with its input").write_all(text.as_bytes()).unwrap();
     }
 
+    /// Ends its standard input.
+    pub fn close_input(&mut self) {
+        self.child.stdin = None;
+    }
+
     /// Waits until this text came on standard output.
     pub fn wait_for(&mut self, text: &str) {
         let end = self.begun + self.limit;

@@ -79,6 +79,7 @@ impl Outside {
                 "abstract_socket": name,
                 "socket": socket,
                 "temporary": [file],
+                "secret": file,
                 "key": null,
             },
             "own_files": [file],
