@@ -5,9 +5,7 @@
 
 use crate::{
     netlink::{ACK, Message, Netlink},
-    network,
-    process::ChildProcess,
-    sys,
+    network, sys,
 };
 use rustix::{
     io::{Errno, Result},
@@ -23,7 +21,7 @@ pub fn enter_user_namespace() -> Result<()> {
 
 /// The same for a child, which ends at once: another system call, whose flags no filter can see.
 pub fn spawn_into_user_namespace() -> Result<()> {
-    ChildProcess::spawn(libc::CLONE_NEWUSER, || 0).map(drop)
+    sys::clone3(libc::CLONE_NEWUSER)
 }
 
 /// Asks the kernel's routing for a change that is none: the loopback device up, which it is.
@@ -50,6 +48,36 @@ pub fn make_bpf_map() -> Result<()> {
 /// Traces a process, which goes on running.
 pub fn trace(process: Pid) -> Result<()> {
     sys::seize(process)
+}
+
+/// Reads a byte of a process's memory; of one that was forked from this one, for anything else to be there.
+pub fn read_memory_of(process: Pid) -> Result<()> {
+    sys::read_memory(process)
+}
+
+/// Counts what the processor does for this process.
+pub fn count_events() -> Result<()> {
+    sys::perf_event()
+}
+
+/// Takes over the handling of page faults of one's own, with which races in the kernel are won.
+pub fn handle_page_faults() -> Result<()> {
+    sys::userfault()
+}
+
+/// Asks for a file's handle, by which a file system opens it past every mount.
+pub fn take_file_handle() -> Result<()> {
+    sys::file_handle()
+}
+
+/// Gives a terminal the line discipline that it has; with another number the kernel loads one.
+pub fn set_line_discipline(terminal: BorrowedFd<'_>) -> Result<()> {
+    sys::line_discipline(terminal)
+}
+
+/// Asks how long the kernel's log is.
+pub fn ask_for_the_log() -> Result<()> {
+    sys::kernel_log()
 }
 
 /// Types a newline into a terminal.

@@ -7,6 +7,7 @@ use crate::{
     confine,
     error::{Error, Step},
     filesystem::{self, Sources},
+    filter::Rules,
     init,
     limits::Rlimits,
     message::{Channel, Order, Report},
@@ -96,7 +97,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)
     // Nothing more to place: the root becomes read-only. Needs the capability that goes next.
     filesystem::seal(&plan.covers)?;
     // Last: without capabilities, nobody in here can change what stands now.
-    let syscall_filter = confine::give_up(plan.user.from_root)?;
+    let syscall_filter = confine::give_up(Rules { from_root: plan.user.from_root, nested: false })?;
 
     Ok(Some((
         terminal.map(Terminal::without_master),

@@ -20,7 +20,7 @@
 //! | `filesystem`, `etc`, `trust`, `certificate`, `keystore`, `stores`, `nss`, `sqlite` | a private root |
 //! | `overlay` | a directory under a layer for what is written |
 //! | `terminal`, `relay` | a terminal of its own |
-//! | `confine`, `filter` | no privilege, ever again |
+//! | `confine`, `filter` | no privilege, ever again, and a list of system calls |
 //! | `home` | files of the caller's in the private home |
 //! | `init` | pid 1, and the command's `exec` |
 //! | `running`, `process` | until the end |
@@ -78,5 +78,5 @@ pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
 pub use spawn::{Prepared, Preparing, Sockets, begin, prepare};
 pub use spec::{CaptureChoice, Layered, Limits, Spec, Trust};
-pub use status::{Capture, HiddenInForce, LimitsInForce, Status};
+pub use status::{Capture, HiddenInForce, LimitsInForce, Status, SyscallFilter};
 pub use trust::{BUNDLE, trust_environment};

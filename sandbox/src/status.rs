@@ -20,8 +20,8 @@ pub struct Status {
     pub capture: Capture,
     /// Whether there is IPv6 inside.
     pub ipv6: bool,
-    /// Whether a system call filter refuses foreign socket families, set-user-ID files, io_uring and terminal injection.
-    pub syscall_filter: bool,
+    /// Which system calls exist inside.
+    pub syscall_filter: SyscallFilter,
     /// Whether the command has a terminal of its own, relayed by the worker.
     pub terminal: bool,
     /// Paths bound with root's files shown as the command's own.
@@ -32,6 +32,16 @@ pub struct Status {
     pub hidden: HiddenInForce,
     /// The limits.
     pub limits: LimitsInForce,
+}
+
+/// Which system calls the command can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyscallFilter {
+    /// Those that are listed, by their arguments where these matter; all others do not exist.
+    AllowList,
+    /// All: there is no list for this processor.
+    None,
 }
 
 /// Which connections reach the handed-out listeners.
@@ -93,5 +103,5 @@ pub struct LimitsInForce {
 pub(crate) struct Inside {
     pub capture: Capture,
     pub ipv6: bool,
-    pub syscall_filter: bool,
+    pub syscall_filter: SyscallFilter,
 }

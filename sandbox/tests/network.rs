@@ -116,15 +116,17 @@ def netlink(protocol, kind, header):
     return -struct.unpack("=i", s.recv(4096)[16:20])[0]
 print("lo down", netlink(0, 16, struct.pack("=BxHiII", 0, 0, 1, 0, 1)))
 print("route gone", netlink(0, 25, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 255, 3, 254, 2, 0)))
-print("table gone", netlink(12, 10 << 8 | 2, struct.pack("=BBH", 1, 0, 0)))
 def opened(*a):
     try: socket.socket(*a); return "opened"
     except OSError as error: return error.errno
 print("packet", opened(17, 3, 3), "raw", opened(2, 3, 1), "vsock", opened(40, 1), "bluetooth", opened(31, 3, 1))
+print("mptcp", opened(2, 1, 262), "sctp", opened(2, 1, 132), "ping", opened(2, 2, 1), "alg", opened(38, 5))
+print("netlink but for routes", {opened(16, 3, protocol) for protocol in range(1, 30)})
 "#;
     for starter in starters() {
         let out = Sandbox::of(starter).run(&["/usr/bin/python3", "-c", script]).ok();
-        let expected = "lo down 1\nroute gone 1\ntable gone 1\npacket 97 raw 1 vsock 97 bluetooth 97\n";
+        let expected = "lo down 1\nroute gone 1\npacket 97 raw 1 vsock 97 bluetooth 97\n\
+                        mptcp 93 sctp 93 ping 93 alg 97\nnetlink but for routes {93}\n";
         assert_eq!(out, expected, "{starter:?}");
         let devices = Sandbox::of(starter).sh("ls /proc/sys/net/ipv4/conf; ip link add d type dummy").out;
         assert_eq!(devices, "all\ndefault\nlo\n", "{starter:?}");

@@ -152,6 +152,11 @@ fn excuse(id: &str) -> Option<&'static str> {
         "kernel/bpf" => !root && setting("/proc/sys/kernel/unprivileged_bpf_disabled") != "0",
         "kernel/terminal" => !root && setting("/proc/sys/dev/tty/legacy_tiocsti") == "0",
         "kernel/io-uring" => setting("/proc/sys/kernel/io_uring_disabled") != "0",
+        "kernel/performance" => {
+            !root && setting("/proc/sys/kernel/perf_event_paranoid").parse().is_ok_and(|level: i32| level > 2)
+        }
+        "kernel/log" => !root && setting("/proc/sys/kernel/dmesg_restrict") != "0",
+        "isolation/trace-others" => !["", "0"].contains(&setting("/proc/sys/kernel/yama/ptrace_scope").as_str()),
         "kernel/device-file" | "kernel/devices" => !root,
         "kernel/modules" => !root || !Path::new("/proc/modules").exists(),
         "kernel/cgroup" => {

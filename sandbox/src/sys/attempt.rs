@@ -20,6 +20,23 @@ pub(crate) fn unshare(namespaces: libc::c_int) -> Result<()> {
     done(libc::c_long::from(unsafe { libc::unshare(namespaces) })).map(drop)
 }
 
+/// `clone3(2)`: a child in new namespaces, which ends at once.
+pub(crate) fn clone3(namespaces: libc::c_int) -> Result<()> {
+    // SAFETY: `clone_args` is plain numbers, for which all zeroes is the documented "nothing asked for".
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(namespaces.unsigned_abs());
+    arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    // SAFETY: no CLONE_VM and no stack, so the child goes on with its own copy of this memory; the size passed is the struct's.
+    let child = done(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) })?;
+    if child == 0 {
+        // SAFETY: `_exit` takes any number and does not return.
+        unsafe { libc::_exit(0) }
+    }
+    let child = libc::pid_t::try_from(child).unwrap_or(-1);
+    // SAFETY: no place for a status is passed.
+    done(libc::c_long::from(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) })).map(drop)
+}
+
 /// `io_uring_setup(2)`; the ring stays open until the process ends.
 pub(crate) fn io_uring() -> Result<()> {
     let mut parameters: Zeroes = [0; 24];
@@ -78,4 +95,64 @@ pub(crate) fn find_key(name: &CStr) -> Result<libc::c_long> {
 pub(crate) fn drop_key(key: libc::c_long) -> Result<()> {
     // SAFETY: plain numbers.
     done(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_INVALIDATE, key) }).map(drop)
+}
+
+/// `perf_event_open(2)`: a software counter of the calling process, outside the kernel; it stays open until the process ends.
+pub(crate) fn perf_event() -> Result<()> {
+    // type 1 (software) and size 112; then, in the sixth word, exclude_kernel and exclude_hv.
+    let mut attributes: Zeroes = [0; 24];
+    let (software, size, excluded) = (1_u64, 112_u64, 0x60_u64);
+    attributes[0] = software | size << 32;
+    attributes[5] = excluded;
+    // SAFETY: the kernel reads as many bytes as the second field says, which is less than the array has; all else is numbers.
+    done(unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, -1, -1, 0) }).map(drop)
+}
+
+/// `userfaultfd(2)` for faults outside the kernel; it stays open until the process ends.
+pub(crate) fn userfault() -> Result<()> {
+    const USER_MODE_ONLY: libc::c_int = 1;
+    // SAFETY: plain numbers.
+    done(unsafe { libc::syscall(libc::SYS_userfaultfd, USER_MODE_ONLY | libc::O_CLOEXEC) }).map(drop)
+}
+
+/// `name_to_handle_at(2)` of the root directory.
+pub(crate) fn file_handle() -> Result<()> {
+    // A `file_handle` with room for the 128 bytes that the kernel may write at most, which its first field says.
+    let mut handle: Zeroes = [0; 24];
+    handle[0] = 128;
+    let mut mount: libc::c_int = 0;
+    let path = c"/";
+    // SAFETY: a NUL-terminated string, and two places that live across the call and hold what the kernel may write.
+    done(unsafe {
+        let (handle, mount) = (handle.as_mut_ptr(), &raw mut mount);
+        libc::syscall(libc::SYS_name_to_handle_at, libc::AT_FDCWD, path.as_ptr(), handle, mount, 0)
+    })
+    .map(drop)
+}
+
+/// `process_vm_readv(2)`: one byte of a process that has, at this address, what the caller has there.
+pub(crate) fn read_memory(process: Pid) -> Result<()> {
+    static BYTE: u8 = 7;
+    let mut read = 0_u8;
+    let ours = libc::iovec { iov_base: (&raw mut read).cast(), iov_len: 1 };
+    let theirs = libc::iovec { iov_base: (&raw const BYTE).cast_mut().cast(), iov_len: 1 };
+    let process = process.as_raw_nonzero().get();
+    // SAFETY: the kernel writes one byte to `read`, which lives across the call; theirs it reads or says that it cannot.
+    done(unsafe { libc::process_vm_readv(process, &raw const ours, 1, &raw const theirs, 1, 0) } as libc::c_long)
+        .map(drop)
+}
+
+/// `ioctl(TIOCSETD)`: the line discipline that every terminal has.
+pub(crate) fn line_discipline(terminal: BorrowedFd<'_>) -> Result<()> {
+    let of_terminals: libc::c_int = 0;
+    // SAFETY: the kernel reads one number, which lives across the call.
+    done(libc::c_long::from(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSETD, &raw const of_terminals) }))
+        .map(drop)
+}
+
+/// `syslog(2)`: how long the kernel's log is.
+pub(crate) fn kernel_log() -> Result<()> {
+    const SIZE: libc::c_int = 10;
+    // SAFETY: this action wants no place to write to.
+    done(unsafe { libc::syscall(libc::SYS_syslog, SIZE, std::ptr::null_mut::<u8>(), 0) }).map(drop)
 }

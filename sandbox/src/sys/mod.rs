@@ -8,7 +8,10 @@ mod mount;
 mod process;
 mod signal;
 
-pub(crate) use attempt::{add_key, bpf_map, drop_key, find_key, io_uring, seize, type_into, unload_module, unshare};
+pub(crate) use attempt::{
+    add_key, bpf_map, clone3, drop_key, file_handle, find_key, io_uring, kernel_log, line_discipline, perf_event,
+    read_memory, seize, type_into, unload_module, unshare, userfault,
+};
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub(crate) use process::{
     close_other_fds, enter_cgroup_namespace, execute, fresh_session_keyring, landlock_abi, refuse_by, spawn,

@@ -14,7 +14,7 @@ use std::{
 
 /// `clone(2)` used like `fork(2)`: the child runs `child` in the namespaces asked for (`CLONE_NEW*`) and exits with
 /// what it returns; the parent gets its number and a pidfd. The caller must be the only thread of its process: a lock held by
-/// another thread would stay locked for ever in the child. Not clone3(2), which containers refuse: its flags cannot be filtered.
+/// another thread would stay locked for ever in the child. Not clone3(2), which containers and our own filter refuse: its flags cannot be seen.
 pub(crate) fn spawn(namespaces: libc::c_int, child: impl FnOnce() -> u8) -> Result<(Pid, OwnedFd)> {
     let mut pidfd: RawFd = -1;
     let flags = libc::c_long::from(namespaces | libc::CLONE_PIDFD | libc::SIGCHLD);

@@ -24,6 +24,9 @@ pub(super) const PROBES: &[Probe] = &[
     ),
     Probe::new("isolation/init", "memory, environment, root and namespaces of the sandbox's first process", init),
     Probe::new("isolation/trace", "ptrace of the sandbox's first process", |_| trace()),
+    Probe::new("isolation/trace-others", "ptrace and memory of a process that has not asked to be traced", |_| {
+        others()
+    }),
     Probe::with_control("isolation/own-files", "exeat's policy, credentials file, secrets and call logs", own_files),
     Probe::new(
         "isolation/own-directories",
@@ -88,6 +91,25 @@ fn trace() -> Outcome {
         return Outcome::not_applicable("this process is the first one");
     }
     refused("PTRACE_SEIZE of process 1", || sandbox::attempt::trace(Pid::INIT))
+}
+
+/// A process that could be any other command's in here: its user is the same.
+fn others() -> Outcome {
+    let pause = || {
+        rustix::event::pause();
+        0
+    };
+    match sandbox::fork_process(pause).map(|child| (Pid::from_raw(child.id()), child)) {
+        Ok((Some(pid), _killed_at_the_end)) => Outcome::of_all(
+            [
+                refused("PTRACE_SEIZE", || sandbox::attempt::trace(pid)),
+                refused("process_vm_readv", || sandbox::attempt::read_memory_of(pid)),
+            ],
+            "",
+        ),
+        Ok((None, _)) => Outcome::not_applicable("there is no process"),
+        Err(error) => Outcome::not_applicable(format!("no process to try it on: {error}")),
+    }
 }
 
 fn own_files(brief: &Brief) -> Outcome {

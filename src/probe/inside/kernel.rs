@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -45,11 +45,29 @@ pub(super) const PROBES: &[Probe] = &[
         })
     }),
     Probe::new("kernel/devices", "memory, disks, KVM, FUSE, tunnels and consoles in /dev", |_| devices()),
-    Probe::new("kernel/terminal", "typing into a terminal: TIOCSTI", |_| terminal()),
+    Probe::new("kernel/terminal", "typing into a terminal: TIOCSTI", |_| {
+        of_terminal("TIOCSTI", |terminal| {
+            // The kernel lets a process type into the terminal that controls it.
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(terminal)?;
+            attempt::type_into(terminal)
+        })
+    }),
+    Probe::new("kernel/line-discipline", "a line discipline of the kernel's for a terminal: TIOCSETD", |_| {
+        of_terminal("TIOCSETD", attempt::set_line_discipline)
+    }),
     Probe::new("kernel/io-uring", "io_uring, whose operations no filter sees", |_| {
         refused("io_uring_setup", attempt::set_up_io_uring)
     }),
     Probe::new("kernel/bpf", "a map for BPF programs", |_| refused("BPF_MAP_CREATE", attempt::make_bpf_map)),
+    Probe::new("kernel/performance", "a performance counter", |_| refused("perf_event_open", attempt::count_events)),
+    Probe::new("kernel/page-faults", "page faults of one's own to handle: userfaultfd", |_| {
+        refused("userfaultfd", attempt::handle_page_faults)
+    }),
+    Probe::new("kernel/file-handles", "a file by its handle, past every mount", |_| {
+        refused("name_to_handle_at", attempt::take_file_handle)
+    }),
+    Probe::new("kernel/log", "the kernel's log", |_| refused("syslog", attempt::ask_for_the_log)),
     Probe::new("kernel/modules", "taking away a kernel module", |_| modules()),
     Probe::new("kernel/settings", "core_pattern, modprobe, sysrq and other settings that run or stop things", |_| {
         not_writable(&[
@@ -123,8 +141,8 @@ fn devices() -> Outcome {
     Outcome::held(format!("{there} of {} are there, and none opens", SPECIAL.len()))
 }
 
-/// Into a terminal of one's own: the filter refuses the call whichever it is.
-fn terminal() -> Outcome {
+/// On a terminal of one's own: the filter refuses the call whichever it is.
+fn of_terminal(what: &str, attempt: impl FnOnce(BorrowedFd<'_>) -> Result<(), Errno>) -> Outcome {
     let open = || -> Result<_, Errno> {
         let master = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY)?;
         rustix::pty::grantpt(&master)?;
@@ -134,12 +152,7 @@ fn terminal() -> Outcome {
         Ok((master, slave))
     };
     match open() {
-        Ok((_master, slave)) => refused("TIOCSTI", || {
-            // The kernel lets a process type into the terminal that controls it.
-            rustix::process::setsid()?;
-            rustix::process::ioctl_tiocsctty(&slave)?;
-            attempt::type_into(slave.as_fd())
-        }),
+        Ok((_master, slave)) => refused(what, || attempt(slave.as_fd())),
         Err(errno) => Outcome::not_applicable(format!("no terminal to try it on: {}", told(errno))),
     }
 }

@@ -242,7 +242,7 @@ fn sockets(kinds: &[(AddressFamily, SocketType, Option<Protocol>)]) -> Outcome {
 fn firewall(_: &Brief) -> Outcome {
     match sandbox::attempt::ask_the_firewall() {
         Err(errno @ (Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT)) => {
-            Outcome::not_applicable(format!("the kernel has none: {}", told(errno)))
+            Outcome::held(format!("no socket that leads to it: {}", told(errno)))
         }
         Err(errno @ (Errno::PERM | Errno::ACCESS)) => Outcome::held(told(errno)),
         Err(errno) => Outcome::broke(format!("it was heard: {}", told(errno))),
