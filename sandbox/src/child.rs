@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Step},
     filesystem::{self, Sources},
     filter::Rules,
-    init,
+    init, landlock,
     limits::Rlimits,
     message::{Channel, Order, Report},
     network,
@@ -96,12 +96,14 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)
     }
     // Nothing more to place: the root becomes read-only. Needs the capability that goes next.
     filesystem::seal(&plan.covers)?;
+    // Behind the mounts, which it forbids to change; so when all are made.
+    let landlock = landlock::restrict(plan, false)?;
     // Last: without capabilities, nobody in here can change what stands now.
     let syscall_filter = confine::give_up(Rules { from_root: plan.user.from_root, nested: false })?;
 
     Ok(Some((
         terminal.map(Terminal::without_master),
-        Inside { capture: network.capture, ipv6: network.ipv6, syscall_filter },
+        Inside { capture: network.capture, ipv6: network.ipv6, syscall_filter, landlock },
     )))
 }
 
@@ -118,10 +120,10 @@ fn wait_for_go(channel: &Channel) -> Result<Option<Vec<OwnedFd>>, Error> {
     }
 }
 
-/// Kernels without keyrings have none to leave.
+/// Kernels without keyrings have none to leave; and where a container keeps this call from us, it does so from the command.
 fn fresh_keyring() -> Result<(), Errno> {
     match sys::fresh_session_keyring() {
-        Err(Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
         joined => joined,
     }
 }

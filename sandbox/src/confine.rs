@@ -45,7 +45,10 @@ pub(crate) fn give_up(rules: Rules) -> Result<SyscallFilter, Error> {
     set_no_new_privs(true).map_err(step("forbid new privileges"))?;
     let filter = filter::program(rules);
     if let Some(program) = &filter {
-        sys::refuse_by(program).map_err(step("filter system calls"))?;
+        sys::refuse_by(program).map_err(|errno| {
+            step("filter system calls")(errno)
+                .hint_at("a kernel with CONFIG_SECCOMP_FILTER is needed; inside a container, one that allows `seccomp`")
+        })?;
     }
     // The command has init's user number, and must not look into it or trace it.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("close init to its children"))?;

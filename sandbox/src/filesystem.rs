@@ -35,10 +35,14 @@ use std::{
 /// The home directory inside: empty, writable, gone afterwards.
 pub const HOME: &str = "/home/agent";
 
+/// What is the sandbox's own to write to.
+pub(crate) const SCRATCH: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", HOME];
+
 /// Where the machine keeps programs and what they need. Links among them are kept as links.
 const PROGRAMS: &[&str] =
     &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/gnu/store"];
-const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+/// Below /dev.
+pub(crate) const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 /// Parts of /proc about the machine, not about the sandbox: hidden, or at least not to be written.
 const HIDDEN_IN_PROC: &[&str] = &[
     "acpi",

@@ -20,6 +20,7 @@
 //! | `filesystem`, `etc`, `trust`, `certificate`, `keystore`, `stores`, `nss`, `sqlite` | a private root |
 //! | `overlay` | a directory under a layer for what is written |
 //! | `terminal`, `relay` | a terminal of its own |
+//! | `landlock` | a second wall behind the mounts |
 //! | `confine`, `filter` | no privilege, ever again, and a list of system calls |
 //! | `home` | files of the caller's in the private home |
 //! | `init` | pid 1, and the command's `exec` |
@@ -44,6 +45,7 @@ mod filter;
 mod home;
 mod init;
 mod keystore;
+mod landlock;
 mod limits;
 mod message;
 mod namespace;
@@ -78,5 +80,5 @@ pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
 pub use spawn::{Prepared, Preparing, Sockets, begin, prepare};
 pub use spec::{CaptureChoice, Layered, Limits, Spec, Trust};
-pub use status::{Capture, HiddenInForce, LimitsInForce, Status, SyscallFilter};
+pub use status::{Capture, HiddenInForce, Landlock, LimitsInForce, Status, SyscallFilter};
 pub use trust::{BUNDLE, trust_environment};

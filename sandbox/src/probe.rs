@@ -109,8 +109,9 @@ fn try_network() -> Result<Tried, String> {
 
 fn landlock() -> Capability {
     let abi = sys::landlock_abi();
-    Capability::new("Landlock", false, abi.is_ok(), format!("ABI {}; not yet made use of", abi.unwrap_or(0))).or(
-        Some("the worker cannot take the file system from itself".to_owned()),
+    let why = format!("ABI {}; a second wall behind the mounts", abi.unwrap_or(0));
+    Capability::new("Landlock", false, abi.is_ok_and(|abi| abi > 1), why).or(
+        Some("files are kept by mounts alone: this kernel has no Landlock, or ABI 1, which allows no moves".to_owned()),
         "a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` among its `lsm=`",
     )
 }

@@ -177,6 +177,7 @@ fn status(
         capture: inside.capture,
         ipv6: inside.ipv6,
         syscall_filter: inside.syscall_filter,
+        landlock: inside.landlock,
         terminal,
         idmapped: plan.idmapped().map(|bind| bind.target.clone()).collect(),
         layered: plan.layered().map(|bind| bind.target.display().to_string()).collect(),

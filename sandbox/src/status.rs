@@ -22,6 +22,8 @@ pub struct Status {
     pub ipv6: bool,
     /// Which system calls exist inside.
     pub syscall_filter: SyscallFilter,
+    /// What Landlock holds behind the mounts; nothing where the kernel has none.
+    pub landlock: Option<Landlock>,
     /// Whether the command has a terminal of its own, relayed by the worker.
     pub terminal: bool,
     /// Paths bound with root's files shown as the command's own.
@@ -42,6 +44,17 @@ pub enum SyscallFilter {
     AllowList,
     /// All: there is no list for this processor.
     None,
+}
+
+/// What Landlock holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landlock {
+    /// The kernel's version of it.
+    pub abi: i64,
+    /// Files are written only in write paths, scratch space, devices and /proc; device files are made nowhere.
+    pub files: bool,
+    /// Signals and abstract sockets reach nobody outside.
+    pub scopes: bool,
 }
 
 /// Which connections reach the handed-out listeners.
@@ -104,4 +117,5 @@ pub(crate) struct Inside {
     pub capture: Capture,
     pub ipv6: bool,
     pub syscall_filter: SyscallFilter,
+    pub landlock: Option<Landlock>,
 }

@@ -82,6 +82,43 @@ fn without_nat_the_policys_ports_are_caught_and_the_status_says_so() {
     }
 }
 
+/// Why Landlock need not keep ports from the command: those that the worker has are taken, at every address, whatever the options.
+#[test]
+fn nobody_inside_takes_the_workers_place() {
+    let script = r#"
+import errno, socket, sys
+def listeners(file, state):
+    rows = [line.split() for line in open("/proc/net/" + file).read().splitlines()[1:]]
+    return {int(row[1].rsplit(":", 1)[1], 16) for row in rows if row[3] == state}
+taken = {(kind, port) for kind, file, state in ((1, "tcp", "0A"), (2, "udp", "07")) for port in listeners(file, state)}
+taken |= {(kind, port) for kind, file, state in ((1, "tcp6", "0A"), (2, "udp6", "07")) for port in listeners(file, state)}
+places, got = ("127.0.0.1", "0.0.0.0", "::1", "::"), []
+if sys.argv[1] == "ports": places += ("198.18.0.9", "127.0.0.2", "2001:db8::1")
+for kind, port in sorted(taken):
+    for address in places:
+        for options in ((), (socket.SO_REUSEADDR,), (socket.SO_REUSEPORT,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)):
+            s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+            for option in options: s.setsockopt(socket.SOL_SOCKET, option, 1)
+            try: s.bind((address, port)); (kind == 1) and s.listen(); got.append((address, port, options))
+            except OSError as error: assert error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL), error
+print(len(taken) >= 2, got)
+# At an address that is elsewhere: it may listen, and nobody comes.
+mine = socket.socket(); mine.bind(("198.18.0.9", 8444)); mine.listen()
+def say(port):
+    s = socket.create_connection(("198.18.0.9", port), 5); s.send(b"x"); return " ".join(s.recv(99).decode().split()[-2:])
+print(say(8443), say(8444) if sys.argv[1] == "redirect" else "")
+"#;
+    for starter in starters() {
+        for (options, way, elsewhere) in
+            [(&[][..], "redirect", "wanted 198.18.0.9:8444"), (&["--ports-only", "--port", "8443"], "ports", "")]
+        {
+            let sandbox = Sandbox::of(starter).with(options);
+            let out = sandbox.run(&["/usr/bin/python3", "-c", script, way]).ok();
+            assert_eq!(out, format!("True []\nwanted 198.18.0.9:8443 {elsewhere}\n"), "{starter:?}");
+        }
+    }
+}
+
 /// What `ipv6.disable=1` does to every socket call, done by a filter to one process.
 const WITHOUT_IPV6: &str = r#"
 import ctypes, os, struct, sys

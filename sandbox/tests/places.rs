@@ -85,6 +85,17 @@ fn a_kernel_without_nf_tables_catches_the_ports_that_the_policy_names() {
 fn a_kernel_without_system_call_filters() {
     for starter in starters() {
         let sandbox = Sandbox::of(starter).writable().where_blocked("seccomp=ENOSYS");
-        refused(&sandbox, &["filter system calls", "not implemented"]);
+        refused(&sandbox, &["filter system calls", "not implemented", "CONFIG_SECCOMP_FILTER"]);
+    }
+}
+
+/// Docker's filter keeps the keyrings from everyone.
+#[test]
+fn a_kernel_or_container_without_keyrings() {
+    for starter in starters() {
+        for blocked in ["keyctl=ENOSYS", "keyctl=EPERM"] {
+            let out = Sandbox::of(starter).where_blocked(blocked).sh("echo ran").ok();
+            assert_eq!(out, "ran\n", "{starter:?}");
+        }
     }
 }

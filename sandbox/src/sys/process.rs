@@ -77,14 +77,6 @@ pub(crate) fn fresh_session_keyring() -> Result<()> {
     if answer < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
-/// `landlock_create_ruleset(2)` asked only for its version; an error where the kernel has no Landlock in force.
-pub(crate) fn landlock_abi() -> Result<i64> {
-    const VERSION: libc::c_int = 1;
-    // SAFETY: with this flag the kernel wants a null pointer and a zero size, and only returns a number.
-    let answer = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0_usize, VERSION) };
-    if answer < 0 { Err(last_errno()) } else { Ok(answer) }
-}
-
 /// `seccomp(SECCOMP_SET_MODE_FILTER)`: from here on `program` judges every system call. Needs no_new_privs.
 pub(crate) fn refuse_by(program: &[libc::sock_filter]) -> Result<()> {
     let filter = libc::sock_fprog {

@@ -28,10 +28,10 @@ import ctypes, errno, os, struct, sys
 NUMBERS = {
     'x86_64': dict(clone=56, clone3=435, unshare=272, mount=165, umount2=166, setns=308, sethostname=170, open_tree=428,
                    move_mount=429, fsopen=430, fsconfig=431, fsmount=432, mount_setattr=442, pivot_root=155, socket=41, seccomp=317,
-                   landlock_create_ruleset=444, bpf=321),
+                   landlock_create_ruleset=444, bpf=321, keyctl=250),
     'aarch64': dict(clone=220, clone3=435, unshare=97, mount=40, umount2=39, setns=268, sethostname=161, open_tree=428,
                     move_mount=429, fsopen=430, fsconfig=431, fsmount=432, mount_setattr=442, pivot_root=41, socket=198, seccomp=277,
-                    landlock_create_ruleset=444, bpf=280),
+                    landlock_create_ruleset=444, bpf=280, keyctl=219),
 }[os.uname().machine]
 op = lambda code, k, yes=0, no=0: struct.pack('HBBI', code, yes, no, k)
 program = [op(0x20, 0)]
@@ -144,6 +144,15 @@ impl Sandbox {
     pub fn in_a_container(self, owner: u32) -> Self {
         std::os::unix::fs::chown(self.directory.path(), Some(owner), Some(owner)).unwrap();
         self.within(&["/usr/bin/python3", "-c", CONTAINER])
+    }
+
+    /// What the example `probe` tells of the machine, started as the worker is.
+    pub fn told_beforehand(&self) -> String {
+        let probe = [enter().with_file_name("probe").to_str().unwrap().to_owned()];
+        let mut program = self.within.iter().chain(&probe);
+        let mut command = Command::new(program.next().unwrap());
+        self.as_starter(command.args(program).current_dir(self.directory.path()));
+        Outcome::of(&command.output().unwrap()).out
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
