@@ -85,7 +85,8 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<Checked, Report> {
             checked.findings = audit(&policies, credentials);
             let seen = usage::judge(places, &policies, credentials, since, Timestamp::now());
             checked.findings.extend(seen.findings);
-            checked.notes = [seen.notes, needless(credentials, &checked.findings)].concat();
+            checked.notes =
+                [seen.notes, needless(credentials, &checked.findings), weakened(places, &policies)].concat();
         }
     }
     checked.notes.extend(patterns);
@@ -117,6 +118,20 @@ fn needless(credentials: &Credentials, findings: &[Finding]) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Walls that a policy takes down.
+fn weakened(places: &Places, policies: &[Policy]) -> Vec<String> {
+    let nested = policies.iter().filter(|policy| policy.sandbox().nested);
+    let told = nested.map(|policy| {
+        let file = places.agent_file(policy.agent());
+        format!(
+            "{}: sandbox.nested: commands may make namespaces and mounts of their own: more of the kernel is within their reach, \
+             files are kept by mounts alone, and /proc shows what is the machine's; take it out unless a browser or a sandbox runs inside",
+            file.display()
+        )
+    });
+    told.collect()
 }
 
 fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result<()> {

@@ -177,6 +177,7 @@ fn spec(
         conceal: shown.hide,
         home: shown.home,
         find_secrets: settings.find_secrets,
+        nested: settings.nested,
         limits: Limits::from(settings),
         trust: Trust { worker_ca: authority.pem().to_owned(), system_bundle: system_bundle()? },
         ports: policy.ports(),

@@ -30,6 +30,8 @@ pub struct SandboxSettings {
     pub cpus: Option<f64>,
     /// How long it may run.
     pub wall_clock: Option<Duration>,
+    /// Whether its commands may make namespaces, and mounts in them.
+    pub nested: bool,
     /// Variables to pass in beside the short list that always is.
     pub pass_env: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl Default for SandboxSettings {
             files: 1024,
             cpus: None,
             wall_clock: None,
+            nested: false,
             pass_env: Vec::new(),
         }
     }

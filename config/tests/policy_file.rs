@@ -28,6 +28,7 @@ processes  = 64
 files      = 2048
 cpus       = 1.5
 wall_clock = "30m"
+nested     = true
 pass_env   = ["EDITOR"]
 
 [upstream]
@@ -71,11 +72,12 @@ plain = true
     assert_eq!((sandbox.memory, sandbox.processes, sandbox.files), (Some(2 << 30), 64, 2048));
     assert_eq!((sandbox.cpus, sandbox.wall_clock), (Some(1.5), Some(Duration::from_secs(1800))));
     assert_eq!(sandbox.pass_env, ["EDITOR"]);
+    assert!(sandbox.nested && !parse("").unwrap().sandbox().nested);
 
     let ids: Vec<String> = policy.rules().iter().map(|rule| rule.id().to_string()).collect();
     assert_eq!(
         ids,
-        ["allow #1 (line 15)", "deny #1 (line 22)", "allow #2 (line 26)", "allow #3 (line 30)", "allow #4 (line 34)"]
+        ["allow #1 (line 16)", "deny #1 (line 23)", "allow #2 (line 27)", "allow #3 (line 31)", "allow #4 (line 35)"]
     );
     let ranges = |i: usize| policy.rules()[i].addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(policy.rules()[1].effect(), Effect::Deny);

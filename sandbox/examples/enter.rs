@@ -1,6 +1,6 @@
 //! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
 //!
-//!     enter [--write DIR] [--overlay DIR=LAYER] [--read PATH] [--hide DIR] [--conceal PATH] [--home DIR] [--show-secrets] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
+//!     enter [--write DIR] [--overlay DIR=LAYER] [--read PATH] [--hide DIR] [--nested] [--conceal PATH] [--home DIR] [--show-secrets] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
 //!           [--env NAME=VALUE] [--home-file PATH=TEXT] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
 //!
 //! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
@@ -85,6 +85,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             conceal: Vec::new(),
             home: None,
             find_secrets: true,
+            nested: false,
             capture: CaptureChoice::Best,
         },
         environment: vec![
@@ -114,6 +115,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             "--read" => spec.read.push(value()?.into()),
             "--port" => drop(spec.ports.insert(number(value()?)?.parse()?)),
             "--ports-only" => spec.capture = CaptureChoice::Ports,
+            "--nested" => spec.nested = true,
             "--memory" => spec.limits.memory = Some(number(value()?)?.parse()?),
             "--processes" => spec.limits.processes = number(value()?)?.parse()?,
             "--files" => spec.limits.files = number(value()?)?.parse()?,

@@ -24,7 +24,7 @@ use rustix::{
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 use std::{
-    fs,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -86,8 +86,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)
     // From the pivot in here on, no path leads to the machine any more.
     filesystem::build(sources, plan, spec)?;
     // While /proc/sys can be written: no user namespace below this one, hence no capability ever again.
-    fs::write("/proc/sys/user/max_user_namespaces", "0")
-        .map_err(|error| Step::Confine.failed("forbid further user namespaces").because(error))?;
+    bound_namespaces(spec.nested)?;
     // The terminal comes from the new /dev/pts, so that its name means something inside.
     let terminal = Terminal::open_if_wanted()?;
     if let Some(terminal) = &terminal {
@@ -95,11 +94,11 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)
         sent.map_err(step(Step::Terminal, "hand out the terminal"))?;
     }
     // Nothing more to place: the root becomes read-only. Needs the capability that goes next.
-    filesystem::seal(&plan.covers)?;
+    filesystem::seal(&plan.covers, spec.nested)?;
     // Behind the mounts, which it forbids to change; so when all are made.
-    let landlock = landlock::restrict(plan, false)?;
+    let landlock = landlock::restrict(plan, spec.nested)?;
     // Last: without capabilities, nobody in here can change what stands now.
-    let syscall_filter = confine::give_up(Rules { from_root: plan.user.from_root, nested: false })?;
+    let syscall_filter = confine::give_up(Rules { from_root: plan.user.from_root, nested: spec.nested })?;
 
     Ok(Some((
         terminal.map(Terminal::without_master),
@@ -118,6 +117,23 @@ fn wait_for_go(channel: &Channel) -> Result<Option<Vec<OwnedFd>>, Error> {
             Err(errno) => return Err(Step::Namespaces.failed("hear the worker").because(errno)),
         }
     }
+}
+
+/// None, or where the policy lets them be made, as many of each kind as browsers make for their tabs. A kernel that lacks a kind
+/// has no bound for it.
+fn bound_namespaces(nested: bool) -> Result<(), Error> {
+    const MOST: &str = "128";
+    let bound = |kind: &str, most: &str| {
+        let path = format!("/proc/sys/user/max_{kind}_namespaces");
+        match fs::write(&path, most) {
+            Err(error) if nested && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            written => written.map_err(|error| Step::Confine.failed("bound namespaces by").on(path).because(error)),
+        }
+    };
+    if !nested {
+        return bound("user", "0");
+    }
+    ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"].into_iter().try_for_each(|kind| bound(kind, MOST))
 }
 
 /// Kernels without keyrings have none to leave; and where a container keeps this call from us, it does so from the command.

@@ -225,8 +225,17 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
 }
 
 /// Makes read-only what is to stay as it is. Afterwards nothing can be placed any more.
-pub(crate) fn seal(covers: &[Cover]) -> Result<(), Error> {
+pub(crate) fn seal(covers: &[Cover], nested: bool) -> Result<(), Error> {
     cover::place(covers)?;
+    // The kernel allows a new /proc in a namespace only where the old one is seen whole.
+    if !nested {
+        cover_proc()?;
+    }
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_remount("/", flags, "").map_err(|errno| Step::Filesystem.failed("make the root read-only").because(errno))
+}
+
+fn cover_proc() -> Result<(), Error> {
     for name in READ_ONLY_IN_PROC {
         let path = Path::new("/proc").join(name);
         if path.exists() {
@@ -244,8 +253,7 @@ pub(crate) fn seal(covers: &[Cover]) -> Result<(), Error> {
         let cover = copy_of(Path::new(if found.is_dir() { "/srv" } else { "/dev/null" }))?;
         attach(&cover, &path).map_err(|errno| Step::Filesystem.failed("cover").on(path.display()).because(errno))?;
     }
-    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    mount_remount("/", flags, "").map_err(|errno| Step::Filesystem.failed("make the root read-only").because(errno))
+    Ok(())
 }
 
 /// Temporary files, shared memory and the home directory: one file system, so that one size bounds them all.

@@ -266,6 +266,7 @@ mod tests {
             conceal: Vec::new(),
             home: None,
             find_secrets: true,
+            nested: false,
             limits: crate::Limits::default(),
             trust: crate::Trust::default(),
             ports: [].into(),

@@ -178,6 +178,7 @@ fn status(
         ipv6: inside.ipv6,
         syscall_filter: inside.syscall_filter,
         landlock: inside.landlock,
+        nested: spec.nested,
         terminal,
         idmapped: plan.idmapped().map(|bind| bind.target.clone()).collect(),
         layered: plan.layered().map(|bind| bind.target.display().to_string()).collect(),

@@ -34,6 +34,8 @@ pub struct Spec {
     pub home: Option<PathBuf>,
     /// Whether what is shown is searched for files that are called as secrets are (`.env`), which are then out of sight unless they are named.
     pub find_secrets: bool,
+    /// Whether namespaces may be made inside, and mounts in them. The walls that this takes down are in the status.
+    pub nested: bool,
     /// What it may use up.
     pub limits: Limits,
     /// Whom it trusts.

@@ -24,6 +24,8 @@ pub struct Status {
     pub syscall_filter: SyscallFilter,
     /// What Landlock holds behind the mounts; nothing where the kernel has none.
     pub landlock: Option<Landlock>,
+    /// Whether namespaces may be made inside. Then Landlock holds no files, and /proc shows what is the machine's.
+    pub nested: bool,
     /// Whether the command has a terminal of its own, relayed by the worker.
     pub terminal: bool,
     /// Paths bound with root's files shown as the command's own.

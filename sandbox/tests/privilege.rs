@@ -66,6 +66,8 @@ fn namespaces_mounts_and_set_user_id_programs_give_nothing() {
                       for s in /usr/bin/su /usr/bin/mount /usr/bin/passwd; do [ -u $s ] && echo kept; done | head -1
                       findmnt -no OPTIONS /usr | grep -o nosuid; exit 0";
         assert_eq!(Sandbox::of(starter).sh(script).ok(), "kept\nnosuid\n", "{starter:?}");
+        // Behind the filter, which refuses them first.
+        assert_eq!(Sandbox::of(starter).sh("cat /proc/sys/user/max_user_namespaces").ok(), "0\n", "{starter:?}");
     }
 }
 

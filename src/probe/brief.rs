@@ -38,6 +38,8 @@ pub(crate) struct Brief {
     pub(crate) port: u16,
     /// A name that no rule lists and that does not exist.
     pub(crate) unlisted: String,
+    /// Whether the policy lets commands make namespaces.
+    pub(crate) nested: bool,
     /// A call that a rule allows, where there is such a rule.
     pub(crate) allowed: Option<Call>,
     /// A call that a rule allows over TLS only.

@@ -77,6 +77,7 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
         variables,
         port: policy.ports().into_iter().next().unwrap_or(443),
         unlisted: format!("probe-{nonce}.invalid"),
+        nested: policy.sandbox().nested,
         allowed: allowing(policy, nonce).next(),
         plain: allowing(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_none()),
         look_alikes: disguise::look_alikes(policy, nonce),

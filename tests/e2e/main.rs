@@ -59,5 +59,6 @@ mod tunnels;
 mod unauthorized;
 mod upstream_proxy;
 mod vault;
+mod walls;
 mod websocket;
 mod witnesses;

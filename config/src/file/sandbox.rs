@@ -30,6 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mut section: Section<'_>) -> Sandbox
         files: section.take("files").and_then(|field| reader.count(&field)).unwrap_or(defaults.files),
         cpus: section.take("cpus").and_then(|field| reader.amount(&field)),
         wall_clock: section.take("wall_clock").and_then(|field| reader.value(&field, parse_duration)),
+        nested: section.take("nested").and_then(|field| reader.flag(&field)).unwrap_or(defaults.nested),
         pass_env: section
             .take("pass_env")
             .and_then(|field| reader.values(&field, sandbox_variable))

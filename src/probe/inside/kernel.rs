@@ -20,7 +20,10 @@ use super::isolation::not_writable;
 use super::{forked, refused, told};
 
 pub(super) const PROBES: &[Probe] = &[
-    Probe::new("kernel/user-namespace", "a user namespace, to become root in: unshare and clone3", |_| {
+    Probe::new("kernel/user-namespace", "a user namespace, to become root in: unshare and clone3", |brief| {
+        if brief.nested {
+            return Outcome::not_applicable("the policy has `nested = true`, so it may be made");
+        }
         Outcome::of_all(
             [refused("unshare", attempt::enter_user_namespace), refused("clone3", attempt::spawn_into_user_namespace)],
             "",
