@@ -245,9 +245,8 @@ fn cover_proc() -> Result<(), Error> {
     }
     for name in HIDDEN_IN_PROC {
         let path = Path::new("/proc").join(name);
-        // What is for the machine's root only needs no cover: nobody in here is.
-        let Some(found) = fs::metadata(&path).ok().filter(|found| found.permissions().mode() & FOR_EVERYONE != 0)
-        else {
+        // What its owner alone may read, who is the machine's root, needs no cover: nobody in here is that.
+        let Some(found) = fs::metadata(&path).ok().filter(|found| found.permissions().mode() & 0o044 != 0) else {
             continue;
         };
         let cover = copy_of(Path::new(if found.is_dir() { "/srv" } else { "/dev/null" }))?;

@@ -13,7 +13,7 @@
 //! | `plan` | read against the machine: which user, which paths |
 //! | `walk`, `secrets`, `cover` | what of them is not to be seen, by its name or by the policy |
 //! | `spawn` | [`begin`], [`Preparing::finish`], [`Prepared::start`]: the parent's side |
-//! | `namespace`, `cgroup`, `limits` | what the parent alone can do: maps, idmapped mounts, limits |
+//! | `namespace`, `cgroup`, `limits`, `nested` | what the parent alone can do: maps, idmapped mounts, limits |
 //! | `message` | what parent and child say to each other |
 //! | `child` | **the irreversible steps, one list** |
 //! | `network`, `netlink`, `nft` | every address leads to two listeners |
@@ -49,6 +49,7 @@ mod landlock;
 mod limits;
 mod message;
 mod namespace;
+mod nested;
 mod netlink;
 mod network;
 mod nft;

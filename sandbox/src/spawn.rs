@@ -10,7 +10,7 @@ use crate::{
     home::{self, HomeFile},
     limits::Rlimits,
     message::{Channel, Order, Report, Socket},
-    namespace, overlay,
+    namespace, nested, overlay,
     plan::Plan,
     process::{ChildProcess, single_threaded},
     relay::Relay,
@@ -84,6 +84,9 @@ pub fn begin(spec: &Spec) -> Result<Preparing<'_>, Error> {
     overlay::make(&plan)?;
     let rlimits = Rlimits::of(&spec.limits);
     let cgroup = Cgroup::make(&spec.limits)?;
+    if spec.nested && cgroup.is_some() {
+        nested::limits_hold(plan.user)?;
+    }
     let (channel, theirs) =
         Channel::pair().map_err(|errno| Step::Namespaces.failed("make the channel to the sandbox").because(errno))?;
 
