@@ -1,7 +1,7 @@
 //! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
 //!
 //!     enter [--write DIR] [--overlay DIR=LAYER] [--read PATH] [--hide DIR] [--nested] [--conceal PATH] [--home DIR] [--show-secrets] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
-//!           [--env NAME=VALUE] [--home-file PATH=TEXT] [--ca FILE] [--status] [--kill-after SECONDS] -- COMMAND …
+//!           [--env NAME=VALUE] [--home-file PATH=TEXT] [--ca FILE] [--status] [--kill-after SECONDS] [--lock-in] -- COMMAND …
 //!
 //! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
 //! the sandbox itself fails.
@@ -10,7 +10,7 @@
 #![expect(clippy::print_stderr, reason = "an example may print")]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandbox::{Capture, CaptureChoice, ErrorKind, HomeFile, Layered, Limits, Sockets, Spec, Trust};
+use sandbox::{Capture, CaptureChoice, ErrorKind, HomeFile, Lacking, Layered, Limits, Reach, Sockets, Spec, Trust};
 use std::{
     error::Error,
     ffi::{OsStr, OsString},
@@ -29,6 +29,7 @@ struct Wish {
     files: Vec<HomeFile>,
     status: bool,
     kill_after: Option<i64>,
+    lock_in: bool,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +59,10 @@ fn run(wish: Wish) -> Result<u8, Box<dyn Error>> {
     let mut prepared = sandbox::prepare(&wish.spec)?;
     if wish.status {
         eprintln!("{}", serde_json::to_string(prepared.status())?);
+    }
+    if wish.lock_in {
+        let lock = prepared.lock_in(&Reach::default(), Lacking::Refuse)?;
+        eprintln!("{}", serde_json::to_string(&lock)?);
     }
     serve(prepared.take_sockets());
     let mut running = prepared.start(wish.environment, wish.files)?;
@@ -95,6 +100,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
         files: Vec::new(),
         status: false,
         kill_after: None,
+        lock_in: false,
     };
     let mut arguments = std::env::args_os().skip(1);
     while let Some(option) = arguments.next() {
@@ -122,6 +128,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             "--cpus" => spec.limits.cpus = Some(number(value()?)?.parse()?),
             "--ca" => spec.trust.worker_ca = fs::read_to_string(value()?)?,
             "--status" => wish.status = true,
+            "--lock-in" => wish.lock_in = true,
             "--kill-after" => wish.kill_after = Some(number(value()?)?.parse()?),
             "--env" => {
                 let (name, value) = pair(&value()?)?;

@@ -1,6 +1,6 @@
 //! What a hostile command would ask the kernel for, to show that it is refused.
 //!
-//! For: `exeat probe`, whose attempts run inside. In: what is tried. Out: the kernel's answer. Never: an effect that outlives the
+//! For: `exeat probe`, whose attempts run inside, and the tests of the worker's lock. In: what is tried. Out: the kernel's answer. Never: an effect that outlives the
 //! calling process, but for a key, which [`remove_key`] takes away.
 
 use crate::{
@@ -52,7 +52,8 @@ pub fn trace(process: Pid) -> Result<()> {
 
 /// Reads a byte of a process's memory; of one that was forked from this one, for anything else to be there.
 pub fn read_memory_of(process: Pid) -> Result<()> {
-    sys::read_memory(process)
+    static BYTE: u8 = 7;
+    sys::read_from(process, &BYTE).map(drop)
 }
 
 /// Counts what the processor does for this process.
@@ -78,6 +79,26 @@ pub fn set_line_discipline(terminal: BorrowedFd<'_>) -> Result<()> {
 /// Asks how long the kernel's log is.
 pub fn ask_for_the_log() -> Result<()> {
     sys::kernel_log()
+}
+
+/// Reads a byte of another process's memory, where this process has one; both may be forks of one.
+pub fn read_memory(process: Pid, what: &u8) -> Result<u8> {
+    sys::read_from(process, what)
+}
+
+/// Maps memory that can be written and executed.
+pub fn map_executable_memory() -> Result<()> {
+    sys::executable_memory()
+}
+
+/// Makes memory executable that was data.
+pub fn make_memory_executable() -> Result<()> {
+    sys::make_executable()
+}
+
+/// Makes a file without a path.
+pub fn make_nameless_file() -> Result<()> {
+    sys::nameless_file()
 }
 
 /// Types a newline into a terminal.

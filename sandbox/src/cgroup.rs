@@ -59,6 +59,11 @@ impl Cgroup {
         Ok(made)
     }
 
+    /// Its directory, which it needs to be able to remove.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub fn add(&self, process: Pid) -> Result<(), Error> {
         fs::write(self.0.join("cgroup.procs"), process.as_raw_nonzero().to_string()).map_err(|error| {
             Step::Limits.failed("move the sandbox to its cgroup").on(self.0.display()).because(error).hint_at(REMEDY)

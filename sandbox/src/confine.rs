@@ -55,7 +55,7 @@ pub(crate) fn give_up(rules: Rules) -> Result<SyscallFilter, Error> {
     Ok(if filter.is_some() { SyscallFilter::AllowList } else { SyscallFilter::None })
 }
 
-fn empty_bounding_set() -> Result<(), Errno> {
+pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
     for number in 0..64 {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
             Err(Errno::INVAL) => break, // past the last one this kernel knows

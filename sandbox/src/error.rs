@@ -57,6 +57,8 @@ pub enum Step {
     Confine,
     /// Executing the command.
     Start,
+    /// The worker's lock on itself.
+    Lock,
 }
 
 impl Error {

@@ -10,8 +10,8 @@
 mod arguments;
 mod groups;
 #[cfg(test)]
-mod machine;
-mod program;
+pub(crate) mod machine;
+pub(crate) mod program;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +23,7 @@ use libc::sock_filter;
 
 /// A processor whose numbers are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Processor {
+pub(crate) enum Processor {
     X86_64,
     Aarch64,
 }
@@ -50,7 +50,7 @@ impl Rules {
 }
 
 impl Processor {
-    fn own() -> Option<Self> {
+    pub(crate) fn own() -> Option<Self> {
         match std::env::consts::ARCH {
             "x86_64" => Some(Self::X86_64),
             "aarch64" => Some(Self::Aarch64),
@@ -59,7 +59,7 @@ impl Processor {
     }
 
     /// `AUDIT_ARCH_*`.
-    fn architecture(self) -> u32 {
+    pub(crate) fn architecture(self) -> u32 {
         match self {
             Self::X86_64 => 0xc000_003e,
             Self::Aarch64 => 0xc000_00b7,

@@ -13,7 +13,7 @@ use crate::{
     filesystem::{DEVICES, SCRATCH},
     plan::Plan,
     status::Landlock,
-    sys,
+    sys::{self, Ruled},
 };
 use rustix::{
     fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open},
@@ -78,11 +78,12 @@ fn restrict_as<'a>(abi: i64, nested: bool, written: impl Iterator<Item = &'a Pat
     if (files, scopes) == (0, 0) {
         return Ok(None);
     }
-    let ruleset = sys::landlock_ruleset(files, scopes).map_err(failed("make rules for Landlock"))?;
+    let ruleset =
+        sys::landlock_ruleset(Ruled { files, ports: 0, scopes }).map_err(failed("make rules for Landlock"))?;
     if files != 0 {
         allow_files(&ruleset, files, written)?;
     }
-    sys::landlock_restrict_self(&ruleset).map_err(failed("put Landlock in force"))?;
+    sys::landlock_enter(ruleset.as_fd()).map_err(failed("put Landlock in force"))?;
     Ok(Some(Landlock { abi, files: files != 0, scopes: scopes != 0 }))
 }
 
@@ -128,7 +129,7 @@ fn allow_anew(ruleset: &OwnedFd, handled: u64, fd: impl AsFd) -> Result<(), Errn
 fn allow_on(ruleset: &OwnedFd, handled: u64, rights: u64, place: impl AsFd) -> Result<(), Errno> {
     let is_directory = FileType::from_raw_mode(fstat(&place)?.st_mode) == FileType::Directory;
     let rights = rights & handled & if is_directory { u64::MAX } else { OF_FILES };
-    sys::landlock_allow(ruleset, rights, place)
+    sys::landlock_allow(ruleset.as_fd(), place.as_fd(), rights)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@
 //! | `confine`, `filter` | no privilege, ever again, and a list of system calls |
 //! | `home` | files of the caller's in the private home |
 //! | `init` | pid 1, and the command's `exec` |
+//! | `lock` | the worker takes from itself what it needs no more |
 //! | `running`, `process` | until the end |
 //! | `status`, `probe`, `error` | what is in force; what this machine can; what went wrong |
 //! | [`attempt`] | what a hostile command would ask the kernel for |
@@ -47,6 +48,7 @@ mod init;
 mod keystore;
 mod landlock;
 mod limits;
+mod lock;
 mod message;
 mod namespace;
 mod nested;
@@ -76,6 +78,7 @@ pub use error::{Error, ErrorKind, Step};
 pub use expand::{Expanded, Purpose, expand};
 pub use filesystem::HOME;
 pub use home::HomeFile;
+pub use lock::{Lacking, Lock, Reach, close_memory, lock_in};
 pub use probe::{Capability, probe};
 pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};

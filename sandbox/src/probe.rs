@@ -4,7 +4,7 @@
 //! Never: a lasting change; what is tried is tried in a child that ends.
 
 use crate::{
-    cgroup,
+    cgroup, lock,
     message::Channel,
     namespace, network, overlay,
     process::{ChildProcess, single_threaded},
@@ -31,6 +31,9 @@ pub struct Capability {
     pub remedy: Option<String>,
 }
 
+/// What then becomes of a run.
+const UNLOCKED: &str = "`exeat run` refuses to start, unless told to go on by `--unlocked-worker`";
+
 /// Tries each. The caller must still be single-threaded, as for [`prepare`](crate::prepare).
 pub fn probe() -> Vec<Capability> {
     let tried = try_network();
@@ -49,6 +52,7 @@ pub fn probe() -> Vec<Capability> {
             "boot without ipv6.disable=1; sysctl net.ipv6.conf.all.disable_ipv6=0",
         ),
         landlock(),
+        filters(),
         delegation(),
         layers(),
     ]);
@@ -109,10 +113,18 @@ fn try_network() -> Result<Tried, String> {
 
 fn landlock() -> Capability {
     let abi = sys::landlock_abi();
-    let why = format!("ABI {}; a second wall behind the mounts", abi.unwrap_or(0));
-    Capability::new("Landlock", false, abi.is_ok_and(|abi| abi > 1), why).or(
-        Some("files are kept by mounts alone: this kernel has no Landlock, or ABI 1, which allows no moves".to_owned()),
+    let why = format!("ABI {}; the worker keeps to its files, and inside there is a second wall", abi.unwrap_or(0));
+    Capability::new("Landlock", true, abi.is_ok(), why).or(
+        Some(format!("a worker cannot keep to its files, and inside they are kept by mounts alone: {UNLOCKED}")),
         "a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` among its `lsm=`",
+    )
+}
+
+fn filters() -> Capability {
+    let there = sys::filters_are_there().is_ok() && lock::has_a_list();
+    Capability::new("seccomp filters", true, there, "the worker keeps to its system calls").or(
+        Some(format!("a worker cannot keep to its system calls: {UNLOCKED}")),
+        "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or aarch64",
     )
 }
 

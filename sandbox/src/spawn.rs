@@ -9,6 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Step},
     home::{self, HomeFile},
     limits::Rlimits,
+    lock::{self, Lacking, Lock, Reach},
     message::{Channel, Order, Report, Socket},
     namespace, nested, overlay,
     plan::Plan,
@@ -206,6 +207,16 @@ impl Prepared {
     /// What is in force.
     pub fn status(&self) -> &Status {
         &self.status
+    }
+
+    /// Locks this process in: from here on it can do what a worker at work does, and no more. To be called once everything that it needs is
+    /// open, and before it starts a thread.
+    ///
+    /// # Errors
+    /// As [`lock_in`](crate::lock_in).
+    pub fn lock_in(&self, reach: &Reach, lacking: Lacking) -> Result<Lock, Error> {
+        let cgroup = self.cgroup.as_ref().map(Cgroup::path);
+        lock::lock_in_beside(reach, &[self.child.as_fd()], cgroup, lacking)
     }
 
     /// Executes the command with exactly this environment, and with these files in its home. When this returns `Ok`, it runs.

@@ -7,7 +7,7 @@ use libc::sock_filter;
 
 /// What the kernel shows a filter of a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     pub number: u32,
     pub architecture: u32,
     pub arguments: [u64; 6],
@@ -25,7 +25,7 @@ impl Asked {
 }
 
 /// Runs it to its verdict. Panics where the kernel would not have taken it.
-pub(super) fn run(program: &[sock_filter], asked: &Asked) -> (u32, usize) {
+pub(crate) fn run(program: &[sock_filter], asked: &Asked) -> (u32, usize) {
     let (mut loaded, mut at, mut steps) = (0, 0, 0);
     loop {
         let sock_filter { code, jt, jf, k } = program[at];

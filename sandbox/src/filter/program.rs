@@ -1,6 +1,6 @@
 //! Judgements become a classic BPF program.
 //!
-//! For: the filter. In: a judgement for each number that has one, and one for all others. Out: a program that finds the
+//! For: the filters, of the sandbox and of its worker. In: a judgement for each number that has one, and one for all others. Out: a program that finds the
 //! number by halving, and then asks for arguments. What passes whatever the arguments are, the kernel notes when the program
 //! is installed, and does not run it for. Never: an instruction that the kernel could not note so (it knows loads, comparisons
 //! and verdicts).
@@ -10,31 +10,31 @@ use libc::sock_filter;
 /// Offsets in `seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
-/// The low half; both processors are little-endian.
-const fn argument(index: u32) -> u32 {
-    16 + 8 * index
+/// A half of an argument: the low one of argument n is number 2n, the high one comes after it. Both processors are little-endian.
+const fn half(number: u32) -> u32 {
+    16 + 4 * number
 }
 
 /// What becomes of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Judge {
+pub(crate) enum Judge {
     /// A `SECCOMP_RET_*`.
     Give(u32),
     /// It depends on an argument.
-    Ask { argument: u32, bits: u32, about: About, then: Box<Judge>, otherwise: Box<Judge> },
+    Ask { half: u32, bits: u32, about: About, then: Box<Judge>, otherwise: Box<Judge> },
 }
 
-/// What is asked about an argument's low half, or the bits of it that count.
+/// What is asked about a half of an argument, or the bits of it that count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum About {
+pub(crate) enum About {
     OneOf(Vec<u32>),
     AnyBit(u32),
 }
 
-pub(super) const ALLOW: Judge = Judge::Give(libc::SECCOMP_RET_ALLOW);
+pub(crate) const ALLOW: Judge = Judge::Give(libc::SECCOMP_RET_ALLOW);
 
 /// The call is not made; its caller is told this.
-pub(super) const fn refuse(errno: i32) -> Judge {
+pub(crate) const fn refuse(errno: i32) -> Judge {
     Judge::Give(libc::SECCOMP_RET_ERRNO | errno.unsigned_abs())
 }
 
@@ -48,7 +48,15 @@ impl Judge {
     }
 
     fn ask(argument: u32, about: About, then: Self, otherwise: Self) -> Self {
-        Self::Ask { argument, bits: u32::MAX, about, then: Box::new(then), otherwise: Box::new(otherwise) }
+        Self::Ask { half: 2 * argument, bits: u32::MAX, about, then: Box::new(then), otherwise: Box::new(otherwise) }
+    }
+
+    /// It is the argument's high half that is asked about.
+    pub fn of_high_half(mut self) -> Self {
+        if let Self::Ask { half, .. } = &mut self {
+            *half += 1;
+        }
+        self
     }
 
     /// Only these bits of the argument count.
@@ -60,7 +68,7 @@ impl Judge {
     }
 
     fn code(&self) -> Vec<sock_filter> {
-        let Self::Ask { argument: of, bits, about, then, otherwise } = self else {
+        let Self::Ask { half: of, bits, about, then, otherwise } = self else {
             return self.verdict().into_iter().collect();
         };
         let mut code = otherwise.code();
@@ -78,7 +86,7 @@ impl Judge {
         if *bits != u32::MAX {
             code.insert(0, instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, *bits));
         }
-        code.insert(0, load(argument(*of)));
+        code.insert(0, load(half(*of)));
         code
     }
 
@@ -91,7 +99,7 @@ impl Judge {
 }
 
 /// `judged` has each number once, in order. Calls by another processor's numbers get `other`, too.
-pub(super) fn assemble(architecture: u32, judged: &[(u32, Judge)], other: &Judge) -> Vec<sock_filter> {
+pub(crate) fn assemble(architecture: u32, judged: &[(u32, Judge)], other: &Judge) -> Vec<sock_filter> {
     // From each number on until the next: `other` fills the gaps, and all that lies behind the last.
     let mut spans: Vec<(u32, &Judge)> = vec![(0, other)];
     let mut next = 0;

@@ -130,18 +130,6 @@ pub(crate) fn file_handle() -> Result<()> {
     .map(drop)
 }
 
-/// `process_vm_readv(2)`: one byte of a process that has, at this address, what the caller has there.
-pub(crate) fn read_memory(process: Pid) -> Result<()> {
-    static BYTE: u8 = 7;
-    let mut read = 0_u8;
-    let ours = libc::iovec { iov_base: (&raw mut read).cast(), iov_len: 1 };
-    let theirs = libc::iovec { iov_base: (&raw const BYTE).cast_mut().cast(), iov_len: 1 };
-    let process = process.as_raw_nonzero().get();
-    // SAFETY: the kernel writes one byte to `read`, which lives across the call; theirs it reads or says that it cannot.
-    done(unsafe { libc::process_vm_readv(process, &raw const ours, 1, &raw const theirs, 1, 0) } as libc::c_long)
-        .map(drop)
-}
-
 /// `ioctl(TIOCSETD)`: the line discipline that every terminal has.
 pub(crate) fn line_discipline(terminal: BorrowedFd<'_>) -> Result<()> {
     let of_terminals: libc::c_int = 0;
@@ -155,4 +143,49 @@ pub(crate) fn kernel_log() -> Result<()> {
     const SIZE: libc::c_int = 10;
     // SAFETY: this action wants no place to write to.
     done(unsafe { libc::syscall(libc::SYS_syslog, SIZE, std::ptr::null_mut::<u8>(), 0) }).map(drop)
+}
+
+/// `process_vm_readv(2)`: one byte of another process, from where this one has `what`; both may be forks of one.
+pub(crate) fn read_from(process: Pid, what: &u8) -> Result<u8> {
+    let mut byte = 0_u8;
+    let into = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let from = libc::iovec { iov_base: (&raw const *what).cast_mut().cast(), iov_len: 1 };
+    let pid = process.as_raw_nonzero().get();
+    // SAFETY: the kernel writes one byte into `byte`, which lives across the call; the other address is the other process's.
+    done(unsafe { libc::process_vm_readv(pid, &raw const into, 1, &raw const from, 1, 0) } as libc::c_long)?;
+    Ok(byte)
+}
+
+/// `mmap(2)` of a page that can be written and executed, and its end.
+pub(crate) fn executable_memory() -> Result<()> {
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address of the kernel's choice, which nothing else refers to.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(last_errno());
+    }
+    // SAFETY: the page that was just mapped.
+    done(libc::c_long::from(unsafe { libc::munmap(page, 4096) })).map(drop)
+}
+
+/// `mprotect(2)`: a page of this process's own, which was data, is code.
+pub(crate) fn make_executable() -> Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at an address of the kernel's choice, which nothing else refers to.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(last_errno());
+    }
+    // SAFETY: the page that was just mapped; nothing in it is executed.
+    let made = done(libc::c_long::from(unsafe { libc::mprotect(page, 4096, libc::PROT_READ | libc::PROT_EXEC) }));
+    // SAFETY: as above; nobody has its address any more.
+    done(libc::c_long::from(unsafe { libc::munmap(page, 4096) }))?;
+    made.map(drop)
+}
+
+/// `memfd_create(2)`: a file that has no path, and could be executed.
+pub(crate) fn nameless_file() -> Result<()> {
+    // SAFETY: a NUL-terminated name.
+    done(unsafe { libc::syscall(libc::SYS_memfd_create, c"x".as_ptr(), 0) }).map(drop)
 }

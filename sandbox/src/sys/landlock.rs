@@ -1,25 +1,29 @@
-//! Landlock's three system calls.
+//! Landlock: a domain of files, ports and processes that the calling thread, and whoever it starts, never leaves.
 
 use super::mount::last_errno;
 use rustix::io::Result;
 use std::{
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
 };
 
-/// `landlock_ruleset_attr` as of ABI 6; where an older kernel's is shorter, the rest has to be zero.
+/// What a domain rules over: everything listed is refused but for the rules. As `landlock_ruleset_attr` of ABI 6.
 #[repr(C)]
-struct Handled {
-    files: u64,
-    network: u64,
-    scoped: u64,
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ruled {
+    /// `LANDLOCK_ACCESS_FS_*`.
+    pub files: u64,
+    /// `LANDLOCK_ACCESS_NET_*`, from ABI 4 on.
+    pub ports: u64,
+    /// `LANDLOCK_SCOPE_*`, from ABI 6 on.
+    pub scopes: u64,
 }
 
-/// `landlock_path_beneath_attr`, which the kernel's header packs.
+/// `landlock_path_beneath_attr`, which is packed.
 #[repr(C, packed)]
-struct PathBeneath {
+struct Beneath {
     allowed: u64,
-    parent: RawFd,
+    parent: i32,
 }
 
 /// `landlock_create_ruleset(2)` asked only for its version; an error where the kernel has no Landlock in force.
@@ -30,32 +34,33 @@ pub(crate) fn landlock_abi() -> Result<i64> {
     if answer < 0 { Err(last_errno()) } else { Ok(answer) }
 }
 
-/// `landlock_create_ruleset(2)`: what of files is refused unless a rule allows it, and what is kept to those inside.
-pub(crate) fn landlock_ruleset(files: u64, scoped: u64) -> Result<OwnedFd> {
-    let handled = Handled { files, network: 0, scoped };
-    // SAFETY: the kernel reads as many bytes as are passed as the size, which is the struct's own.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, size_of::<Handled>(), 0_u32) };
-    match RawFd::try_from(answer) {
+/// `landlock_create_ruleset(2)`. A kernel that knows fewer fields takes those it does not know where they are zero.
+pub(crate) fn landlock_ruleset(ruled: Ruled) -> Result<OwnedFd> {
+    // SAFETY: the kernel reads as many bytes as the size passed says, which is the structure's own.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const ruled, size_of::<Ruled>(), 0 as libc::c_int)
+    };
+    match i32::try_from(fd) {
         // SAFETY: a new descriptor that nobody else owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(last_errno()),
     }
 }
 
-/// `landlock_add_rule(LANDLOCK_RULE_PATH_BENEATH)`: allows this on `parent` and everything below it.
-pub(crate) fn landlock_allow(ruleset: impl AsFd, allowed: u64, parent: impl AsFd) -> Result<()> {
+/// `landlock_add_rule(2)`: these rights for a file, or for all that is below a directory.
+pub(crate) fn landlock_allow(ruleset: BorrowedFd<'_>, place: BorrowedFd<'_>, rights: u64) -> Result<()> {
     const PATH_BENEATH: libc::c_int = 1;
-    let rule = PathBeneath { allowed, parent: parent.as_fd().as_raw_fd() };
-    let ruleset = ruleset.as_fd().as_raw_fd();
-    // SAFETY: the kernel reads the struct, which lives across the call, as both descriptors do.
-    let answer = unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, PATH_BENEATH, &raw const rule, 0_u32) };
+    let rule = Beneath { allowed: rights, parent: place.as_raw_fd() };
+    // SAFETY: the kernel reads one `landlock_path_beneath_attr`, which lives across the call.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, &raw const rule, 0 as libc::c_int)
+    };
     if answer == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// `landlock_restrict_self(2)`: from here on this thread and all that it makes are held to the rules.
-pub(crate) fn landlock_restrict_self(ruleset: impl AsFd) -> Result<()> {
-    // SAFETY: a descriptor that lives across the call, and no flags.
-    let answer = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_fd().as_raw_fd(), 0_u32) };
+/// `landlock_restrict_self(2)`: for the calling thread. Needs no_new_privs.
+pub(crate) fn landlock_enter(ruleset: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: plain numbers.
+    let answer = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0 as libc::c_int) };
     if answer == 0 { Ok(()) } else { Err(last_errno()) }
 }

@@ -10,10 +10,13 @@ mod process;
 mod signal;
 
 pub(crate) use attempt::{
-    add_key, bpf_map, clone3, drop_key, file_handle, find_key, io_uring, kernel_log, line_discipline, perf_event,
-    read_memory, seize, type_into, unload_module, unshare, userfault,
+    add_key, bpf_map, clone3, drop_key, executable_memory, file_handle, find_key, io_uring, kernel_log,
+    line_discipline, make_executable, nameless_file, perf_event, read_from, seize, type_into, unload_module, unshare,
+    userfault,
 };
-pub(crate) use landlock::{landlock_abi, landlock_allow, landlock_restrict_self, landlock_ruleset};
+pub(crate) use landlock::{Ruled, landlock_abi, landlock_allow, landlock_enter, landlock_ruleset};
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
-pub(crate) use process::{close_other_fds, enter_cgroup_namespace, execute, fresh_session_keyring, refuse_by, spawn};
+pub(crate) use process::{
+    close_other_fds, enter_cgroup_namespace, execute, filters_are_there, fresh_session_keyring, refuse_by, spawn,
+};
 pub(crate) use signal::{block_signals, default_sigpipe, poke_on, signal_fd, unblock_signals};

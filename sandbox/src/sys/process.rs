@@ -87,3 +87,11 @@ pub(crate) fn refuse_by(program: &[libc::sock_filter]) -> Result<()> {
     let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };
     if answer == 0 { Ok(()) } else { Err(last_errno()) }
 }
+
+/// `seccomp(SECCOMP_GET_ACTION_AVAIL)`: whether a filter can have calls answered with an error.
+pub(crate) fn filters_are_there() -> Result<()> {
+    let action = libc::SECCOMP_RET_ERRNO;
+    // SAFETY: the kernel reads one number, which lives across the call.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
+    if answer == 0 { Ok(()) } else { Err(last_errno()) }
+}

@@ -197,7 +197,7 @@ fn ordinary() -> Option<u32> {
     rustix::process::geteuid().is_root().then_some(ORDINARY)
 }
 
-/// The example, where every user can execute it (and `probe` beside it): as built, or else a copy.
+/// The example, where every user can execute it (and `probe` and `locked` beside it): as built, or else a copy.
 pub fn enter() -> &'static Path {
     static ENTER: OnceLock<PathBuf> = OnceLock::new();
     ENTER.get_or_init(|| {
@@ -209,7 +209,7 @@ pub fn enter() -> &'static Path {
         let directory = tempfile::tempdir().unwrap().keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         // By a process of its own: a test that forks meanwhile would hold the file open for writing, and it could not run.
-        let both = ["enter", "probe"].map(|name| built.with_file_name(name));
+        let both = ["enter", "probe", "locked"].map(|name| built.with_file_name(name));
         assert!(Command::new("cp").args(both).arg(&directory).status().unwrap().success());
         directory.join("enter")
     })
