@@ -90,6 +90,9 @@ pub struct Run {
     /// Capture only the ports that the policy names, as where the kernel has no nf_tables; weaker, and in the log
     #[arg(long)]
     pub capture_ports_only: bool,
+    /// Go on where the kernel cannot lock the worker in (no Landlock, no seccomp); weaker, and in the log
+    #[arg(long, env = "EXEAT_UNLOCKED_WORKER", value_parser = clap::builder::FalseyValueParser::new())]
+    pub unlocked_worker: bool,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

@@ -1,7 +1,7 @@
 //! The broker: as a service of its own, or embedded in a run.
 //!
 //! Enters: credentials.toml, broker.toml and the environment that long-lived secrets may be in. Leaves: a served socket. Never: a secret in
-//! the process that runs the proxy; this one is forked before the other has read anything.
+//! the process that runs the proxy; this one is forked before the other has read anything. Its memory is closed to other processes.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -41,11 +41,13 @@ pub fn embed(places: &Places) -> Result<UnixStream, Report> {
 
 /// The whole life of the embedded broker's process.
 fn run_embedded(places: &Places, stream: UnixStream) -> u8 {
-    let served = settings(places, None).and_then(|settings| {
-        // A session of its own, so that Ctrl-C does not reach it.
-        rustix::process::setsid()?;
-        broker::serve_embedded(stream, settings, let_go_of_streams).map_err(unusable)
-    });
+    // Before it has read a secret.
+    let served =
+        sandbox::close_memory().map_err(Report::from).and_then(|()| settings(places, None)).and_then(|settings| {
+            // A session of its own, so that Ctrl-C does not reach it.
+            rustix::process::setsid()?;
+            broker::serve_embedded(stream, settings, let_go_of_streams).map_err(unusable)
+        });
     match served {
         // What could not be revoked stays in the ledger, for the next broker.
         Ok(_standing) => 0,
@@ -71,6 +73,8 @@ fn let_go_of_streams() -> std::io::Result<()> {
 /// # Errors
 /// When the configuration is wrong or the socket is taken.
 pub fn serve(places: &Places, arguments: &BrokerServe) -> Result<ExitCode, Report> {
+    // Before it has read a secret.
+    sandbox::close_memory()?;
     let mut settings = settings(places, Some(SERVICE))?;
     let BrokerServe { https, certificate, key, .. } = arguments;
     settings.publish = match (https, certificate.clone(), key.clone()) {

@@ -1,12 +1,15 @@
-//! `exeat run`: config → broker → sandbox → proxy → drain.
+//! `exeat run`: config → broker → sandbox → lock → proxy → drain.
 //!
 //! Enters: an agent's name and a command. Leaves: the command's exit code. Never: a command that runs before everything that
 //! holds it stands, or a lease that outlives it.
 
+mod reach;
 mod reload;
 pub mod shown;
 mod supervise;
 
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +23,8 @@ use proxy::leaf::Authority;
 use proxy::record::{CallLog, Event, WorkerEnd, WorkerStart};
 use proxy::serve::{self, Listeners, Parts, Worker};
 use proxy::upstream::Roots;
-use sandbox::{CaptureChoice, Limits, Prepared, Preparing, Spec, Trust};
+use sandbox::{CaptureChoice, HomeFile, Lacking, Limits, Lock, Prepared, Spec, Trust};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::shown::Shown;
@@ -34,7 +38,8 @@ use crate::places::Places;
 use crate::report::{NOT_EXECUTABLE, NOT_FOUND, OUT_OF_TIME, Report, STOPPED};
 use crate::running::Presence;
 
-/// Runs the command. Everything up to `prepare` happens while the process has one thread: both forks need that.
+/// Runs the command. Everything up to the lock happens while the process has one thread: both forks need that, and a thread that was there
+/// before would not be locked in.
 ///
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
@@ -49,34 +54,69 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let digest = policy.digest().to_owned();
     // The sandbox begins as a copy of this process, so the secrets that the policy names are read afterwards.
     let preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
+    // Not before: the kernel lets nobody map the users of a process that is closed.
+    sandbox::close_memory()?;
     let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
     if standing.current().digest() != digest {
         return Err(Report::new("the agent's file was changed while its sandbox was made").hint("start again"));
     }
     let seen = spec.clone();
     standing.keep_secrets_from(move |file| seen.shows(file))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
-    let done = runtime.block_on(async {
-        let broker = match (embedded, &arguments.broker) {
-            (Some(stream), _) => Client::from_stream(stream)?,
-            (None, Some(socket)) => Client::connect(socket).await?,
-            (None, None) => return Err(Report::new("there is no broker")),
-        };
-        work(places, arguments, standing, authority, (preparing, layers), broker).await
-    });
+    // This thread looks after the command and speaks to the broker; the proxy has threads of its own, from the lock on.
+    let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let enlisted = own.block_on(enlist(places, arguments, standing, authority, embedded))?;
+    // All that does not need the sandbox was done while it was made.
+    let prepared = preparing.finish().map_err(|error| enlisted.undone(error))?;
+    if let Some(layers) = layers {
+        layers.give_to(&enlisted.directory)?;
+    }
+    let reach = reach::of(places, &enlisted.worker.policy(), enlisted.presence.orders(), arguments.broker.as_deref());
+    let lacking = if arguments.unlocked_worker { Lacking::GoOn } else { Lacking::Refuse };
+    let lock = prepared.lock_in(&reach, lacking).map_err(|error| enlisted.undone(error))?;
+    let start = worker_start(arguments, &enlisted, &prepared, &lock)?;
+    enlisted.worker.log().append(Timestamp::now(), Event::WorkerStart(start))?;
+    let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
+    let done = own.block_on(work(enlisted, prepared, serving.handle()));
     // All is said and written; a name that is still being looked up is not waited for.
-    runtime.shutdown_background();
+    serving.shutdown_background();
+    own.shutdown_background();
     done
 }
 
-async fn work(
+/// A worker that its broker knows, with everything open that it needs.
+struct Enlisted {
+    /// Its directory in the state directory.
+    directory: PathBuf,
+    worker: Arc<Worker>,
+    broker: Client,
+    identity: String,
+    credentials: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
+    files: Vec<HomeFile>,
+    presence: Presence,
+    stop: watch::Sender<bool>,
+}
+
+impl Enlisted {
+    /// There is no sandbox for it: nothing has run, nothing is logged, and nothing stays.
+    fn undone(&self, error: sandbox::Error) -> Report {
+        let _ = fs::remove_dir_all(&self.directory);
+        no_sandbox(error)
+    }
+}
+
+async fn enlist(
     places: &Places,
     arguments: &args::Run,
     standing: Arc<Standing>,
     authority: Authority,
-    (preparing, layers): (Preparing<'_>, Option<Pending>),
-    broker: Client,
-) -> Result<ExitCode, Report> {
+    embedded: Option<UnixStream>,
+) -> Result<Enlisted, Report> {
+    let broker = match (embedded, &arguments.broker) {
+        (Some(stream), _) => Client::from_stream(stream)?,
+        (None, Some(socket)) => Client::connect(socket).await?,
+        (None, None) => return Err(Report::new("there is no broker")),
+    };
     let registration = broker.register(&arguments.agent).await.map_err(|error| {
         Report::new(error)
             .hint("where the broker itself says why, it is above; `exeat check` names every mistake in its file")
@@ -90,24 +130,27 @@ async fn work(
     );
     let files = environment::home_files(&registration.grants)?;
     let roots = Roots::read(standing.current().extra_roots())?;
-    // All that does not need the sandbox was done while it was made.
-    let mut prepared = preparing.finish().map_err(no_sandbox)?;
     let directory = places.make_worker(&registration.worker)?;
-    layers.map_or(Ok(()), |layers| layers.give_to(&directory))?;
     let log = CallLog::create(&directory)?;
-    let start = worker_start(arguments, &standing.current(), &registration, &prepared)?;
-    log.append(Timestamp::now(), Event::WorkerStart(start))?;
     let presence = Presence::announce(&directory, registration.worker, arguments.agent.clone())?;
     // Whoever offboards it writes first and looks for workers then.
     not_offboarded(places, &arguments.agent)?;
-    let wall_clock = standing.current().sandbox().wall_clock;
-    let sockets = prepared.take_sockets();
-    let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
+    let (identity, credentials) = (registration.identity.subject.clone(), names(&registration));
     let (stop, stopped) = watch::channel(false);
     let parts = Parts { policy: standing, authority, roots, broker: broker.clone(), registration, log };
     let worker = Worker::new(parts, stopped)?;
-    let serving = tokio::spawn(serve::serve(Arc::clone(&worker), listeners));
-    let reloading = tokio::spawn(reload::watch(Arc::clone(&worker)));
+    Ok(Enlisted { directory, worker, broker, identity, credentials, environment, files, presence, stop })
+}
+
+/// From the command's start to its end, the proxy on `serving`.
+async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> Result<ExitCode, Report> {
+    let Enlisted { worker, broker, environment, files, presence, stop, .. } = enlisted;
+    let sockets = prepared.take_sockets();
+    let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
+    let wall_clock = worker.policy().sandbox().wall_clock;
+    let proxy = serving.spawn(serve::serve(Arc::clone(&worker), listeners));
+    // Among the calls, which ask again at once.
+    let reloading = serving.spawn(reload::watch(Arc::clone(&worker)));
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
             let ended = supervise::until_end(running, wall_clock, presence.asked_to_stop());
@@ -117,7 +160,7 @@ async fn work(
     };
     reloading.abort();
     let _ = stop.send(true);
-    serving.await??;
+    proxy.await??;
     presence.has_stopped();
     finish(&worker, broker, &ended).await;
     match ended? {
@@ -242,18 +285,19 @@ fn granted(policy: &Policy, registration: &Registration) -> Result<(), Report> {
 
 fn worker_start(
     arguments: &args::Run,
-    policy: &Policy,
-    registration: &Registration,
+    enlisted: &Enlisted,
     prepared: &Prepared,
+    lock: &Lock,
 ) -> Result<WorkerStart, Report> {
     Ok(WorkerStart {
-        worker: registration.worker.to_string(),
+        worker: enlisted.presence.worker().to_string(),
         agent: arguments.agent.to_string(),
-        identity: registration.identity.subject.clone(),
-        policy: policy.digest().to_owned(),
+        identity: enlisted.identity.clone(),
+        policy: enlisted.worker.policy().digest().to_owned(),
         command: arguments.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         sandbox: serde_json::to_value(prepared.status())?,
-        credentials: names(registration),
+        lock: serde_json::to_value(lock)?,
+        credentials: enlisted.credentials.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }

@@ -1,24 +1,30 @@
 //! Which workers run, and how one is told to stop.
 //!
 //! Enters: a worker's directory in the state directory, which no sandbox sees. Leaves: while the worker lives, a lock on it, and who it
-//! is; a file in it asks the worker to stop, and is taken away once it has. Never: a signal to a process that only has the number
+//! is; a file below it asks the worker to stop, and is taken away once it has. Never: a signal to a process that only has the number
 //! that a worker had.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use config::{AgentId, WorkerId};
 use jiff::Timestamp;
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::places::Places;
 
 const WHO: &str = "worker.json";
+/// Where a worker is asked to stop: all that it may take anything away from.
+const ORDERS: &str = "orders";
 const STOP: &str = "stop";
 const DRAFT: &str = "stop.new";
+/// A line; whatever is longer is no reason for a file.
+const LONGEST: u64 = 4096;
 /// A worker's streams end within a second of being asked; a look is one system call.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a worker has to stop by itself. What is nearly done may finish.
@@ -42,7 +48,10 @@ pub struct Running {
 /// Says that this process is a worker, until it is dropped.
 #[derive(Debug)]
 pub struct Presence {
-    directory: PathBuf,
+    worker: WorkerId,
+    orders: PathBuf,
+    /// The same, open: who has become another user, or lost a privilege, may not find the way any more.
+    opened: File,
     _lock: File,
 }
 
@@ -53,17 +62,30 @@ impl Presence {
     /// When its directory cannot be written to.
     pub fn announce(directory: &Path, worker: WorkerId, agent: AgentId) -> io::Result<Self> {
         let lock = File::open(directory)?;
+        let orders = directory.join(ORDERS);
+        DirBuilder::new().mode(0o700).create(&orders)?;
+        let opened = File::open(&orders)?;
         let (pid, since) = (std::process::id(), Timestamp::now());
         fs::write(directory.join(WHO), serde_json::to_vec(&Running { worker, agent, pid, since })?)?;
         lock.lock()?;
-        Ok(Self { directory: directory.to_owned(), _lock: lock })
+        Ok(Self { worker, orders, opened, _lock: lock })
+    }
+
+    /// Who it is.
+    pub fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    /// The directory in which it is asked to stop.
+    pub fn orders(&self) -> &Path {
+        &self.orders
     }
 
     /// Waits until somebody asks it to stop, and says why.
     pub async fn asked_to_stop(&self) -> String {
         loop {
             tokio::time::sleep(LOOK).await;
-            match fs::read_to_string(self.directory.join(STOP)) {
+            match self.order() {
                 Ok(why) => return why,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return format!("what asks it to stop cannot be read: {error}"),
@@ -71,10 +93,17 @@ impl Presence {
         }
     }
 
+    fn order(&self) -> io::Result<String> {
+        let order = openat(&self.opened, STOP, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut why = String::new();
+        File::from(order).take(LONGEST).read_to_string(&mut why)?;
+        Ok(why)
+    }
+
     /// Says that nothing of it is under way any more. What it leased may still be being revoked, which is its broker's to do.
     pub fn has_stopped(self) {
         // Nobody may have asked.
-        let _ = fs::remove_file(self.directory.join(STOP));
+        let _ = unlinkat(&self.opened, STOP, AtFlags::empty());
     }
 }
 
@@ -125,16 +154,16 @@ pub fn who(places: &Places, worker: &WorkerId) -> Option<Running> {
 pub fn stop(places: &Places, workers: &[Running], why: &str) -> io::Result<Vec<(Running, Outcome)>> {
     let directory = |running: &Running| places.workers().join(running.worker.to_string());
     for running in workers {
-        let directory = directory(running);
-        fs::write(directory.join(DRAFT), why)?;
-        fs::rename(directory.join(DRAFT), directory.join(STOP))?;
+        let orders = directory(running).join(ORDERS);
+        fs::write(orders.join(DRAFT), why)?;
+        fs::rename(orders.join(DRAFT), orders.join(STOP))?;
     }
     let deadline = Instant::now() + PATIENCE;
     workers.iter().map(|running| Ok((running.clone(), see_stopped(&directory(running), running, deadline)?))).collect()
 }
 
 fn see_stopped(directory: &Path, running: &Running, deadline: Instant) -> io::Result<Outcome> {
-    let has_stopped = || Ok::<_, io::Error>(!directory.join(STOP).try_exists()? || !lives(directory)?);
+    let has_stopped = || Ok::<_, io::Error>(!directory.join(ORDERS).join(STOP).try_exists()? || !lives(directory)?);
     if until(deadline, has_stopped)? {
         return Ok(Outcome::Stopped);
     }

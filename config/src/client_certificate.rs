@@ -16,13 +16,15 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A client's certificate and key. Two are equal when the certificates are, of which each has one key.
 pub struct ClientCertificate {
+    certificate_file: PathBuf,
     key_file: PathBuf,
     certified: Arc<CertifiedKey>,
 }
 
 impl ClientCertificate {
     /// Reads both. The error says what is wrong with which of the two.
-    pub(crate) fn read(certificate: &[u8], key: &[u8], key_file: PathBuf) -> Result<Self, Wrong> {
+    pub(crate) fn read(certificate: (PathBuf, &[u8]), key: (PathBuf, &[u8])) -> Result<Self, Wrong> {
+        let ((certificate_file, certificate), (key_file, key)) = (certificate, key);
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
         let chain = chain.map_err(|error| Wrong::Certificate(error.to_string()))?;
         if chain.is_empty() {
@@ -35,7 +37,12 @@ impl ClientCertificate {
         let key = any_supported_type(&key).map_err(|_| Wrong::Key("its key is of no kind that TLS uses".to_owned()))?;
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|_| Wrong::Key("its key is not that of the certificate".to_owned()))?;
-        Ok(Self { key_file, certified: Arc::new(certified) })
+        Ok(Self { certificate_file, key_file, certified: Arc::new(certified) })
+    }
+
+    /// The file that the certificate and its chain stand in.
+    pub fn certificate_file(&self) -> &Path {
+        &self.certificate_file
     }
 
     /// The file that the key stands in.

@@ -73,6 +73,11 @@ impl Policy {
         logins.chain(self.client_certificates().map(ClientCertificate::key_file))
     }
 
+    /// The files beside it that are read again with it: those that hold secrets, and the certificates of the keys among them.
+    pub fn files_beside(&self) -> impl Iterator<Item = &Path> {
+        self.secret_files().chain(self.client_certificates().map(ClientCertificate::certificate_file))
+    }
+
     /// Whether another reading of the same file found the same in the files beside it.
     pub(crate) fn has_the_same_beside(&self, other: &Policy) -> bool {
         self.proxy == other.proxy && self.client_certificates().eq(other.client_certificates())

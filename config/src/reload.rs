@@ -59,7 +59,7 @@ impl Standing {
         let shown = |file: &&Path| self.shown.0.get().is_some_and(|shown| shown(file));
         let Some(file) = policy.secret_files().find(shown) else { return Ok(()) };
         let reason = format!("`{}` holds a secret and would be seen in the sandbox", file.display());
-        let remedy = "keep it beside this file, or anywhere else outside the working directory, `read` and `write`";
+        let remedy = "keep it in a directory of this agent's own (`../secrets/…`), outside the working directory, `read` and `write`";
         Err(LoadError::whole_file(&self.path.display().to_string(), reason, remedy))
     }
 

@@ -36,6 +36,7 @@ mod inject;
 mod invariants;
 mod jobs;
 mod leases;
+mod locked;
 mod log;
 mod matrix;
 mod mcp;

@@ -47,7 +47,7 @@ pub(super) fn client_certificate(reader: &mut Reader<'_>, field: &Field<'_>) -> 
     }
     let (certificate_file, certificate) = read(reader, &certificate_field)?;
     let (key_file, key) = read(reader, &key_field)?;
-    match ClientCertificate::read(&certificate, &key, key_file.clone()) {
+    match ClientCertificate::read((certificate_file.clone(), &certificate), (key_file.clone(), &key)) {
         Ok(read) => Some(Some(read)),
         Err(Wrong::Certificate(reason)) => {
             let reason = format!("`{}` is not a certificate: {reason}", certificate_file.display());
@@ -96,6 +96,7 @@ fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(PathBuf, Zeroizin
         Ok(_) => format!("is larger than {} KiB", LONGEST / 1024),
         Err(error) => format!("cannot be read: {error}"),
     };
-    reader.mistake_at(field, format!("`{}` {reason}", path.display()), "check the path and who may read it");
+    const REMEDY: &str = "check the path and who may read it; a worker that runs has locked itself in, and reads what is new to it only after a restart";
+    reader.mistake_at(field, format!("`{}` {reason}", path.display()), REMEDY);
     None
 }

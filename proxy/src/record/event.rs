@@ -67,6 +67,9 @@ pub struct WorkerStart {
     pub command: Vec<String>,
     /// What the sandbox reports to be in force: capture, namespaces, limits.
     pub sandbox: serde_json::Value,
+    /// What holds the worker itself, as reported by those who put it in force; not in logs of before there was that.
+    #[serde(default)]
+    pub lock: serde_json::Value,
     /// Names of the credentials whose placeholders are inside.
     pub credentials: Vec<String>,
     /// The version of exeat.
