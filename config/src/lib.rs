@@ -86,7 +86,7 @@ pub use protocol::{GraphQl, Mcp, NameGlob, Operation, Protocol};
 pub use reload::Standing;
 pub use risk::{Finding, Risk};
 pub use rule::{Effect, Rule, RuleId, TlsMode};
-pub use sandbox::SandboxSettings;
+pub use sandbox::{LimitsMode, SandboxSettings};
 pub use shape::Shape;
 pub use upstream::{ProxyLogin, UpstreamProxy};
 pub use vault::{VaultLogin, VaultSecret};

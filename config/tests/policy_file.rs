@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use config::{CallFacts, Effect, LoadError, NameGlob, NormalPath, Operation, Policy, Protocol, Scheme};
+use config::{CallFacts, Effect, LimitsMode, LoadError, NameGlob, NormalPath, Operation, Policy, Protocol, Scheme};
 
 fn parse(text: &str) -> Result<Policy, LoadError> {
     Policy::parse("release-bot".parse().unwrap(), "/etc/exeat/agents/release-bot.toml", text)
@@ -69,7 +69,7 @@ plain = true
     let sandbox = policy.sandbox();
     assert_eq!((written(&sandbox.read), written(&sandbox.write)), (vec!["/opt/tools"], vec!["."]));
     assert!(sandbox.overlay.is_empty() && sandbox.hide.is_empty() && sandbox.find_secrets);
-    assert_eq!((sandbox.memory, sandbox.processes, sandbox.files), (Some(2 << 30), 64, 2048));
+    assert_eq!((sandbox.memory, sandbox.processes, sandbox.files), (Some(2 << 30), Some(64), 2048));
     assert_eq!((sandbox.cpus, sandbox.wall_clock), (Some(1.5), Some(Duration::from_secs(1800))));
     assert_eq!(sandbox.pass_env, ["EDITOR"]);
     assert!(sandbox.nested && !parse("").unwrap().sandbox().nested);
@@ -114,10 +114,20 @@ fn what_is_shown_hidden_and_layered_may_be_patterns() {
 }
 
 #[test]
+fn limits_on_what_is_written_and_how_it_ends_are_read() {
+    let policy =
+        parse("[sandbox]\nfile_size = \"1GiB\"\ndisk = \"4GiB\"\ngrace = \"10m\"\nlimits = \"required\"\n").unwrap();
+    let sandbox = policy.sandbox();
+    assert_eq!((sandbox.file_size, sandbox.disk), (Some(1 << 30), Some(4 << 30)));
+    assert_eq!((sandbox.grace, sandbox.limits), (Duration::from_secs(600), LimitsMode::Required));
+}
+
+#[test]
 fn an_empty_file_is_a_policy_that_allows_nothing() {
     let policy = parse("").unwrap();
     assert!(policy.rules().is_empty() && policy.ports().is_empty());
-    assert_eq!(policy.sandbox().processes, 256);
+    assert_eq!((policy.sandbox().processes, policy.sandbox().grace), (None, Duration::from_secs(5)));
+    assert_eq!(policy.sandbox().limits, LimitsMode::Best);
     assert_eq!(policy.digest(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
@@ -214,6 +224,11 @@ fn nonsense_is_refused() {
         ("[sandbox]\ncpus = nan".into(), 2, "sandbox.cpus"),
         ("[sandbox]\nprocesses = 0".into(), 2, "sandbox.processes"),
         ("[sandbox]\nfiles = 4294967296".into(), 2, "sandbox.files"),
+        ("[sandbox]\nfile_size = 5".into(), 2, "sandbox.file_size"),
+        ("[sandbox]\ndisk = \"0B\"".into(), 2, "sandbox.disk"),
+        ("[sandbox]\nlimits = \"strict\"".into(), 2, "sandbox.limits"),
+        ("[sandbox]\ngrace = \"0s\"".into(), 2, "sandbox.grace"),
+        ("[sandbox]\ngrace = \"11m\"".into(), 2, "sandbox.grace"),
         ("[upstream]\nproxy = \"https://proxy.example:1\"".into(), 2, "upstream.proxy"),
         ("[upstream]\nproxy = \"http://proxy.example\"".into(), 2, "upstream.proxy"),
         ("[upstream]\nproxy = \"http://u:p@proxy.example:1\"".into(), 2, "upstream.proxy"),

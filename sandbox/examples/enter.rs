@@ -1,6 +1,7 @@
 //! Runs a command in a sandbox whose one way out leads to a server that only tells where the client wanted to go.
 //!
 //!     enter [--write DIR] [--overlay DIR=LAYER] [--read PATH] [--hide DIR] [--nested] [--conceal PATH] [--home DIR] [--show-secrets] [--port N] [--ports-only] [--memory BYTES] [--processes N] [--files N] [--cpus X]
+//!           [--file-size BYTES] [--disk BYTES] [--required] [--met] [--terminate-after SECONDS]
 //!           [--env NAME=VALUE] [--home-file PATH=TEXT] [--ca FILE] [--status] [--kill-after SECONDS] [--lock-in] -- COMMAND …
 //!
 //! The tests of this crate are clients of it, for a sandbox wants a process of one thread. Exit codes as a shell's; 125 when
@@ -10,7 +11,9 @@
 #![expect(clippy::print_stderr, reason = "an example may print")]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sandbox::{Capture, CaptureChoice, ErrorKind, HomeFile, Lacking, Layered, Limits, Reach, Sockets, Spec, Trust};
+use sandbox::{
+    Capture, CaptureChoice, ErrorKind, HomeFile, Lacking, Layered, Limits, Reach, Running, Sockets, Spec, Trust,
+};
 use std::{
     error::Error,
     ffi::{OsStr, OsString},
@@ -28,6 +31,8 @@ struct Wish {
     environment: Vec<(OsString, OsString)>,
     files: Vec<HomeFile>,
     status: bool,
+    met: bool,
+    terminate_after: Option<i64>,
     kill_after: Option<i64>,
     lock_in: bool,
 }
@@ -66,13 +71,26 @@ fn run(wish: Wish) -> Result<u8, Box<dyn Error>> {
     }
     serve(prepared.take_sockets());
     let mut running = prepared.start(wish.environment, wish.files)?;
-    if let Some(tv_sec) = wish.kill_after {
-        let longest = Timespec { tv_sec, tv_nsec: 0 };
-        if poll(&mut [PollFd::new(&running, PollFlags::IN)], Some(&longest))? == 0 {
-            running.kill()?;
-        }
+    let over = |running: &Running, tv_sec| {
+        poll(&mut [PollFd::new(running, PollFlags::IN)], Some(&Timespec { tv_sec, tv_nsec: 0 }))
+    };
+    if let Some(seconds) = wish.terminate_after
+        && over(&running, seconds)? == 0
+    {
+        running.terminate()?;
     }
-    Ok(running.wait()?.code())
+    if let Some(seconds) = wish.kill_after
+        && over(&running, seconds)? == 0
+    {
+        running.kill()?;
+    }
+    let exit = running.wait()?;
+    if wish.met {
+        let met = running.met();
+        eprintln!("{}", serde_json::to_string(&met)?);
+        eprintln!("ended by {:?}, others {:?}", met.ended(exit), met.others(exit));
+    }
+    Ok(exit.code())
 }
 
 fn wish() -> Result<Wish, Box<dyn Error>> {
@@ -99,6 +117,8 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
         ],
         files: Vec::new(),
         status: false,
+        met: false,
+        terminate_after: None,
         kill_after: None,
         lock_in: false,
     };
@@ -123,7 +143,12 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             "--ports-only" => spec.capture = CaptureChoice::Ports,
             "--nested" => spec.nested = true,
             "--memory" => spec.limits.memory = Some(number(value()?)?.parse()?),
-            "--processes" => spec.limits.processes = number(value()?)?.parse()?,
+            "--processes" => spec.limits.processes = Some(number(value()?)?.parse()?),
+            "--file-size" => spec.limits.file_size = Some(number(value()?)?.parse()?),
+            "--disk" => spec.limits.disk = Some(number(value()?)?.parse()?),
+            "--required" => spec.limits.required = true,
+            "--met" => wish.met = true,
+            "--terminate-after" => wish.terminate_after = Some(number(value()?)?.parse()?),
             "--files" => spec.limits.files = number(value()?)?.parse()?,
             "--cpus" => spec.limits.cpus = Some(number(value()?)?.parse()?),
             "--ca" => spec.trust.worker_ca = fs::read_to_string(value()?)?,

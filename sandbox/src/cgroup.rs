@@ -1,127 +1,186 @@
-//! What the kernel counts for all processes together: a cgroup, where one is to be had.
+//! What the kernel counts for all processes together: cgroups, of whichever version the machine has.
 //!
-//! For: `spawn`. In: limits. Out: a cgroup (version 2) beside our own with the limits in it, removed at the end. Never: a
-//! process of anybody else moved, or a limit reported that was not written.
+//! For: `spawn` and `keeper`. In: limits. Out: groups with the limits in them, one for each hierarchy that is needed; what they counted.
+//! Never: a process of anybody else moved, a limit reported that was not written, or a group made that nobody asked for.
+
+mod count;
+mod group;
+mod place;
+mod setting;
+mod unified;
 
 use crate::{
     error::{Error, Step},
+    met::Met,
     spec::Limits,
+    status::Means,
 };
-use rustix::process::{Pid, getpid};
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use group::{Failure, Group};
+use place::Own;
+use rustix::{io::Errno, process::Pid};
+use std::{io, os::fd::BorrowedFd};
 
-/// One sandbox's cgroup. Dropped after its processes are gone.
+pub(crate) const REMEDY: &str = "run exeat in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes exeat …`; where there is only \
+                      cgroup v1, in directories of your own below its memory, cpu and pids; or as root";
+
+/// What the kernel's controllers can limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+}
+
+/// Which of the two kinds of hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    One,
+    Two,
+}
+
+impl Controller {
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+
+    /// As the kernel calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Pids => "pids",
+        }
+    }
+
+    /// The key in the policy.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpus",
+            Self::Pids => "processes",
+        }
+    }
+}
+
+impl From<Version> for Means {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::One => Self::Cgroup1,
+            Version::Two => Self::Cgroup2,
+        }
+    }
+}
+
+/// One sandbox's groups. Dropped after its processes are gone, they are removed.
 #[derive(Debug)]
-pub(crate) struct Cgroup(PathBuf);
-
-pub(crate) const REMEDY: &str = "run exeat in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes exeat …`, or as root on a machine \
-                      with cgroup v2; or take the limit out of the policy";
+pub(crate) struct Cgroup {
+    groups: Vec<Group>,
+    /// Somebody else removes them.
+    left: bool,
+}
 
 impl Cgroup {
-    /// `None` if no limit asked for needs one, or if only memory does (which rlimits bound for each process).
+    /// `None` if no limit that was asked for needs one, or if there is none to be had and something else bounds what was asked for.
     pub fn make(limits: &Limits) -> Result<Option<Self>, Error> {
-        let mut wanted = Vec::new();
-        if let Some(bytes) = limits.memory {
-            wanted.extend([("memory.max", bytes.to_string()), ("memory.swap.max", "0".to_owned())]);
-        }
-        if let Some(cpus) = limits.cpus {
-            wanted.push(("cpu.max", cpu_max(cpus)?));
-        }
+        let wanted = wanted(limits);
         if wanted.is_empty() {
             return Ok(None);
         }
-        wanted.push(("pids.max", (u64::from(limits.processes) + 1).to_string()));
-        match delegated().and_then(|parent| Self::make_in(&parent, &wanted)) {
-            Ok(made) => Ok(Some(made)),
-            Err(error) if limits.cpus.is_some() => {
-                Err(Step::Limits.failed("limit").on("cpus").because(error).hint_at(REMEDY))
-            }
-            Err(_) => Ok(None),
-        }
-    }
-
-    fn make_in(parent: &Path, wanted: &[(&str, String)]) -> io::Result<Self> {
-        let made = Self(parent.join(format!("exeat-{}", getpid().as_raw_nonzero())));
-        // A worker that was killed could not remove its own; an empty one by this number is that.
-        let _none = fs::remove_dir(&made.0);
-        fs::create_dir(&made.0)?;
-        for (file, value) in wanted {
-            match fs::write(made.0.join(file), value) {
-                Err(error) if *file == "memory.swap.max" && error.kind() == io::ErrorKind::NotFound => {} // no swap
-                written => written?,
+        let (places, mut missing) = match Own::read() {
+            Ok(own) => own.places(&wanted),
+            Err(error) => return Err(unavailable(wanted[0], error)),
+        };
+        let mut made = Self { groups: Vec::new(), left: false };
+        for place in places {
+            match Group::make(&place, limits) {
+                Ok(group) => made.groups.push(group),
+                Err(Failure::Spec(error)) => return Err(error),
+                Err(Failure::Machine(error)) => {
+                    let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                    missing.extend(place.controllers.into_iter().map(|controller| (controller, errno.into())));
+                }
             }
         }
-        Ok(made)
+        let needed = |controller: Controller| limits.required || controller == Controller::Cpu;
+        if let Some((controller, error)) = missing.into_iter().find(|(controller, _)| needed(*controller)) {
+            return Err(unavailable(controller, error));
+        }
+        Ok((!made.groups.is_empty()).then_some(made))
     }
 
-    /// Its directory, which it needs to be able to remove.
-    pub fn path(&self) -> &Path {
-        &self.0
+    /// Which version holds this, if one does.
+    pub fn holds(&self, controller: Controller) -> Option<Version> {
+        self.groups.iter().find(|group| group.controllers.contains(&controller)).map(|group| group.version)
     }
 
     pub fn add(&self, process: Pid) -> Result<(), Error> {
-        fs::write(self.0.join("cgroup.procs"), process.as_raw_nonzero().to_string()).map_err(|error| {
-            Step::Limits.failed("move the sandbox to its cgroup").on(self.0.display()).because(error).hint_at(REMEDY)
+        self.groups.iter().try_for_each(|group| {
+            let failed = Step::Limits.failed("move the sandbox to its cgroup").on(group.path.display());
+            group.add(process).map_err(|error| failed.because(error).hint_at(REMEDY))
         })
+    }
+
+    /// What it counted.
+    pub fn met(&self) -> Met {
+        let mut met = Met::default();
+        self.groups.iter().for_each(|group| group.count(&mut met));
+        met
+    }
+
+    /// Removes the groups, once the sandbox is gone.
+    pub fn remove(&self) {
+        self.groups.iter().for_each(Group::remove);
+    }
+
+    /// Leaves the groups to whoever holds the locks too.
+    pub fn leave(mut self) {
+        self.left = true;
+    }
+
+    /// What says that somebody keeps them.
+    pub fn locks(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.groups.iter().map(Group::lock)
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The kernel lets go of the last process a moment after it has been waited for.
-        for _ in 0..50 {
-            match fs::remove_dir(&self.0) {
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::sleep(Duration::from_millis(2)),
-                _ => return,
-            }
+        if !self.left {
+            self.remove();
         }
     }
 }
 
-fn cpu_max(cpus: f64) -> Result<String, Error> {
-    const PERIOD: f64 = 100_000.0;
-    if !(0.01..=4096.0).contains(&cpus) {
-        return Err(Step::Limits.failed("limit processors to").on(cpus).hint_at("write a number from 0.01 on"));
-    }
-    Ok(format!("{:.0} {PERIOD:.0}", cpus * PERIOD))
+/// What only groups can count. Where there is one anyway, it counts the processes as well.
+fn wanted(limits: &Limits) -> Vec<Controller> {
+    let asked = [
+        (Controller::Memory, limits.memory.is_some()),
+        (Controller::Cpu, limits.cpus.is_some()),
+        (Controller::Pids, limits.wants_a_group()),
+    ];
+    asked.into_iter().filter_map(|(controller, asked)| asked.then_some(controller)).collect()
 }
 
-/// The cgroup in which we may make another: the one above our own, for ours has processes in it and may then have no
-/// children with limits.
-pub(crate) fn delegated() -> io::Result<PathBuf> {
-    let missing = |what: &str| io::Error::new(io::ErrorKind::Unsupported, what.to_owned());
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let mounted = mount_point(&mounts).ok_or_else(|| missing("no cgroup v2"))?;
-    let ours = fs::read_to_string("/proc/self/cgroup")?;
-    let ours = ours.lines().find_map(|line| line.strip_prefix("0::/")).ok_or_else(|| missing("no cgroup v2"))?;
-    let ours = mounted.join(ours);
-    let parent = if ours == mounted { ours } else { ours.parent().map_or(ours.clone(), Path::to_path_buf) };
-    let control = parent.join("cgroup.subtree_control");
-    let enabled = || fs::read_to_string(&control);
-    let lacking = |enabled: &str| {
-        ["cpu", "memory", "pids"].into_iter().any(|one| !enabled.split_whitespace().any(|it| it == one))
-    };
-    if lacking(&enabled()?) {
-        // Ours to enable only where all of the cgroup is ours.
-        fs::write(&control, "+cpu +memory +pids")?;
-    }
-    if rustix::fs::access(&parent, rustix::fs::Access::WRITE_OK).is_err() {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    Ok(parent)
+fn unavailable(controller: Controller, error: io::Error) -> Error {
+    Step::Limits.failed("limit").on(controller.key()).because(error).hint_at(REMEDY)
 }
 
-/// Where a table of mounts (proc(5), mountinfo) has cgroup v2.
-fn mount_point(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (mount, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
-    })
+/// What this process could make a group for, and by which version; where it could not, why.
+pub(crate) fn offered(controller: Controller) -> io::Result<Version> {
+    let own = Own::read()?;
+    let (places, missing) = own.places(&[controller]);
+    match (places.into_iter().next(), missing.into_iter().next()) {
+        // Tried where that changes nothing for good.
+        (Some(place), _) if place.first == place::First::Nothing => {
+            match Group::make(&place, &Limits::default()) {
+                Ok(group) => group.remove(),
+                Err(Failure::Machine(error)) => return Err(error),
+                Err(Failure::Spec(_)) => {}
+            }
+            Ok(place.version)
+        }
+        (Some(place), _) => Ok(place.version),
+        (None, Some((_, error))) => Err(error),
+        (None, None) => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 #[cfg(test)]
@@ -129,30 +188,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_of_processors_is_written_as_the_kernel_reads_it() {
-        assert_eq!(cpu_max(1.5).unwrap(), "150000 100000");
-        assert!(cpu_max(0.0).is_err() && cpu_max(f64::NAN).is_err() && cpu_max(-1.0).is_err());
+    fn nobody_pays_for_a_limit_that_the_policy_does_not_name() {
+        assert!(wanted(&Limits::default()).is_empty());
+        let limits = Limits { files: 9, file_size: Some(9), disk: Some(9), ..Limits::default() };
+        assert!(wanted(&limits).is_empty(), "these are not a group's");
     }
 
     #[test]
-    fn cgroup_v2_is_found_in_both_layouts() {
-        let hybrid = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs rw\n31 30 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(mount_point(hybrid).unwrap(), Path::new("/sys/fs/cgroup/unified"));
-        assert_eq!(
-            mount_point("30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw").unwrap(),
-            Path::new("/sys/fs/cgroup")
-        );
-        assert_eq!(mount_point("30 24 0:26 / / rw - ext4 /dev/vda rw"), None);
-    }
-
-    #[test]
-    fn the_limits_are_written_and_the_directory_is_named_for_this_process() {
-        let parent = tempfile::tempdir().unwrap();
-        let made = Cgroup::make_in(parent.path(), &[("cpu.max", "1 2".to_owned())]).unwrap();
-        assert_eq!(fs::read_to_string(made.0.join("cpu.max")).unwrap(), "1 2");
-        fs::remove_file(made.0.join("cpu.max")).unwrap(); // the kernel's own need no removing
-        let path = made.0.clone();
-        drop(made);
-        assert!(!path.exists());
+    fn each_limit_asks_for_its_controller_and_processes_are_always_counted_along() {
+        let ask = |limits: Limits| wanted(&limits).into_iter().map(Controller::name).collect::<Vec<_>>();
+        assert_eq!(ask(Limits { memory: Some(1), ..Limits::default() }), ["memory", "pids"]);
+        assert_eq!(ask(Limits { cpus: Some(1.0), ..Limits::default() }), ["cpu", "pids"]);
+        assert_eq!(ask(Limits { processes: Some(1), ..Limits::default() }), ["pids"]);
+        assert_eq!(ask(Limits { required: true, ..Limits::default() }), ["pids"]);
     }
 }

@@ -4,7 +4,7 @@
 //! channel; then it is `init`. Never: a step skipped or gone on after one failed.
 
 use crate::{
-    confine,
+    confine, disk,
     error::{Error, Step},
     filesystem::{self, Sources},
     filter::Rules,
@@ -40,8 +40,8 @@ pub(crate) struct Inherited<'a> {
 pub(crate) fn run(inherited: &Inherited<'_>) -> u8 {
     let channel = &inherited.channel;
     match set_up(inherited) {
-        Ok(Some((terminal, inside))) => match channel.send(&Report::Ready(inside)) {
-            Ok(()) => init::run(inherited, terminal),
+        Ok(Some((terminal, reaped, inside))) => match channel.send(&Report::Ready(inside)) {
+            Ok(()) => init::run(inherited, terminal, reaped),
             Err(_) => 1, // the worker is gone
         },
         Ok(None) => 1,
@@ -49,8 +49,11 @@ pub(crate) fn run(inherited: &Inherited<'_>) -> u8 {
     }
 }
 
+/// What init goes on with.
+type Standing = (Option<Terminal>, Option<disk::Reaped>, Inside);
+
 /// `None`: the worker went away meanwhile.
-fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)>, Error> {
+fn set_up(inherited: &Inherited<'_>) -> Result<Option<Standing>, Error> {
     let Inherited { spec, plan, channel, .. } = inherited;
     let step = |step: Step, tried: &'static str| move |errno: Errno| step.failed(tried).because(errno);
 
@@ -85,6 +88,8 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)
     }
     // From the pivot in here on, no path leads to the machine any more.
     filesystem::build(sources, plan, spec)?;
+    // While /proc can be opened by us: without the last privilege we cannot read about ourselves.
+    let reaped = spec.limits.disk.map(|_| disk::hand_out(channel)).transpose()?;
     // While /proc/sys can be written: no user namespace below this one, hence no capability ever again.
     bound_namespaces(spec.nested)?;
     // The terminal comes from the new /dev/pts, so that its name means something inside.
@@ -102,6 +107,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<(Option<Terminal>, Inside)
 
     Ok(Some((
         terminal.map(Terminal::without_master),
+        reaped,
         Inside { capture: network.capture, ipv6: network.ipv6, syscall_filter, landlock },
     )))
 }

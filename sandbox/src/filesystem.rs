@@ -207,7 +207,7 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
     chdir("/").map_err(step("enter the new root"))?;
 
     let mask = umask(Mode::from_raw_mode(0o022));
-    let size = spec.limits.memory.map_or_else(|| "50%".to_owned(), |bytes| bytes.to_string());
+    let size = spec.limits.scratch().map_or_else(|| "50%".to_owned(), |bytes| bytes.to_string());
     scratch(&size)?;
     let mut made = HashSet::new();
     for piece in sources.pieces {

@@ -5,6 +5,7 @@
 
 use crate::{
     child::Inherited,
+    disk::Reaped,
     error::{Error, ErrorKind, Step},
     home,
     limits::Rlimits,
@@ -12,6 +13,7 @@ use crate::{
     running::Exit,
     sys,
     terminal::Terminal,
+    uncounted,
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -30,7 +32,7 @@ use std::{
 /// Signals that a terminal sends to a whole process group, and init therefore too.
 const TO_THE_GROUP: [Signal; 6] = [Signal::INT, Signal::QUIT, Signal::HUP, Signal::TSTP, Signal::CONT, Signal::WINCH];
 
-pub(crate) fn run(inherited: &Inherited<'_>, terminal: Option<Terminal>) -> u8 {
+pub(crate) fn run(inherited: &Inherited<'_>, terminal: Option<Terminal>, reaped: Option<Reaped>) -> u8 {
     let channel = &inherited.channel;
     let started = match furnish(channel) {
         Ok(Some(environment)) => start(inherited, terminal.as_ref(), &environment),
@@ -39,7 +41,9 @@ pub(crate) fn run(inherited: &Inherited<'_>, terminal: Option<Terminal>) -> u8 {
     };
     let ended = started.and_then(|command| {
         let _gone = channel.send(&Report::Started);
-        Init { channel, terminal, command }.supervise().map_err(|errno| Step::Start.failed("wait").because(errno))
+        Init { channel, terminal, reaped, command }
+            .supervise()
+            .map_err(|errno| Step::Start.failed("wait").because(errno))
     });
     let report = match ended {
         Ok(Some(exit)) => Report::Ended(exit),
@@ -63,7 +67,7 @@ fn furnish(channel: &Channel) -> Result<Option<Vec<CString>>, Error> {
             }
             Order::File(file) => home::write(&file)?,
             Order::Start => return Ok(Some(variables)),
-            Order::Mount | Order::Go | Order::Signal(_) | Order::Resume => {}
+            Order::Mount | Order::Go | Order::Signal(_) | Order::Terminate | Order::Resume => {}
         }
     }
     Ok(None)
@@ -80,10 +84,11 @@ fn start(inherited: &Inherited<'_>, terminal: Option<&Terminal>, environment: &[
     if let Some(terminal) = terminal {
         terminal.control().map_err(|errno| Step::Terminal.failed("make it the controlling terminal").because(errno))?;
     }
+    let filter = spec.limits.disk.map(|_| uncounted::program(plan.user.from_root));
     // Closed by a successful exec; until then it carries the reason why there was none.
     let (ours, theirs) = Channel::pair().map_err(failed)?;
     let (command, _pidfd) = sys::spawn(0, || {
-        let error = become_command(&plan.working_directory, *rlimits, terminal, theirs.as_fd())
+        let error = become_command(&plan.working_directory, *rlimits, filter.as_deref(), terminal, theirs.as_fd())
             .map_or_else(|error| error, |()| execute(&spec.command[0], &candidates, &arguments, environment));
         theirs.send(&error).map_or(1, |()| 0)
     })
@@ -99,6 +104,7 @@ fn start(inherited: &Inherited<'_>, terminal: Option<&Terminal>, environment: &[
 fn become_command(
     directory: &Path,
     rlimits: Rlimits,
+    filter: Option<&[libc::sock_filter]>,
     terminal: Option<&Terminal>,
     report: BorrowedFd<'_>,
 ) -> Result<(), Error> {
@@ -114,6 +120,9 @@ fn become_command(
     sys::default_sigpipe().map_err(step("reset SIGPIPE"))?;
     // After everything that might allocate much, before anything of the command's.
     rlimits.set().map_err(step("set the limits"))?;
+    if let Some(filter) = filter {
+        sys::refuse_by(filter).map_err(step("refuse what cannot be counted"))?;
+    }
     sys::unblock_signals().map_err(step("unblock signals"))
 }
 
@@ -163,6 +172,7 @@ fn execute(command: &OsString, candidates: &[CString], arguments: &[CString], en
 struct Init<'a> {
     channel: &'a Channel,
     terminal: Option<Terminal>,
+    reaped: Option<Reaped>,
     command: Pid,
 }
 
@@ -171,7 +181,10 @@ impl Init<'_> {
     fn supervise(&self) -> Result<Option<Exit>, Errno> {
         let signals = sys::signal_fd()?;
         loop {
-            if let Some(exit) = self.reap()? {
+            let ended = self.reap()?;
+            // Without this word nobody knows how much was written; so there is no going on without it.
+            self.reaped.as_ref().map_or(Ok(()), Reaped::tell)?;
+            if let Some(exit) = ended {
                 return Ok(Some(exit));
             }
             let mut polled = [PollFd::new(self.channel, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
@@ -180,6 +193,7 @@ impl Init<'_> {
             if orders {
                 match self.channel.receive()? {
                     Some((Order::Signal(number), _)) => self.pass_on(number),
+                    Some((Order::Terminate, _)) => terminate(),
                     Some((Order::Resume, _)) => self.resume(),
                     Some(_) => {}
                     None => return Ok(None),
@@ -236,6 +250,11 @@ impl Init<'_> {
         }
         self.pass_on(libc::SIGCONT);
     }
+}
+
+/// Asks everybody to end, those that are stopped too.
+fn terminate() {
+    let _gone = sys::kill_everybody(libc::SIGTERM).and_then(|()| sys::kill_everybody(libc::SIGCONT));
 }
 
 fn exit_of(status: WaitStatus) -> Option<Exit> {

@@ -25,8 +25,9 @@
 //! | `home` | files of the caller's in the private home |
 //! | `init` | pid 1, and the command's `exec` |
 //! | `lock` | the worker takes from itself what it needs no more |
-//! | `running`, `process` | until the end |
-//! | `status`, `probe`, `error` | what is in force; what this machine can; what went wrong |
+//! | `keeper`, `disk`, `uncounted` | beside the worker: limits that the kernel does not hold by itself |
+//! | `running`, `process`, `met` | until the end, and what came of the limits |
+//! | `status`, `probe`, `offer`, `error` | what is in force; what this machine can; what went wrong |
 //! | [`attempt`] | what a hostile command would ask the kernel for |
 //! | `sys` | every unsafe line |
 
@@ -38,6 +39,7 @@ mod cgroup;
 mod child;
 mod confine;
 mod cover;
+mod disk;
 mod error;
 mod etc;
 mod expand;
@@ -45,17 +47,20 @@ mod filesystem;
 mod filter;
 mod home;
 mod init;
+mod keeper;
 mod keystore;
 mod landlock;
 mod limits;
 mod lock;
 mod message;
+mod met;
 mod namespace;
 mod nested;
 mod netlink;
 mod network;
 mod nft;
 mod nss;
+mod offer;
 mod overlay;
 mod plan;
 mod probe;
@@ -72,6 +77,7 @@ mod stores;
 mod sys;
 mod terminal;
 mod trust;
+mod uncounted;
 mod walk;
 
 pub use error::{Error, ErrorKind, Step};
@@ -79,10 +85,12 @@ pub use expand::{Expanded, Purpose, expand};
 pub use filesystem::HOME;
 pub use home::HomeFile;
 pub use lock::{Lacking, Lock, Reach, close_memory, lock_in};
+pub use met::{Limit, Met};
+pub use offer::Offered;
 pub use probe::{Capability, probe};
 pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
 pub use spawn::{Prepared, Preparing, Sockets, begin, prepare};
 pub use spec::{CaptureChoice, Layered, Limits, Spec, Trust};
-pub use status::{Capture, HiddenInForce, Landlock, LimitsInForce, Status, SyscallFilter};
+pub use status::{Capture, HiddenInForce, Landlock, LimitsInForce, Means, Status, SyscallFilter};
 pub use trust::{BUNDLE, trust_environment};

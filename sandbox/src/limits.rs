@@ -11,9 +11,20 @@ use rustix::{
 
 impl From<&config::SandboxSettings> for Limits {
     fn from(settings: &config::SandboxSettings) -> Self {
-        Self { processes: settings.processes, files: settings.files, memory: settings.memory, cpus: settings.cpus }
+        Self {
+            processes: settings.processes,
+            files: settings.files,
+            memory: settings.memory,
+            cpus: settings.cpus,
+            file_size: settings.file_size,
+            disk: settings.disk,
+            required: settings.limits == config::LimitsMode::Required,
+        }
     }
 }
+
+/// Where a cgroup counts processes this is only the second fence: the first one says that it was met.
+const BEYOND_THE_GROUP: u64 = 16;
 
 /// The rlimits of the command.
 #[derive(Debug, Clone, Copy)]
@@ -22,16 +33,24 @@ pub(crate) struct Rlimits {
     pub files: u64,
     /// Private writable memory. Not the whole address space: runtimes reserve far more of that than they use.
     pub data: Option<u64>,
+    /// One file that it writes.
+    pub file_size: Option<u64>,
 }
 
 impl Rlimits {
-    pub fn of(limits: &Limits) -> Self {
+    /// `counted`: whether a cgroup counts processes.
+    pub fn of(limits: &Limits, counted: bool) -> Self {
         let stricter = |resource, asked: u64| getrlimit(resource).maximum.map_or(asked, |ours| ours.min(asked));
         Self {
             // The namespace's own init is counted, too.
-            processes: stricter(Resource::Nproc, u64::from(limits.processes) + 1),
+            // Since Linux 5.14 they are counted for each user of each user namespace, and the sandbox has one of its own.
+            processes: stricter(
+                Resource::Nproc,
+                u64::from(limits.process_count()) + 1 + if counted { BEYOND_THE_GROUP } else { 0 },
+            ),
             files: stricter(Resource::Nofile, u64::from(limits.files)),
             data: limits.memory.map(|asked| stricter(Resource::Data, asked)),
+            file_size: limits.file_size.map(|asked| stricter(Resource::Fsize, asked)),
         }
     }
 
@@ -41,6 +60,7 @@ impl Rlimits {
         hard(Resource::Core, 0)?; // a core file is a copy of memory that outlives the sandbox
         hard(Resource::Nproc, self.processes)?;
         hard(Resource::Nofile, self.files)?;
+        self.file_size.map_or(Ok(()), |size| hard(Resource::Fsize, size))?;
         self.data.map_or(Ok(()), |data| hard(Resource::Data, data))
     }
 }

@@ -21,7 +21,7 @@ use rustix::{io::Errno, process::getpid};
 use serde::Serialize;
 use std::{
     os::fd::{AsRawFd, BorrowedFd, RawFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 const REMEDY: &str = "`--unlocked-worker` goes on without, which is in the log: a worker that was taken over would then be held only by what is left";
@@ -66,16 +66,11 @@ pub struct Lock {
 /// # Errors
 /// Where a part is not to be had and `lacking` does not go on without it. Some of the rest may be in force then.
 pub fn lock_in(reach: &Reach, lacking: Lacking) -> Result<Lock, Error> {
-    lock_in_beside(reach, &[], None, lacking)
+    lock_in_beside(reach, &[], lacking)
 }
 
-/// The same for a process with children: by these descriptors it may kill them; and it may take its sandbox's `cgroup` away.
-pub(crate) fn lock_in_beside(
-    reach: &Reach,
-    children: &[BorrowedFd<'_>],
-    cgroup: Option<&Path>,
-    lacking: Lacking,
-) -> Result<Lock, Error> {
+/// The same for a process with children: by these descriptors it may kill them.
+pub(crate) fn lock_in_beside(reach: &Reach, children: &[BorrowedFd<'_>], lacking: Lacking) -> Result<Lock, Error> {
     let step = |tried: &'static str| move |errno: Errno| Step::Lock.failed(tried).because(errno);
     // A thread that is there already would stay as it is.
     single_threaded()?;
@@ -84,21 +79,17 @@ pub(crate) fn lock_in_beside(
     let bounding_set_empty = privilege::give_up().map_err(step("give up the worker's capabilities"))?;
     // Without capabilities a file may be out of reach that was not: better said now than at its next change.
     readable(reach, lacking)?;
-    let landlock = keep_to_files(reach, cgroup, lacking)?;
+    let landlock = keep_to_files(reach, lacking)?;
     // Last: nothing of the above is among the calls that are left.
     let syscall_filter = filter(children, lacking)?;
     Ok(Lock { capabilities: "none", bounding_set_empty, landlock, syscall_filter, dumpable: false })
 }
 
-fn keep_to_files(reach: &Reach, cgroup: Option<&Path>, lacking: Lacking) -> Result<Option<i64>, Error> {
+fn keep_to_files(reach: &Reach, lacking: Lacking) -> Result<Option<i64>, Error> {
     let system = system::places(&reach.apart);
     let read = reach.read.iter().chain(&system).map(|path| (path.as_path(), Right::Read));
     let clear = reach.clear.iter().map(|path| (path.as_path(), Right::Clear));
-    let cgroup = cgroup.into_iter().flat_map(|path| {
-        let parent = path.parent().map(|parent| (parent, Right::RemoveDirectories));
-        parent.into_iter().chain([(path, Right::Read)])
-    });
-    let kept = sys::landlock_abi().and_then(|abi| files::keep_to(abi, read.chain(clear).chain(cgroup)).map(|()| abi));
+    let kept = sys::landlock_abi().and_then(|abi| files::keep_to(abi, read.chain(clear)).map(|()| abi));
     match (kept, lacking) {
         (Ok(abi), _) => Ok(Some(abi)),
         (Err(_), Lacking::GoOn) => Ok(None),

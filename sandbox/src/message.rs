@@ -35,6 +35,8 @@ pub(crate) enum Order {
     Start,
     /// Pass a signal on.
     Signal(i32),
+    /// Ask every process to end.
+    Terminate,
     /// The worker runs again after it stopped together with the command.
     Resume,
 }
@@ -46,6 +48,8 @@ pub(crate) enum Report {
     Socket(Socket),
     /// The master side of the command's terminal (beside it).
     Terminal,
+    /// What tells how much is written (a descriptor beside it).
+    Gauge(Gauge),
     /// All is set up, every privilege is gone.
     Ready(Inside),
     /// The command runs.
@@ -64,6 +68,17 @@ pub(crate) enum Socket {
     Tcp,
     DnsUdp,
     DnsTcp,
+}
+
+/// What tells how much is written.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Gauge {
+    /// The sandbox's /proc.
+    Processes,
+    /// A directory of its scratch space.
+    Scratch,
+    /// Memory of init's, with what those have written that are gone.
+    Reaped,
 }
 
 /// The largest message: a variable may have 128 KiB (the kernel's MAX_ARG_STRLEN) and a file of the home, too; and room around them.

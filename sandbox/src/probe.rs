@@ -6,7 +6,9 @@
 use crate::{
     cgroup, lock,
     message::Channel,
-    namespace, network, overlay,
+    namespace, network,
+    offer::Offered,
+    overlay,
     process::{ChildProcess, single_threaded},
     spec::CaptureChoice,
     status::Capture,
@@ -14,13 +16,13 @@ use crate::{
 };
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::borrow::Cow;
 
 /// One thing a sandbox needs or can use.
 #[derive(Debug, Clone, Serialize)]
 pub struct Capability {
     /// What it is.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Whether there can be no sandbox without it.
     pub required: bool,
     /// Whether it is there.
@@ -53,7 +55,7 @@ pub fn probe() -> Vec<Capability> {
         ),
         landlock(),
         filters(),
-        delegation(),
+        groups(),
         layers(),
     ]);
     if geteuid().is_root() {
@@ -75,12 +77,17 @@ pub fn probe() -> Vec<Capability> {
 }
 
 impl Capability {
-    fn new(name: &'static str, required: bool, present: bool, why: impl Into<String>) -> Self {
-        Self { name, required, present, why: why.into(), remedy: None }
+    pub(crate) fn new(
+        name: impl Into<Cow<'static, str>>,
+        required: bool,
+        present: bool,
+        why: impl Into<String>,
+    ) -> Self {
+        Self { name: name.into(), required, present, why: why.into(), remedy: None }
     }
 
     /// What to say where it is missing.
-    fn or(mut self, missing: Option<String>, remedy: &str) -> Self {
+    pub(crate) fn or(mut self, missing: Option<String>, remedy: &str) -> Self {
         if !self.present {
             self.why = missing.unwrap_or(self.why);
             self.remedy = Some(remedy.to_owned());
@@ -134,14 +141,15 @@ fn layers() -> Capability {
         .or(tried.err().map(|error| format!("no overlayfs in user namespaces: {error}")), overlay::remedy())
 }
 
-fn delegation() -> Capability {
-    let tried = cgroup::delegated();
-    let why = tried
-        .as_deref()
-        .map(Path::display)
-        .map(|path| format!("processors and memory are limited together, in {path}"));
-    Capability::new("cgroup v2", false, tried.is_ok(), why.unwrap_or_default()).or(
-        tried.err().map(|error| format!("no limit for processors, and memory only for each process: {error}")),
+fn groups() -> Capability {
+    let tried = Offered::by_this_machine();
+    let held = tried.held().map(|(key, means)| format!("{key} ({})", means.name())).collect::<Vec<_>>().join(", ");
+    let all = tried.missing().is_none();
+    Capability::new("cgroups", false, all, format!("for all processes together are limited: {held}")).or(
+        tried.missing().map(|(_, error)| {
+            let held = if held.is_empty() { String::new() } else { format!("; there is: {held}") };
+            format!("no limit for processors, or memory only for each process: {error}{held}")
+        }),
         cgroup::REMEDY,
     )
 }

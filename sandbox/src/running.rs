@@ -4,8 +4,9 @@
 //! anything left behind; dropped or killed, the whole namespace goes.
 
 use crate::{
-    cgroup::Cgroup,
+    keeper::Keeper,
     message::{Channel, Order, Report},
+    met::Met,
     process::ChildProcess,
     relay::Relay,
 };
@@ -40,10 +41,10 @@ impl Exit {
 /// The command at work. Waiting for it without blocking: its pidfd ([`AsFd`]) becomes readable when all is over.
 #[derive(Debug)]
 pub struct Running {
-    // In this order: the processes go first, then the terminal is put back, then the cgroup is empty.
+    // In this order: the processes go first, then the terminal is put back, then who looked after the limits cleans up.
     child: ChildProcess,
     relay: Option<Relay>,
-    _cgroup: Option<Cgroup>,
+    keeper: Option<Keeper>,
     channel: Arc<Channel>,
     exit: Option<Exit>,
 }
@@ -53,9 +54,9 @@ impl Running {
         child: ChildProcess,
         channel: Arc<Channel>,
         relay: Option<Relay>,
-        cgroup: Option<Cgroup>,
+        keeper: Option<Keeper>,
     ) -> Self {
-        Self { child, relay, _cgroup: cgroup, channel, exit: None }
+        Self { child, relay, keeper, channel, exit: None }
     }
 
     /// Waits until the command has ended and nothing of the sandbox is left, and says how it ended. Blocks; at once if the
@@ -73,9 +74,23 @@ impl Running {
         Ok(self.exit.unwrap_or(Exit::Signal(libc::SIGKILL)))
     }
 
+    /// What came of the limits. To be asked after [`wait`](Self::wait).
+    pub fn met(&mut self) -> Met {
+        self.keeper.as_mut().map(Keeper::end).unwrap_or_default()
+    }
+
+    /// Asks every process in the sandbox to end (SIGTERM), also those that are stopped.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.order(&Order::Terminate)
+    }
+
     /// Passes a signal on to the command; to its whole process group if it is one that a terminal would send.
     pub fn signal(&self, number: i32) -> io::Result<()> {
-        match self.channel.send(&Order::Signal(number)) {
+        self.order(&Order::Signal(number))
+    }
+
+    fn order(&self, order: &Order) -> io::Result<()> {
+        match self.channel.send(order) {
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()), // it has just ended
             sent => Ok(sent?),
         }

@@ -4,10 +4,12 @@
 //! before everything stands. Whatever fails, the child is gone when the error is returned.
 
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, Controller},
     child::{self, Inherited},
+    disk::{self, Gauges},
     error::{Error, ErrorKind, Step},
     home::{self, HomeFile},
+    keeper::Keeper,
     limits::Rlimits,
     lock::{self, Lacking, Lock, Reach},
     message::{Channel, Order, Report, Socket},
@@ -41,9 +43,10 @@ const MESSAGE: usize = 32 * 1024;
 /// A sandbox in which nothing has run yet. Dropped, it is gone.
 #[derive(Debug)]
 pub struct Prepared {
+    // In this order: the processes go first, then who looks after their limits.
     child: ChildProcess,
     channel: Channel,
-    cgroup: Option<Cgroup>,
+    keeper: Option<Keeper>,
     sockets: Sockets,
     terminal: Option<OwnedFd>,
     status: Status,
@@ -66,28 +69,33 @@ pub struct Sockets {
 
 /// A sandbox that its first process is setting up. Dropped, it is gone.
 #[derive(Debug)]
-pub struct Preparing<'a> {
+pub struct Preparing {
+    // In this order: the processes go first, then who looks after their limits.
     child: ChildProcess,
     channel: Channel,
-    cgroup: Option<Cgroup>,
+    keeper: Option<Keeper>,
     plan: Plan,
-    rlimits: Rlimits,
-    spec: &'a Spec,
+    nested: bool,
+    limits: LimitsInForce,
 }
 
 /// Forks what becomes the sandbox, and gives it what it needs of the machine. To be called while this process has one thread, on
 /// the thread that lives as long as it does (the sandbox dies with it). A process forked afterwards must not keep this one's
 /// descriptors: fork before. The sandbox is set up meanwhile; [`Preparing::finish`] waits for that.
-pub fn begin(spec: &Spec) -> Result<Preparing<'_>, Error> {
+pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     single_threaded()?;
     terminal::check_standard_descriptors()?;
     let plan = Plan::of(spec)?;
     overlay::make(&plan)?;
-    let rlimits = Rlimits::of(&spec.limits);
+    if spec.limits.disk.is_some() {
+        disk::check(&plan)?;
+    }
     let cgroup = Cgroup::make(&spec.limits)?;
     if spec.nested && cgroup.is_some() {
         nested::limits_hold(plan.user)?;
     }
+    let counted = cgroup.as_ref().is_some_and(|cgroup| cgroup.holds(Controller::Pids).is_some());
+    let rlimits = Rlimits::of(&spec.limits, counted);
     let (channel, theirs) =
         Channel::pair().map_err(|errno| Step::Namespaces.failed("make the channel to the sandbox").because(errno))?;
 
@@ -109,7 +117,10 @@ pub fn begin(spec: &Spec) -> Result<Preparing<'_>, Error> {
         }
     }
     channel.send(&Order::Go).map_err(lost)?;
-    Ok(Preparing { child, channel, cgroup, plan, rlimits, spec })
+    let limits = LimitsInForce::of(&spec.limits, &rlimits, cgroup.as_ref());
+    // While we have one thread and know no secret of the policy's; whatever fails from here on, it cleans up.
+    let keeper = Keeper::start(cgroup, &child, spec.limits.disk)?;
+    Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits })
 }
 
 /// [`begin`] and [`finish`](Preparing::finish), with nothing done in between.
@@ -117,20 +128,30 @@ pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
     begin(spec)?.finish()
 }
 
-impl Preparing<'_> {
+impl Preparing {
     /// Waits until everything is set up.
     pub fn finish(self) -> Result<Prepared, Error> {
-        let Self { child, channel, cgroup, plan, rlimits, spec } = self;
-        let (sockets, terminal, inside) = hear(&channel)?;
-        let status = status(&plan, &rlimits, spec, cgroup.as_ref(), terminal.is_some(), inside);
+        let Self { child, channel, keeper, plan, nested, limits } = self;
+        let Heard { sockets, terminal, gauges, inside } = hear(&channel)?;
+        if let Some(keeper) = &keeper {
+            keeper.look_at(&gauges)?;
+        }
+        let status = status(&plan, nested, limits, terminal.is_some(), inside);
         let shown = plan.binds.into_iter().map(|bind| bind.target).collect();
-        Ok(Prepared { child, channel, cgroup, sockets, terminal, status, shown })
+        Ok(Prepared { child, channel, keeper, sockets, terminal, status, shown })
     }
 }
 
-/// Takes what the child reports until it is ready.
-fn hear(channel: &Channel) -> Result<(Sockets, Option<OwnedFd>, Inside), Error> {
-    let (mut sockets, mut terminal) = (Sockets::default(), None);
+/// What the child reports until it is ready.
+struct Heard {
+    sockets: Sockets,
+    terminal: Option<OwnedFd>,
+    gauges: Gauges,
+    inside: Inside,
+}
+
+fn hear(channel: &Channel) -> Result<Heard, Error> {
+    let (mut sockets, mut terminal, mut gauges) = (Sockets::default(), None, Gauges::default());
     loop {
         match channel.receive_within::<Report>(SET_UP) {
             Ok(Some((Report::Socket(usage), Some(fd)))) => match usage {
@@ -139,9 +160,10 @@ fn hear(channel: &Channel) -> Result<(Sockets, Option<OwnedFd>, Inside), Error> 
                 Socket::DnsTcp => sockets.dns_tcp.push(fd.into()),
             },
             Ok(Some((Report::Terminal, Some(fd)))) => terminal = Some(fd),
+            Ok(Some((Report::Gauge(gauge), Some(fd)))) => gauges.take(gauge, fd),
             Ok(Some((Report::Ready(inside), _))) => {
                 sockets.capture = inside.capture.clone();
-                return Ok((sockets, terminal, inside));
+                return Ok(Heard { sockets, terminal, gauges, inside });
             }
             Ok(Some((Report::Failed(error), _))) => return Err(namespace::explained(error)),
             other => return Err(unexpected(other.err())),
@@ -166,14 +188,7 @@ fn unexpected(errno: Option<Errno>) -> Error {
     }
 }
 
-fn status(
-    plan: &Plan,
-    rlimits: &Rlimits,
-    spec: &Spec,
-    cgroup: Option<&Cgroup>,
-    terminal: bool,
-    inside: Inside,
-) -> Status {
+fn status(plan: &Plan, nested: bool, limits: LimitsInForce, terminal: bool, inside: Inside) -> Status {
     Status {
         uid: plan.user.uid,
         gid: plan.user.gid,
@@ -182,19 +197,12 @@ fn status(
         ipv6: inside.ipv6,
         syscall_filter: inside.syscall_filter,
         landlock: inside.landlock,
-        nested: spec.nested,
+        nested,
         terminal,
         idmapped: plan.idmapped().map(|bind| bind.target.clone()).collect(),
         layered: plan.layered().map(|bind| bind.target.display().to_string()).collect(),
         hidden: plan.hidden.clone(),
-        limits: LimitsInForce {
-            processes: rlimits.processes.saturating_sub(1),
-            files: rlimits.files,
-            memory_per_process: rlimits.data,
-            scratch: spec.limits.memory,
-            memory_together: cgroup.and(spec.limits.memory),
-            cpus: cgroup.and(spec.limits.cpus),
-        },
+        limits,
     }
 }
 
@@ -215,14 +223,15 @@ impl Prepared {
     /// # Errors
     /// As [`lock_in`](crate::lock_in).
     pub fn lock_in(&self, reach: &Reach, lacking: Lacking) -> Result<Lock, Error> {
-        let cgroup = self.cgroup.as_ref().map(Cgroup::path);
-        lock::lock_in_beside(reach, &[self.child.as_fd()], cgroup, lacking)
+        let keeper = self.keeper.as_ref().map(Keeper::process);
+        let children: Vec<_> = [self.child.as_fd()].into_iter().chain(keeper).collect();
+        lock::lock_in_beside(reach, &children, lacking)
     }
 
     /// Executes the command with exactly this environment, and with these files in its home. When this returns `Ok`, it runs.
     pub fn start(self, environment: Vec<(OsString, OsString)>, files: Vec<HomeFile>) -> Result<Running, Error> {
-        // Should it fail, they are dropped from the last to the first: the processes before their cgroup.
-        let Self { cgroup, channel, child, terminal, shown, .. } = self;
+        // Should it fail, they are dropped from the last to the first: the processes before who looks after them.
+        let Self { keeper, channel, child, terminal, shown, .. } = self;
         for file in files {
             home::check(&file, &shown)?;
             let shown = file.path.display().to_string();
@@ -241,7 +250,7 @@ impl Prepared {
             .map(|master| Relay::start(master, Arc::clone(&channel)))
             .transpose()
             .map_err(|error| Step::Terminal.failed("relay the terminal").because(error).kind_is(ErrorKind::SetUp))?;
-        Ok(Running::new(child, channel, relay, cgroup))
+        Ok(Running::new(child, channel, relay, keeper))
     }
 }
 

@@ -69,20 +69,46 @@ pub struct Layered {
 /// What the command may use up. A limit that cannot be enforced is an error, never a shrug.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Processes and threads at a time.
-    pub processes: u32,
+    /// Processes and threads at a time; [`PROCESSES`](Limits::PROCESSES) where nothing is said.
+    pub processes: Option<u32>,
     /// Open descriptors of one process.
     pub files: u32,
-    /// Bytes: of private writable memory of each process, of all its temporary files together and, where a cgroup is to be
-    /// had, of everything together.
+    /// Bytes: of private writable memory of each process and, where a cgroup is to be had, of everything together; half of it of all
+    /// temporary files together.
     pub memory: Option<u64>,
     /// Processor time by wall-clock time. Only a cgroup can hold this.
     pub cpus: Option<f64>,
+    /// Bytes of each file that it writes.
+    pub file_size: Option<u64>,
+    /// Bytes that it writes to disks, and has in scratch space, in all.
+    pub disk: Option<u64>,
+    /// Whether it is an error when there is no cgroup for `memory`, `cpus` and `processes`.
+    pub required: bool,
+}
+
+impl Limits {
+    /// Enough for a build with a job for each processor, and a bomb is over before anybody notices.
+    pub const PROCESSES: u32 = 256;
+
+    /// How many processes and threads at a time.
+    pub fn process_count(&self) -> u32 {
+        self.processes.unwrap_or(Self::PROCESSES)
+    }
+
+    /// Whether anything here is a cgroup's to hold, so that one is made where it can be.
+    pub(crate) fn wants_a_group(&self) -> bool {
+        self.memory.is_some() || self.cpus.is_some() || self.processes.is_some() || self.required
+    }
+
+    /// The most that scratch space may hold. It is memory: with all of it in files there would be none left to run with.
+    pub fn scratch(&self) -> Option<u64> {
+        [self.memory.map(|memory| memory / 2), self.disk].into_iter().flatten().min()
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { processes: 256, files: 1024, memory: None, cpus: None }
+        Self { processes: None, files: 1024, memory: None, cpus: None, file_size: None, disk: None, required: false }
     }
 }
 

@@ -3,9 +3,17 @@
 //! For: the call log and `exeat check`. In: the child's report, the parent's own steps. Out: [`Status`], serialisable.
 //! Never: what was merely asked for.
 
-use crate::cover::Cover;
+use crate::{
+    cgroup::{Cgroup, Controller},
+    cover::Cover,
+    limits::Rlimits,
+    spec::Limits,
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 /// What is in force for one sandbox.
 #[derive(Debug, Clone, Serialize)]
@@ -99,7 +107,7 @@ impl HiddenInForce {
 /// The limits that hold.
 #[derive(Debug, Clone, Serialize)]
 pub struct LimitsInForce {
-    /// `RLIMIT_NPROC`, and `pids.max` where there is a cgroup.
+    /// Processes and threads at a time.
     pub processes: u64,
     /// `RLIMIT_NOFILE`.
     pub files: u64,
@@ -107,10 +115,75 @@ pub struct LimitsInForce {
     pub memory_per_process: Option<u64>,
     /// Size of the file system behind /tmp, /dev/shm and the home directory.
     pub scratch: Option<u64>,
-    /// `memory.max`: all processes together.
+    /// All processes together, with their temporary files.
     pub memory_together: Option<u64>,
-    /// `cpu.max`.
+    /// Processor time by wall-clock time, of all together.
     pub cpus: Option<f64>,
+    /// `RLIMIT_FSIZE`: one file that is written.
+    pub file_size: Option<u64>,
+    /// What all of them may write to disks, and have in scratch space.
+    pub disk: Option<u64>,
+    /// What holds each of them.
+    pub by: BTreeMap<&'static str, Means>,
+}
+
+/// What holds a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Means {
+    /// A cgroup of version 2: the kernel, for all processes together.
+    Cgroup2,
+    /// Cgroups of version 1: the same.
+    Cgroup1,
+    /// The kernel, for each process (of `processes`: for the sandbox's user).
+    Rlimit,
+    /// The size of a file system in memory.
+    Tmpfs,
+    /// Looking every few milliseconds, and ending the sandbox.
+    Poll,
+}
+
+impl Means {
+    /// In a word, as in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup2 => "cgroup2",
+            Self::Cgroup1 => "cgroup1",
+            Self::Rlimit => "rlimit",
+            Self::Tmpfs => "tmpfs",
+            Self::Poll => "poll",
+        }
+    }
+}
+
+impl LimitsInForce {
+    /// What was set, by what.
+    pub(crate) fn of(limits: &Limits, rlimits: &Rlimits, cgroup: Option<&Cgroup>) -> Self {
+        let held = |controller| cgroup.and_then(|cgroup| cgroup.holds(controller)).map(Means::from);
+        let together = held(Controller::Memory).and(limits.memory);
+        let processes = held(Controller::Pids).map_or(u64::MAX, |_| u64::from(limits.process_count()));
+        let by = [
+            ("processes", Some(held(Controller::Pids).unwrap_or(Means::Rlimit))),
+            ("files", Some(Means::Rlimit)),
+            ("memory_per_process", rlimits.data.map(|_| Means::Rlimit)),
+            ("memory_together", held(Controller::Memory).filter(|_| limits.memory.is_some())),
+            ("scratch", limits.scratch().map(|_| Means::Tmpfs)),
+            ("cpus", held(Controller::Cpu).filter(|_| limits.cpus.is_some())),
+            ("file_size", rlimits.file_size.map(|_| Means::Rlimit)),
+            ("disk", limits.disk.map(|_| Means::Poll)),
+        ];
+        Self {
+            processes: processes.min(rlimits.processes.saturating_sub(1)),
+            files: rlimits.files,
+            memory_per_process: rlimits.data,
+            scratch: limits.scratch(),
+            memory_together: together,
+            cpus: held(Controller::Cpu).and(limits.cpus),
+            file_size: rlimits.file_size,
+            disk: limits.disk,
+            by: by.into_iter().filter_map(|(limit, means)| Some((limit, means?))).collect(),
+        }
+    }
 }
 
 /// The child's part of the [`Status`].

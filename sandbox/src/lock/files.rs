@@ -13,7 +13,6 @@ use std::{os::fd::AsFd, path::Path};
 
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
-const REMOVE_DIR: u64 = 1 << 4;
 const REMOVE_FILE: u64 = 1 << 5;
 
 /// All that there is to refuse about files, by ABI: 13 rights from the start, then moving to another directory, cutting short, and
@@ -32,8 +31,6 @@ pub(super) enum Right {
     Read,
     /// The same, and take files away.
     Clear,
-    /// Take away directories, which have to be empty.
-    RemoveDirectories,
 }
 
 /// Enters the domain. A place that is not there, or that this user cannot reach, is left out.
@@ -50,7 +47,6 @@ pub(super) fn keep_to<'a>(abi: i64, places: impl Iterator<Item = (&'a Path, Righ
             Right::Read if directory => READ_FILE | READ_DIR,
             Right::Read => READ_FILE,
             Right::Clear => READ_FILE | READ_DIR | REMOVE_FILE,
-            Right::RemoveDirectories => REMOVE_DIR,
         };
         sys::landlock_allow(ruleset.as_fd(), place.as_fd(), rights)?;
     }

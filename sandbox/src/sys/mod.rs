@@ -17,6 +17,7 @@ pub(crate) use attempt::{
 pub(crate) use landlock::{Ruled, landlock_abi, landlock_allow, landlock_enter, landlock_ruleset};
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub(crate) use process::{
-    close_other_fds, enter_cgroup_namespace, execute, filters_are_there, fresh_session_keyring, refuse_by, spawn,
+    close_all_but, close_other_fds, enter_cgroup_namespace, execute, filters_are_there, fresh_session_keyring,
+    refuse_by, spawn, written_by_children,
 };
-pub(crate) use signal::{block_signals, default_sigpipe, poke_on, signal_fd, unblock_signals};
+pub(crate) use signal::{block_signals, default_sigpipe, kill_everybody, poke_on, signal_fd, unblock_signals};

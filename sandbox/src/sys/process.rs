@@ -47,11 +47,19 @@ pub(crate) fn execute(path: &CStr, arguments: &[CString], environment: &[CString
     last_errno()
 }
 
-/// `close_range(2)`: closes every descriptor from 3 on but `keep`. For a freshly made child only, which never drops the
-/// owners it inherited.
+/// Closes every descriptor from 3 on but `keep`.
 pub(crate) fn close_other_fds(keep: Option<BorrowedFd<'_>>) -> Result<()> {
-    let keep = keep.map_or(2, |fd| fd.as_raw_fd().unsigned_abs());
-    for (first, last) in [(3, keep.saturating_sub(1)), ((keep + 1).max(3), u32::MAX)] {
+    close_all_but(keep.as_slice())
+}
+
+/// `close_range(2)`: closes every descriptor from 3 on but those in `keep`. For a freshly made child only, which never drops the
+/// owners it inherited.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).filter(|&fd| fd > 2).collect();
+    keep.sort_unstable();
+    let firsts = [3].into_iter().chain(keep.iter().map(|fd| fd + 1));
+    let lasts = keep.iter().map(|fd| fd - 1).chain([u32::MAX]);
+    for (first, last) in firsts.zip(lasts) {
         if first > last {
             continue;
         }
@@ -62,6 +70,17 @@ pub(crate) fn close_other_fds(keep: Option<BorrowedFd<'_>>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `getrusage(RUSAGE_CHILDREN)`: how many bytes those wrote to disks that were waited for. (The kernel has it in blocks of 512.)
+pub(crate) fn written_by_children() -> Result<u64> {
+    // SAFETY: `rusage` is plain numbers, for which all zeroes is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes the struct, which lives across the call.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } != 0 {
+        return Err(last_errno());
+    }
+    Ok(u64::try_from(usage.ru_oublock).unwrap_or(0).saturating_mul(512))
 }
 
 /// `unshare(CLONE_NEWCGROUP)`.
