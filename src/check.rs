@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use config::{Credentials, Finding, IdentitySettings, LoadError, Mistake, Policy, audit, cross_check};
 use jiff::Timestamp;
-use sandbox::Capability;
+use sandbox::{Capability, Limits, Offered};
 
 use crate::args;
 use crate::places::Places;
@@ -41,8 +41,8 @@ struct Checked {
 /// When the directory cannot be listed.
 pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report> {
     let since = usage::window(&arguments.unused_since)?;
-    let mut checked = files(places, since)?;
-    checked.machine = (!arguments.files_only).then(sandbox::probe);
+    let (mut checked, policies) = files(places, since)?;
+    checked.machine = (!arguments.files_only).then(|| machine(&policies));
     let mut out = io::stdout().lock();
     match arguments.json {
         true => document::write(&mut out, places, &checked)?,
@@ -64,8 +64,17 @@ impl Checked {
     }
 }
 
+/// What this machine can do, and what it can hold of each agent's limits.
+fn machine(policies: &[Policy]) -> Vec<Capability> {
+    let mut found = sandbox::probe();
+    let offered = Offered::by_this_machine();
+    let judge = |policy: &Policy| offered.judge(policy.agent().as_str(), &Limits::from(policy.sandbox()));
+    found.extend(policies.iter().map(judge));
+    found
+}
+
 /// Reads all files. Findings are for files without a mistake.
-fn files(places: &Places, since: usage::Window<'_>) -> Result<Checked, Report> {
+fn files(places: &Places, since: usage::Window<'_>) -> Result<(Checked, Vec<Policy>), Report> {
     let mut mistakes = Vec::new();
     let mut policies = Vec::new();
     let mut wrong = |error: LoadError| mistakes.extend_from_slice(error.mistakes());
@@ -91,7 +100,7 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<Checked, Report> {
     }
     checked.notes.extend(patterns);
     checked.mistakes = mistakes;
-    Ok(checked)
+    Ok((checked, policies))
 }
 
 /// What the policies' patterns for files come to, were their agents started where this was.

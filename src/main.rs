@@ -73,6 +73,11 @@ fn log_to_stderr() {
         .init();
 }
 
+/// Says on standard error what is worth knowing though nothing of exeat's failed.
+pub(crate) fn remark(report: &Report) {
+    let _ = writeln!(std::io::stderr(), "exeat: {}", report.note());
+}
+
 /// Says on standard error why something failed. There is nobody left to tell when that fails.
 pub(crate) fn complain(report: &Report) {
     let _ = writeln!(std::io::stderr(), "exeat: {report}");

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 /// exeat itself failed, and nothing has run.
 pub const FAILED: u8 = 125;
+/// A limit of the agent ended the command: memory, the size of a file, what it wrote.
+pub const LIMIT: u8 = 122;
 /// An operator stopped the worker.
 pub const STOPPED: u8 = 123;
 /// The wall clock of the agent ran out.
@@ -41,6 +43,11 @@ impl Report {
     pub fn code(mut self, code: u8) -> Self {
         self.code = code;
         self
+    }
+
+    /// A failure as a remark: nothing failed but the command.
+    pub fn note(&self) -> String {
+        self.to_string().replacen("error: ", "note: ", 1)
     }
 
     /// The exit code.

@@ -3,6 +3,7 @@
 //! Enters: an agent's name and a command. Leaves: the command's exit code. Never: a command that runs before everything that
 //! holds it stands, or a lease that outlives it.
 
+mod ending;
 mod reach;
 mod reload;
 pub mod shown;
@@ -17,7 +18,7 @@ use std::time::SystemTime;
 use std::{fs, io};
 
 use ::broker::{Client, Registration};
-use config::{AgentId, Part, Policy, Standing};
+use config::{AgentId, Part, Policy, SandboxSettings, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
 use proxy::record::{CallLog, Event, WorkerEnd, WorkerStart};
@@ -28,14 +29,14 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::shown::Shown;
-use self::supervise::Ended;
+use self::supervise::{Ended, Times};
 use crate::args;
 use crate::broker;
 use crate::environment;
 use crate::layers::Pending;
 use crate::offboard::is_offboarded;
 use crate::places::Places;
-use crate::report::{NOT_EXECUTABLE, NOT_FOUND, OUT_OF_TIME, Report, STOPPED};
+use crate::report::{NOT_EXECUTABLE, NOT_FOUND, Report};
 use crate::running::Presence;
 
 /// Runs the command. Everything up to the lock happens while the process has one thread: both forks need that, and a thread that was there
@@ -147,14 +148,18 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> R
     let Enlisted { worker, broker, environment, files, presence, stop, .. } = enlisted;
     let sockets = prepared.take_sockets();
     let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
-    let wall_clock = worker.policy().sandbox().wall_clock;
+    let settings = worker.policy().sandbox().clone();
     let proxy = serving.spawn(serve::serve(Arc::clone(&worker), listeners));
     // Among the calls, which ask again at once.
     let reloading = serving.spawn(reload::watch(Arc::clone(&worker)));
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
-            let ended = supervise::until_end(running, wall_clock, presence.asked_to_stop());
-            ended.await.map_err(Report::from)
+            let times = Times { wall_clock: settings.wall_clock, grace: settings.grace };
+            // What is stopped has time to end, and no way out any more.
+            let cut = || {
+                let _ = stop.send(true);
+            };
+            supervise::until_end(running, times, presence.asked_to_stop(), cut).await.map_err(Report::from)
         }
         Err(error) => Err(no_sandbox(error)),
     };
@@ -162,19 +167,14 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> R
     let _ = stop.send(true);
     proxy.await??;
     presence.has_stopped();
-    finish(&worker, broker, &ended).await;
-    match ended? {
-        Ended::Exit(exit) => Ok(ExitCode::from(exit.code())),
-        Ended::OutOfTime(limit) => {
-            let told = Report::new(format!("the command was ended after its wall clock of {limit:?}"));
-            Err(told.hint("raise `wall_clock` under [sandbox] in the agent's file").code(OUT_OF_TIME))
-        }
-        Ended::Stopped(why) => Err(Report::new(format!("the worker was stopped: {why}")).code(STOPPED)),
-    }
+    finish(&worker, broker, &ended, &settings).await;
+    let ended = ended?;
+    ended.notes(&settings).iter().for_each(crate::remark);
+    ended.report(&settings)
 }
 
 /// Gives every lease back and closes the log. What cannot be revoked stays with the broker, which goes on trying.
-async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) {
+async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>, settings: &SandboxSettings) {
     let (revoked, kept) = match broker.end().await {
         Ok(ended) => {
             for kept in ended.kept.iter().filter(|kept| kept.again) {
@@ -188,13 +188,15 @@ async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>) 
         }
     };
     let outcome = match ended {
-        Ok(Ended::Exit(exit)) => format!("{exit:?}"),
-        Ok(Ended::OutOfTime(limit)) => format!("out of time after {limit:?}"),
-        Ok(Ended::Stopped(why)) => format!("stopped: {why}"),
+        Ok(ended) => ended.outcome(settings),
         Err(report) => format!("not started: {report}"),
     };
+    let ended = ended.as_ref().ok();
+    let limit = ended.and_then(Ended::limit).map(str::to_owned);
+    // Plain numbers, which always become JSON.
+    let limits = ended.and_then(|ended| serde_json::to_value(&ended.met).ok()).unwrap_or_default();
     let (calls, refused) = worker.counts();
-    let end = WorkerEnd { outcome, calls, refused, revoked: revoked as u64, kept: kept as u64 };
+    let end = WorkerEnd { outcome, limit, limits, calls, refused, revoked: revoked as u64, kept: kept as u64 };
     if let Err(error) = worker.log().append(Timestamp::now(), Event::WorkerEnd(end)).and_then(|()| worker.log().sync())
     {
         tracing::error!(%error, "the end of the worker is not in the call log");
@@ -289,13 +291,19 @@ fn worker_start(
     prepared: &Prepared,
     lock: &Lock,
 ) -> Result<WorkerStart, Report> {
+    let mut sandbox = serde_json::to_value(prepared.status())?;
+    // What the worker itself holds.
+    let policy = enlisted.worker.policy();
+    let SandboxSettings { wall_clock, grace, .. } = policy.sandbox();
+    sandbox["limits"]["wall_clock"] = serde_json::to_value(wall_clock.map(|limit| limit.as_secs()))?;
+    sandbox["limits"]["grace"] = serde_json::to_value(grace.as_secs())?;
     Ok(WorkerStart {
         worker: enlisted.presence.worker().to_string(),
         agent: arguments.agent.to_string(),
         identity: enlisted.identity.clone(),
-        policy: enlisted.worker.policy().digest().to_owned(),
+        policy: policy.digest().to_owned(),
         command: arguments.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
-        sandbox: serde_json::to_value(prepared.status())?,
+        sandbox,
         lock: serde_json::to_value(lock)?,
         credentials: enlisted.credentials.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -116,7 +116,15 @@ mod tests {
     }
 
     fn end() -> Event {
-        Event::WorkerEnd(WorkerEnd { outcome: String::new(), calls: 0, refused: 0, revoked: 0, kept: 0 })
+        Event::WorkerEnd(WorkerEnd {
+            outcome: String::new(),
+            limit: None,
+            limits: serde_json::Value::Null,
+            calls: 0,
+            refused: 0,
+            revoked: 0,
+            kept: 0,
+        })
     }
 
     fn sent(query: &str) -> Event {

@@ -1,25 +1,45 @@
 //! From the command's start to its end.
 //!
-//! Enters: the running command and its wall clock. Leaves: how it ended. Never: a signal to exeat that the command does not get,
-//! or a command that outlives its time.
+//! Enters: the running command, its wall clock, its grace. Leaves: how it ended. Never: a signal to exeat that the command does not get,
+//! or a command that outlives its time by more than its grace.
 
+use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use sandbox::{Exit, Running};
+use sandbox::{Exit, Met, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+/// An operator waits for the end of what was stopped, and kills a worker that takes ten seconds.
+const STOPPED_GRACE: Duration = Duration::from_secs(5);
+/// A second SIGTERM within this is the first one: timeout(1) sends it to its child, and then to the child's group.
+const SAME: Duration = Duration::from_secs(1);
 
 /// How it ended.
 #[derive(Debug)]
-pub enum Ended {
-    /// By itself or by a signal.
-    Exit(Exit),
+pub struct Ended {
+    /// The command itself.
+    pub exit: Exit,
+    /// What had it end, where it did not by itself.
+    pub cause: Option<Cause>,
+    /// Whether it was killed, as it had not ended in its grace.
+    pub killed: bool,
+    /// What came of its limits.
+    pub met: Met,
+}
+
+/// What has a command end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
     /// Its wall clock ran out.
     OutOfTime(Duration),
     /// An operator stopped it.
     Stopped(String),
+    /// exeat was told to end (SIGTERM), and so was it.
+    Told,
 }
 
 /// The signals that are passed on.
@@ -32,46 +52,96 @@ struct Signals {
     user2: Signal,
 }
 
-/// Waits for the end. Where the wall clock runs out first, or an operator's word comes, everything in the sandbox is killed.
+/// How long it may run, and then to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// As long as it likes, without.
+    pub wall_clock: Option<Duration>,
+    /// From the first word to the kill.
+    pub grace: Duration,
+}
+
+/// Waits for the end. Where the wall clock runs out first, or an operator's word or SIGTERM comes, everything in the sandbox is asked to
+/// end, and is killed when its grace is over. Before an operator's word is passed on, `cut` ends what goes out.
 ///
 /// # Errors
 /// When the process cannot be waited for.
 pub async fn until_end(
     mut running: Running,
-    wall_clock: Option<Duration>,
+    times: Times,
     asked_to_stop: impl Future<Output = String>,
+    cut: impl FnOnce(),
 ) -> io::Result<Ended> {
     let pidfd = running.as_fd().try_clone_to_owned()?;
     let mut over = tokio::task::spawn_blocking(move || readable(&pidfd));
     let mut signals = Signals::listen()?;
-    let mut out_of_time = std::pin::pin!(async {
-        match wall_clock {
-            Some(limit) => {
-                tokio::time::sleep(limit).await;
-                limit
-            }
-            None => std::future::pending().await,
-        }
-    });
+    let mut out_of_time = times.wall_clock.map(|limit| Instant::now() + limit);
     let mut asked_to_stop = std::pin::pin!(asked_to_stop);
+    let mut ending = Ending::default();
+    let mut cut = Some(cut);
     loop {
         tokio::select! {
             ended = &mut over => {
                 ended??;
-                return running.wait().map(Ended::Exit);
+                let exit = running.wait()?;
+                let Ending { cause, killed, .. } = ending;
+                return Ok(Ended { exit, cause, killed, met: running.met() });
             }
-            number = signals.next() => running.signal(number)?,
-            limit = &mut out_of_time => {
-                running.kill()?;
-                running.wait()?;
-                return Ok(Ended::OutOfTime(limit));
+            number = signals.next() => {
+                running.signal(number)?;
+                if number == SignalKind::terminate().as_raw_value() {
+                    let grace = if ending.told_again() { Duration::ZERO } else { times.grace };
+                    ending.begin(Cause::Told, grace);
+                }
             }
-            why = &mut asked_to_stop => {
+            () = at(out_of_time) => {
+                out_of_time = None;
+                running.terminate()?;
+                ending.begin(Cause::OutOfTime(times.wall_clock.unwrap_or_default()), times.grace);
+            }
+            why = &mut asked_to_stop, if cut.is_some() => {
+                cut.take().into_iter().for_each(|cut| cut());
+                running.terminate()?;
+                ending.begin(Cause::Stopped(why), times.grace.min(STOPPED_GRACE));
+            }
+            () = at(ending.kill_at), if !ending.killed => {
                 running.kill()?;
-                running.wait()?;
-                return Ok(Ended::Stopped(why));
+                ending.killed = true;
             }
         }
+    }
+}
+
+/// How far it is with ending.
+#[derive(Debug, Default)]
+struct Ending {
+    cause: Option<Cause>,
+    kill_at: Option<Instant>,
+    told_at: Option<Instant>,
+    killed: bool,
+}
+
+impl Ending {
+    /// The gravest cause is told; the first kill counts.
+    fn begin(&mut self, cause: Cause, grace: Duration) {
+        let kill_at = Instant::now() + grace;
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |before| before.min(kill_at)));
+        if self.cause.is_none() || matches!(cause, Cause::Stopped(_)) {
+            self.cause = Some(cause);
+        }
+    }
+
+    /// Whether this SIGTERM is somebody's second one, who does not want to wait.
+    fn told_again(&mut self) -> bool {
+        let first = *self.told_at.get_or_insert_with(Instant::now);
+        first.elapsed() >= SAME
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }
 
@@ -104,5 +174,29 @@ impl Signals {
             _ = self.user2.recv() => SignalKind::user_defined2(),
         };
         kind.as_raw_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operators_word_is_the_cause_and_brings_no_later_kill() {
+        let mut ending = Ending::default();
+        ending.begin(Cause::Told, Duration::from_secs(1));
+        let first = ending.kill_at;
+        ending.begin(Cause::OutOfTime(Duration::from_secs(9)), Duration::from_secs(60));
+        assert_eq!((&ending.cause, ending.kill_at), (&Some(Cause::Told), first));
+        ending.begin(Cause::Stopped("why".to_owned()), Duration::from_secs(60));
+        assert_eq!((&ending.cause, ending.kill_at), (&Some(Cause::Stopped("why".to_owned())), first));
+    }
+
+    #[test]
+    fn the_same_signal_sent_twice_is_one_and_a_later_one_is_another() {
+        let mut ending = Ending::default();
+        assert!(!ending.told_again() && !ending.told_again());
+        ending.told_at = Instant::now().checked_sub(SAME);
+        assert!(ending.told_again());
     }
 }

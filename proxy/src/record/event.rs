@@ -270,6 +270,12 @@ pub struct NameAsked {
 pub struct WorkerEnd {
     /// What ended it: the command's exit or exeat's own reason.
     pub outcome: String,
+    /// The limit that ended it, by its key in `[sandbox]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// What came of all limits, in numbers.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub limits: serde_json::Value,
     /// Calls that went upstream.
     pub calls: u64,
     /// Refusals.
