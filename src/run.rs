@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::shown::Shown;
-use self::supervise::{Ended, Times};
+use self::supervise::{Ended, Signals, Times};
 use crate::args;
 use crate::broker;
 use crate::environment;
@@ -152,6 +152,7 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> R
     let proxy = serving.spawn(serve::serve(Arc::clone(&worker), listeners));
     // Among the calls, which ask again at once.
     let reloading = serving.spawn(reload::watch(Arc::clone(&worker)));
+    let signals = Signals::listen()?;
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
             let times = Times { wall_clock: settings.wall_clock, grace: settings.grace };
@@ -159,7 +160,7 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> R
             let cut = || {
                 let _ = stop.send(true);
             };
-            supervise::until_end(running, times, presence.asked_to_stop(), cut).await.map_err(Report::from)
+            supervise::until_end(running, signals, times, presence.asked_to_stop(), cut).await.map_err(Report::from)
         }
         Err(error) => Err(no_sandbox(error)),
     };

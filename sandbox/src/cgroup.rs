@@ -86,7 +86,7 @@ impl Cgroup {
         }
         let (places, mut missing) = match Own::read() {
             Ok(own) => own.places(&wanted),
-            Err(error) => return Err(unavailable(wanted[0], error)),
+            Err(error) => return Err(unavailable(limits, wanted[0], error)),
         };
         let mut made = Self { groups: Vec::new(), left: false };
         for place in places {
@@ -101,7 +101,7 @@ impl Cgroup {
         }
         let needed = |controller: Controller| limits.required || controller == Controller::Cpu;
         if let Some((controller, error)) = missing.into_iter().find(|(controller, _)| needed(*controller)) {
-            return Err(unavailable(controller, error));
+            return Err(unavailable(limits, controller, error));
         }
         Ok((!made.groups.is_empty()).then_some(made))
     }
@@ -159,8 +159,13 @@ fn wanted(limits: &Limits) -> Vec<Controller> {
     asked.into_iter().filter_map(|(controller, asked)| asked.then_some(controller)).collect()
 }
 
-fn unavailable(controller: Controller, error: io::Error) -> Error {
-    Step::Limits.failed("limit").on(controller.key()).because(error).hint_at(REMEDY)
+fn unavailable(limits: &Limits, controller: Controller, error: io::Error) -> Error {
+    let failed = Step::Limits.failed("limit").on(controller.key()).because(error);
+    failed.hint_at(if limits.required && controller != Controller::Cpu {
+        format!("{REMEDY}; or take `limits = \"required\"` out of the policy, and it is held as well as it can be")
+    } else {
+        format!("{REMEDY}; or take `{}` out of the policy", controller.key())
+    })
 }
 
 /// What this process could make a group for, and by which version; where it could not, why.

@@ -42,8 +42,8 @@ pub enum Cause {
     Told,
 }
 
-/// The signals that are passed on.
-struct Signals {
+/// The signals that are passed on. From when it is made, none of them ends this process.
+pub struct Signals {
     hangup: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -68,13 +68,13 @@ pub struct Times {
 /// When the process cannot be waited for.
 pub async fn until_end(
     mut running: Running,
+    mut signals: Signals,
     times: Times,
     asked_to_stop: impl Future<Output = String>,
     cut: impl FnOnce(),
 ) -> io::Result<Ended> {
     let pidfd = running.as_fd().try_clone_to_owned()?;
     let mut over = tokio::task::spawn_blocking(move || readable(&pidfd));
-    let mut signals = Signals::listen()?;
     let mut out_of_time = times.wall_clock.map(|limit| Instant::now() + limit);
     let mut asked_to_stop = std::pin::pin!(asked_to_stop);
     let mut ending = Ending::default();
@@ -152,7 +152,11 @@ fn readable(pidfd: &OwnedFd) -> io::Result<()> {
 }
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
+    /// Listens from now on; to be made before there is a command that they are for.
+    ///
+    /// # Errors
+    /// When the kernel has no room for it.
+    pub fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
