@@ -14,14 +14,26 @@ use std::{
 const ORDINARY: u32 = 54321;
 const NAMES: [&str; 3] = ["memory", "cpu", "pids"];
 
-/// Directories of cgroup file systems, given away.
+/// Directories of cgroup file systems, given away: one for each hierarchy of version 1, or the one of version 2.
 struct Delegated(Vec<PathBuf>);
+
+/// Of version 2, where a run begins: in a group of its own below what was given away, as in a scope, or in one that stays root's.
+#[derive(Clone, Copy)]
+enum Begins {
+    InItsOwn,
+    InRoots,
+}
+
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+fn next() -> u32 {
+    MADE.fetch_add(1, Ordering::Relaxed)
+}
 
 impl Delegated {
     /// `None` on a machine where this process can make none.
     fn make() -> Option<Self> {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let name = format!("of-a-test-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let name = format!("of-a-test-{}-{}", std::process::id(), next());
         let root = Path::new("/sys/fs/cgroup");
         let parents = if NAMES.iter().all(|name| root.join(name).join("cgroup.procs").exists()) {
             NAMES.map(|name| root.join(name)).to_vec()
@@ -30,14 +42,38 @@ impl Delegated {
             vec![root.to_owned()]
         };
         let made = Self(parents.iter().map(|parent| parent.join(&name)).collect());
-        made.0.iter().try_for_each(|directory| give_away(directory)).ok().map(|()| made)
+        made.0.iter().try_for_each(|directory| fs::create_dir(directory)).ok()?;
+        if made.is_two() {
+            fs::write(made.0[0].join("cgroup.subtree_control"), "+memory +cpu +pids").ok()?;
+        }
+        made.0.iter().for_each(|directory| give_away(directory).unwrap());
+        Some(made)
+    }
+
+    fn is_two(&self) -> bool {
+        self.0.len() == 1
+    }
+
+    fn entered(&self, begins: Begins) -> Vec<PathBuf> {
+        if !self.is_two() {
+            return self.0.clone();
+        }
+        let leaf = self.0[0].join(format!("begins-{}", next()));
+        fs::create_dir(&leaf).unwrap();
+        if matches!(begins, Begins::InItsOwn) {
+            give_away(&leaf).unwrap();
+        }
+        vec![leaf]
     }
 
     /// Runs it as the ordinary user, in these groups.
-    fn command(&self, sandbox: &Sandbox, words: &[&str]) -> Command {
+    fn command(&self, begins: Begins, sandbox: &Sandbox, words: &[&str]) -> Command {
         let inner = sandbox.command(words);
-        let join: String =
-            self.0.iter().map(|group| format!("echo $$ > {}/cgroup.procs && ", group.display())).collect();
+        let join: String = self
+            .entered(begins)
+            .iter()
+            .map(|group| format!("echo $$ > {}/cgroup.procs && ", group.display()))
+            .collect();
         let become_user = format!("exec setpriv --reuid={ORDINARY} --regid={ORDINARY} --clear-groups \"$0\" \"$@\"");
         let mut outer = Command::new("sh");
         outer.args(["-c", &(join + &become_user)]).arg(inner.get_program()).args(inner.get_args());
@@ -45,20 +81,19 @@ impl Delegated {
         outer
     }
 
-    fn run(&self, sandbox: &Sandbox, words: &[&str]) -> Outcome {
-        Outcome::of(&self.command(sandbox, words).output().unwrap())
+    fn run(&self, begins: Begins, words: &[&str]) -> Outcome {
+        Outcome::of(&self.command(begins, &bounded(), words).output().unwrap())
     }
 
     /// What exeat made in them.
     fn groups(&self) -> Vec<PathBuf> {
-        let entries = self.0.iter().flat_map(|group| fs::read_dir(group).unwrap().flatten());
         let ours = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b"exeat-");
-        entries.map(|entry| entry.path()).filter(ours).filter(|path| !path.ends_with("exeat-worker")).collect()
+        let all = self.0.iter().flat_map(|group| below(group)).filter(ours);
+        all.filter(|path| !path.ends_with("exeat-worker")).collect()
     }
 }
 
 fn give_away(directory: &Path) -> io::Result<()> {
-    fs::create_dir(directory)?;
     for path in fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).chain([Ok(directory.to_owned())])
     {
         chown(path?, Some(ORDINARY), Some(ORDINARY))?;
@@ -69,10 +104,20 @@ fn give_away(directory: &Path) -> io::Result<()> {
 impl Drop for Delegated {
     fn drop(&mut self) {
         for group in &self.0 {
-            let below: Vec<_> = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-            below.iter().chain([group]).filter(|path| path.is_dir()).for_each(|path| drop(fs::remove_dir(path)));
+            below(group).iter().chain([group]).for_each(|path| drop(fs::remove_dir(path)));
         }
     }
+}
+
+/// All groups below this one, the deepest first.
+fn below(group: &Path) -> Vec<PathBuf> {
+    let children = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found = Vec::new();
+    for child in children.filter(|path| path.is_dir()) {
+        found.extend(below(&child));
+        found.push(child);
+    }
+    found
 }
 
 /// On a machine without, or for a test that is not root's, the answer has to be the other one.
@@ -95,7 +140,7 @@ import mmap
 block = mmap.mmap(-1, 300 << 20)
 for at in range(0, 300 << 20, 4096): block[at] = 1
 print('TOO MUCH')";
-    let outcome = delegated.run(&bounded(), &["/usr/bin/python3", "-c", hog]);
+    let outcome = delegated.run(Begins::InItsOwn, &["/usr/bin/python3", "-c", hog]);
     assert_eq!((outcome.code, outcome.out.as_str()), (137, ""), "{}", outcome.err);
     assert!(outcome.err.contains("ended by Some(Memory)"), "{}", outcome.err);
     for limit in ["memory_together", "cpus", "processes"] {
@@ -109,7 +154,7 @@ try:
         if os.fork() == 0: time.sleep(60); os._exit(0)
         made += 1
 except BlockingIOError: print(made)";
-    let outcome = delegated.run(&bounded(), &["/usr/bin/python3", "-c", bomb]);
+    let outcome = delegated.run(Begins::InItsOwn, &["/usr/bin/python3", "-c", bomb]);
     assert_eq!((outcome.code, outcome.out.as_str()), (0, "19\n"), "{}", outcome.err);
     assert!(outcome.err.contains("others [Processes]"), "{}", outcome.err);
     let spin = "
@@ -117,7 +162,7 @@ import time
 start = time.time()
 while time.time() - start < 1.5: pass
 print(time.process_time() / 1.5)";
-    let outcome = delegated.run(&bounded(), &["/usr/bin/python3", "-c", spin]);
+    let outcome = delegated.run(Begins::InItsOwn, &["/usr/bin/python3", "-c", spin]);
     let share: f64 = outcome.out.trim().parse().unwrap();
     assert!((0.05..0.65).contains(&share), "{share}");
     assert!(delegated.groups().is_empty());
@@ -127,7 +172,7 @@ print(time.process_time() / 1.5)";
 fn what_was_left_when_the_worker_and_its_keeper_were_killed_goes_with_the_next_start() {
     let Some(delegated) = Delegated::make() else { return without(Sandbox::of(Starter::Ordinary)) };
     let (sandbox, mark) = (bounded(), format!("7{:06}", std::process::id() % 1_000_000));
-    let mut worker = delegated.command(&sandbox, &["sleep", &mark]).spawn().unwrap();
+    let mut worker = delegated.command(Begins::InRoots, &sandbox, &["sleep", &mark]).spawn().unwrap();
     let sleeps = || process_of(&format!("sleep\0{mark}\0")).is_some();
     eventually("the command runs", sleeps);
     assert_eq!(delegated.groups().len(), delegated.0.len());
@@ -140,7 +185,7 @@ fn what_was_left_when_the_worker_and_its_keeper_were_killed_goes_with_the_next_s
     eventually("the sandbox is gone", || !sleeps());
     let left = delegated.groups();
     assert_eq!(left.len(), delegated.0.len(), "nobody cleaned up");
-    delegated.run(&bounded(), &["true"]).ok();
+    delegated.run(Begins::InRoots, &["true"]).ok();
     assert!(delegated.groups().is_empty(), "{left:?}");
 }
 
@@ -148,10 +193,10 @@ fn what_was_left_when_the_worker_and_its_keeper_were_killed_goes_with_the_next_s
 fn a_killed_worker_is_cleaned_up_after_and_one_that_lives_is_left_alone() {
     let Some(delegated) = Delegated::make() else { return without(Sandbox::of(Starter::Ordinary)) };
     let (sandbox, mark) = (bounded(), format!("6{:06}", std::process::id() % 1_000_000));
-    let mut worker = delegated.command(&sandbox, &["sleep", &mark]).spawn().unwrap();
+    let mut worker = delegated.command(Begins::InRoots, &sandbox, &["sleep", &mark]).spawn().unwrap();
     eventually("the command runs", || process_of(&format!("sleep\0{mark}\0")).is_some());
     let living = delegated.groups();
-    delegated.run(&bounded(), &["true"]).ok();
+    delegated.run(Begins::InRoots, &["true"]).ok();
     assert_eq!(delegated.groups(), living);
     worker.kill().unwrap();
     worker.wait().unwrap();
