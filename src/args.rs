@@ -27,7 +27,7 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes of `run`: the command's own; 128+N when signal N ended it; 124 when its wall clock ran out; 123 when it was stopped by `exeat stop` or `offboard`; 125 when exeat \
+Exit codes of `run`: the command's own; 128+N when signal N ended it; 124 when its wall clock ran out; 123 when it was stopped by `exeat stop` or `offboard`; 122 when another limit of its agent ended it; 125 when exeat \
 itself failed and nothing has run; 126 when the command cannot be executed; 127 when it is not there.";
 
 const PROBE_EXIT_CODES: &str =
