@@ -128,7 +128,7 @@ pub struct Explain {
     /// One JSON document
     #[arg(long)]
     pub json: bool,
-    /// https://HOST[:PORT]/PATH
+    /// Where it goes, as https://example.com:8443/path
     #[arg(value_name = "URL")]
     pub url: String,
 }
