@@ -82,7 +82,7 @@ fn a_process_with_threads_cannot_fork() {
 fn what_the_machine_can_do_is_told_beforehand() {
     for starter in starters() {
         let told = Sandbox::of(starter).told_beforehand();
-        for name in ["user namespaces: yes", "nf_tables: ", "IPv6: ", "Landlock: ", "cgroup v2: ", "forked: 7"] {
+        for name in ["user namespaces: yes", "nf_tables: ", "IPv6: ", "Landlock: ", "cgroups: ", "forked: 7"] {
             assert!(told.contains(name), "no {name:?} in {told}");
         }
         assert_eq!(told.contains("idmapped mounts"), starter == Starter::Root);
