@@ -8,7 +8,7 @@ use std::{
     fs, io,
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -18,6 +18,22 @@ const NAMES: [&str; 3] = ["memory", "cpu", "pids"];
 
 /// Directories of cgroup file systems, given away: one for each hierarchy of version 1, or the one of version 2.
 struct Delegated(Vec<PathBuf>);
+
+/// A worker that a test which fails does not leave behind.
+struct Worker(Child);
+
+impl Worker {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _gone = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
 
 /// Of version 2, where a run begins: in a group of its own below what was given away, as in a scope, or in one that stays root's.
 #[derive(Clone, Copy)]
@@ -174,15 +190,14 @@ print(time.process_time() / 1.5)";
 fn what_was_left_when_the_worker_and_its_keeper_were_killed_goes_with_the_next_start() {
     let Some(delegated) = Delegated::make() else { return without(Sandbox::of(Starter::Ordinary)) };
     let (sandbox, mark) = (bounded(), format!("7{:06}", std::process::id() % 1_000_000));
-    let mut worker = delegated.command(Begins::InRoots, &sandbox, &["sleep", &mark]).spawn().unwrap();
+    let mut worker = Worker(delegated.command(Begins::InRoots, &sandbox, &["sleep", &mark]).spawn().unwrap());
     let sleeps = || process_of(&format!("sleep\0{mark}\0")).is_some();
     eventually("the command runs", sleeps);
     assert_eq!(delegated.groups().len(), delegated.0.len());
     // Both at once, so that neither cleans up: first who would, stopped.
-    let keeper = keeper_of(worker.id());
+    let keeper = keeper_of(worker.0.id());
     signal(keeper, "STOP");
-    worker.kill().unwrap();
-    worker.wait().unwrap();
+    worker.kill();
     signal(keeper, "KILL");
     eventually("the sandbox is gone", || !sleeps());
     let left = delegated.groups();
@@ -195,13 +210,12 @@ fn what_was_left_when_the_worker_and_its_keeper_were_killed_goes_with_the_next_s
 fn a_killed_worker_is_cleaned_up_after_and_one_that_lives_is_left_alone() {
     let Some(delegated) = Delegated::make() else { return without(Sandbox::of(Starter::Ordinary)) };
     let (sandbox, mark) = (bounded(), format!("6{:06}", std::process::id() % 1_000_000));
-    let mut worker = delegated.command(Begins::InRoots, &sandbox, &["sleep", &mark]).spawn().unwrap();
+    let mut worker = Worker(delegated.command(Begins::InRoots, &sandbox, &["sleep", &mark]).spawn().unwrap());
     eventually("the command runs", || process_of(&format!("sleep\0{mark}\0")).is_some());
     let living = delegated.groups();
     delegated.run(Begins::InRoots, &["true"]).ok();
     assert_eq!(delegated.groups(), living);
-    worker.kill().unwrap();
-    worker.wait().unwrap();
+    worker.kill();
     eventually("the groups are gone", || delegated.groups().is_empty());
 }
 
