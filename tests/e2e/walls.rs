@@ -23,12 +23,13 @@ fn which_walls_stand_is_in_the_log() {
 #[test]
 fn on_a_kernel_without_landlock_commands_run_and_log_and_check_say_so() {
     let enosys = 38;
-    let run =
-        without(Exeat::new(), LANDLOCK_CREATE_RULESET, enosys).run(&["sh", "-c", "touch /etc/x || echo kept"]).ok();
+    // The worker would refuse to go on without; inside, the mounts stand.
+    let unlocked = Exeat::new().environment("EXEAT_UNLOCKED_WORKER", "1");
+    let run = without(unlocked, LANDLOCK_CREATE_RULESET, enosys).run(&["sh", "-c", "touch /etc/x || echo kept"]).ok();
     assert_eq!(run.stdout, "kept\n");
     assert!(run.log.start().sandbox["landlock"].is_null(), "{run:#?}");
     let check = without(Exeat::new().rule(""), LANDLOCK_CREATE_RULESET, enosys).exeat(&["check"]).finish();
-    assert!(check.stdout.contains("no  Landlock") && check.stdout.contains("CONFIG_SECURITY_LANDLOCK"), "{check:#?}");
+    assert!(check.stdout.contains("NO  Landlock") && check.stdout.contains("CONFIG_SECURITY_LANDLOCK"), "{check:#?}");
 }
 
 #[test]
