@@ -136,7 +136,8 @@ fn weakened(places: &Places, policies: &[Policy]) -> Vec<String> {
         let file = places.agent_file(policy.agent());
         format!(
             "{}: sandbox.nested: commands may make namespaces and mounts of their own: more of the kernel is within their reach, \
-             files are kept by mounts alone, and /proc shows what is the machine's; take it out unless a browser or a sandbox runs inside",
+             files are kept by mounts alone, and /proc shows what is the machine's; with limits by cgroup an ordinary user starts only where \
+             version 2 alone is mounted, with `nsdelegate`; take it out unless a browser or a sandbox runs inside",
             file.display()
         )
     });

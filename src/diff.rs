@@ -18,6 +18,7 @@ use config::WorkerId;
 use serde::Serialize;
 
 use self::change::{Change, Changes};
+pub(crate) use self::tree::remove as remove_tree;
 use crate::args;
 use crate::layers::{self, Layer};
 use crate::places::Places;
@@ -68,7 +69,11 @@ pub fn run(places: &Places, arguments: &args::Diff) -> Result<ExitCode, Report> 
             writeln!(io::stderr(), "exeat: left out: {left_out}")?;
         }
     } else if arguments.json {
-        writeln!(out, "{}", serde_json::to_string(&told)?)?;
+        let json = serde_json::to_string(&told)?;
+        match out.is_terminal() {
+            true => writeln!(out, "{}", patch::harmless(json.as_bytes()))?,
+            false => writeln!(out, "{json}")?,
+        }
     } else if arguments.patch {
         for (layer, told) in layers.iter().zip(&told) {
             if out.is_terminal() {

@@ -10,7 +10,7 @@ mod rate;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use config::{CallFacts, Credentials, Destination, Method, NormalPath, Policy, Scheme};
+use config::{CallFacts, Credentials, Destination, Method, NormalPath, Policy, Scheme, TlsMode};
 
 use self::answer::{Allowed, Answer, Lent};
 use crate::args;
@@ -78,7 +78,7 @@ impl Asked {
     /// As a connection first, then as a call over it, as the proxy does.
     fn judged(&self, policy: &Policy) -> Result<Allowed, config::Denial> {
         let permit = policy.connect(&self.destination)?;
-        if let Some(tunnel) = permit.tunnel().filter(|_| self.scheme == Scheme::Https) {
+        if let Some(tunnel) = permit.tunnel().filter(|it| self.scheme == Scheme::Https || it.mode() == TlsMode::Tcp) {
             return Ok(Allowed::unread(&tunnel));
         }
         let Self { destination, scheme, method, path } = self;

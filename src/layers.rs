@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use config::WorkerId;
 use sandbox::Layered;
-use tempfile::TempDir;
 
+use crate::diff::remove_tree;
 use crate::places::Places;
 
 const IN_WORKER: &str = "overlay";
@@ -21,7 +21,9 @@ const UPPER: &str = "upper";
 /// The layers of a run that has no worker yet. Dropped, they are gone.
 #[derive(Debug)]
 pub struct Pending {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Whether a worker has them.
+    given: bool,
     layered: Vec<Layered>,
 }
 
@@ -34,11 +36,11 @@ impl Pending {
         if trees.is_empty() {
             return Ok(None);
         }
-        let directory = tempfile::Builder::new().prefix("new-").tempdir_in(places.make_layers()?)?;
+        let directory = tempfile::Builder::new().prefix("new-").tempdir_in(places.make_layers()?)?.keep();
         let numbered = trees.into_iter().enumerate();
         let layered =
-            numbered.map(|(number, tree)| Layered { tree, layer: directory.path().join(number.to_string()) }).collect();
-        Ok(Some(Self { directory, layered }))
+            numbered.map(|(number, tree)| Layered { tree, layer: directory.join(number.to_string()) }).collect();
+        Ok(Some(Self { directory, given: false, layered }))
     }
 
     /// For the sandbox's specification.
@@ -50,14 +52,23 @@ impl Pending {
     ///
     /// # Errors
     /// When they cannot be moved there.
-    pub fn give_to(self, worker: &Path) -> io::Result<()> {
+    pub fn give_to(mut self, worker: &Path) -> io::Result<()> {
         for Layered { tree, layer } in &self.layered {
             symlink(fs::canonicalize(tree)?, layer.join(TREE))?;
         }
         // What is mounted stays so wherever its directory is called from.
-        fs::rename(self.directory.path(), worker.join(IN_WORKER))?;
-        let _moved = self.directory.keep();
+        fs::rename(&self.directory, worker.join(IN_WORKER))?;
+        self.given = true;
         Ok(())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.given {
+            // What the kernel makes for itself in a layer has modes that keep its owner out.
+            let _ = remove_tree(&self.directory);
+        }
     }
 }
 

@@ -32,6 +32,7 @@ use self::shown::Shown;
 use self::supervise::{Ended, Signals, Times};
 use crate::args;
 use crate::broker;
+use crate::diff::remove_tree;
 use crate::environment;
 use crate::layers::Pending;
 use crate::offboard::is_offboarded;
@@ -69,7 +70,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     // All that does not need the sandbox was done while it was made.
     let prepared = preparing.finish().map_err(|error| enlisted.undone(error))?;
     if let Some(layers) = layers {
-        layers.give_to(&enlisted.directory)?;
+        layers.give_to(&enlisted.directory).inspect_err(|_| enlisted.leave_nothing())?;
     }
     let reach = reach::of(places, &enlisted.worker.policy(), enlisted.presence.orders(), arguments.broker.as_deref());
     let lacking = if arguments.unlocked_worker { Lacking::GoOn } else { Lacking::Refuse };
@@ -101,8 +102,12 @@ struct Enlisted {
 impl Enlisted {
     /// There is no sandbox for it: nothing has run, nothing is logged, and nothing stays.
     fn undone(&self, error: sandbox::Error) -> Report {
-        let _ = fs::remove_dir_all(&self.directory);
+        self.leave_nothing();
         no_sandbox(error)
+    }
+
+    fn leave_nothing(&self) {
+        let _ = remove_tree(&self.directory);
     }
 }
 

@@ -60,14 +60,16 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Error> {
         ));
     }
     for bind in plan.binds.iter().filter(|bind| bind.write) {
-        let of =
-            |errno: Errno| Step::Limits.failed("look at the file system of").on(bind.source.display()).because(errno);
-        let kind = statfs(&bind.source).map_err(of)?.f_type;
+        // Under a layer it is that one which is written to.
+        let written = bind.layer.as_deref().unwrap_or(&bind.source);
+        let of = |errno: Errno| Step::Limits.failed("look at the file system of").on(written.display()).because(errno);
+        let kind = statfs(written).map_err(of)?.f_type;
         if let Some((_, name)) = UNCOUNTED.iter().find(|(uncounted, _)| *uncounted == kind) {
             let failed = Step::Limits.failed("limit").on("disk").because(Errno::OPNOTSUPP);
             let path = bind.target.display();
+            let layer = if bind.layer.is_some() { "the layer of " } else { "" };
             return Err(failed.hint_at(format!(
-                "the kernel counts nothing that is written to `{path}`, which is {name}: write elsewhere, or take `disk` out of the policy"
+                "the kernel counts nothing that is written to {layer}`{path}`, which is {name}: write elsewhere, or take `disk` out of the policy"
             )));
         }
     }

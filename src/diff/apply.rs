@@ -80,6 +80,15 @@ pub(super) fn apply(layer: &Layer, told: &Told) -> Result<Vec<String>, Report> {
             left_out.push(format!("{}: {error}", shown(&change.path)));
         }
     }
+    // The deepest first, and after what is in them: one may keep its owner from writing.
+    let directories = |change: &&Change| change.kind == Kind::Directory && change.what != What::Deleted;
+    for Change { path, mode, .. } in told.changes.iter().rev().filter(directories) {
+        let (Some(name), Ok(within)) = (path.file_name(), tree::parent(&root, path)) else { continue };
+        let mode = Mode::from_raw_mode(mode.unwrap_or(0) & 0o777);
+        if let Err(error) = tree::directory(&within, name).and_then(|open| Ok(fchmod(open, mode)?)) {
+            left_out.push(format!("{}: {error}", shown(path)));
+        }
+    }
     Ok(left_out)
 }
 
@@ -91,6 +100,7 @@ fn apply_one(root: &OwnedFd, upper: &OwnedFd, Change { what, kind, path, mode, .
     match (what, kind) {
         (What::Deleted, _) => tree::remove_in(&to, name),
         (_, Kind::Directory) => {
+            let mode = mode | Mode::RWXU;
             match mkdirat(&to, name, mode) {
                 Ok(()) => give_to_owner(&to, name)?,
                 // It was there, and has another mode now.

@@ -88,7 +88,15 @@ fn side(root: &OwnedFd, path: &Path) -> io::Result<Option<Side>> {
 }
 
 fn difference(out: &mut impl Write, path: &Path, old: Option<&Side>, new: Option<&Side>) -> io::Result<()> {
+    fn text(side: Option<&Side>) -> Option<&str> {
+        let content = side.map_or(Some(&[][..]), |side| side.content.as_deref())?;
+        std::str::from_utf8(content).ok().filter(|text| !text.contains('\0'))
+    }
     let named = |side: char| quoted(side, path);
+    // Git takes a patch whole or not at all; what stands between its parts it does not read.
+    let (Some(before_text), Some(after_text)) = (text(old), text(new)) else {
+        return writeln!(out, "Not in this patch, but in `--export`: {}, which is no text or large", named('b'));
+    };
     writeln!(out, "diff --git {} {}", named('a'), named('b'))?;
     match (old, new) {
         (None, Some(new)) => writeln!(out, "new file mode {}", new.mode)?,
@@ -98,21 +106,14 @@ fn difference(out: &mut impl Write, path: &Path, old: Option<&Side>, new: Option
         }
         _ => {}
     }
-    fn text(side: Option<&Side>) -> Option<&str> {
-        let content = side.map_or(Some(&[][..]), |side| side.content.as_deref())?;
-        std::str::from_utf8(content).ok().filter(|text| !text.contains('\0'))
-    }
     // A tab ends a name that has blanks in it.
     let end = if named('a').contains(' ') { "\t" } else { "" };
     let header = |side: Option<&Side>, name: char| side.map_or("/dev/null".to_owned(), |_| named(name) + end);
     let (before, after) = (header(old, 'a'), header(new, 'b'));
-    let (Some(old), Some(new)) = (text(old), text(new)) else {
-        return writeln!(out, "Binary files {before} and {after} differ");
-    };
-    if old == new {
+    if before_text == after_text {
         return Ok(());
     }
-    let difference = TextDiff::configure().timeout(LONGEST).diff_lines(old, new);
+    let difference = TextDiff::configure().timeout(LONGEST).diff_lines(before_text, after_text);
     let unified = difference.unified_diff().context_radius(3).header(&before, &after).to_string();
     out.write_all(unified.as_bytes())
 }

@@ -100,7 +100,7 @@ pub(super) fn parent(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Removes a directory and all in it, however deep and whatever its modes. Nobody writes to it any more.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::other("it is no directory's entry"));
     };

@@ -16,6 +16,10 @@ rate = \"5/h\"
 to = \"pinned.example.com\"
 tls = \"passthrough\"
 
+[[allow]]
+to = \"db.example.com:5432\"
+tls = \"tcp\"
+
 [[deny]]
 to = \"api.example.com\"
 paths = [\"/repos/acme/payroll/**\"]
@@ -43,6 +47,10 @@ fn an_allowed_call_is_told_with_its_rule_credential_and_rate() {
     }
     let unread = explain(&exeat(), &["pinned.example.com"]).ended_with(0);
     assert!(unread.stdout.contains("tls = \"passthrough\""), "{unread:#?}");
+    for url in ["https://db.example.com:5432/", "http://db.example.com:5432/"] {
+        let raw = explain(&exeat(), &[url]).ended_with(0);
+        assert!(raw.stdout.contains("tls = \"tcp\""), "{raw:#?}");
+    }
 }
 
 #[test]

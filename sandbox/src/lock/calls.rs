@@ -150,7 +150,7 @@ fn always() -> Vec<c_long> {
         libc::SYS_getcwd,
         libc::SYS_getdents64,
         libc::SYS_pread64,
-        libc::SYS_unlinkat, // the file that asked it to stop; the sandbox's cgroup
+        libc::SYS_unlinkat, // the file that asked it to stop
         // Clocks, random bytes, and who one is.
         libc::SYS_clock_gettime,
         libc::SYS_clock_getres,
