@@ -36,7 +36,8 @@ impl Pending {
         if trees.is_empty() {
             return Ok(None);
         }
-        let directory = tempfile::Builder::new().prefix("new-").tempdir_in(places.make_layers()?)?.keep();
+        let directory =
+            tempfile::Builder::new().prefix("new-").tempdir_in(fs::canonicalize(places.make_layers()?)?)?.keep();
         let numbered = trees.into_iter().enumerate();
         let layered =
             numbered.map(|(number, tree)| Layered { tree, layer: directory.join(number.to_string()) }).collect();

@@ -91,7 +91,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<Standing>, Error> {
     // While /proc can be opened by us: without the last privilege we cannot read about ourselves.
     let reaped = spec.limits.disk.map(|_| disk::hand_out(channel)).transpose()?;
     // While /proc/sys can be written: no user namespace below this one, hence no capability ever again.
-    bound_namespaces(spec.nested)?;
+    bound_namespaces(spec.nested, spec.limits.wants_a_group() && !plan.user.from_root)?;
     // The terminal comes from the new /dev/pts, so that its name means something inside.
     let terminal = Terminal::open_if_wanted()?;
     if let Some(terminal) = &terminal {
@@ -127,7 +127,7 @@ fn wait_for_go(channel: &Channel) -> Result<Option<Vec<OwnedFd>>, Error> {
 
 /// None, or where the policy lets them be made, as many of each kind as browsers make for their tabs. A kernel that lacks a kind
 /// has no bound for it.
-fn bound_namespaces(nested: bool) -> Result<(), Error> {
+fn bound_namespaces(nested: bool, own_limits: bool) -> Result<(), Error> {
     const MOST: &str = "128";
     let bound = |kind: &str, most: &str| {
         let path = format!("/proc/sys/user/max_{kind}_namespaces");
@@ -139,7 +139,9 @@ fn bound_namespaces(nested: bool) -> Result<(), Error> {
     if !nested {
         return bound("user", "0");
     }
-    ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"].into_iter().try_for_each(|kind| bound(kind, MOST))
+    // Whoever has a cgroup namespace may mount the groups, and from within another raise limits whose files are its user's.
+    bound("cgroup", if own_limits { "0" } else { MOST })?;
+    ["user", "pid", "mnt", "net", "ipc", "uts", "time"].into_iter().try_for_each(|kind| bound(kind, MOST))
 }
 
 /// Kernels without keyrings have none to leave; and where a container keeps this call from us, it does so from the command.

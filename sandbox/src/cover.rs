@@ -72,13 +72,18 @@ pub(crate) fn covers(
     hide: &[(PathBuf, Strictness)],
     binds: &[Bind],
     working_directory: &Path,
+    nested: bool,
 ) -> Result<Vec<Cover>, Error> {
     // Pinned once: a second time would put what is below it in sight again.
     let mut pinned: BTreeSet<PathBuf> = BTreeSet::new();
     let mut places: BTreeMap<PathBuf, Hidden> = BTreeMap::new();
     for (hidden, strictness) in hide {
-        // It may be gone by now.
-        let Ok(found) = fs::symlink_metadata(hidden) else { continue };
+        let found = match fs::symlink_metadata(hidden) {
+            Ok(found) => found,
+            // It may be gone by now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unseen(hidden, error)),
+        };
         if filesystem::is_program(hidden) && *strictness != Strictness::Name {
             // The system's own directories are shown at the paths that they have.
             places.insert(hidden.clone(), Hidden::of(hidden.clone(), &found, false, binds));
@@ -106,6 +111,13 @@ pub(crate) fn covers(
                     .hint_at("start from another directory, or take it out of `hide`"));
             }
             if *strictness != Strictness::Name && bind.write && bind.layer.is_none() {
+                // In a namespace of its own where nothing is mounted there, a command may rename what is mounted over here.
+                if nested {
+                    return Err(Step::Plan
+                        .failed("keep hidden, in a directory that may be written to, from a command with `nested`")
+                        .on(target.display())
+                        .hint_at("put the directory under `overlay` or `read`, or move what is hidden out of it"));
+                }
                 let between = target.ancestors().skip(1).take_while(|above| *above != bind.target);
                 let mounted = |above: &Path| binds.iter().any(|bind| bind.target == above);
                 pinned.extend(between.filter(|above| !mounted(above)).map(Path::to_owned));
@@ -125,6 +137,15 @@ pub(crate) fn covers(
             .hint_at("hide the directories that hold them"));
     }
     Ok(covers)
+}
+
+/// An earlier command may have closed a directory above it, and this one would open it again.
+pub(crate) fn unseen(path: &Path, error: io::Error) -> Error {
+    Step::Plan
+        .failed("see, to hide it,")
+        .on(path.display())
+        .because(error)
+        .hint_at("make the directories above it accessible to whoever starts exeat, or take it out of what is shown")
 }
 
 impl Hidden {
@@ -267,7 +288,7 @@ mod tests {
 
     fn hiding(top: &Path, paths: &[&str], strictness: Strictness, binds: &[Bind]) -> Result<Vec<String>, Error> {
         let hide: Vec<_> = paths.iter().map(|path| (top.join(path), strictness)).collect();
-        let covers = covers(&hide, binds, top)?;
+        let covers = covers(&hide, binds, top, false)?;
         let told = |cover: &Cover| {
             let path = cover.path().strip_prefix(top).unwrap_or(cover.path()).display().to_string();
             match cover {
@@ -328,7 +349,7 @@ mod tests {
         assert!(hiding(&top, &["a"], Strictness::Own, &inner).is_err());
         assert!(hiding(&top, &["a"], Strictness::Path, &inner).is_ok());
         let hide = [(top.clone(), Strictness::Path)];
-        assert!(covers(&hide, &inner, &top.join("a")).is_ok());
+        assert!(covers(&hide, &inner, &top.join("a"), false).is_ok());
     }
 
     #[test]
@@ -348,7 +369,7 @@ mod tests {
         let (_directory, top) = tree(&[]);
         let hide: Vec<_> = (0..=MOST).map(|number| (top.join(number.to_string()), Strictness::Name)).collect();
         hide.iter().for_each(|(path, _)| fs::write(path, "").unwrap());
-        let error = covers(&hide, &[bind(&top, &top, true)], &top).unwrap_err();
+        let error = covers(&hide, &[bind(&top, &top, true)], &top, false).unwrap_err();
         assert!(error.to_string().contains("4096"), "{error}");
     }
 }

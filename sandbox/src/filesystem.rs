@@ -218,7 +218,7 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
     attach_in_new(&terminals, "/dev/pts")?;
     attach_in_new(&proc, "/proc")?;
     etc::write(plan.user).map_err(|error| Step::Filesystem.failed("write the files of").on("/etc").because(error))?;
-    trust::write(&spec.trust, sources.certificates.as_ref())?;
+    trust::write(&spec.trust, sources.certificates.as_ref(), plan)?;
     stores::write(&spec.trust, plan)?;
     umask(mask);
     Ok(())

@@ -48,7 +48,11 @@ struct Kept<'a> {
 
 impl Keeper {
     /// `None`: there is nothing to keep. The caller has one thread.
-    pub fn start(cgroup: Option<Cgroup>, sandbox: &ChildProcess, disk: Option<u64>) -> Result<Option<Self>, Error> {
+    pub fn start(
+        cgroup: &mut Option<Cgroup>,
+        sandbox: &ChildProcess,
+        disk: Option<u64>,
+    ) -> Result<Option<Self>, Error> {
         if cgroup.is_none() && disk.is_none() {
             return Ok(None);
         }
@@ -56,11 +60,11 @@ impl Keeper {
         let (channel, theirs) = Channel::pair().map_err(failed)?;
         let kept = Kept { cgroup: cgroup.as_ref(), sandbox: sandbox.as_fd(), disk, worker: &theirs };
         let process = ChildProcess::spawn(0, || kept.run().map_or(1, |()| 0)).map_err(failed)?;
-        cgroup.into_iter().for_each(Cgroup::leave);
+        cgroup.take().into_iter().for_each(Cgroup::leave);
         Ok(Some(Self { process, channel, met: None }))
     }
 
-    /// Its process, by which it is killed should it hang.
+    /// Its process: while the sandbox is there, so is it.
     pub fn process(&self) -> BorrowedFd<'_> {
         self.process.as_fd()
     }
@@ -101,7 +105,13 @@ impl Kept<'_> {
         let keep = locks.chain([self.sandbox, self.worker.as_fd()]);
         sys::close_all_but(&keep.collect::<Vec<_>>())?;
         let_go_of_streams()?;
-        let mut met = self.watch()?;
+        let watched = self.watch();
+        if watched.is_err() {
+            // Nobody looks at the limits any more, so there must be nobody whom they are for.
+            self.kill(&mut None);
+            let _over = self.is_over(Some(ENDING));
+        }
+        let mut met = watched.unwrap_or_default();
         if let Some(cgroup) = self.cgroup {
             met = Met { written: met.written, disk_full: met.disk_full, uncounted: met.uncounted, ..cgroup.met() };
         }

@@ -116,10 +116,23 @@ fn add(binds: &mut Vec<Bind>, bind: Bind) {
 
 /// Everything that is not to be seen, and why that is so.
 fn hide(spec: &Spec, binds: &[Bind], working_directory: &Path) -> Result<(Vec<Cover>, HiddenInForce), Error> {
-    let resolved = |paths: &[PathBuf]| -> BTreeSet<PathBuf> {
-        paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect()
+    let resolved = |paths: &[PathBuf]| -> Result<BTreeSet<PathBuf>, Error> {
+        let mut found = BTreeSet::new();
+        for path in paths {
+            match fs::canonicalize(path) {
+                Ok(path) => drop(found.insert(path)),
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::PermissionDenied
+                        && binds.iter().any(|bind| path.starts_with(&bind.target)) =>
+                {
+                    return Err(cover::unseen(path, error));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(found)
     };
-    let by_policy = resolved(&spec.conceal);
+    let by_policy = resolved(&spec.conceal)?;
     let secrets = secrets::find(binds, &homes(spec), spec.find_secrets)?;
     let all: BTreeSet<PathBuf> = [&by_policy, &secrets.listed, &secrets.found].into_iter().flatten().cloned().collect();
     let linked = secrets::other_names(binds, &all)?;
@@ -129,11 +142,11 @@ fn hide(spec: &Spec, binds: &[Bind], working_directory: &Path) -> Result<(Vec<Co
         (secrets.found, Strictness::Name),
         (secrets.listed, Strictness::Path),
         (by_policy, Strictness::Path),
-        (resolved(&spec.hide), Strictness::Own),
+        (resolved(&spec.hide)?, Strictness::Own),
     ] {
         hide.extend(paths.into_iter().map(|path| (path, strictness)));
     }
-    let covers = cover::covers(&hide, binds, working_directory)?;
+    let covers = cover::covers(&hide, binds, working_directory, spec.nested)?;
     let looked_at = spec.find_secrets.then_some(secrets.looked_at);
     let hidden = HiddenInForce::of(&covers, looked_at);
     Ok((covers, hidden))

@@ -74,6 +74,12 @@ impl Running {
         Ok(self.exit.unwrap_or(Exit::Signal(libc::SIGKILL)))
     }
 
+    /// Who looks after its limits, where somebody has to: a pidfd. It ends after the sandbox; where it has ended before, the limits are not
+    /// held any more.
+    pub fn keeper(&self) -> Option<BorrowedFd<'_>> {
+        self.keeper.as_ref().map(Keeper::process)
+    }
+
     /// What came of the limits. To be asked after [`wait`](Self::wait).
     pub fn met(&mut self) -> Met {
         self.keeper.as_mut().map(Keeper::end).unwrap_or_default()

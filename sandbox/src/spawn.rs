@@ -90,7 +90,7 @@ pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     if spec.limits.disk.is_some() {
         disk::check(&plan)?;
     }
-    let cgroup = Cgroup::make(&spec.limits)?;
+    let mut cgroup = Cgroup::make(&spec.limits)?;
     if spec.nested && cgroup.is_some() {
         nested::limits_hold(plan.user)?;
     }
@@ -119,7 +119,7 @@ pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     channel.send(&Order::Go).map_err(lost)?;
     let limits = LimitsInForce::of(&spec.limits, &rlimits, cgroup.as_ref());
     // While we have one thread and know no secret of the policy's; whatever fails from here on, it cleans up.
-    let keeper = Keeper::start(cgroup, &child, spec.limits.disk)?;
+    let keeper = Keeper::start(&mut cgroup, &child, spec.limits.disk)?;
     Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits })
 }
 
@@ -131,7 +131,8 @@ pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
 impl Preparing {
     /// Waits until everything is set up.
     pub fn finish(self) -> Result<Prepared, Error> {
-        let Self { child, channel, keeper, plan, nested, limits } = self;
+        // Should it fail, they are dropped from the last to the first: the processes before who looks after them.
+        let Self { keeper, channel, child, plan, nested, limits } = self;
         let Heard { sockets, terminal, gauges, inside } = hear(&channel)?;
         if let Some(keeper) = &keeper {
             keeper.look_at(&gauges)?;
@@ -223,9 +224,8 @@ impl Prepared {
     /// # Errors
     /// As [`lock_in`](crate::lock_in).
     pub fn lock_in(&self, reach: &Reach, lacking: Lacking) -> Result<Lock, Error> {
-        let keeper = self.keeper.as_ref().map(Keeper::process);
-        let children: Vec<_> = [self.child.as_fd()].into_iter().chain(keeper).collect();
-        lock::lock_in_beside(reach, &children, lacking)
+        // Not who keeps its limits: without that one they would not be held. It ends by itself.
+        lock::lock_in_beside(reach, &[self.child.as_fd()], lacking)
     }
 
     /// Executes the command with exactly this environment, and with these files in its home. When this returns `Ok`, it runs.

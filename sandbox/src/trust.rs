@@ -7,6 +7,7 @@ use crate::{
     certificate::{self, Certificate},
     error::{Error, Step},
     filesystem, keystore, namespace,
+    plan::Plan,
     spec::Trust,
 };
 use rustix::mount::{UnmountFlags, unmount};
@@ -79,7 +80,7 @@ pub(crate) fn take_directory() -> Result<Option<OwnedFd>, Error> {
 }
 
 /// Writes everything into the new root; the machine's single certificates show through from below.
-pub(crate) fn write(trust: &Trust, machine: Option<&OwnedFd>) -> Result<(), Error> {
+pub(crate) fn write(trust: &Trust, machine: Option<&OwnedFd>, plan: &Plan) -> Result<(), Error> {
     let failed =
         |error: io::Error| Step::Filesystem.failed("write the trusted certificates").on(DIRECTORY).because(error);
     let below = Path::new(BELOW);
@@ -87,7 +88,7 @@ pub(crate) fn write(trust: &Trust, machine: Option<&OwnedFd>) -> Result<(), Erro
         fs::create_dir(below).map_err(failed)?;
         filesystem::attach(machine, below).map_err(|errno| failed(errno.into()))?;
     }
-    fill(trust).map_err(failed)?;
+    fill(trust, plan).map_err(failed)?;
     if machine.is_some() {
         // A kernel without overlayfs leaves those out: the bundle has them all, and is where nearly everyone looks.
         if let Ok(both) = filesystem::fresh("overlay", &[("lowerdir", LAYERS)], filesystem::READ_ONLY) {
@@ -99,7 +100,9 @@ pub(crate) fn write(trust: &Trust, machine: Option<&OwnedFd>) -> Result<(), Erro
     Ok(())
 }
 
-fn fill(trust: &Trust) -> io::Result<()> {
+fn fill(trust: &Trust, plan: &Plan) -> io::Result<()> {
+    // The machine's own, shown by the policy, stays as it is.
+    let is_shown = |path: &str| plan.binds.iter().any(|bind| Path::new(path).starts_with(&bind.target));
     let directory = Path::new(DIRECTORY);
     fs::create_dir_all(directory.join("java"))?;
     let mut bundle = fs::File::create(BUNDLE)?;
@@ -110,15 +113,17 @@ fn fill(trust: &Trust) -> io::Result<()> {
     let systems = certificate::from_pem(&trust.system_bundle);
     fs::write(KEYSTORE, keystore::of(systems.iter().chain(&ours)))?;
     fs::write(WORKER, &trust.worker_ca)?;
-    fs::create_dir_all(FIREFOX)?;
-    fs::write(Path::new(FIREFOX).join("policies.json"), FIREFOX_POLICIES)?;
+    if !is_shown(FIREFOX) {
+        fs::create_dir_all(FIREFOX)?;
+        fs::write(Path::new(FIREFOX).join("policies.json"), FIREFOX_POLICIES)?;
+    }
     if let Some(hash) = ours.first().and_then(Certificate::subject_hash) {
         let name = |number: u32| format!("{hash:08x}.{number}");
         let taken = |name: &str| Path::new(BELOW).join(name).symlink_metadata().is_ok();
         let free = (0..).map(name).find(|name| !taken(name));
         free.map_or(Ok(()), |free| symlink("exeat-worker.pem", directory.join(free)))?;
     }
-    for (link, to) in ALSO {
+    for (link, to) in ALSO.iter().filter(|(link, _)| !is_shown(link)) {
         let link = Path::new(link);
         if let Some(parent) = link.parent() {
             fs::create_dir_all(parent)?;

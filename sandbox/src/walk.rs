@@ -85,7 +85,11 @@ pub(crate) fn walk<T>(
             // It has just gone, or is something else by now.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(Errno::ACCESS | Errno::PERM) => {
-                if rustix::fs::access(&directory, rustix::fs::Access::EXEC_OK).is_ok() {
+                // Its owner can open it again: so may a command of the same user.
+                let enterable = rustix::fs::access(&directory, rustix::fs::Access::EXEC_OK).is_ok();
+                let ours =
+                    rustix::fs::lstat(&directory).is_ok_and(|it| it.st_uid == rustix::process::geteuid().as_raw());
+                if enterable || ours {
                     closed.push(directory);
                 }
                 continue;

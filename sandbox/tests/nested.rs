@@ -80,7 +80,7 @@ init - - EPERM
 set-user-ID EPERM device EPERM
 ";
     for starter in starters() {
-        let sandbox = nested(starter).writable();
+        let sandbox = nested(starter);
         let path = |name: &str| sandbox.directory.path().join(name);
         for name in ["state", "kept"] {
             fs::create_dir(path(name)).unwrap();

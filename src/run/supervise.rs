@@ -74,7 +74,8 @@ pub async fn until_end(
     cut: impl FnOnce(),
 ) -> io::Result<Ended> {
     let pidfd = running.as_fd().try_clone_to_owned()?;
-    let mut over = tokio::task::spawn_blocking(move || readable(&pidfd));
+    let keeper = running.keeper().map(|keeper| keeper.try_clone_to_owned()).transpose()?;
+    let mut over = tokio::task::spawn_blocking(move || wait_for_either(&pidfd, keeper.as_ref()));
     let mut out_of_time = times.wall_clock.map(|limit| Instant::now() + limit);
     let mut asked_to_stop = std::pin::pin!(asked_to_stop);
     let mut ending = Ending::default();
@@ -82,7 +83,10 @@ pub async fn until_end(
     loop {
         tokio::select! {
             ended = &mut over => {
-                ended??;
+                if ended?? == First::Keeper {
+                    tracing::error!("who looks after the limits is gone, so the sandbox is ended");
+                    running.kill()?;
+                }
                 let exit = running.wait()?;
                 let Ending { cause, killed, .. } = ending;
                 return Ok(Ended { exit, cause, killed, met: running.met() });
@@ -145,10 +149,20 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// Waits until the sandbox is gone.
-fn readable(pidfd: &OwnedFd) -> io::Result<()> {
-    rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None))?;
-    Ok(())
+/// Who is gone first.
+#[derive(Debug, PartialEq, Eq)]
+enum First {
+    Sandbox,
+    Keeper,
+}
+
+/// Waits until the sandbox is gone, or who looks after its limits.
+fn wait_for_either(sandbox: &OwnedFd, keeper: Option<&OwnedFd>) -> io::Result<First> {
+    let mut polled: Vec<PollFd<'_>> =
+        [Some(sandbox), keeper].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
+    let is_over = polled.first().is_some_and(|sandbox| !sandbox.revents().is_empty());
+    Ok(if is_over { First::Sandbox } else { First::Keeper })
 }
 
 impl Signals {

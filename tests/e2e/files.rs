@@ -22,6 +22,22 @@ fn seen(exeat: &Exeat) -> Vec<String> {
 }
 
 #[test]
+fn a_directory_that_one_run_closes_gives_nothing_away_to_the_next() {
+    let exeat = Exeat::new().sandbox("hide = [\"app/key\"]");
+    fs::create_dir(exeat.work().join("app")).unwrap();
+    for (name, text) in [("key", "first-secret"), (".env", "second-secret")] {
+        fs::write(exeat.work().join("app").join(name), text).unwrap();
+    }
+    for mode in ["000", "400"] {
+        // As root it is root's directory, shown as the command's own.
+        exeat.sh(&format!("chmod {mode} app")).ok();
+        let run = exeat.sh("chmod 755 app; cat app/key app/.env; true");
+        assert!(!run.stdout.contains("secret"), "{mode}: {run:#?}");
+        fs::set_permissions(exeat.work().join("app"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
 fn secrets_in_the_project_are_absent_unless_they_are_named_and_the_log_says_so() {
     let exeat = Exeat::new();
     let files = [".env", ".env.local", ".env.example", "api/.env", "api/main.py", "deploy/id_ed25519", ".git/config"];

@@ -145,7 +145,12 @@ fn what_changed_can_be_kept_as_files_and_as_a_patch_and_discarded() {
 #[test]
 fn what_changed_can_be_applied_where_the_machine_did_not_change_the_same() {
     let exeat = layered();
-    let inside = exeat.sh(&format!("{CHANGE}; rm pipe; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}")).ok().stdout;
+    let inside = exeat
+        .sh(&format!(
+            "{CHANGE}; rm pipe; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}"
+        ))
+        .ok()
+        .stdout;
     let worker = exeat.log().start().worker.clone();
     // The machine's own change to another file is no matter; one to the same stops it all.
     fs::write(exeat.work().join("beside"), "beside").unwrap();
@@ -160,7 +165,12 @@ fn what_changed_can_be_applied_where_the_machine_did_not_change_the_same() {
         // Somebody's directory, in which root applies it.
         assert!(Command::new("chown").args(["-R", "-h", "54321:65534"]).arg(exeat.work()).status().unwrap().success());
     }
-    let again = exeat.sh(&format!("{CHANGE}; rm pipe; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}")).ok().stdout;
+    let again = exeat
+        .sh(&format!(
+            "{CHANGE}; rm pipe; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}"
+        ))
+        .ok()
+        .stdout;
     assert_eq!(again, inside);
     let worker = exeat.log().start().worker.clone();
     fs::write(exeat.work().join("beside"), "beside").unwrap();

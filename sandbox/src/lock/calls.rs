@@ -70,6 +70,8 @@ fn by_arguments(own: u32, children: &[RawFd]) -> Vec<(c_long, Judge)> {
     let descriptors = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC].map(i32::unsigned_abs);
     judged.extend([
         (libc::SYS_socket, socket()),
+        (libc::SYS_getsockopt, option()), // SO_ORIGINAL_DST, SO_ERROR
+        (libc::SYS_setsockopt, option()),
         (libc::SYS_mmap, mapping()),
         (libc::SYS_mprotect, Judge::any_bit(2, libc::PROT_EXEC.unsigned_abs(), refuse(libc::EPERM), ALLOW)),
         (libc::SYS_clone, thread()),
@@ -107,8 +109,6 @@ fn always() -> Vec<c_long> {
         libc::SYS_shutdown,
         libc::SYS_getsockname,
         libc::SYS_getpeername,
-        libc::SYS_getsockopt, // SO_ORIGINAL_DST, SO_ERROR
-        libc::SYS_setsockopt,
         libc::SYS_lseek,
         libc::SYS_fdatasync,
         libc::SYS_fsync,
@@ -200,6 +200,12 @@ fn socket() -> Judge {
     // What is beside the kind are flags.
     let kind = only(1, &kinds, only(2, &protocols, ALLOW)).of_bits(0xf);
     Judge::one_of(0, &families, kind, refuse(libc::EAFNOSUPPORT))
+}
+
+/// All but those that would have the kernel make a descriptor of the process on the other side: `SO_PASSPIDFD`, `SO_PEERPIDFD`.
+fn option() -> Judge {
+    let of_a_process = Judge::one_of(2, &[76, 77], refuse(libc::EPERM), ALLOW);
+    Judge::one_of(1, &[libc::SOL_SOCKET.unsigned_abs()], of_a_process, ALLOW)
 }
 
 /// SIGKILL to these processes.

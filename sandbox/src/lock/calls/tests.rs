@@ -44,7 +44,9 @@ fn a_call_that_is_not_listed_is_refused_and_one_that_is_newer_is_missing() {
 }
 
 /// Those that are judged by their arguments.
-const SYS_OF_ARGUMENTS: [c_long; 11] = [
+const SYS_OF_ARGUMENTS: [c_long; 13] = [
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
     libc::SYS_socket,
     libc::SYS_mmap,
     libc::SYS_mprotect,
@@ -151,4 +153,16 @@ fn what_is_open_stays_as_it_was_opened_and_limits_as_they_are() {
     assert_eq!((asked(libc::PR_SET_NAME), asked(libc::PR_SET_DUMPABLE)), (ALLOWED, NOT_PERMITTED));
     let terminal = |request: u64| judge(libc::SYS_ioctl, [0, request, 0, 0, 0, 0]);
     assert_eq!((terminal(0x5413), terminal(libc::TIOCSTI)), (ALLOWED, NOT_PERMITTED));
+}
+
+#[test]
+fn no_socket_tells_of_the_process_on_its_other_side() {
+    for call in [libc::SYS_getsockopt, libc::SYS_setsockopt] {
+        let asked = |level: i32, option: u64| judge(call, [7, bits(level), option, 0, 0, 0]);
+        for option in [76, 77] {
+            assert_eq!(asked(libc::SOL_SOCKET, option), NOT_PERMITTED, "{option}");
+        }
+        assert_eq!(asked(libc::SOL_SOCKET, bits(libc::SO_ERROR)), ALLOWED);
+        assert_eq!(asked(libc::IPPROTO_IP, 80), ALLOWED); // SO_ORIGINAL_DST
+    }
 }
