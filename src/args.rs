@@ -128,7 +128,7 @@ pub struct Explain {
     /// One JSON document
     #[arg(long)]
     pub json: bool,
-    /// Where it goes, as https://example.com:8443/path
+    /// Where it goes: HTTPS unless it says http://
     #[arg(value_name = "URL")]
     pub url: String,
 }
