@@ -84,7 +84,8 @@ fn start(inherited: &Inherited<'_>, terminal: Option<&Terminal>, environment: &[
     if let Some(terminal) = terminal {
         terminal.control().map_err(|errno| Step::Terminal.failed("make it the controlling terminal").because(errno))?;
     }
-    let filter = spec.limits.disk.map(|_| uncounted::program(plan.user.from_root));
+    let filter = spec.limits.disk.map(|_| uncounted::program(plan.user.from_root).ok_or(Errno::OPNOTSUPP));
+    let filter = filter.transpose().map_err(failed)?;
     // Closed by a successful exec; until then it carries the reason why there was none.
     let (ours, theirs) = Channel::pair().map_err(failed)?;
     let (command, _pidfd) = sys::spawn(0, || {

@@ -1,7 +1,7 @@
 //! Containers and kernels that lack something, played by blocking the calls: it works without, or says what to ask for.
 
 mod harness;
-use harness::{Sandbox, Starter, starters};
+use harness::{Sandbox, Starter, refused, starters};
 
 /// What Docker's own filter leaves a container without privileges (its clone3 is "not implemented", so that libraries use clone).
 const DOCKER: &str = "clone3=ENOSYS clone:0&0x7e020000=EPERM unshare=EPERM mount=EPERM umount2=EPERM setns=EPERM sethostname=EPERM \
@@ -9,15 +9,6 @@ const DOCKER: &str = "clone3=ENOSYS clone:0&0x7e020000=EPERM unshare=EPERM mount
 /// The same of one that is allowed to make namespaces, but not what they are for.
 const HALF: &str =
     "clone3=ENOSYS open_tree=EPERM move_mount=EPERM fsopen=EPERM fsconfig=EPERM fsmount=EPERM mount_setattr=EPERM";
-
-fn refused(sandbox: &Sandbox, said: &[&str]) {
-    let outcome = sandbox.sh("echo ran; touch ran");
-    assert_eq!((outcome.code, outcome.out.as_str()), (125, ""), "{}", outcome.err);
-    for part in said.iter().chain(&["hint: "]) {
-        assert!(outcome.err.contains(part), "no {part:?} in {}", outcome.err);
-    }
-    assert!(!sandbox.directory.path().join("ran").exists());
-}
 
 #[test]
 fn a_container_that_allows_no_namespaces() {

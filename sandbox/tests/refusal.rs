@@ -1,18 +1,8 @@
 //! When the sandbox cannot be had, nothing has run, and the error says what was tried, why it failed, and what to do.
 
 mod harness;
-use harness::{Sandbox, Starter, enter, starters};
+use harness::{Sandbox, Starter, enter, refused, starters};
 use std::process::Command;
-
-/// The worker says all of this, and the command nothing.
-fn refused(sandbox: &Sandbox, said: &[&str]) {
-    let outcome = sandbox.sh("echo ran; touch ran");
-    assert_eq!((outcome.code, outcome.out.as_str()), (125, ""), "{}", outcome.err);
-    for part in said.iter().chain(&["hint: "]) {
-        assert!(outcome.err.contains(part), "no {part:?} in {}", outcome.err);
-    }
-    assert!(!sandbox.directory.path().join("ran").exists());
-}
 
 #[test]
 fn paths_that_are_not_there_or_would_open_the_sandbox() {

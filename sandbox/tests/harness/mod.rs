@@ -193,6 +193,16 @@ impl Outcome {
     }
 }
 
+/// The worker says all of this with a hint, and nothing has run.
+pub fn refused(sandbox: &Sandbox, said: &[&str]) {
+    let outcome = sandbox.sh("echo ran; touch ran");
+    assert_eq!((outcome.code, outcome.out.as_str()), (125, ""), "{}", outcome.err);
+    for part in said.iter().chain(&["hint: "]) {
+        assert!(outcome.err.contains(part), "no {part:?} in {}", outcome.err);
+    }
+    assert!(!sandbox.directory.path().join("ran").exists());
+}
+
 fn ordinary() -> Option<u32> {
     rustix::process::geteuid().is_root().then_some(ORDINARY)
 }
