@@ -6,15 +6,16 @@
 mod row;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use config::AgentId;
 use jiff::Timestamp;
-use proxy::record::{self, Event, Line};
+use record::read::{Position, WorkerLog};
+use record::{Event, Line, read};
 
 use self::row::Filter;
 pub use self::row::Row;
@@ -46,8 +47,9 @@ pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report>
     loop {
         let mut rows = Vec::new();
         for log in logs(places)? {
-            let follower = seen.entry(log.clone()).or_insert_with(Follower::default);
-            rows.extend(follower.more(&log, !arguments.follow)?.into_iter().filter(|row| filter.wants(row)));
+            let worker = log.worker().to_owned();
+            let follower = seen.entry(worker).or_insert_with_key(|worker| Follower::new(worker));
+            rows.extend(follower.more(!arguments.follow)?.into_iter().filter(|row| filter.wants(row)));
         }
         rows.sort_by_key(|row| row.time);
         let printed = print(&mut out, &rows, arguments.json, &mut headed);
@@ -71,7 +73,7 @@ pub fn last(places: &Places, agent: &AgentId, most: usize) -> Result<Vec<Row>, R
     let mut rows = Vec::new();
     // The newest workers first, until there are enough; a worker's calls are later than those of the workers before it, nearly.
     for log in logs(places)?.iter().rev() {
-        rows.extend(Follower::default().more(log, true)?.into_iter().filter(|row| filter.wants(row)));
+        rows.extend(Follower::new(log.worker()).more(true)?.into_iter().filter(|row| filter.wants(row)));
         if rows.len() >= most {
             break;
         }
@@ -101,7 +103,7 @@ fn print(out: &mut impl Write, rows: &[Row], json: bool, headed: &mut bool) -> i
 ///
 /// # Errors
 /// When the directory cannot be listed.
-pub fn logs(places: &Places) -> Result<Vec<PathBuf>, Report> {
+pub fn logs(places: &Places) -> Result<Vec<WorkerLog>, Report> {
     let workers = places.workers();
     let entries = match fs::read_dir(&workers) {
         Ok(entries) => entries,
@@ -114,12 +116,9 @@ pub fn logs(places: &Places) -> Result<Vec<PathBuf>, Report> {
     };
     let mut logs = Vec::new();
     for entry in entries {
-        let log = entry?.path().join(record::FILE_NAME);
-        if log.exists() {
-            logs.push(log);
-        }
+        logs.extend(WorkerLog::open(&entry?.path())?);
     }
-    logs.sort();
+    logs.sort_by(|one, other| one.worker().cmp(other.worker()));
     Ok(logs)
 }
 
@@ -127,10 +126,10 @@ fn verify(places: &Places) -> Result<ExitCode, Report> {
     let mut out = io::stdout().lock();
     let mut code = ExitCode::SUCCESS;
     for log in logs(places)? {
-        match record::verify(&fs::read(&log)?) {
-            Ok(lines) => writeln!(out, "{}: {} records, unchanged", log.display(), lines.len())?,
+        match record::verified(log.worker()) {
+            Ok(lines) => writeln!(out, "{}: {} records, unchanged", log.worker().display(), lines.len())?,
             Err(tampered) => {
-                writeln!(out, "{}: CHANGED: {tampered}", log.display())?;
+                writeln!(out, "{}: CHANGED: {tampered}", log.worker().display())?;
                 code = ExitCode::FAILURE;
             }
         }
@@ -150,28 +149,23 @@ fn since(text: &str) -> Result<Timestamp, Report> {
 }
 
 /// How far one log was read, and the calls of it that have not ended.
-#[derive(Default)]
 struct Follower {
-    read: u64,
+    records: read::Follower,
     agent: String,
     open: HashMap<u64, Row>,
 }
 
 impl Follower {
+    fn new(worker: &Path) -> Self {
+        Self { records: read::Follower::new(worker, Position::START), agent: String::new(), open: HashMap::new() }
+    }
+
     /// Rows that were completed since the last time; with `all`, also those of calls without an end.
-    fn more(&mut self, log: &Path, all: bool) -> Result<Vec<Row>, Report> {
-        let mut file = File::open(log)?;
-        file.seek(SeekFrom::Start(self.read))?;
-        let mut fresh = Vec::new();
-        file.read_to_end(&mut fresh)?;
-        let whole = fresh.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        self.read += whole as u64;
+    fn more(&mut self, all: bool) -> Result<Vec<Row>, Report> {
         let mut rows = Vec::new();
-        for text in String::from_utf8_lossy(&fresh[..whole]).lines() {
-            let line: Line = serde_json::from_str(text).map_err(|error| {
-                Report::new(error).hint(format!("`{}` was changed; see `exeat calls --verify`", log.display()))
-            })?;
-            rows.extend(self.take(line, text));
+        let changed = |error| Report::new(error).hint("the log was changed; see `exeat calls --verify`");
+        for record in self.records.more(usize::MAX).map_err(changed)? {
+            rows.extend(self.take(record.line, &record.text));
         }
         if all {
             rows.extend(self.open.drain().map(|(_, row)| row));
@@ -182,6 +176,10 @@ impl Follower {
     fn take(&mut self, line: Line, text: &str) -> Option<Row> {
         match line.event {
             Event::WorkerStart(start) => {
+                self.agent = start.agent;
+                None
+            }
+            Event::SegmentStart(start) => {
                 self.agent = start.agent;
                 None
             }

@@ -134,7 +134,7 @@ fn stop(places: &Places, agent: &AgentId) -> Result<Vec<Ended>, Report> {
     workers.retain(|running| running.agent == *agent);
     let stopped = running::stop(places, &workers, &because("exeat offboard"))?;
     let ended = stopped.into_iter().map(|(running, outcome)| Ok(Ended { told: tell(places, running)?, outcome }));
-    Ok(ended.collect::<io::Result<_>>()?)
+    ended.collect()
 }
 
 /// Until each is revoked, or was tried to be.

@@ -21,9 +21,9 @@ use ::broker::{Client, Registration};
 use config::{AgentId, Part, Policy, SandboxSettings, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
-use proxy::record::{CallLog, Event, WorkerEnd, WorkerStart};
 use proxy::serve::{self, Listeners, Parts, Worker};
 use proxy::upstream::Roots;
+use record::{CallLog, Event, WorkerEnd, WorkerStart};
 use sandbox::{CaptureChoice, HomeFile, Lacking, Limits, Lock, Prepared, Spec, Trust};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -304,6 +304,8 @@ fn worker_start(
     sandbox["limits"]["wall_clock"] = serde_json::to_value(wall_clock.map(|limit| limit.as_secs()))?;
     sandbox["limits"]["grace"] = serde_json::to_value(grace.as_secs())?;
     Ok(WorkerStart {
+        format: record::FORMAT,
+        observe: false,
         worker: enlisted.presence.worker().to_string(),
         agent: arguments.agent.to_string(),
         identity: enlisted.identity.clone(),

@@ -4,12 +4,12 @@
 //! question to a worker, which may not answer; what it wrote before it acted is there.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use proxy::record::{self, Event, Line};
+use record::Event;
+use record::read::{ReadError, WorkerLog};
 use serde::Serialize;
 
 use crate::args;
@@ -46,7 +46,7 @@ impl fmt::Display for Told {
 /// When the state directory cannot be read.
 pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Report> {
     let told: Vec<Told> =
-        running::all(places)?.into_iter().map(|running| tell(places, running)).collect::<io::Result<_>>()?;
+        running::all(places)?.into_iter().map(|running| tell(places, running)).collect::<Result<_, _>>()?;
     let mut out = io::stdout().lock();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string(&told)?)?;
@@ -69,19 +69,21 @@ pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Repo
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn tell(places: &Places, running: Running) -> io::Result<Told> {
+pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
     let mut told = Told { running, calls: 0, refused: 0, policy: String::new(), policy_rejected: None };
-    let log = places.workers().join(told.running.worker.to_string()).join(record::FILE_NAME);
-    for line in BufReader::new(File::open(log)?).split(b'\n') {
-        // The last line may be half written.
-        let Ok(Line { event, .. }) = serde_json::from_slice(&line?) else { continue };
-        match event {
+    let log = WorkerLog::open(&places.workers().join(told.running.worker.to_string()))?;
+    for record in log.iter().flat_map(WorkerLog::lines) {
+        match record?.line.event {
             Event::WorkerStart(start) => told.policy = start.policy,
             Event::PolicyReloaded { policy } => (told.policy, told.policy_rejected) = (policy, None),
             Event::PolicyRejected { reason } => told.policy_rejected = Some(reason),
             Event::CallStart(_) | Event::TunnelStart(_) => told.calls += 1,
             Event::Refused(_) => told.refused += 1,
-            Event::CallRetried(_) | Event::CallEnd(_) | Event::NameAsked(_) | Event::WorkerEnd(_) => {}
+            Event::SegmentStart(_)
+            | Event::CallRetried(_)
+            | Event::CallEnd(_)
+            | Event::NameAsked(_)
+            | Event::WorkerEnd(_) => {}
         }
     }
     Ok(told)

@@ -10,12 +10,13 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Who may depend on whom (ARCHITECTURE.md).
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 6] = [
     ("exeat-config", &[]),
-    ("exeat-broker", &["exeat-config"]),
+    ("exeat-record", &[]),
+    ("exeat-broker", &["exeat-config", "exeat-record"]),
     ("exeat-sandbox", &["exeat-config"]),
-    ("exeat-proxy", &["exeat-broker", "exeat-config"]),
-    ("exeat", &["exeat-broker", "exeat-config", "exeat-proxy", "exeat-sandbox"]),
+    ("exeat-proxy", &["exeat-broker", "exeat-config", "exeat-record"]),
+    ("exeat", &["exeat-broker", "exeat-config", "exeat-proxy", "exeat-record", "exeat-sandbox"]),
 ];
 
 #[test]
@@ -101,11 +102,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every source file of the five packages.
+/// Every source file of the six packages.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> =
-        ["src", "config/src", "broker/src", "proxy/src", "sandbox/src"].map(|d| root().join(d)).into();
+        ["src", "config/src", "record/src", "broker/src", "proxy/src", "sandbox/src"].map(|d| root().join(d)).into();
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

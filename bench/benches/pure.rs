@@ -14,7 +14,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use proxy::leaf::{Authority, Leaves};
-use proxy::record::{CallLog, CallStart, CredentialUse, Event, TlsLeg};
+use record::{CallLog, CallStart, CredentialUse, Event, TlsLeg};
 use proxy::scrub::Scrub;
 use proxy::swap::{Head, Swap};
 

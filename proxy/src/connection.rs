@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use config::{ConnectPermit, Destination, Host, Policy, Scheme, TlsMode, TunnelPermit};
+use record::TlsLeg;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::error::Refusal;
 use crate::hello::{self, Hello, HelloError};
 use crate::names::AddressMap;
-use crate::record::TlsLeg;
 use crate::seats::Seat;
 use crate::serve::Worker;
 use crate::turn::Share;

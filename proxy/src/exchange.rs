@@ -24,6 +24,7 @@ use http::header::{ALT_SVC, CONNECTION, HeaderValue, IF_RANGE, RANGE};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use record::{CallStart, CredentialUse};
 
 use self::attempt::{Attempt, Carried};
 use self::body::examine;
@@ -34,14 +35,14 @@ pub use self::websocket::{Frames, NoFrame, Part};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
-use crate::record::{CallRecord, CallStart, CredentialUse, Recorded};
+use crate::record::{CallRecord, Recorded, milliseconds};
 use crate::request::{Call, strip_hop};
 use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
 use crate::tool::{Asked, Listing};
 use crate::upstream::{Answer, Body};
-use crate::{authorize, record, respond, scrub, tool};
+use crate::{authorize, respond, scrub, tool};
 
 /// Answers one request, whatever comes of it.
 async fn answer(
@@ -190,7 +191,7 @@ fn credential<'a>(
         lease: lease.id.to_string(),
         places: plans.flat_map(Plan::places).map(ToString::to_string).collect(),
         injected,
-        waited_ms: waited.map(record::milliseconds),
+        waited_ms: waited.map(milliseconds),
     }
 }
 
@@ -217,6 +218,8 @@ fn start(
         credential,
         client_certificate: permit.route().client_certificate().map(|shown| shown.fingerprint()),
         client_tls: connection.tls.clone(),
+        observed: None,
+        trace: None,
     }
 }
 

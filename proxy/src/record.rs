@@ -3,8 +3,7 @@
 //! Enters: a permitted call, or a refusal. Leaves: its start, before the first byte goes upstream, and its end, by a guard
 //! that writes even when the client goes away. Never: a call that is not in the log, nor two ends for one start.
 
-mod event;
-mod log;
+mod query;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,15 +16,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 
-pub(crate) use self::event::redact_query;
-pub use self::event::{
-    CallEnd, CallRetried, CallStart, CredentialUse, Event, Line, NameAsked, Refused, Retried, TlsLeg, TunnelStart,
-    WorkerEnd, WorkerStart,
-};
-pub use self::log::{CallLog, FILE_NAME, LogError, Tampered, verify};
+pub(crate) use self::query::redact_query;
 use crate::error::Refusal;
 use crate::limit;
 use crate::upstream::Reached;
+use record::{CallEnd, CallLog, CallRetried, CallStart, Event, Retried, TlsLeg, TunnelStart};
 
 /// What goes upstream behind the head of a call, counted as it goes.
 #[derive(Debug, Clone, Default)]
@@ -309,9 +304,7 @@ mod tests {
             body.frame().await.unwrap().unwrap();
         }
         drop(body);
-        let Event::CallEnd(end) = verify(&std::fs::read(log.path()).unwrap()).unwrap().remove(0).event else {
-            panic!("no end")
-        };
+        let Event::CallEnd(end) = record::verified(directory.path()).unwrap().remove(0).event else { panic!("no end") };
         end.outcome
     }
 

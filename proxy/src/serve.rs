@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use broker::{Client, Registration};
 use config::{LoadError, Policy, Standing};
 use jiff::Timestamp;
+use record::{CallLog, Event, NameAsked, Refused};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use crate::error::{Refusal, printable};
 use crate::leaf::{Authority, Leaves};
 use crate::limit::{self, Rates};
 use crate::names::{self, AddressMap};
-use crate::record::{self, CallLog, Event, NameAsked, Refused};
+use crate::record::redact_query;
 use crate::respond;
 use crate::scrub::Known;
 use crate::seats::Seats;
@@ -152,6 +153,7 @@ impl Worker {
         let refused = Refused {
             connection: number,
             to: self.swap.redact(to),
+            scheme: None,
             method,
             path: path.map(|path| self.swap.redact(&path)),
             tool: refusal.tool().map(|tool| self.swap.redact(tool)),
@@ -159,6 +161,8 @@ impl Worker {
             status,
             reason: self.swap.redact(&refusal.to_string()),
             rule: refusal.rule().map(ToString::to_string),
+            hint: None,
+            trace: None,
             alert: refusal.is_alert(),
         };
         self.record(Event::Refused(refused));
@@ -166,7 +170,7 @@ impl Worker {
 
     /// The query of a call, fit for the log.
     pub(crate) fn redact_query(&self, query: &str) -> String {
-        record::redact_query(&self.swap.redact(query), &self.credentials)
+        redact_query(&self.swap.redact(query), &self.credentials)
     }
 
     /// A record that no call waits for. When it cannot be written, no call will be made after it either.

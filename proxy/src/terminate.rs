@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use config::Destination;
+use record::TlsLeg;
 use rustls::{CommonState, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -13,7 +14,6 @@ use tokio_rustls::server::TlsStream;
 
 use crate::error::Refusal;
 use crate::limit;
-use crate::record::TlsLeg;
 
 /// Finishes the handshake of a client of `destination`.
 ///

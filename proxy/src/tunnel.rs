@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use config::{Policy, TlsMode, TunnelPermit};
+use record::TunnelStart;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::connection::Accepted;
 use crate::error::{Fault, Refusal};
 use crate::leave::Leave;
 use crate::limit;
-use crate::record::{CallRecord, Sent, TunnelStart};
+use crate::record::{CallRecord, Sent};
 use crate::serve::Worker;
 use crate::swap::{Misdirected, Swap};
 

@@ -30,9 +30,9 @@ pub use self::tls::Floor;
 use self::tls::{Protocols, Tls};
 use crate::error::Refusal;
 use crate::hello::Prefixed;
-use crate::record::TlsLeg;
 use crate::turn::Turns;
 use crate::{resolve, terminate};
+use record::TlsLeg;
 
 /// What goes wrong inside a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use proxy::record::{CallEnd, CallStart, Refused, TunnelStart};
+use record::{CallEnd, CallStart, Refused, TunnelStart};
 
 /// The line above the rows.
 pub(super) const HEADING: &str = "TIME                 AGENT        RESULT    STATUS MS       SENT/RECEIVED CALL";
@@ -164,7 +164,10 @@ mod tests {
             kind: "host-not-listed".to_owned(),
             status: Some(403),
             reason: "no".to_owned(),
+            scheme: None,
             rule: None,
+            hint: None,
+            trace: None,
             alert: false,
         };
         Row::refused("bot", Timestamp::UNIX_EPOCH, &refused, "{}")

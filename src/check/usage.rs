@@ -4,14 +4,12 @@
 //! late to show it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
 
 use broker::ledger::{self, State};
 use config::{Credential, Credentials, Finding, IssuerSettings, Policy, Risk};
 use jiff::{SignedDuration, Timestamp};
-use proxy::record::{Event, Line};
+use record::read::{ReadError, WorkerLog};
+use record::{Event, Line};
 
 use crate::ago::ago;
 use crate::calls;
@@ -143,7 +141,7 @@ fn read(places: &Places, notes: &mut Vec<String>) -> Logs {
     });
     for log in found {
         if let Err(reason) = logs.add(&log) {
-            notes.push(format!("`{}` was not read to its end: {reason}", log.display()));
+            notes.push(format!("the log was not read to its end; see `exeat calls --verify`: {reason}"));
         }
     }
     logs
@@ -151,17 +149,12 @@ fn read(places: &Places, notes: &mut Vec<String>) -> Logs {
 
 impl Logs {
     /// A line at a time: a log has no bound of its own.
-    fn add(&mut self, log: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    fn add(&mut self, log: &WorkerLog) -> Result<(), ReadError> {
         let mut agent = String::new();
-        let mut lines = BufReader::new(File::open(log)?).lines();
-        while let Some(text) = lines.next() {
-            let Ok(Line { time, event, .. }) = serde_json::from_str(&text?) else {
-                // The last line may be half written.
-                return lines
-                    .next()
-                    .map_or(Ok(()), |_| Err("a line of it is not a record; see `exeat calls --verify`".into()));
-            };
+        for record in log.lines() {
+            let Line { time, event, .. } = record?.line;
             match event {
+                Event::SegmentStart(start) => agent = start.agent,
                 Event::WorkerStart(start) => {
                     agent = start.agent;
                     let begun = self.begun.entry(agent.clone()).or_insert(time);

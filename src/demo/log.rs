@@ -3,12 +3,11 @@
 //! Enters: the state directory and what the server saw. Leaves: the table of `exeat calls`, and a verdict on what the log has to
 //! have and must not have. Never: a secret on the screen.
 
+use record::{Event, Line, Refused};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use proxy::record::{self, Event, Line, Refused};
 
 use super::files::Files;
 use super::narrator::Narrator;
@@ -38,8 +37,8 @@ pub(super) fn narrate(
         narrator.row(line)?;
     }
     let written = below(&files.state())?;
-    let log = written.iter().find(|(path, _)| path.ends_with(record::FILE_NAME));
-    let lines = match log.map(|(_, bytes)| record::verify(bytes)) {
+    let worker = fs::read_dir(files.state().join("workers"))?.next().transpose()?.map(|entry| entry.path());
+    let lines = match worker.map(|worker| record::verified(&worker)) {
         Some(Ok(lines)) => lines,
         Some(Err(tampered)) => {
             narrator.verdict(false, "every record is chained to the one before")?;

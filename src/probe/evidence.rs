@@ -3,7 +3,7 @@
 //! Enters: findings, the canaries' counts, the worker's call log. Leaves: the findings, the worse of the two where they differ, and what
 //! the log alone can show. Never: a *broke* made into anything better.
 
-use proxy::record::{CallStart, Event, Line, Refused};
+use record::{CallStart, Event, Line, Refused};
 
 use super::brief::Brief;
 use super::finding::{Finding, Outcome, Verdict};
@@ -78,7 +78,7 @@ fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 4] 
 
 #[cfg(test)]
 mod tests {
-    use proxy::record::{NameAsked, WorkerEnd};
+    use record::{NameAsked, WorkerEnd};
 
     use super::super::brief::{Call, Misdirection};
     use super::*;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn log(events: Vec<Event>) -> Vec<Line> {
-        let line = |event| Line { seq: 1, time: jiff::Timestamp::UNIX_EPOCH, prev: String::new(), event };
+        let line = |event| Line { seq: 1, time: jiff::Timestamp::UNIX_EPOCH, prev: record::Hash::NONE, event };
         events.into_iter().map(line).collect()
     }
 

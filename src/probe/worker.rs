@@ -3,13 +3,13 @@
 //! Enters: what `exeat run` is told, and the brief. Leaves: findings, as they come, and where the worker's log is. Never: a weaker
 //! sandbox than `exeat run` makes; it is that which is started.
 
+use record::read::{Record, WorkerLog};
+use record::{Event, Line};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use proxy::record::{self, Event, Line};
 
 use super::brief::Brief;
 use super::finding::Finding;
@@ -91,15 +91,12 @@ impl Battery {
 /// The log of the worker whose command has the word.
 pub(super) fn log(places: &Places, nonce: &str) -> Result<(String, Vec<Line>), Report> {
     for entry in fs::read_dir(places.workers())?.flatten() {
-        let Ok(bytes) = fs::read(entry.path().join(record::FILE_NAME)) else { continue };
-        if !bytes.windows(nonce.len()).any(|window| window == nonce.as_bytes()) {
-            continue;
-        }
-        let lines = record::verify(&bytes)?;
-        if let Some(Event::WorkerStart(start)) = lines.first().map(|line| &line.event)
+        let Ok(Some(log)) = WorkerLog::open(&entry.path()) else { continue };
+        let Some(Ok(Record { line, .. })) = log.lines().next() else { continue };
+        if let Event::WorkerStart(start) = line.event
             && start.command.iter().any(|argument| argument == nonce)
         {
-            return Ok((start.worker.clone(), lines));
+            return Ok((start.worker, record::verified(&entry.path())?));
         }
     }
     Err(Report::new("the worker has left no call log"))

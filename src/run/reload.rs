@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proxy::record::Event;
 use proxy::serve::Worker;
+use record::Event;
 
 /// A person who saves a file and tries again does not notice; two small reads a second cost nothing.
 const LOOK: Duration = Duration::from_millis(500);

@@ -177,7 +177,7 @@ fn for_a_time_is_no_longer_also_for_what_streams() {
     live.wait_for("data:");
     live.wait_for("ended");
     let log = live.log();
-    let line = log.lines.iter().find(|line| matches!(&line.event, proxy::record::Event::CallEnd(_))).unwrap();
+    let line = log.lines.iter().find(|line| matches!(&line.event, record::Event::CallEnd(_))).unwrap();
     let late = line.time.duration_since(until).as_millis();
     assert!((0..1000).contains(&late) && log.ends()[0].outcome == "cut", "{late} ms: {:?}", log.ends()[0]);
     within(SOON, "the lease revoked", || issuer.all_revoked() && exeat.last_lease_is(State::Revoked));

@@ -204,7 +204,7 @@ fn what_an_agent_has_not_used_is_told_by_logs_that_are_old_enough() {
     exeat.sh("curl -sSf -H \"X-Key: $USED\" https://api.example.com/echo").ok();
     // The first worker was years ago.
     let workers = fs::read_dir(exeat.state().join("workers")).unwrap();
-    let log = workers.map(|entry| entry.unwrap().path().join(proxy::record::FILE_NAME)).min().unwrap();
+    let log = workers.map(|entry| entry.unwrap().path().join("calls/000001.jsonl")).min().unwrap();
     let text = fs::read_to_string(&log).unwrap();
     let today = jiff::Timestamp::now().strftime("\"time\":\"%Y-").to_string();
     let before = text.replace(&today, "\"time\":\"2020-");

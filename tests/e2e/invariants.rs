@@ -131,7 +131,7 @@ for attempt in attempts:
     let whole =
         run.log.ends().into_iter().filter(|end| end.outcome == "done").map(|end| end.call).collect::<BTreeSet<_>>();
     for head in begun {
-        let of_it = |call: &proxy::record::CallStart| format!("{} {}", call.method, call.path) == head;
+        let of_it = |call: &record::CallStart| format!("{} {}", call.method, call.path) == head;
         assert!(run.log.calls().iter().any(|call| of_it(call) && !whole.contains(&call.call)), "{head} is not told");
     }
     let calls = run.log.calls().into_iter().filter(|call| whole.contains(&call.call));
@@ -150,7 +150,7 @@ for attempt in attempts:
 fn invariant_6_the_log_has_every_call_and_is_out_of_the_sandboxs_reach() {
     let upstream = Upstream::start();
     let exeat = Exeat::new().allow("api.example.com", &upstream);
-    let script = "find / -name calls.jsonl -not -path '/proc/*' 2>/dev/null; \
+    let script = "find / -name 000001.jsonl -not -path '/proc/*' 2>/dev/null; \
         for fd in /proc/[0-9]*/fd/*; do readlink $fd; done 2>/dev/null | grep -c jsonl; \
         n=0; while :; do n=$((n + 1)); curl -s https://api.example.com/echo/$n https://www.example.com/$n; done";
     let mut live = exeat.start(&["sh", "-c", script]);
@@ -158,7 +158,7 @@ fn invariant_6_the_log_has_every_call_and_is_out_of_the_sandboxs_reach() {
     upstream.wait_for(30);
     live.signal(Signal::KILL);
     let run = live.finish();
-    assert!(!run.stdout.contains("calls.jsonl"), "{}", &run.stdout[..200]);
+    assert!(!run.stdout.contains("000001.jsonl"), "{}", &run.stdout[..200]);
     std::thread::sleep(Duration::from_millis(300));
     let log = Log::read(&exeat.state());
     let logged: BTreeSet<String> = log.calls().iter().map(|call| call.path.clone()).collect();

@@ -343,7 +343,7 @@ fn groups_are_gone_with_their_worker_also_when_it_is_killed() {
         live.wait_for("up");
         let (pid, made) = (live.pid(), groups_of(live.pid()));
         let by = live.log().lines.into_iter().rev().find_map(|line| match line.event {
-            proxy::record::Event::WorkerStart(start) => Some(start.sandbox["limits"]["by"]["processes"].clone()),
+            record::Event::WorkerStart(start) => Some(start.sandbox["limits"]["by"]["processes"].clone()),
             _ => None,
         });
         assert_eq!(made.is_empty(), by == Some("rlimit".into()), "{made:?} {by:?}");

@@ -35,7 +35,7 @@ fn at_work(upstream: &Upstream, lines: &str) -> (Exeat, Live) {
 
 fn log_file(exeat: &Exeat) -> PathBuf {
     let worker = fs::read_dir(exeat.state().join("workers")).unwrap().next().unwrap().unwrap();
-    fs::canonicalize(worker.path().join("calls.jsonl")).unwrap()
+    fs::canonicalize(worker.path().join("calls/000001.jsonl")).unwrap()
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! The call log: what happened, before it matters, outside the sandbox, and no secret in it.
 
+use record::{Event, verified};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-
-use proxy::record::{Event, verify};
 
 use crate::credentials::leased;
 use crate::harness::{Exeat, Log, TokenEndpoint, Upstream, assert_nowhere_below};
@@ -112,7 +111,7 @@ fn the_log_is_its_owners_alone() {
     let workers = exeat.state().join("workers");
     let worker = fs::read_dir(&workers).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::metadata(&worker).unwrap().permissions().mode() & 0o777, 0o700);
-    assert_eq!(fs::metadata(worker.join("calls.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(worker.join("calls/000001.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 /// A log with a call, a refusal and an alert.
@@ -174,7 +173,7 @@ fn a_log_that_was_changed_is_seen() {
     let verify_log = || exeat.exeat(&["calls", "--verify"]).finish();
     assert!(verify_log().ok().stdout.contains("unchanged"));
     let worker = fs::read_dir(exeat.state().join("workers")).unwrap().next().unwrap().unwrap().path();
-    let file = worker.join("calls.jsonl");
+    let file = worker.join("calls/000001.jsonl");
     let original = fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = original.lines().collect();
     let changed = original.replacen("carried-off", "nothing-was", 1);
@@ -183,8 +182,8 @@ fn a_log_that_was_changed_is_seen() {
     let first_gone = lines[1..].join("\n") + "\n";
     for forged in [changed, removed, swapped, first_gone] {
         assert_ne!(forged, original);
-        assert!(verify(forged.as_bytes()).is_err());
         fs::write(&file, forged).unwrap();
+        assert!(verified(&worker).is_err());
         let run = verify_log();
         assert!(run.code == Some(1) && run.stdout.contains("CHANGED"), "{run:#?}");
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proxy::record::{Event, Line};
+use record::{Event, Line};
 use rustix::process::Signal;
 
 use crate::credentials::{SECRET, leased};

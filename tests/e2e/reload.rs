@@ -1,9 +1,8 @@
 //! A policy that is edited applies from the next request on, also on connections that stand; one with a mistake does not.
 
+use record::Event;
 use std::fs;
 use std::time::Duration;
-
-use proxy::record::Event;
 
 use crate::harness::{Exeat, Live, Upstream, within};
 

@@ -175,7 +175,7 @@ fn exeats_own_files_are_not_in_sight_even_where_the_policy_shows_all_around_them
     );
     let run = run.ok();
     assert!(run.stdout.starts_with("wrote\n"), "{run:#?}");
-    for hidden in ["s3cret", "[sandbox]", "worker-start", "calls.jsonl", "MOVED"] {
+    for hidden in ["s3cret", "[sandbox]", "worker-start", "000001.jsonl", "MOVED"] {
         assert!(!run.stdout.contains(hidden), "{hidden}: {run:#?}");
     }
     assert_eq!(fs::read_to_string(exeat.policy_file()).unwrap(), policy);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use proxy::record::{CallEnd, Event, Line};
+use record::{CallEnd, Event, Line};
 use rustix::process::Signal;
 
 use crate::broker_service::serve;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use broker::ledger::State;
-use proxy::record::{CallRetried, Event, Retried};
+use record::{CallRetried, Event, Retried};
 
 use crate::credentials::{SECRET, leased};
 use crate::harness::{Exeat, Live, TokenEndpoint, Upstream, within};

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use proxy::record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart, WorkerEnd, WorkerStart, verify};
+use record::read::{Position, WorkerLog};
+use record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart, WorkerEnd, WorkerStart, verified};
 
 /// The records.
 #[derive(Clone, Debug, Default)]
@@ -20,14 +21,17 @@ impl Log {
     /// Reads what is there now, which may be the log of a worker that still runs.
     pub fn read(state: &Path) -> Self {
         let workers = fs::read_dir(state.join("workers")).map(|entries| entries.flatten().collect::<Vec<_>>());
-        let mut files: Vec<_> =
-            workers.unwrap_or_default().iter().map(|entry| entry.path().join("calls.jsonl")).collect();
-        files.sort();
+        let mut workers: Vec<_> = workers.unwrap_or_default().iter().map(fs::DirEntry::path).collect();
+        workers.sort();
         let (mut lines, mut text) = (Vec::new(), String::new());
-        for file in files.iter().filter(|file| file.exists()) {
-            let bytes = fs::read(file).unwrap();
-            lines.extend(verify(&bytes).unwrap());
-            text += &String::from_utf8(bytes).unwrap();
+        for worker in workers {
+            lines.extend(verified(&worker).unwrap());
+            if let Some(log) = WorkerLog::open(&worker).unwrap() {
+                for line in log.texts(Position::START) {
+                    text += &String::from_utf8(line.unwrap().bytes).unwrap();
+                    text.push('\n');
+                }
+            }
         }
         Self { lines, text }
     }

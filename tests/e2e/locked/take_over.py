@@ -87,7 +87,7 @@ class Thread:
 
 def take_over(process, thread, tree, broker, log):
     taken = Thread(process, thread)
-    call, own = taken.call, os.path.dirname(log)
+    call, own = taken.call, os.path.dirname(os.path.dirname(log))
     descriptor = next(int(fd) for fd in os.listdir(f"/proc/{process}/fd") if os.readlink(f"/proc/{process}/fd/{fd}") == log)
     at, reading, creating = -100, 0, 0o1101
     answers = {

@@ -6,6 +6,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::hash::Hash;
+
+/// The version of the records that are written here, in the first record of each log. What reads them knows fields by name: a field that is
+/// added changes nothing, one that goes or says something else makes a new version.
+pub const FORMAT: u32 = 2;
+
 /// One line of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Line {
@@ -13,19 +19,22 @@ pub struct Line {
     pub seq: u64,
     /// When it was written, UTC.
     pub time: Timestamp,
-    /// SHA-256 of the line before, in hex, without its newline.
-    pub prev: String,
+    /// The hash of the line before without its newline, as a leaf of RFC 6962 (section 2.1): SHA-256 of a zero byte and the line.
+    pub prev: Hash,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
 }
 
 /// What can happen in a worker.
+#[expect(clippy::large_enum_variant, reason = "an event lives until it is written, and most are calls")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The first line.
     WorkerStart(WorkerStart),
+    /// The first line of every later file of the same log, so that it can be read without those before it.
+    SegmentStart(SegmentStart),
     /// A call has its permit and is about to go upstream, or to be answered by exeat itself, as its end then says.
     CallStart(CallStart),
     /// A connection that is carried unread has its permit and is about to be opened.
@@ -55,6 +64,9 @@ pub enum Event {
 /// Who runs what under which policy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerStart {
+    /// The version of the records: [`FORMAT`].
+    #[serde(default)]
+    pub format: u32,
     /// The worker.
     pub worker: String,
     /// The agent whose policy it enforces.
@@ -63,6 +75,9 @@ pub struct WorkerStart {
     pub identity: String,
     /// Digest of the policy file.
     pub policy: String,
+    /// Whether calls pass that no rule covers (`exeat run --observe`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observe: bool,
     /// The command and its arguments.
     pub command: Vec<String>,
     /// What the sandbox reports to be in force: capture, namespaces, limits.
@@ -74,6 +89,20 @@ pub struct WorkerStart {
     pub credentials: Vec<String>,
     /// The version of exeat.
     pub version: String,
+}
+
+/// Whose log goes on here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SegmentStart {
+    /// Number of the file in the log, from 1.
+    pub segment: u64,
+    /// The worker.
+    pub worker: String,
+    /// The agent whose policy it enforces.
+    pub agent: String,
+    /// Whether calls pass that no rule covers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observe: bool,
 }
 
 /// A call that was allowed.
@@ -112,6 +141,32 @@ pub struct CallStart {
     /// TLS towards the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_tls: Option<TlsLeg>,
+    /// What it would have been refused for: no rule covers it, and its worker only observes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+    /// Its place in a distributed trace, where its client named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+}
+
+/// The refusal that a call was spared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The kind of refusal, as in [`Refused::kind`].
+    pub kind: String,
+    /// In plain words.
+    pub reason: String,
+}
+
+/// A place in a distributed trace (W3C Trace Context), in lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The trace, 16 bytes.
+    pub trace_id: String,
+    /// The call as a span of it, 8 bytes.
+    pub span_id: String,
+    /// The span of the client's that made the call, 8 bytes.
+    pub parent: String,
 }
 
 /// A connection that is carried unread.
@@ -232,6 +287,9 @@ pub struct Refused {
     pub connection: u64,
     /// Host and port, as far as they are known.
     pub to: String,
+    /// `https` or `http`, where a request was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
     /// The method, where a request was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
@@ -251,6 +309,12 @@ pub struct Refused {
     /// The rule that refused, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// What to do about it, for whoever reads the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Its place in a distributed trace, where its client named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// Whether someone should look at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alert: bool,
@@ -289,31 +353,4 @@ pub struct WorkerEnd {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-/// The query as it may be logged: values of parameters that are named like a credential become `…`.
-pub(crate) fn redact_query(query: &str, credentials: &[String]) -> String {
-    const TELLING: [&str; 12] =
-        ["token", "key", "secret", "pass", "auth", "sig", "cred", "session", "jwt", "code", "assertion", "pwd"];
-    let redact = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) => {
-            let lower = name.to_ascii_lowercase();
-            let telling = TELLING.iter().any(|word| lower.contains(word))
-                || credentials.iter().any(|name| lower.contains(name.as_str()));
-            if telling || lower.contains('%') { format!("{name}=…") } else { pair.to_owned() }
-        }
-        None => pair.to_owned(),
-    };
-    query.split('&').map(redact).collect::<Vec<_>>().join("&")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_under_telling_names_are_left_out_of_the_query() {
-        assert_eq!(redact_query("page=2&api_key=s3cret&q=x", &[]), "page=2&api_key=…&q=x");
-        assert_eq!(redact_query("github=abc&%61uth=abc", &["github".to_owned()]), "github=…&%61uth=…");
-    }
 }

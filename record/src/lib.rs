@@ -1,0 +1,34 @@
+//! The call log of a worker: how it is written, chained, signed for and read.
+//!
+//! Enters: what happened in a worker, as events; later, the files that this left. Leaves: lines that the kernel has before anything
+//! else happens, each bound to all before it; and for whoever reviews, the records, or the first place where they are not what was written.
+//! Never: a judgement on a call, and no secret.
+//!
+//! In reading order:
+//!
+//! | module | noun |
+//! |---|---|
+//! | `event` | what a line says |
+//! | `hash`, `tree` | what binds a line to those before it: a chain, and the Merkle tree of RFC 6962 over the same hashes |
+//! | `log` | the log as its worker writes it |
+//! | `segment` | the files that it consists of |
+//! | `read` | the records as they lie there, from the beginning or from where one stopped |
+//! | `verify` | whether they are what was written |
+
+mod event;
+mod hash;
+mod log;
+pub mod read;
+mod segment;
+mod tree;
+mod verify;
+
+pub use self::event::{
+    CallEnd, CallRetried, CallStart, CredentialUse, Event, FORMAT, Line, NameAsked, Observed, Refused, Retried,
+    SegmentStart, TlsLeg, Trace, TunnelStart, WorkerEnd, WorkerStart,
+};
+pub use self::hash::Hash;
+pub use self::log::{CallLog, Head, LogError};
+pub use self::segment::{DIRECTORY, Segment};
+pub use self::tree::Tree;
+pub use self::verify::{Chain, Flaw, Tampered, verified};

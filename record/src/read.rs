@@ -1,0 +1,219 @@
+//! The records as they lie there.
+//!
+//! Enters: a worker's directory. Leaves: its records in order, from the beginning or from where one stopped. Never: a line that was not
+//! written to its end, nor a word on whether it is what was written: that is `verify`'s.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Line;
+use crate::segment::Segment;
+
+/// A line has at most a head of a request and its decision; what is longer was not written by a worker, and would have to be held in memory.
+const LONGEST: u64 = 4 * 1024 * 1024;
+
+/// Where a line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// In which segment, by its number.
+    pub segment: u64,
+    /// At which byte of its plain text.
+    pub offset: u64,
+}
+
+impl Position {
+    /// Before everything that there can be.
+    pub const START: Position = Position { segment: 0, offset: 0 };
+}
+
+/// A line as it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Without its newline.
+    pub bytes: Vec<u8>,
+    /// Where it begins.
+    pub at: Position,
+}
+
+impl Text {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is no record.
+    pub fn record(self, worker: &Path) -> Result<Record, ReadError> {
+        let unreadable = |why: String| ReadError::Record { worker: worker.to_owned(), at: self.at, why };
+        let line = serde_json::from_slice(&self.bytes).map_err(|error| unreadable(error.to_string()))?;
+        let text = String::from_utf8(self.bytes.clone()).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Record { line, text, at: self.at })
+    }
+
+    /// Where the next one begins, if it is in the same segment.
+    pub fn next(&self) -> Position {
+        Position { segment: self.at.segment, offset: self.at.offset + self.bytes.len() as u64 + 1 }
+    }
+}
+
+/// A record, and the line that it was read from.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// What it says.
+    pub line: Line,
+    /// The line, without its newline.
+    pub text: String,
+    /// Where the line begins.
+    pub at: Position,
+}
+
+/// A log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system says no.
+    #[error("cannot read the call log in `{}`", worker.display())]
+    File {
+        /// The worker's directory.
+        worker: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is a line that no worker wrote.
+    #[error("`{}`, segment {}, byte {}: not a record of a call log ({why})", worker.display(), at.segment, at.offset)]
+    Record {
+        /// The worker's directory.
+        worker: PathBuf,
+        /// Where the line begins.
+        at: Position,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The log of one worker, which may go on while it is read.
+#[derive(Debug)]
+pub struct WorkerLog {
+    worker: PathBuf,
+    segments: Vec<Segment>,
+}
+
+impl WorkerLog {
+    /// What there is of the log of the worker with this directory. `None`: there is no log.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn open(worker: &Path) -> Result<Option<WorkerLog>, ReadError> {
+        let failed = |source| ReadError::File { worker: worker.to_owned(), source };
+        let segments = Segment::all(worker).map_err(failed)?;
+        Ok((!segments.is_empty()).then(|| WorkerLog { worker: worker.to_owned(), segments }))
+    }
+
+    /// The worker's directory.
+    pub fn worker(&self) -> &Path {
+        &self.worker
+    }
+
+    /// Its files, the oldest first.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// All records.
+    pub fn lines(&self) -> impl Iterator<Item = Result<Record, ReadError>> + '_ {
+        self.texts(Position::START).map(|text| text?.record(&self.worker))
+    }
+
+    /// All lines from this position on, unread. A line at the end that is not whole yet is left out.
+    pub fn texts(&self, from: Position) -> Texts<'_> {
+        let open: VecDeque<&Segment> =
+            self.segments.iter().filter(|segment| segment.number() >= from.segment).collect();
+        Texts { log: self, open, current: None, at: from }
+    }
+}
+
+/// The lines of a log.
+pub struct Texts<'l> {
+    log: &'l WorkerLog,
+    /// Those that are still to be read; the first is the current one, if there is a current one.
+    open: VecDeque<&'l Segment>,
+    current: Option<Box<dyn BufRead + Send>>,
+    at: Position,
+}
+
+impl Texts<'_> {
+    /// The position behind the last line that was given out.
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
+    fn advance(&mut self) -> io::Result<Option<Text>> {
+        loop {
+            let Some(segment) = self.open.front() else { return Ok(None) };
+            let current = match &mut self.current {
+                Some(current) => current,
+                None => {
+                    if segment.number() != self.at.segment {
+                        self.at = Position { segment: segment.number(), offset: 0 };
+                    }
+                    self.current.insert(segment.open(self.at.offset)?)
+                }
+            };
+            let mut bytes = Vec::new();
+            current.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)?;
+            if bytes.pop_if(|last| *last == b'\n').is_some() {
+                let text = Text { bytes, at: self.at };
+                self.at = text.next();
+                return Ok(Some(text));
+            }
+            if bytes.len() as u64 + 1 >= LONGEST {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a line is longer than any that a worker writes",
+                ));
+            }
+            // Its end, or the beginning of a line: the worker is writing it, or was killed over it.
+            self.current = None;
+            self.open.pop_front();
+        }
+    }
+}
+
+impl Iterator for Texts<'_> {
+    type Item = Result<Text, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let failed = |source| ReadError::File { worker: self.log.worker.clone(), source };
+        self.advance().map_err(failed).inspect_err(|_| self.open.clear()).transpose()
+    }
+}
+
+/// Reads a log as it grows.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    worker: PathBuf,
+    at: Position,
+}
+
+impl Follower {
+    /// Begins at this position.
+    pub fn new(worker: &Path, at: Position) -> Follower {
+        Follower { worker: worker.to_owned(), at }
+    }
+
+    /// Behind the last record that was given out.
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
+    /// At most so many records that came since the last time.
+    ///
+    /// # Errors
+    /// As [`WorkerLog::open`] and [`Text::record`]; the position stays where it was.
+    pub fn more(&mut self, most: usize) -> Result<Vec<Record>, ReadError> {
+        let Some(log) = WorkerLog::open(&self.worker)? else { return Ok(Vec::new()) };
+        let mut texts = log.texts(self.at);
+        let records = texts.by_ref().take(most).map(|text| text?.record(&self.worker)).collect::<Result<_, _>>()?;
+        self.at = texts.position();
+        Ok(records)
+    }
+}

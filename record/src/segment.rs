@@ -1,0 +1,149 @@
+//! The files of a log: its segments, in order.
+//!
+//! Enters: a worker's directory. Leaves: what there is of its log, the oldest first; a segment, open for reading, as plain text. Never: a
+//! file that is not a segment's by its name.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Where a worker's directory has the segments.
+pub const DIRECTORY: &str = "calls";
+/// What the file of a segment ends in that is written, or could be.
+const PLAIN: &str = "jsonl";
+/// What it ends in once it is closed and compressed.
+const COMPRESSED: &str = "jsonl.zst";
+/// As much of a segment as is read at a time.
+const BUFFER: usize = 128 * 1024;
+
+/// One file of a log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    number: u64,
+    compressed: bool,
+    path: PathBuf,
+}
+
+impl Segment {
+    /// All segments of the log in this worker's directory. There is none where there is no log.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn all(worker: &Path) -> io::Result<Vec<Segment>> {
+        let entries = match fs::read_dir(worker.join(DIRECTORY)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut segments = Vec::new();
+        for entry in entries {
+            segments.extend(Segment::of_path(entry?.path()));
+        }
+        segments.sort();
+        // While a segment is being compressed, both are there; the plain one comes first and is whole.
+        segments.dedup_by_key(|segment| segment.number);
+        Ok(segments)
+    }
+
+    fn of_path(path: PathBuf) -> Option<Segment> {
+        let (number, ending) = path.file_name()?.to_str()?.split_once('.')?;
+        let compressed = match ending {
+            PLAIN => false,
+            COMPRESSED => true,
+            _ => return None,
+        };
+        let digits = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse().ok().filter(|_| digits)?;
+        Some(Segment { number, compressed, path })
+    }
+
+    /// The file in which the segment of this number is written.
+    pub fn plain(worker: &Path, number: u64) -> PathBuf {
+        worker.join(DIRECTORY).join(format!("{number:06}.{PLAIN}"))
+    }
+
+    /// The file that it becomes when it is compressed.
+    pub fn compressed(worker: &Path, number: u64) -> PathBuf {
+        worker.join(DIRECTORY).join(format!("{number:06}.{COMPRESSED}"))
+    }
+
+    /// Its number, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether it is compressed, and hence closed.
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its lines, from this byte of the plain text on.
+    ///
+    /// # Errors
+    /// When it is not there (any more) or cannot be read.
+    pub(crate) fn open(&self, offset: u64) -> io::Result<Box<dyn BufRead + Send>> {
+        if !self.compressed {
+            match File::open(&self.path) {
+                Ok(mut file) => {
+                    file.seek(SeekFrom::Start(offset))?;
+                    return Ok(Box::new(BufReader::with_capacity(BUFFER, file)));
+                }
+                // It was compressed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let file = if self.compressed { self.path.clone() } else { self.path.with_extension(COMPRESSED) };
+        let mut plain = zstd::Decoder::new(File::open(file)?)?;
+        io::copy(&mut plain.by_ref().take(offset), &mut io::sink())?;
+        Ok(Box::new(BufReader::with_capacity(BUFFER, plain)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_log_has_its_segments_in_order_and_nothing_else() {
+        let worker = tempfile::tempdir().unwrap();
+        assert_eq!(Segment::all(worker.path()).unwrap(), []);
+        fs::create_dir(worker.path().join(DIRECTORY)).unwrap();
+        for name in ["000010.jsonl", "000002.jsonl.zst", "000002.jsonl", "000001.jsonl.zst", "1234567.jsonl"] {
+            File::create(worker.path().join(DIRECTORY).join(name)).unwrap();
+        }
+        for name in ["2.jsonl", "000003.jsonl.zst.part", "+00004.jsonl", "000005", ".000006.jsonl", "000007.json"] {
+            File::create(worker.path().join(DIRECTORY).join(name)).unwrap();
+        }
+        let found = Segment::all(worker.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|segment| (segment.number(), segment.is_compressed())).collect();
+        assert_eq!(found, [(1, true), (2, false), (10, false), (1_234_567, false)]);
+    }
+
+    #[test]
+    fn a_segment_that_is_compressed_meanwhile_is_read_all_the_same() {
+        let worker = tempfile::tempdir().unwrap();
+        fs::create_dir(worker.path().join(DIRECTORY)).unwrap();
+        let plain = Segment::plain(worker.path(), 1);
+        fs::write(&plain, "one\ntwo\n").unwrap();
+        let segment = Segment::all(worker.path()).unwrap().remove(0);
+        let read = |offset| {
+            let mut text = String::new();
+            segment.open(offset).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!((read(0).as_str(), read(4).as_str(), read(8).as_str()), ("one\ntwo\n", "two\n", ""));
+        let mut compressed =
+            zstd::Encoder::new(File::create(Segment::compressed(worker.path(), 1)).unwrap(), 0).unwrap();
+        compressed.write_all(&fs::read(&plain).unwrap()).unwrap();
+        compressed.finish().unwrap();
+        fs::remove_file(plain).unwrap();
+        assert_eq!((read(0).as_str(), read(4).as_str(), read(8).as_str()), ("one\ntwo\n", "two\n", ""));
+    }
+}
