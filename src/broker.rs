@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-use broker::{LedgerPlace, Publish, Secret, Settings};
+use broker::{LedgerPlace, NotaryPlace, Publish, Secret, Settings};
 use config::{Credentials, IdentityKeys, IdentitySettings};
 
 use crate::args::BrokerServe;
@@ -135,6 +135,7 @@ pub fn settings(places: &Places, ledger: Option<&str>) -> Result<Settings, Repor
     places.make_ledgers()?;
     let (directory, key) = (places.ledgers(), places.ledger_key());
     settings.ledger = Some(LedgerPlace { directory, name: ledger.map(str::to_owned), key });
+    settings.notary = Some(NotaryPlace { directory: places.checkpoints(), key: places.checkpoint_key() });
     settings.offboarded = Some(places.offboarded());
     Ok(settings)
 }

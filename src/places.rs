@@ -18,7 +18,7 @@ use crate::report::Report;
 pub struct Places {
     /// Holds `agents/NAME.toml`, `credentials.toml` and `broker.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/`, `layers/`, `leases/BROKER/`, `ledger.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
+    /// Holds `workers/ID/`, `layers/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
     pub state: PathBuf,
 }
 
@@ -80,6 +80,16 @@ impl Places {
     /// The key that the ledgers are sealed with.
     pub fn ledger_key(&self) -> PathBuf {
         self.state.join("ledger.key")
+    }
+
+    /// Where the broker keeps how long each log is.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.state.join("checkpoints")
+    }
+
+    /// The key that it signs that with.
+    pub fn checkpoint_key(&self) -> PathBuf {
+        self.state.join("checkpoint.key")
     }
 
     /// Where each agent that was offboarded has a file of its name.

@@ -21,6 +21,7 @@ use ::broker::{Client, Registration};
 use config::{AgentId, Part, Policy, SandboxSettings, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
+use proxy::record::Seal;
 use proxy::serve::{self, Listeners, Parts, Worker};
 use proxy::upstream::Roots;
 use record::{CallLog, Event, WorkerEnd, WorkerStart};
@@ -90,6 +91,7 @@ struct Enlisted {
     /// Its directory in the state directory.
     directory: PathBuf,
     worker: Arc<Worker>,
+    seal: Arc<Seal>,
     broker: Client,
     identity: String,
     credentials: Vec<String>,
@@ -137,7 +139,8 @@ async fn enlist(
     let files = environment::home_files(&registration.grants)?;
     let roots = Roots::read(standing.current().extra_roots())?;
     let directory = places.make_worker(&registration.worker)?;
-    let log = CallLog::create(&directory)?;
+    let log = Arc::new(CallLog::create(&directory)?);
+    let seal = Arc::new(Seal::create(&directory, &log, &broker)?);
     let presence = Presence::announce(&directory, registration.worker, arguments.agent.clone())?;
     // Whoever offboards it writes first and looks for workers then.
     not_offboarded(places, &arguments.agent)?;
@@ -145,18 +148,19 @@ async fn enlist(
     let (stop, stopped) = watch::channel(false);
     let parts = Parts { policy: standing, authority, roots, broker: broker.clone(), registration, log };
     let worker = Worker::new(parts, stopped)?;
-    Ok(Enlisted { directory, worker, broker, identity, credentials, environment, files, presence, stop })
+    Ok(Enlisted { directory, worker, seal, broker, identity, credentials, environment, files, presence, stop })
 }
 
 /// From the command's start to its end, the proxy on `serving`.
 async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> Result<ExitCode, Report> {
-    let Enlisted { worker, broker, environment, files, presence, stop, .. } = enlisted;
+    let Enlisted { worker, seal, broker, environment, files, presence, stop, .. } = enlisted;
     let sockets = prepared.take_sockets();
     let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
     let settings = worker.policy().sandbox().clone();
     let proxy = serving.spawn(serve::serve(Arc::clone(&worker), listeners));
     // Among the calls, which ask again at once.
     let reloading = serving.spawn(reload::watch(Arc::clone(&worker)));
+    let sealing = serving.spawn(Arc::clone(&seal).keep());
     let signals = Signals::listen()?;
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
@@ -170,18 +174,25 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> R
         Err(error) => Err(no_sandbox(error)),
     };
     reloading.abort();
+    sealing.abort();
     let _ = stop.send(true);
     proxy.await??;
     presence.has_stopped();
-    finish(&worker, broker, &ended, &settings).await;
+    finish(&worker, &broker, &seal, &ended, &settings).await;
     let ended = ended?;
     ended.notes(&settings).iter().for_each(crate::remark);
     ended.report(&settings)
 }
 
-/// Gives every lease back and closes the log. What cannot be revoked stays with the broker, which goes on trying.
-async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>, settings: &SandboxSettings) {
-    let (revoked, kept) = match broker.end().await {
+/// Gives every lease back, closes the log and has it sealed. What cannot be revoked stays with the broker, which goes on trying.
+async fn finish(
+    worker: &Worker,
+    broker: &Client,
+    seal: &Seal,
+    ended: &Result<Ended, Report>,
+    settings: &SandboxSettings,
+) {
+    let (revoked, kept) = match broker.end_before_log().await {
         Ok(ended) => {
             for kept in ended.kept.iter().filter(|kept| kept.again) {
                 tracing::warn!(credential = %kept.credential, lease = %kept.lease, reason = kept.reason, "not revoked");
@@ -203,9 +214,11 @@ async fn finish(worker: &Worker, broker: Client, ended: &Result<Ended, Report>, 
     let limits = ended.and_then(|ended| serde_json::to_value(&ended.met).ok()).unwrap_or_default();
     let (calls, refused) = worker.counts();
     let end = WorkerEnd { outcome, limit, limits, calls, refused, revoked: revoked as u64, kept: kept as u64 };
-    if let Err(error) = worker.log().append(Timestamp::now(), Event::WorkerEnd(end)).and_then(|()| worker.log().sync())
-    {
+    if let Err(error) = worker.log().append(Timestamp::now(), Event::WorkerEnd(end)) {
         tracing::error!(%error, "the end of the worker is not in the call log");
+    }
+    if let Err(error) = seal.now().await {
+        tracing::warn!(%error, "the end of the call log has no signature");
     }
 }
 

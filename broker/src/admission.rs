@@ -15,8 +15,8 @@ use http::{HeaderMap, HeaderValue};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::ledger::private;
 use crate::secret::{Secret, sensitive_header};
+use crate::seed::private;
 
 /// 256 bits.
 const LENGTH: usize = 32;

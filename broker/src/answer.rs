@@ -9,7 +9,7 @@ mod permission;
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -21,15 +21,17 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use record::Head;
 use tokio::time::timeout;
 
 use crate::admission::{self, Admission};
 use crate::api::{
-    Ask, Awaits, Ended, Health, MAX_AUDIENCE, MAX_REQUEST, NOT_APPROVED, NotYet, Problem, Register, Registration,
-    TakenBack, Wire,
+    Ask, AskCheckpoint, Awaits, Ended, Health, LAST_CHECKPOINT, MAX_AUDIENCE, MAX_REQUEST, NOT_APPROVED, NotYet,
+    Problem, Register, Registration, SignedCheckpoint, TakenBack, Wire,
 };
 use crate::broker::Broker;
 use crate::identity::Identity;
+use crate::notary::{NotSigned, Signed};
 use crate::secret::{Secret, zeroising_bytes};
 use crate::worker::{Wish, Worker};
 
@@ -42,6 +44,9 @@ const BURST: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// What the whole world may read.
 const PUBLIC: [&str; 2] = ["/.well-known/jwks.json", "/.well-known/openid-configuration"];
 
+/// The answer to what only a worker may ask.
+const NO_WORKER: Refusal = Refusal::Conflict("this connection is no worker yet: POST /v1/workers");
+
 /// The path of a lease, before its id.
 const ONE_LEASE: &str = "/v1/leases/";
 
@@ -53,6 +58,9 @@ pub(crate) struct Connection {
     /// The user id of an operator.
     operator: Option<u32>,
     worker: OnceLock<(Worker, Secret)>,
+    signed: Signed,
+    /// The worker has said that it ends; what it may still have is a last checkpoint.
+    over: AtomicBool,
     requests: DefaultDirectRateLimiter,
 }
 
@@ -101,7 +109,15 @@ impl Connection {
 
     fn with(broker: Arc<Broker>, admission: Option<Arc<Admission>>, operator: Option<u32>) -> Connection {
         let requests = RateLimiter::direct(Quota::per_second(REQUESTS).allow_burst(BURST));
-        Connection { broker, admission, operator, worker: OnceLock::new(), requests }
+        Connection {
+            broker,
+            admission,
+            operator,
+            worker: OnceLock::new(),
+            signed: Signed::default(),
+            over: AtomicBool::new(false),
+            requests,
+        }
     }
 
     /// Whether it has become a worker.
@@ -171,15 +187,21 @@ impl Connection {
             }
             (&Method::GET, "/v1/identity") => json(StatusCode::OK, &self.identity(request.uri().query())?),
             (&Method::DELETE, "/v1/workers/self") => {
-                let mut response = json(StatusCode::OK, &self.worker()?.end().await)?;
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                Ok(response)
+                let ended = json(StatusCode::OK, &self.worker()?.end().await)?;
+                self.over.store(true, Ordering::Relaxed);
+                let goes_on = request.uri().query() == Some(LAST_CHECKPOINT);
+                Ok(if goes_on { ended } else { closing(ended) })
+            }
+            (&Method::POST, "/v1/checkpoints") => {
+                let signed = json(StatusCode::OK, &self.checkpoint(&read(request).await?)?)?;
+                Ok(if self.over.load(Ordering::Relaxed) { closing(signed) } else { signed })
             }
             (&Method::GET, "/v1/health") => json(StatusCode::OK, &self.health()),
             (&Method::GET, "/.well-known/jwks.json") => public(serde_json::to_vec(&self.broker.signer.keys())),
             (&Method::GET, "/.well-known/openid-configuration") => {
                 public(serde_json::to_vec(&self.broker.signer.discovery()))
             }
+            (_, "/v1/checkpoints") => Err(Refusal::MethodNotAllowed("POST")),
             (_, "/v1/workers") => Err(Refusal::MethodNotAllowed("POST")),
             (_, "/v1/leases") => Err(Refusal::MethodNotAllowed("GET, POST")),
             (_, "/v1/workers/self") => Err(Refusal::MethodNotAllowed("DELETE")),
@@ -225,6 +247,20 @@ impl Connection {
         Ok(wish)
     }
 
+    fn checkpoint(&self, AskCheckpoint { size, root }: &AskCheckpoint) -> Result<SignedCheckpoint, Refusal> {
+        let (worker, _) = self.worker.get().ok_or(NO_WORKER)?;
+        let notary = self.broker.notary.as_ref();
+        let notary = notary.ok_or_else(|| Refusal::Unavailable("this broker signs for no logs".to_owned()))?;
+        match notary.sign(&worker.holder, &self.signed, Head { size: *size, root: *root }) {
+            Ok(note) => Ok(SignedCheckpoint { note }),
+            Err(error @ NotSigned::Forked(_)) => {
+                tracing::error!(worker = %worker.holder.worker, %error, "a worker would have its log signed for anew");
+                Err(Refusal::Conflict("a longer log than this, or another one, was signed for"))
+            }
+            Err(error) => Err(Refusal::Unavailable(error.to_string())),
+        }
+    }
+
     fn identity(&self, query: Option<&str>) -> Result<Identity, Refusal> {
         let worker = self.worker()?;
         self.broker.admits(&worker.holder.agent)?;
@@ -249,10 +285,11 @@ impl Connection {
     }
 
     fn worker(&self) -> Result<&Worker, Refusal> {
-        self.worker
-            .get()
-            .map(|(worker, _)| worker)
-            .ok_or(Refusal::Conflict("this connection is no worker yet: POST /v1/workers"))
+        match self.worker.get() {
+            Some(_) if self.over.load(Ordering::Relaxed) => Err(Refusal::Conflict("the worker has ended")),
+            Some((worker, _)) => Ok(worker),
+            None => Err(NO_WORKER),
+        }
     }
 }
 
@@ -307,6 +344,11 @@ async fn read<T: Wire>(request: Request<Incoming>) -> Result<T, Refusal> {
 fn json(status: StatusCode, value: &impl Wire) -> Result<Response<Full<Bytes>>, Refusal> {
     let json = value.to_json().map_err(|error| Refusal::Broken(error.to_string()))?;
     Ok(respond(status, "application/json", json))
+}
+
+fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn public(json: serde_json::Result<Vec<u8>>) -> Result<Response<Full<Bytes>>, Refusal> {

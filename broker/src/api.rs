@@ -10,8 +10,9 @@
 //! | `DELETE /v1/leases?worker=ID`, `?agent=NAME` | → 200 [`Ended`]: all of these are over; on the control socket only |
 //! | `GET /v1/approvals` | → 200 `Approvals`: what waits for a person, or was decided; on the control socket only |
 //! | `POST /v1/approvals/ID` | [`Decision`] → 200 [`Approval`]; on the control socket only |
+//! | `POST /v1/checkpoints` | `{size, root}` → 200 [`SignedCheckpoint`]: the broker has signed for a log of the worker's that is so long; also when the worker is over |
 //! | `GET /v1/identity?audience=…` | → 200 [`Identity`] |
-//! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over |
+//! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over, and the connection; with `?last-checkpoint`, that goes on until the log's end was signed for |
 //! | `GET /v1/health` | → 200 [`Health`] |
 //! | `GET /.well-known/jwks.json`, `GET /.well-known/openid-configuration` | → 200 |
 //!
@@ -27,6 +28,7 @@
 use std::time::SystemTime;
 
 use config::{AgentId, CredentialName, Destination, Grant, Placeholder, WorkerId};
+use record::Hash;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Approval, ApprovalId, Decision};
@@ -43,6 +45,8 @@ pub(crate) const MAX_HEAD: usize = 16 * 1024;
 pub(crate) const MAX_ANSWER: usize = 1024 * 1024;
 /// The last part of the type of a problem by which a worker is told that a person said no.
 pub(crate) const NOT_APPROVED: &str = "not-approved";
+/// The query of a worker's end, where one more checkpoint is to come.
+pub(crate) const LAST_CHECKPOINT: &str = "last-checkpoint";
 /// An audience is a URL.
 pub(crate) const MAX_AUDIENCE: usize = 512;
 
@@ -171,6 +175,24 @@ pub struct Kept {
     pub again: bool,
 }
 
+/// `POST /v1/checkpoints`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskCheckpoint {
+    /// Records.
+    pub(crate) size: u64,
+    /// The root of the tree over them.
+    pub(crate) root: Hash,
+}
+
+/// What a broker signed for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignedCheckpoint {
+    /// The signed note.
+    pub(crate) note: String,
+}
+
 /// `GET /v1/leases`: those of the worker's leases that it is to use no longer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -268,6 +290,8 @@ wire!(
     Decision as Decision,
     Ended as Ended,
     TakenBack as TakenBack,
+    AskCheckpoint as AskCheckpoint,
+    SignedCheckpoint as SignedCheckpoint,
     Health as Health,
     Problem as Problem,
     Identity as IdentityTwin,

@@ -35,6 +35,7 @@ use crate::issuer::token_exchange::TokenExchange;
 use crate::issuer::vault::VaultIssuer;
 use crate::issuer::worker_identity::WorkerIdentity;
 use crate::ledger::Ledger;
+use crate::notary::Notary;
 use crate::outbound::{Endpoint, Outbound, system_roots};
 use crate::settings::Settings;
 use crate::source::Environment;
@@ -44,6 +45,7 @@ use crate::vault::Vault;
 pub(crate) struct Broker {
     pub(crate) signer: Arc<Signer>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) notary: Option<Notary>,
     pub(crate) workers: AtomicUsize,
     pub(crate) desk: Desk,
     offboarded: Option<PathBuf>,
@@ -55,7 +57,8 @@ impl Broker {
     /// Reads or makes the keys, checks every issuer's endpoints and roots, opens the ledger, and begins to revoke what brokers that are
     /// gone left.
     pub(crate) async fn start(settings: Settings) -> Result<Arc<Broker>, Error> {
-        let Settings { credentials, environment, identity, ledger: place, offboarded, .. } = settings;
+        let Settings { credentials, environment, identity, ledger: place, notary, offboarded, .. } = settings;
+        let notary = notary.map(|place| Notary::new(place, &identity.trust_domain));
         let ledger = Arc::new(Ledger::open(place.as_ref())?);
         let wanted = credentials.iter().flat_map(|credential| credential.issuer.audiences());
         let wanted = wanted.filter_map(|audience| audience.algorithm);
@@ -68,7 +71,7 @@ impl Broker {
         let left = ledger.take_over(ledgers, |credential| issuers.get(credential).cloned())?;
         ledger.sweep(left);
         let (workers, desk) = (AtomicUsize::new(0), Desk::new(place.map(|place| place.directory)));
-        Ok(Arc::new(Broker { signer, ledger, workers, desk, offboarded, credentials, issuers }))
+        Ok(Arc::new(Broker { signer, ledger, notary, workers, desk, offboarded, credentials, issuers }))
     }
 
     /// What an agent may use.

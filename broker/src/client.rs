@@ -23,6 +23,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use record::Head;
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -33,7 +34,8 @@ use self::lending::Slot;
 use self::standing::{LOOK, Standing};
 use crate::admission;
 use crate::api::{
-    Approvals, Ended, Health, MAX_ANSWER, NOT_APPROVED, Problem, Register, Registration, TakenBack, Which, Wire,
+    Approvals, AskCheckpoint, Ended, Health, LAST_CHECKPOINT, MAX_ANSWER, NOT_APPROVED, Problem, Register,
+    Registration, SignedCheckpoint, TakenBack, Which, Wire,
 };
 use crate::approval::{Approval, ApprovalId, Decision};
 use crate::identity::Identity;
@@ -187,9 +189,21 @@ impl Client {
         self.ask(Method::GET, "/v1/health", None::<&Register>).await
     }
 
+    /// Has the broker sign for the worker's log as it is now, and gives the signed note.
+    pub async fn checkpoint(&self, Head { size, root }: Head) -> Result<String, ClientError> {
+        let signed: SignedCheckpoint =
+            self.ask(Method::POST, "/v1/checkpoints", Some(&AskCheckpoint { size, root })).await?;
+        Ok(signed.note)
+    }
+
     /// Ends the worker and waits until its leases are revoked, or kept. Other clones can do nothing more.
     pub async fn end(self) -> Result<Ended, ClientError> {
         self.ask(Method::DELETE, "/v1/workers/self", None::<&Register>).await
+    }
+
+    /// The same for a worker that says in its log how it ended: one more checkpoint can be had, and nothing else.
+    pub async fn end_before_log(&self) -> Result<Ended, ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/workers/self?{LAST_CHECKPOINT}"), None::<&Register>).await
     }
 
     async fn ask<T: Wire>(&self, method: Method, target: &str, body: Option<&impl Wire>) -> Result<T, ClientError> {

@@ -25,7 +25,6 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::seal::SealingKey;
-pub(crate) use self::seal::private;
 pub(crate) use self::store::directories;
 use self::store::{Durability, Store, name_for_once};
 use crate::error::Error;

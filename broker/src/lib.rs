@@ -11,6 +11,7 @@
 //! - `issuer`, with `outbound`, `form`, [`xml`] and [`vault`]: how it is had and given back; `key_pair`: one that requests are signed with
 //! - [`lease`], [`ledger`], `worker`, `renewal`, `revocation`: who holds what until when, and how it ends
 //! - [`approval`]: what a person has to permit
+//! - `notary`: how long each worker's log is, and the signature under that; `seed`: what its key and the ledger's are made of
 //! - [`control`]: an operator's way in
 //! - [`api`]: what crosses the wire; `admission`: who may speak; `answer`: one request; `serve` and `socket`: connections; `publish`: the keys, for everybody
 //! - [`client`]: the worker's end
@@ -33,12 +34,14 @@ mod issuer;
 mod key_pair;
 pub mod lease;
 pub mod ledger;
+mod notary;
 mod outbound;
 mod program;
 mod publish;
 mod renewal;
 mod revocation;
 pub mod secret;
+mod seed;
 mod serve;
 mod settings;
 mod socket;
@@ -56,5 +59,5 @@ pub use key_pair::KeyPair;
 pub use lease::{Lease, LeaseId};
 pub use secret::Secret;
 pub use serve::{serve_connection, serve_embedded, sweep};
-pub use settings::{LedgerPlace, Publish, Settings};
+pub use settings::{LedgerPlace, NotaryPlace, Publish, Settings};
 pub use socket::serve_unix;

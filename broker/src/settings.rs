@@ -25,6 +25,8 @@ pub struct Settings {
     pub publish: Option<Publish>,
     /// Where the ledger is. Without a place it lives and dies with the broker.
     pub ledger: Option<LedgerPlace>,
+    /// Where it is kept how long each worker's log is. Without a place, logs are not signed for.
+    pub notary: Option<NotaryPlace>,
     /// Where agents that were offboarded have a file of their name: they get nothing.
     pub offboarded: Option<PathBuf>,
     /// How long a broker that is to end goes on trying to revoke what it could not revoke at once.
@@ -53,8 +55,17 @@ pub struct LedgerPlace {
     pub key: PathBuf,
 }
 
+/// Where a broker keeps what it signed for logs.
+#[derive(Clone, Debug)]
+pub struct NotaryPlace {
+    /// The directory with the last checkpoint of each log, the roll of all workers and the key that verifies both; made where there is none.
+    pub directory: PathBuf,
+    /// The file with the seed of the key that signs; made where there is none, in a directory that is there.
+    pub key: PathBuf,
+}
+
 impl Settings {
-    /// Settings with an empty environment, no ledger file, keys in memory, no audience but the issuer, and an hour to linger: as long
+    /// Settings with an empty environment, no ledger file, no notary, keys in memory, no audience but the issuer, and an hour to linger: as long
     /// as most issuers let an access token live.
     pub fn new(credentials: Credentials) -> Settings {
         Settings {
@@ -63,6 +74,7 @@ impl Settings {
             identity: IdentitySettings::default(),
             publish: None,
             ledger: None,
+            notary: None,
             offboarded: None,
             linger: Duration::from_secs(60 * 60),
         }

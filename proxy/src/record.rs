@@ -4,6 +4,7 @@
 //! that writes even when the client goes away. Never: a call that is not in the log, nor two ends for one start.
 
 mod query;
+mod seal;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 
 pub(crate) use self::query::redact_query;
+pub use self::seal::{NotSealed, Seal};
 use crate::error::Refusal;
 use crate::limit;
 use crate::upstream::Reached;

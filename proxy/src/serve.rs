@@ -44,7 +44,7 @@ pub struct Parts {
     /// What the broker gave at registration: identity, grants, placeholders.
     pub registration: Registration,
     /// The call log.
-    pub log: CallLog,
+    pub log: Arc<CallLog>,
 }
 
 /// Everything that the connections of one sandbox share.
@@ -100,7 +100,7 @@ impl Worker {
             rates: Rates::default(),
             room: Room::default(),
             turns,
-            log: Arc::new(parts.log),
+            log: parts.log,
             stop,
             policy_changed: watch::Sender::new(()),
             calls: AtomicU64::new(0),

@@ -13,16 +13,21 @@
 //! | `log` | the log as its worker writes it |
 //! | `segment` | the files that it consists of |
 //! | `read` | the records as they lie there, from the beginning or from where one stopped |
+//! | `note`, `checkpoint`, `roll` | a text that somebody signed; how much of a log the broker signed for; and for whose |
 //! | `verify` | whether they are what was written |
 
+pub mod checkpoint;
 mod event;
 mod hash;
 mod log;
+pub mod note;
 pub mod read;
+pub mod roll;
 mod segment;
 mod tree;
 mod verify;
 
+pub use self::checkpoint::Checkpoint;
 pub use self::event::{
     CallEnd, CallRetried, CallStart, CredentialUse, Event, FORMAT, Line, NameAsked, Observed, Refused, Retried,
     SegmentStart, TlsLeg, Trace, TunnelStart, WorkerEnd, WorkerStart,

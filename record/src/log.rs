@@ -7,7 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ pub struct CallLog {
 
 #[derive(Debug)]
 struct State {
-    file: File,
+    file: Arc<File>,
     prev: Hash,
     tree: Tree,
     broken: Option<io::ErrorKind>,
@@ -44,7 +44,7 @@ struct State {
 
 impl State {
     fn new(file: File) -> State {
-        State { file, prev: Hash::NONE, tree: Tree::default(), broken: None }
+        State { file: Arc::new(file), prev: Hash::NONE, tree: Tree::default(), broken: None }
     }
 }
 
@@ -90,7 +90,7 @@ impl CallLog {
         let mut bytes = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
         let hash = Hash::of_line(&bytes);
         bytes.push(b'\n');
-        if let Err(source) = state.file.write_all(&bytes) {
+        if let Err(source) = (&*state.file).write_all(&bytes) {
             state.broken = Some(source.kind());
             return Err(failed(source));
         }
@@ -121,13 +121,13 @@ impl CallLog {
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
     }
 
-    /// Waits until what was appended is on the disk.
+    /// Waits until what was appended is on the disk. Who appends meanwhile does not wait.
     ///
     /// # Errors
     /// When the kernel cannot.
     pub fn sync(&self) -> Result<(), LogError> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.file.sync_data().map_err(|source| LogError { action: "sync", path: self.path.clone(), source })
+        let file = Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).file);
+        file.sync_data().map_err(|source| LogError { action: "sync", path: self.path.clone(), source })
     }
 }
 

@@ -4,22 +4,16 @@
 //! lies in a file of its own: a ledger alone, copied or backed up, holds nothing that can be used. Never: a key that others can
 //! read, or a sealed text that opens in another row.
 
-use std::fs::{self, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use rustix::fs::OFlags;
-use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use super::Entry;
 use crate::error::Error;
 use crate::secret::Secret;
-
-/// AES-256.
-const KEY_LEN: usize = 32;
+use crate::seed;
 
 /// The key of a state directory.
 pub(super) struct SealingKey(RandomizedNonceKey);
@@ -27,21 +21,17 @@ pub(super) struct SealingKey(RandomizedNonceKey);
 impl SealingKey {
     /// A key that nobody keeps, for a ledger that ends with its broker.
     pub(super) fn of_this_moment() -> Result<SealingKey, Error> {
-        SealingKey::new(&*drawn().map_err(|error| Error::Start(error.into()))?)
+        SealingKey::new(&*seed::drawn().map_err(|error| Error::Start(error.into()))?)
             .map_err(|error| Error::Start(error.into()))
     }
 
     /// Reads the key, or makes one where there is none.
     pub(super) fn load(path: &Path) -> Result<SealingKey, Error> {
         let failed = |source: io::Error| Error::SealingKey { path: path.to_owned(), source };
-        let read = match read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(path).and_then(|()| read(path)),
-            read => read,
-        };
-        SealingKey::new(&*read.map_err(failed)?).map_err(failed)
+        SealingKey::new(&*seed::load(path).map_err(failed)?).map_err(failed)
     }
 
-    fn new(key: &[u8; KEY_LEN]) -> io::Result<SealingKey> {
+    fn new(key: &[u8; seed::LENGTH]) -> io::Result<SealingKey> {
         RandomizedNonceKey::new(&AES_256_GCM, key).map(SealingKey).map_err(io::Error::other)
     }
 
@@ -71,55 +61,9 @@ fn binding(row: &Entry) -> Vec<u8> {
     format!("exeat ledger 1\n{lease}\n{worker}\n{agent}\n{credential}\n{revocation}").into_bytes()
 }
 
-fn drawn() -> io::Result<Zeroizing<[u8; KEY_LEN]>> {
-    let mut key = Zeroizing::new([0; KEY_LEN]);
-    aws_lc_rs::rand::fill(&mut *key).map_err(io::Error::other)?;
-    Ok(key)
-}
-
-/// Reads a file that nobody else may read.
-fn read(path: &Path) -> io::Result<Zeroizing<[u8; KEY_LEN]>> {
-    let mut file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
-    private(&file.metadata()?)?;
-    let mut key = Zeroizing::new([0; KEY_LEN]);
-    match file.metadata()?.len() == KEY_LEN as u64 {
-        true => file.read_exact(&mut *key).map(|()| key),
-        false => Err(io::Error::other(format!("it has not the {KEY_LEN} bytes of a key"))),
-    }
-}
-
-/// Refuses a file that is another's, that others can read or write, or that is no file.
-pub(crate) fn private(found: &Metadata) -> io::Result<()> {
-    if !found.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    if found.mode() & 0o077 != 0 {
-        return Err(io::Error::other(format!("others can read or write it (mode {:o})", found.mode() & 0o777)));
-    }
-    match [geteuid().as_raw(), 0].contains(&found.uid()) || geteuid().is_root() {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("it belongs to another user ({})", found.uid()))),
-    }
-}
-
-/// Makes the key whole or not at all; of two brokers that make it at once, one wins.
-fn make(path: &Path) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let draft = Path::new(&draft);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
-    file.write_all(&*drawn()?)?;
-    file.sync_all()?;
-    let linked = fs::hard_link(draft, path);
-    fs::remove_file(draft)?;
-    match linked {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use config::WorkerId;

@@ -19,12 +19,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 pub(super) use self::table::Sealed;
 use self::table::{ALL, OPEN, PUT, SCHEMA, rows};
-use super::seal::private;
 use super::{Entry, Found};
 use crate::admission;
 use crate::control;
 use crate::error::Error;
 use crate::lease::LeaseId;
+use crate::seed::private;
 
 /// The file in a broker's directory.
 const FILE: &str = "ledger.db";

@@ -3,6 +3,7 @@
 
 mod approve;
 mod aws;
+mod checkpoint;
 mod clouds;
 mod denial;
 mod end;
