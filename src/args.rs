@@ -2,6 +2,8 @@
 //!
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
+mod verify;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use broker::{ApprovalId, LeaseId, Term, Which};
 use clap::{Args, Parser, Subcommand};
 use config::{AgentId, WorkerId};
+
+pub use self::verify::Verify;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]
@@ -33,6 +37,9 @@ itself failed and nothing has run; 126 when the command cannot be executed; 127 
 const PROBE_EXIT_CODES: &str =
     "Exit codes: 0, everything held; 1, something broke; 2, the battery could not be run to its end.";
 
+const VERIFY_EXIT_CODES: &str =
+    "Exit codes: 0, the logs are what was written; 1, one is not; 125, it could not be said.";
+
 /// What `exeat` does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -44,6 +51,8 @@ pub enum Command {
     Explain(Explain),
     /// List the calls that were made and refused
     Calls(Calls),
+    /// Prove that the call logs are what was written, or say where one is not
+    Verify(Verify),
     /// List the leases that are open: who holds what
     Leases(Leases),
     /// List the workers that run
@@ -154,9 +163,6 @@ pub struct Calls {
     /// The records themselves, one JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// Check that no log was changed, and say so
-    #[arg(long, conflicts_with = "follow")]
-    pub verify: bool,
 }
 
 /// `exeat broker`

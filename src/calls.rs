@@ -27,14 +27,11 @@ use crate::report::Report;
 /// How often `--follow` looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
-/// Lists the calls, or verifies the logs.
+/// Lists the calls.
 ///
 /// # Errors
-/// When a log cannot be read; with `--verify` also when one was changed.
+/// When a log cannot be read.
 pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report> {
-    if arguments.verify {
-        return verify(places);
-    }
     let filter = Filter {
         agent: arguments.agent.as_ref().map(ToString::to_string),
         host: arguments.host.as_ref().map(|host| host.to_ascii_lowercase()),
@@ -122,21 +119,6 @@ pub fn logs(places: &Places) -> Result<Vec<WorkerLog>, Report> {
     Ok(logs)
 }
 
-fn verify(places: &Places) -> Result<ExitCode, Report> {
-    let mut out = io::stdout().lock();
-    let mut code = ExitCode::SUCCESS;
-    for log in logs(places)? {
-        match record::verified(log.worker()) {
-            Ok(lines) => writeln!(out, "{}: {} records, unchanged", log.worker().display(), lines.len())?,
-            Err(tampered) => {
-                writeln!(out, "{}: CHANGED: {tampered}", log.worker().display())?;
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    Ok(code)
-}
-
 /// A time as RFC 3339 writes it, or how long ago.
 fn since(text: &str) -> Result<Timestamp, Report> {
     if let Ok(time) = text.parse() {
@@ -163,7 +145,7 @@ impl Follower {
     /// Rows that were completed since the last time; with `all`, also those of calls without an end.
     fn more(&mut self, all: bool) -> Result<Vec<Row>, Report> {
         let mut rows = Vec::new();
-        let changed = |error| Report::new(error).hint("the log was changed; see `exeat calls --verify`");
+        let changed = |error| Report::new(error).hint("the log was changed; see `exeat verify`");
         for record in self.records.more(usize::MAX).map_err(changed)? {
             rows.extend(self.take(record.line, &record.text));
         }

@@ -22,6 +22,7 @@ mod probe;
 mod report;
 mod run;
 mod running;
+mod verify;
 mod workers;
 
 use std::io::{IsTerminal, Write};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Check(check) => places().and_then(|places| check::run(&places, check)),
         Command::Explain(explain) => places().and_then(|places| explain::run(&places, explain)),
         Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
+        Command::Verify(verify) => places().and_then(|places| verify::run(&places, verify)),
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),
         Command::Leases(list) => places().and_then(|places| leases::list(&places, list)),
         Command::Workers(list) => places().and_then(|places| workers::list(&places, list)),

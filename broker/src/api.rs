@@ -25,6 +25,8 @@
 //! The types that hold a secret implement neither `Serialize` nor `Deserialize`, lest one end up in a log: their wire form
 //! is a private twin here, and `secret` below is the one place where a secret is written to the wire.
 
+mod time;
+
 use std::time::SystemTime;
 
 use config::{AgentId, CredentialName, Destination, Grant, Placeholder, WorkerId};
@@ -167,7 +169,7 @@ pub struct Kept {
     /// What it is a loan of.
     pub credential: CredentialName,
     /// When it ends by itself, if it does.
-    #[serde(with = "time_option")]
+    #[serde(with = "time::option")]
     pub expires: Option<SystemTime>,
     /// Why it could not be revoked.
     pub reason: String,
@@ -250,7 +252,7 @@ struct LeaseTwin {
     credential: CredentialName,
     #[serde(with = "secret")]
     secret: Secret,
-    #[serde(with = "time_option")]
+    #[serde(with = "time::option")]
     expires: Option<SystemTime>,
     #[serde(with = "time")]
     refresh: SystemTime,
@@ -310,36 +312,6 @@ mod secret {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
         String::deserialize(from).map(Secret::new)
-    }
-}
-
-/// Times are RFC 3339 texts, which people read.
-mod time {
-    use super::{Deserialize, Serialize, SystemTime};
-    use jiff::Timestamp;
-    use serde::{Deserializer, Serializer, de, ser::Error};
-
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-        Timestamp::try_from(*time).map_err(S::Error::custom)?.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
-        SystemTime::try_from(Timestamp::deserialize(from)?).map_err(de::Error::custom)
-    }
-}
-
-mod time_option {
-    use super::{Deserialize, Serialize, SystemTime};
-    use jiff::Timestamp;
-    use serde::{Deserializer, Serializer, de, ser::Error};
-
-    pub(super) fn serialize<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
-        time.map(Timestamp::try_from).transpose().map_err(S::Error::custom)?.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
-        let time = Option::<Timestamp>::deserialize(from)?;
-        time.map(SystemTime::try_from).transpose().map_err(de::Error::custom)
     }
 }
 

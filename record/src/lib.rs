@@ -14,8 +14,10 @@
 //! | `segment` | the files that it consists of |
 //! | `read` | the records as they lie there, from the beginning or from where one stopped |
 //! | `note`, `checkpoint`, `roll` | a text that somebody signed; how much of a log the broker signed for; and for whose |
-//! | `verify` | whether they are what was written |
+//! | `verify` | whether they are what was written, by the chain alone |
+//! | [`audit`] | the same by all that was signed, and for all logs |
 
+pub mod audit;
 pub mod checkpoint;
 mod event;
 mod hash;

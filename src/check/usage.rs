@@ -141,7 +141,7 @@ fn read(places: &Places, notes: &mut Vec<String>) -> Logs {
     });
     for log in found {
         if let Err(reason) = logs.add(&log) {
-            notes.push(format!("the log was not read to its end; see `exeat calls --verify`: {reason}"));
+            notes.push(format!("the log was not read to its end; see `exeat verify`: {reason}"));
         }
     }
     logs

@@ -46,7 +46,7 @@ fn who_ignores_being_asked_is_killed_after_its_grace_with_all_its_children() {
     took(&run, 2.0);
     assert_eq!(run.log.end().outcome, "out of time after 1s, and killed 1s later");
     assert!(!process_with("4715.1"));
-    exeat.exeat(&["calls", "--verify"]).finish().ok();
+    exeat.exeat(&["verify"]).finish().ok();
 }
 
 #[test]

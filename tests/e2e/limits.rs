@@ -46,7 +46,7 @@ fn ended_by(exeat: &Exeat, run: Run, limit: &str) -> Run {
 
 #[track_caller]
 fn verified(exeat: &Exeat) {
-    exeat.exeat(&["calls", "--verify"]).finish().ok();
+    exeat.exeat(&["verify"]).finish().ok();
 }
 
 /// Cgroups that this process of exeat's made.

@@ -62,6 +62,7 @@ mod tunnels;
 mod unauthorized;
 mod upstream_proxy;
 mod vault;
+mod verify;
 mod walls;
 mod websocket;
 mod witnesses;

@@ -1,0 +1,269 @@
+//! The whole judgement on logs: the chain of each, the signatures under it, and whether one is missing.
+//!
+//! Enters: workers' directories, what their broker's notary keeps, the keys that are trusted. Leaves: for each worker how much is there, how much
+//! of it was signed for, and every finding, with its place. Never: a word on what a key's owner could have signed; nor trust in a key that
+//! only lies beside what it signed, unless the caller says so.
+
+mod finding;
+mod notary;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::finding::{Fault, Finding};
+pub use self::notary::Notary;
+use crate::checkpoint::{self, Checkpoint};
+use crate::hash::Hash;
+use crate::log::Head;
+use crate::note::{self, VerifierKey};
+use crate::read::{Position, ReadError, WorkerLog};
+use crate::segment::Segment;
+use crate::verify::Chain;
+
+/// Some 30 hours of checkpoints, 17,000 a day. What is longer is read to here, and said to be.
+const MOST_CHECKPOINTS: u64 = 8 * 1024 * 1024;
+
+/// What is to be said of one worker's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Audited {
+    /// The worker, by the name of its directory.
+    pub worker: String,
+    /// Its agent, where the log or the roll says so.
+    pub agent: Option<String>,
+    /// Records that follow each from the one before.
+    pub records: u64,
+    /// How many of them are signed for.
+    pub signed: u64,
+    /// Whether the log has its end.
+    pub ended: bool,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// What a line says of itself.
+#[derive(Deserialize)]
+struct Kind<'l> {
+    event: &'l str,
+    #[serde(default)]
+    agent: Option<Cow<'l, str>>,
+    #[serde(default)]
+    worker: Option<Cow<'l, str>>,
+}
+
+/// The log in this directory, against what is signed.
+///
+/// # Errors
+/// When it cannot be read for a reason that says nothing of it.
+pub fn log(directory: &Path, notary: &Notary, keys: &[VerifierKey]) -> Result<Audited, ReadError> {
+    let worker = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut audit = Audit::new(&worker, notary);
+    // Before the log: that goes on meanwhile.
+    audit.count(notary, keys);
+    audit.own_checkpoints(directory, keys)?;
+    let Some(log) = WorkerLog::open(directory)? else {
+        if let Some((size, _)) = audit.signed.last_key_value() {
+            audit.find(Fault::LogMissing, format!("its log is gone: {size} records of it were signed for"), None);
+        }
+        return Ok(audit.done(None));
+    };
+    audit.segments(log.segments());
+    let mut chain = Chain::default();
+    for text in log.texts(Position::START) {
+        let text = match text {
+            Ok(text) => text,
+            Err(ReadError::File { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
+                audit.find(Fault::Unreadable, format!("a file of it is damaged: {source}"), None);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        if let Err(flaw) = chain.follow(&text.bytes) {
+            let number = chain.head().size + 1;
+            audit.find(Fault::Changed, format!("record {number} {flaw}"), Some((number, text.at)));
+            break;
+        }
+        audit.record(&text.bytes, chain.head(), text.at);
+    }
+    Ok(audit.done(Some(chain.head())))
+}
+
+/// The judgement on one log, as far as it is.
+struct Audit<'n> {
+    audited: Audited,
+    notary: &'n Notary,
+    /// What was signed for: the root at each size.
+    signed: BTreeMap<u64, Hash>,
+    /// The last size at which log and signature agreed.
+    agreed: u64,
+    /// The number of the record that ends the log.
+    end: Option<u64>,
+}
+
+impl<'n> Audit<'n> {
+    fn new(worker: &str, notary: &'n Notary) -> Self {
+        let agent = notary.agent(worker).map(str::to_owned);
+        let worker = worker.to_owned();
+        let audited = Audited { worker, agent, records: 0, signed: 0, ended: false, findings: Vec::new() };
+        Self { audited, notary, signed: BTreeMap::new(), agreed: 0, end: None }
+    }
+
+    fn find(&mut self, fault: Fault, says: String, at: Option<(u64, Position)>) {
+        self.audited.findings.push(Finding {
+            fault,
+            says,
+            record: at.map(|(number, _)| number),
+            at: at.map(|(_, at)| at),
+        });
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.audited.findings.iter().any(|finding| finding.fault == fault)
+    }
+
+    /// What the broker keeps.
+    fn count(&mut self, notary: &Notary, keys: &[VerifierKey]) {
+        if !notary.is_there() {
+            return;
+        }
+        match notary.count(&self.audited.worker) {
+            Ok(Some(note)) => self.checkpoint(&note, keys, "the broker's checkpoint"),
+            Ok(None) => {}
+            Err(error) => self.find(
+                Fault::CountMissing,
+                format!("the broker's own checkpoint of it is gone or cannot be read: {error}"),
+                None,
+            ),
+        }
+    }
+
+    /// What lies beside the log.
+    fn own_checkpoints(&mut self, directory: &Path, keys: &[VerifierKey]) -> Result<(), ReadError> {
+        let counted = self.signed.last_key_value().map(|(size, _)| *size);
+        let path = directory.join(checkpoint::FILE_NAME);
+        let failed = |source| ReadError::File { worker: directory.to_owned(), source };
+        let text = match fs::metadata(&path).map(|found| found.len()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Ok(length) if length > MOST_CHECKPOINTS => {
+                self.find(
+                    Fault::Malformed,
+                    format!("its file of checkpoints is longer than {MOST_CHECKPOINTS} bytes"),
+                    None,
+                );
+                String::new()
+            }
+            _ => String::from_utf8_lossy(&fs::read(&path).map_err(failed)?).into_owned(),
+        };
+        let mut before = 0;
+        for note in note::split(&text) {
+            self.checkpoint(note, keys, "a checkpoint beside the log");
+            let size = self.signed.last_key_value().map_or(0, |(size, _)| *size);
+            before = before.max(size);
+        }
+        if !self.signed.is_empty() && self.notary.misses(&self.audited.worker) {
+            self.find(Fault::NotOnRoll, "its worker is not on the broker's roll, which was cut".to_owned(), None);
+        }
+        match counted {
+            // The broker keeps what it signs before anybody has it.
+            Some(counted) if counted < before => {
+                let says = format!(
+                    "the broker's own checkpoint is of {counted} records, one beside the log of {before}: an older one was put back"
+                );
+                self.find(Fault::CountMissing, says, None);
+            }
+            None if self.notary.is_there() && before > 0 && !self.has(Fault::CountMissing) => {
+                self.find(Fault::CountMissing, "the broker's own checkpoint of it is gone".to_owned(), None);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, note: &str, keys: &[VerifierKey], whose: &str) {
+        let text = match note::open(note, keys) {
+            Ok((text, _)) => text,
+            Err(unsigned) => return self.find(Fault::of(&unsigned), format!("{whose}: {unsigned}"), None),
+        };
+        let Ok(Checkpoint { origin, head }) = text.parse() else {
+            return self.find(Fault::Malformed, format!("{whose} is signed, and none"), None);
+        };
+        if origin.rsplit_once("/workers/").map(|(_, worker)| worker) != Some(&self.audited.worker) {
+            return self.find(Fault::Foreign, format!("{whose} is of another log, `{origin}`"), None);
+        }
+        match self.signed.insert(head.size, head.root) {
+            Some(other) if other != head.root => {
+                self.find(Fault::Forked, format!("two different logs of {} records were signed for", head.size), None);
+            }
+            _ => {}
+        }
+    }
+
+    /// The files, as they are numbered.
+    fn segments(&mut self, segments: &[Segment]) {
+        for (segment, number) in segments.iter().zip(1..) {
+            if segment.number() != number {
+                let says = match segment.number() - number {
+                    1 => format!("segment {number} is missing"),
+                    _ => format!("segments {number} to {} are missing", segment.number() - 1),
+                };
+                return self.find(Fault::SegmentMissing, says, None);
+            }
+        }
+    }
+
+    /// A record that follows from the one before.
+    fn record(&mut self, line: &[u8], head: Head, at: Position) {
+        let Ok(Kind { event, agent, worker }) = serde_json::from_slice(line) else {
+            return self.find(Fault::Unreadable, format!("record {} is none", head.size), Some((head.size, at)));
+        };
+        if event == "worker-start" || event == "segment-start" {
+            if worker.as_deref().is_some_and(|worker| worker != self.audited.worker) {
+                let says = format!("record {} is of the log of another worker", head.size);
+                self.find(Fault::Foreign, says, Some((head.size, at)));
+            }
+            self.audited.agent = agent.map(Cow::into_owned).or(self.audited.agent.take());
+        }
+        if event == "worker-end" {
+            self.end = Some(head.size);
+        }
+        match self.signed.get(&head.size) {
+            Some(root) if *root == head.root => self.agreed = head.size,
+            Some(_) if self.has(Fault::Resigned) => {}
+            Some(_) => {
+                let says = format!(
+                    "records {} to {} are not those that were signed for: one of them was changed, and those after it with it",
+                    self.agreed + 1,
+                    head.size
+                );
+                self.find(Fault::Resigned, says, Some((head.size, at)));
+            }
+            None => {}
+        }
+    }
+
+    fn done(mut self, head: Option<Head>) -> Audited {
+        let records = head.map_or(0, |head| head.size);
+        let is_whole = !self.audited.findings.iter().any(|finding| finding.fault.breaks_off());
+        let last = self.signed.last_key_value().map(|(size, _)| *size);
+        match last {
+            Some(size) if size > records && is_whole && head.is_some() => {
+                let says = format!("it was cut: {size} records were signed for, and {records} are there");
+                self.find(Fault::Cut, says, None);
+            }
+            None if is_whole && records > 0 => {
+                let says = "nothing was ever signed for it: its worker had no notary, or was killed as it began, or all signatures are gone";
+                self.find(Fault::Unsigned, says.to_owned(), None);
+            }
+            _ => {}
+        }
+        if let Some(end) = self.end.filter(|end| *end < records && *end >= self.agreed) {
+            let says = format!("record {end} is its last, and {} are behind that, unsigned", records - end);
+            self.find(Fault::Appended, says, None);
+        }
+        Audited { records, signed: self.agreed, ended: self.end.is_some(), ..self.audited }
+    }
+}

@@ -1,0 +1,200 @@
+//! `exeat verify`: whether the call logs are what was written.
+//!
+//! Enters: a state directory or a copy of one, what a broker keeps of it, and the key that is trusted. Leaves: a line for each log, and for
+//! everything that is wrong what and where. Never: an index, a cache, or anything else than the logs and what was signed for them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use record::audit::{self, Audited, Finding, Notary};
+use record::note::VerifierKey;
+use serde::Serialize;
+
+use crate::args;
+use crate::places::Places;
+use crate::report::Report;
+use crate::running;
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    /// Whether nothing is wrong.
+    good: bool,
+    /// The keys that were trusted.
+    keys: Vec<String>,
+    /// Whether they are the reader's own, and not only what lies beside the logs.
+    keys_given: bool,
+    /// Workers on the broker's roll, where there is one.
+    on_roll: Option<usize>,
+    /// What is wrong with the roll.
+    roll: Vec<Finding>,
+    logs: Vec<Told>,
+}
+
+/// What is told of a log.
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(flatten)]
+    audited: Audited,
+    /// Whether its worker runs.
+    runs: bool,
+}
+
+impl Told {
+    /// How many of its last records nobody signed for.
+    fn unsigned(&self) -> u64 {
+        self.audited.records.saturating_sub(self.audited.signed)
+    }
+
+    fn is_good(&self, strict: bool) -> bool {
+        self.audited.findings.is_empty() && (!strict || self.runs || (self.audited.ended && self.unsigned() == 0))
+    }
+}
+
+/// Verifies. The exit code is 1 where something is wrong.
+///
+/// # Errors
+/// When it cannot be said: there is no key, or a log cannot be read.
+pub fn run(places: &Places, arguments: &args::Verify) -> Result<ExitCode, Report> {
+    let state = arguments.directory.clone().unwrap_or_else(|| places.state.clone());
+    let places = Places { state, config: places.config.clone() };
+    let verdict = verdict(&places, arguments)?;
+    let mut out = io::stdout().lock();
+    match arguments.json {
+        true => writeln!(out, "{}", serde_json::to_string(&verdict)?)?,
+        false => show(&mut out, &verdict)?,
+    }
+    Ok(if verdict.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report> {
+    let kept = arguments.checkpoints.clone().unwrap_or_else(|| places.checkpoints());
+    // Workers first, then what was signed for them: a log goes on, and what was signed is of its beginning.
+    let directories = directories(&places.workers())?;
+    let runs: BTreeSet<String> = running::all(places)?.iter().map(|running| running.worker.to_string()).collect();
+    let keys = keys(arguments, &kept, directories.is_empty())?;
+    let notary = Notary::read(&kept, &keys)?;
+    let mut workers: BTreeSet<String> = directories;
+    workers.extend(notary.workers().into_iter().map(str::to_owned));
+    workers.retain(|worker| arguments.worker.is_none_or(|wanted| wanted.to_string() == *worker));
+    let mut logs = Vec::new();
+    for worker in workers {
+        let directory = places.workers().join(&worker);
+        let mut audited = audit::log(&directory, &notary, &keys)?;
+        if runs.contains(&worker) && !audited.findings.is_empty() {
+            // It may have begun after the roll was read.
+            audited = audit::log(&directory, &Notary::read(&kept, &keys)?, &keys)?;
+        }
+        let is_wanted = arguments.agent.as_ref().is_none_or(|agent| audited.agent.as_deref() == Some(agent.as_str()));
+        if is_wanted {
+            logs.push(Told { runs: runs.contains(&worker), audited });
+        }
+    }
+    let good = notary.findings.is_empty() && logs.iter().all(|told| told.is_good(arguments.strict));
+    Ok(Verdict {
+        good,
+        keys: keys.iter().map(ToString::to_string).collect(),
+        keys_given: !arguments.key.is_empty(),
+        on_roll: notary.is_there().then(|| notary.on_roll()),
+        roll: notary.findings,
+        logs,
+    })
+}
+
+/// The names of all workers' directories.
+fn directories(workers: &Path) -> Result<BTreeSet<String>, Report> {
+    match fs::read_dir(workers) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => {
+            let hint = format!("`{}` has to be readable by whoever verifies", workers.display());
+            Err(Report::new(error).hint(hint))
+        }
+        Ok(entries) => entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()
+            .map_err(Report::from),
+    }
+}
+
+/// What is trusted.
+fn keys(arguments: &args::Verify, kept: &Path, nothing_there: bool) -> Result<Vec<VerifierKey>, Report> {
+    if arguments.key.is_empty() {
+        return match Notary::keys(kept) {
+            Ok(keys) => Ok(keys),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && nothing_there => Ok(Vec::new()),
+            Err(error) => Err(Report::new(format!("there is no key in `{}`: {error}", kept.display())).hint(
+                "a broker leaves its key there with its first checkpoint; say `--key` with a copy of it, or `--checkpoints` with the directory of the broker",
+            )),
+        };
+    }
+    let mut keys = Vec::new();
+    for key in &arguments.key {
+        let text = match key.parse::<VerifierKey>() {
+            Ok(_) => key.clone(),
+            Err(error) => fs::read_to_string(PathBuf::from(key)).map_err(|_| {
+                Report::new(format!("`{key}`: {error}"))
+                    .hint("it is in `checkpoints/verifier` of the state directory; keep a copy elsewhere")
+            })?,
+        };
+        for line in text.lines() {
+            keys.push(line.parse().map_err(|error| Report::new(format!("`{line}`: {error}")))?);
+        }
+    }
+    Ok(keys)
+}
+
+fn show(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
+    let mut wrong = verdict.roll.len();
+    for finding in &verdict.roll {
+        writeln!(out, "CHANGED  {}", plain(&finding.says))?;
+    }
+    for told in &verdict.logs {
+        let Audited { worker, agent, records, signed, ended, findings } = &told.audited;
+        let agent = agent.as_deref().unwrap_or("-");
+        let name = plain(&format!("{worker} {agent:<12}"));
+        for finding in findings {
+            let place =
+                finding.at.map(|at| format!(" (segment {}, byte {})", at.segment, at.offset)).unwrap_or_default();
+            writeln!(out, "CHANGED  {name} {}{place}", plain(&finding.says))?;
+        }
+        wrong += findings.len();
+        if findings.is_empty() {
+            let tail = match (told.unsigned(), *ended, told.runs) {
+                (0, true, _) => "signed to its end".to_owned(),
+                (0, false, true) => "all signed, its worker runs".to_owned(),
+                (0, false, false) => "all signed, without an end: its worker was killed".to_owned(),
+                (last, _, true) => format!("signed up to {signed}, the last {last} not yet: its worker runs"),
+                (last, _, false) => format!("signed up to {signed}, the last {last} not: its worker was killed"),
+            };
+            writeln!(out, "good     {name} {records} records, {tail}")?;
+        }
+    }
+    let records: u64 = verdict.logs.iter().map(|told| told.audited.records).sum();
+    let found = match wrong {
+        0 => "nothing is wrong".to_owned(),
+        1 => "1 finding".to_owned(),
+        many => format!("{many} findings"),
+    };
+    writeln!(out, "{} logs, {records} records: {found}", verdict.logs.len())?;
+    for key in &verdict.keys {
+        writeln!(out, "key {key}")?;
+    }
+    if verdict.keys.len() > 1 && !verdict.keys_given {
+        writeln!(
+            out,
+            "note: there are {} keys, so that the key was replaced; `--key` says which to trust",
+            verdict.keys.len()
+        )?;
+    } else if !verdict.keys_given && !verdict.keys.is_empty() {
+        writeln!(out, "note: this key lies beside the logs; keep a copy elsewhere, and verify with `--key`")?;
+    }
+    Ok(())
+}
+
+/// Nothing of a log's reaches the terminal but its letters.
+fn plain(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), "?")
+}
