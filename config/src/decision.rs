@@ -10,9 +10,11 @@ use ipnet::IpNet;
 
 use crate::agent::CredentialName;
 use crate::client_certificate::ClientCertificate;
+use crate::denial::Denial;
 use crate::destination::Destination;
 use crate::limits::Rate;
 use crate::method::Method;
+use crate::observe::Observed;
 use crate::path::NormalPath;
 use crate::protocol::Protocol;
 use crate::rule::{Rule, RuleId, TlsMode};
@@ -147,6 +149,7 @@ pub struct CallPermit {
     pub(crate) rule: Arc<Rule>,
     pub(crate) proxy: Option<Arc<UpstreamProxy>>,
     pub(crate) policy: Arc<str>,
+    pub(crate) observed: Option<Box<Observed>>,
 }
 
 impl CallPermit {
@@ -170,9 +173,14 @@ impl CallPermit {
         &self.path
     }
 
-    /// The rule that allows it.
+    /// The rule that allows it; where it is observed, one that stands in no file.
     pub fn rule(&self) -> &RuleId {
         self.rule.id()
+    }
+
+    /// The denial that this would have been, had the policy not been told to observe.
+    pub fn observed(&self) -> Option<&Denial> {
+        self.observed.as_ref().map(|observed| &observed.denial)
     }
 
     /// The credential that the rule puts in.
@@ -180,9 +188,18 @@ impl CallPermit {
         self.rule.credential()
     }
 
-    /// The rule's rate.
+    /// The rate that the call counts against.
     pub fn rate(&self) -> Option<Rate> {
-        self.rule.rate()
+        self.counted().rate()
+    }
+
+    /// The rule whose rate that is: the one that allows the call; of what is observed, the one that came nearest.
+    pub fn counts_against(&self) -> &RuleId {
+        self.counted().id()
+    }
+
+    fn counted(&self) -> &Rule {
+        self.observed.as_ref().and_then(|observed| observed.nearest.as_deref()).unwrap_or(&self.rule)
     }
 
     /// What of the request's body the rule lets through, where it looks into bodies.

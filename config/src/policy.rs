@@ -28,6 +28,8 @@ pub struct Policy {
     pub(crate) extra_roots: Vec<PathBuf>,
     pub(crate) proxy: Option<Arc<UpstreamProxy>>,
     pub(crate) rules: Vec<Arc<Rule>>,
+    /// Whether what no rule covers passes, and says so.
+    pub(crate) observes: bool,
 }
 
 impl Policy {
@@ -102,16 +104,19 @@ impl Policy {
         self.rules.iter().filter_map(|rule| rule.credential.clone()).collect()
     }
 
-    /// Whether a connection may be made at all: some allow rule has its destination, and no deny rule has all of it.
+    /// Whether a connection may be made at all: some allow rule has its destination, or the policy observes, and no deny rule has all of
+    /// it.
     pub fn connect(&self, destination: &Destination) -> Result<ConnectPermit, Denial> {
         let denied = |rule: &&Arc<Rule>| rule.is_whole() && rule.to.matches(destination);
         if let Some(rule) = self.with_effect(Effect::Deny).find(denied) {
             return Err(self.denial(DenialKind::DeniedByRule, Some(rule), destination, None));
         }
         let Some(rule) = self.first(destination) else {
-            return Err(self.denial(self.unlisted(destination), None, destination, None));
+            let denial = self.denial(self.unlisted(destination), None, destination, None);
+            return self.observed_connection(destination, denial);
         };
-        let plain = self.with_effect(Effect::Allow).any(|rule| rule.plain && rule.to.matches(destination));
+        let plain =
+            self.observes || self.with_effect(Effect::Allow).any(|rule| rule.plain && rule.to.matches(destination));
         Ok(ConnectPermit {
             destination: destination.clone(),
             plain,
@@ -121,7 +126,8 @@ impl Policy {
         })
     }
 
-    /// Whether a call may be made: no deny rule has it, and the first allow rule that has it says how.
+    /// Whether a call may be made: no deny rule has it, and the first allow rule that has it says how; where there is none, an observing
+    /// policy lets it pass and the permit says so.
     pub fn call(&self, call: &CallFacts<'_>) -> Result<CallPermit, Denial> {
         if let Some(rule) = self.with_effect(Effect::Deny).find(|rule| rule.matches(call)) {
             return Err(self.denial(DenialKind::DeniedByRule, Some(rule), call.destination, Some(call)));
@@ -130,7 +136,7 @@ impl Policy {
             return Err(self.denial(DenialKind::PassesUnread, Some(rule), call.destination, Some(call)));
         }
         let rule = self.with_effect(Effect::Allow).find(|rule| rule.matches(call));
-        let rule = rule.ok_or_else(|| self.for_want_of_a_rule(call))?;
+        let Some(rule) = rule else { return self.observed_call(call, self.for_want_of_a_rule(call)) };
         Ok(CallPermit {
             destination: call.destination.clone(),
             scheme: call.scheme,
@@ -139,6 +145,7 @@ impl Policy {
             rule: rule.clone(),
             proxy: self.proxy_for(call.destination, rule),
             policy: self.digest.clone(),
+            observed: None,
         })
     }
 
@@ -152,7 +159,7 @@ impl Policy {
         self.with_effect(Effect::Allow).find(|rule| rule.to.matches(destination))
     }
 
-    fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Arc<Rule>> {
+    pub(crate) fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Arc<Rule>> {
         self.rules.iter().filter(move |rule| rule.effect() == effect)
     }
 

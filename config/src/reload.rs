@@ -18,6 +18,7 @@ pub struct Standing {
     path: PathBuf,
     current: ArcSwap<Policy>,
     shown: Shown,
+    observes: bool,
 }
 
 /// Whether the sandbox would see a file.
@@ -36,7 +37,15 @@ impl Standing {
     /// Reads the policy at `path` and puts it in force.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref().to_owned();
-        Ok(Self { current: ArcSwap::from_pointee(Policy::load(&path)?), path, shown: Shown::default() })
+        let current = ArcSwap::from_pointee(Policy::load(&path)?);
+        Ok(Self { current, path, shown: Shown::default(), observes: false })
+    }
+
+    /// The same, observing: it, and every policy after it, lets pass what no rule covers.
+    pub fn load_observing(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let path = path.as_ref().to_owned();
+        let current = ArcSwap::from_pointee(Policy::load(&path)?.observing());
+        Ok(Self { current, path, shown: Shown::default(), observes: true })
     }
 
     /// The policy in force now.
@@ -67,6 +76,7 @@ impl Standing {
     /// whether the policy changed.
     pub fn reload(&self) -> Result<bool, LoadError> {
         let policy = Policy::load(&self.path)?;
+        let policy = if self.observes { policy.observing() } else { policy };
         self.check_secrets(&policy)?;
         let current = self.current();
         let changed = policy.digest() != current.digest() || !policy.has_the_same_beside(&current);

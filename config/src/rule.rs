@@ -28,6 +28,8 @@ pub enum Effect {
     Allow,
     /// `[[deny]]`
     Deny,
+    /// In no file: what stands in for the rule that is missing where a policy observes.
+    Observe,
 }
 
 /// What becomes of connections to a rule's destinations.
@@ -86,6 +88,7 @@ impl fmt::Display for RuleId {
         let effect = match self.effect {
             Effect::Allow => "allow",
             Effect::Deny => "deny",
+            Effect::Observe => return f.write_str("no rule (observed)"),
         };
         write!(f, "{effect} #{} (line {})", self.number, self.line)
     }
@@ -233,7 +236,9 @@ impl Rule {
     /// takes it for a character, and denied if either reading is.
     pub(crate) fn has_path(&self, path: &NormalPath) -> bool {
         match self.effect() {
-            Effect::Allow => (self.encoded_slash || !path.has_encoded_slash()) && self.would_have(path),
+            Effect::Allow | Effect::Observe => {
+                (self.encoded_slash || !path.has_encoded_slash()) && self.would_have(path)
+            }
             Effect::Deny => {
                 let either =
                     |read: &str| self.lists(read) || without_parameters(read).is_some_and(|bare| self.lists(&bare));

@@ -72,7 +72,7 @@ async fn call(
     let (mut call, rest) = Call::read(request, connection)?;
     let policy = worker.policy.current();
     let permit = authorize::call(&policy, &call, &worker.swap)?;
-    worker.rates.admit(permit.rule(), permit.rate())?;
+    worker.rates.admit(permit.counts_against(), permit.rate())?;
     let injected = authorize::inject(&mut call, &permit, &worker.swap)?;
     let signed = signed::signature(&mut call, permit.credential(), &worker.swap)?;
     let head = call.head(permit.credential());

@@ -73,6 +73,7 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Sec
             extra_roots: upstream.roots,
             proxy: upstream.proxy.map(Arc::new),
             rules: rules.into_iter().map(|(_, rule)| Arc::new(rule)).collect(),
+            observes: false,
         }
     })
 }

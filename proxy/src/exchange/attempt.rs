@@ -124,7 +124,7 @@ impl Attempt<'_> {
     /// The body once more, where it is all there and the rate has room for it.
     fn replay(&self, lease: &Lease, kept: &Kept, upload: &Upload) -> Option<Body> {
         let Self { worker, permit, .. } = self;
-        let admitted = kept.is_whole().then(|| worker.rates.admit(permit.rule(), permit.rate()));
+        let admitted = kept.is_whole().then(|| worker.rates.admit(permit.counts_against(), permit.rate()));
         admitted?.ok().and_then(|()| kept.again(lease, upload))
     }
 }
