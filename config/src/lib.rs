@@ -9,6 +9,7 @@
 //!   [`NormalPath`]
 //! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Protocol`], [`Rule`]
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
+//! - what a policy that observes lets pass, and the rules that would cover it: [`Policy::observing`], [`suggest()`], [`Suggested`]
 //! - [`Standing`], the policy in force; what it shows of the machine: [`SandboxSettings`], [`FileGlob`]
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
 //! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; how a credential is had: [`IssuerSettings`], with
@@ -51,6 +52,7 @@ mod risk;
 mod rule;
 mod sandbox;
 mod shape;
+mod suggest;
 mod text;
 mod upstream;
 mod variable;
@@ -90,5 +92,6 @@ pub use risk::{Finding, Risk};
 pub use rule::{Effect, Rule, RuleId, TlsMode};
 pub use sandbox::{LimitsMode, SandboxSettings};
 pub use shape::Shape;
+pub use suggest::{Barred, Sighting, Suggested, Suggestion, Times, suggest};
 pub use upstream::{ProxyLogin, UpstreamProxy};
 pub use vault::{VaultLogin, VaultSecret};
