@@ -96,6 +96,10 @@ pub struct Run {
     /// Use the broker that listens on this Unix socket instead of one of our own
     #[arg(long, value_name = "SOCKET")]
     pub broker: Option<PathBuf>,
+    /// Let calls pass that no rule covers, and note them for `exeat suggest`: never with a credential, past a `deny` rule or to an address that a
+    /// rule has to list; weaker, and in the log
+    #[arg(long)]
+    pub observe: bool,
     /// Capture only the ports that the policy names, as where the kernel has no nf_tables; weaker, and in the log
     #[arg(long)]
     pub capture_ports_only: bool,

@@ -4,6 +4,7 @@
 //! holds it stands, or a lease that outlives it.
 
 mod ending;
+mod observing;
 mod reach;
 mod reload;
 pub mod shown;
@@ -59,7 +60,8 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
     // Not before: the kernel lets nobody map the users of a process that is closed.
     sandbox::close_memory()?;
-    let standing = Arc::new(Standing::load(places.agent_file(&arguments.agent))?);
+    let load = if arguments.observe { Standing::load_observing } else { Standing::load };
+    let standing = Arc::new(load(places.agent_file(&arguments.agent))?);
     if standing.current().digest() != digest {
         return Err(Report::new("the agent's file was changed while its sandbox was made").hint("start again"));
     }
@@ -78,6 +80,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let lock = prepared.lock_in(&reach, lacking).map_err(|error| enlisted.undone(error))?;
     let start = worker_start(arguments, &enlisted, &prepared, &lock)?;
     enlisted.worker.log().append(Timestamp::now(), Event::WorkerStart(start))?;
+    observing::begins(&enlisted.worker, &prepared.status().capture).iter().for_each(crate::remark);
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
     let done = own.block_on(work(enlisted, prepared, serving.handle()));
     // All is said and written; a name that is still being looked up is not waited for.
@@ -179,6 +182,7 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> R
     proxy.await??;
     presence.has_stopped();
     finish(&worker, &broker, &seal, &ended, &settings).await;
+    observing::ended(&worker).iter().for_each(crate::remark);
     let ended = ended?;
     ended.notes(&settings).iter().for_each(crate::remark);
     ended.report(&settings)
@@ -244,7 +248,7 @@ fn spec(
         nested: settings.nested,
         limits: Limits::from(settings),
         trust: Trust { worker_ca: authority.pem().to_owned(), system_bundle: system_bundle()? },
-        ports: policy.ports(),
+        ports: if arguments.observe { observing::ports(policy) } else { policy.ports() },
         capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
         working_directory: std::env::current_dir()?,
     })
@@ -318,7 +322,7 @@ fn worker_start(
     sandbox["limits"]["grace"] = serde_json::to_value(grace.as_secs())?;
     Ok(WorkerStart {
         format: record::FORMAT,
-        observe: false,
+        observe: arguments.observe,
         worker: enlisted.presence.worker().to_string(),
         agent: arguments.agent.to_string(),
         identity: enlisted.identity.clone(),

@@ -27,6 +27,8 @@ pub struct Told {
     running: Running,
     calls: u64,
     refused: u64,
+    /// Whether calls pass that no rule covers.
+    observes: bool,
     /// Digest of the policy in force.
     policy: String,
     /// Why a later one is not.
@@ -53,10 +55,15 @@ pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Repo
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{HEADING}")?;
-    for Told { running: Running { worker, agent, pid, since }, calls, refused, policy, policy_rejected } in &told {
+    for Told { running: Running { worker, agent, pid, since }, calls, refused, observes, policy, policy_rejected } in
+        &told
+    {
         let policy = policy.get(..12).unwrap_or(policy);
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         write!(out, "{worker} {:<12} {pid:<7} {since} {calls:<7} {refused:<7} {policy}", agent.as_str())?;
+        if *observes {
+            write!(out, " (observes)")?;
+        }
         match policy_rejected {
             Some(_) => writeln!(out, " (an edited one has mistakes: `exeat check`)")?,
             None => writeln!(out)?,
@@ -70,11 +77,12 @@ pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Repo
 /// # Errors
 /// When the log cannot be read.
 pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
-    let mut told = Told { running, calls: 0, refused: 0, policy: String::new(), policy_rejected: None };
+    let mut told =
+        Told { running, calls: 0, refused: 0, observes: false, policy: String::new(), policy_rejected: None };
     let log = WorkerLog::open(&places.workers().join(told.running.worker.to_string()))?;
     for record in log.iter().flat_map(WorkerLog::lines) {
         match record?.line.event {
-            Event::WorkerStart(start) => told.policy = start.policy,
+            Event::WorkerStart(start) => (told.policy, told.observes) = (start.policy, start.observe),
             Event::PolicyReloaded { policy } => (told.policy, told.policy_rejected) = (policy, None),
             Event::PolicyRejected { reason } => told.policy_rejected = Some(reason),
             Event::CallStart(_) | Event::TunnelStart(_) => told.calls += 1,

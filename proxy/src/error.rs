@@ -297,6 +297,14 @@ impl Refusal {
         matches!(self, Self::Misdirected(_))
     }
 
+    /// The address that was not dialled, as no rule lists it.
+    pub fn forbidden(&self) -> Option<IpAddr> {
+        match self {
+            Self::ForbiddenAddress { address, .. } => Some(*address),
+            _ => None,
+        }
+    }
+
     /// The tool or operation that was asked for, where it could be read.
     pub fn tool(&self) -> Option<&str> {
         match self {

@@ -24,7 +24,7 @@ use http::header::{ALT_SVC, CONNECTION, HeaderValue, IF_RANGE, RANGE};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use record::{CallStart, CredentialUse};
+use record::{CallStart, CredentialUse, Observed};
 
 use self::attempt::{Attempt, Carried};
 use self::body::examine;
@@ -119,6 +119,7 @@ async fn call(
         }
         (sent, _) => (sent, leave, lease),
     };
+    worker.count_observed(permit, sent.as_ref().err());
     match sent {
         Ok(answer) => {
             let socket =
@@ -218,7 +219,10 @@ fn start(
         credential,
         client_certificate: permit.route().client_certificate().map(|shown| shown.fingerprint()),
         client_tls: connection.tls.clone(),
-        observed: None,
+        observed: permit.observed().map(|denial| Observed {
+            kind: denial.kind().as_str().to_owned(),
+            reason: worker.swap.redact(&denial.reason()),
+        }),
         trace: None,
     }
 }
@@ -305,7 +309,7 @@ fn alert(worker: &Arc<Worker>, connection: &Connection, call: &Call) -> impl FnO
 }
 
 fn refused(refusal: &Refusal, call: &Call, record: CallRecord) -> Response<Body> {
-    record.refused(respond::row(refusal).0.as_u16(), refusal.to_string());
+    record.refused(respond::row(refusal).0.as_u16(), refusal);
     answered(refusal, Reader::of(call.version, &call.headers))
 }
 

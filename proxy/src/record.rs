@@ -140,9 +140,10 @@ impl CallRecord {
     }
 
     /// The call went wrong on its way; its end says why.
-    pub fn refused(mut self, status: u16, reason: String) {
+    pub fn refused(mut self, status: u16, refusal: &Refusal) {
         self.end.status = Some(status);
-        self.finish("refused", Some(reason));
+        self.end.forbidden = refusal.forbidden();
+        self.finish("refused", Some(refusal.to_string()));
     }
 
     /// The call ended as it should.

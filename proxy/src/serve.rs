@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::{Client, Registration};
-use config::{LoadError, Policy, Standing};
+use config::{CallPermit, LoadError, Policy, Standing};
 use jiff::Timestamp;
 use record::{CallLog, Event, NameAsked, Refused};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -66,6 +66,8 @@ pub struct Worker {
     credentials: Vec<String>,
     calls: AtomicU64,
     refused: AtomicU64,
+    observed: AtomicU64,
+    barred: AtomicU64,
 }
 
 /// The sockets that were opened inside the sandbox.
@@ -105,6 +107,8 @@ impl Worker {
             policy_changed: watch::Sender::new(()),
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            observed: AtomicU64::new(0),
+            barred: AtomicU64::new(0),
         }))
     }
 
@@ -138,6 +142,20 @@ impl Worker {
     /// Calls that went upstream, and refusals, so far.
     pub fn counts(&self) -> (u64, u64) {
         (self.calls.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+
+    /// Calls that no rule covers and that went out, as the policy observes; and such that did not, for where they led.
+    pub fn observed(&self) -> (u64, u64) {
+        (self.observed.load(Ordering::Relaxed), self.barred.load(Ordering::Relaxed))
+    }
+
+    /// Counts a call that no rule covers, if it is one, and whether it was `refused` on its way.
+    pub(crate) fn count_observed(&self, permit: &CallPermit, refused: Option<&Refusal>) {
+        if permit.observed().is_some() {
+            let barred = refused.is_some_and(|refusal| refusal.forbidden().is_some());
+            let counted = if barred { &self.barred } else { &self.observed };
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn next_call(&self) -> u64 {

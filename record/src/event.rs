@@ -3,6 +3,8 @@
 //! Enters: nothing. Leaves: plain structures, the same for the worker that writes and for whoever reads. Never: a field that
 //! could hold a credential or a placeholder's value.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -272,6 +274,9 @@ pub struct CallEnd {
     /// TLS towards the upstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<TlsLeg>,
+    /// The address that stood in its way: one that is dialled only where a rule lists it. Nothing was dialled then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbidden: Option<IpAddr>,
     /// How often a credential was replaced in the answer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scrubbed: u64,

@@ -43,6 +43,7 @@ mod log;
 mod matrix;
 mod mcp;
 mod misdirected;
+mod observe;
 mod oidc;
 mod operators;
 mod overlay;
