@@ -3,6 +3,7 @@
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
 mod verify;
+mod suggest;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use config::{AgentId, WorkerId};
 
 pub use self::verify::Verify;
+pub use self::suggest::Suggest;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]
@@ -49,6 +51,8 @@ pub enum Command {
     Check(Check),
     /// Say what an agent's policy would decide about a call, and why
     Explain(Explain),
+    /// Suggest the smallest rules that cover what an agent called, as after `run --observe`
+    Suggest(Suggest),
     /// List the calls that were made and refused
     Calls(Calls),
     /// Prove that the call logs are what was written, or say where one is not

@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod running;
 mod verify;
+mod suggest;
 mod workers;
 
 use std::io::{IsTerminal, Write};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Run(run) => places().and_then(|places| run::run(&places, run)),
         Command::Check(check) => places().and_then(|places| check::run(&places, check)),
         Command::Explain(explain) => places().and_then(|places| explain::run(&places, explain)),
+        Command::Suggest(arguments) => places().and_then(|places| suggest::run(&places, arguments)),
         Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
         Command::Verify(verify) => places().and_then(|places| verify::run(&places, verify)),
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),

@@ -49,6 +49,11 @@ impl Policy {
         file::parse_policy(agent, file.as_ref(), text, Secrets::Read)
     }
 
+    /// The same as [`Policy::load_without_secrets`] is to [`Policy::load`].
+    pub fn parse_without_secrets(agent: AgentId, file: impl AsRef<Path>, text: &str) -> Result<Self, LoadError> {
+        file::parse_policy(agent, file.as_ref(), text, Secrets::LeftOut)
+    }
+
     /// The agent it is for.
     pub fn agent(&self) -> &AgentId {
         &self.agent

@@ -57,6 +57,7 @@ mod signing;
 mod sources;
 mod standing;
 mod streaming;
+mod suggest;
 mod terminal;
 mod tls;
 mod tunnels;

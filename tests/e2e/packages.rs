@@ -41,8 +41,8 @@ fn rule(destination: &str) -> String {
     format!("[[allow]]\nto = \"{destination}\"\nmethods = [\"GET\", \"HEAD\"]\naddresses = [{addresses}]\n")
 }
 
-#[test]
-fn pip_installs_a_package() {
+/// Installs one package with pip and prints its version.
+pub fn pip() -> String {
     let python = python_tools();
     let index = Command::new(&python).args(["-m", "pip", "config", "get", "global.index-url"]).output().unwrap();
     let index = if index.status.success() {
@@ -51,22 +51,30 @@ fn pip_installs_a_package() {
         String::new()
     };
     let pip = format!("{python} -m pip --isolated --disable-pip-version-check --retries 0");
-    let script = format!(
+    format!(
         "{pip} install --no-cache-dir --no-deps --target lib {index} six==1.16.0 && PYTHONPATH=lib python3 -c 'import six; print(six.__version__)'"
-    );
-    let run = learn_and_run(&script);
+    )
+}
+
+#[test]
+fn pip_installs_a_package() {
+    let run = learn_and_run(&pip());
     assert!(run.stdout.ends_with("1.16.0\n"), "{run:#?}");
     assert!(run.log.calls().len() > 1);
 }
 
-#[test]
-fn npm_installs_a_package() {
+/// Installs one package with npm and prints what it says.
+pub fn npm() -> String {
     let registry = output(&["npm", "config", "get", "registry"]);
-    let script = format!(
+    format!(
         "npm install --no-audit --no-fund --fetch-retries 0 --registry {registry} is-number@7.0.0 \
          && node -e 'console.log(require(\"is-number\")(\"7\"))'"
-    );
-    let run = learn_and_run(&script);
+    )
+}
+
+#[test]
+fn npm_installs_a_package() {
+    let run = learn_and_run(&npm());
     assert!(run.stdout.ends_with("true\n"), "{run:#?}");
     assert!(run.log.calls().len() > 1);
 }

@@ -1,0 +1,169 @@
+//! What an agent called, by its logs.
+//!
+//! Enters: the logs of its workers, whatever the agent had them say. Leaves: each different call once, with how often and when; and what
+//! went no further. Never: text that was not parsed into a name, a method or a path; more calls in memory than bound.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+
+use config::{AgentId, Destination, Method, NormalPath, Scheme, Sighting, Times};
+use jiff::Timestamp;
+use record::read::{Record, WorkerLog};
+use record::{CallEnd, CallStart, Event, Refused};
+
+use crate::places::Places;
+use crate::report::Report;
+use crate::running;
+
+/// Different calls: more than any command makes whose rules a person would read; some hundred MiB at the very worst.
+const DIFFERENT: usize = 50_000;
+/// Destinations of which it is told that they gave no answer, or were shown a placeholder.
+const TOLD: usize = 100;
+
+/// What makes two calls the same.
+type Key = (Destination, &'static str, Method, String);
+type Calls = BTreeMap<Key, Sighting>;
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Calls that went out, or would have but for the address that they led to; each once.
+    pub calls: Calls,
+    /// Calls that a deny rule had.
+    pub denied: Calls,
+    /// Destinations from which no answer came, and why, as the last such call has it.
+    pub unanswered: BTreeMap<Destination, (String, Times)>,
+    /// Destinations to which a placeholder was on its way that does not go there.
+    pub misdirected: BTreeMap<Destination, Times>,
+    /// Whether any worker observed.
+    pub observed: bool,
+    /// Calls that were one too many.
+    pub left_out: u64,
+}
+
+/// Reads the logs of an agent, from a time on.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn read(places: &Places, agent: &AgentId, since: Option<Timestamp>) -> Result<Seen, Report> {
+    let mut seen = Seen::default();
+    let entries = match fs::read_dir(places.workers()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(seen),
+        entries => entries.map_err(|error| {
+            Report::new(error).hint(format!("`{}` has to be readable by whoever reviews", places.workers().display()))
+        })?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // Another agent's log is not even opened.
+        let other = id.and_then(|id| running::who(places, &id)).is_some_and(|worker| worker.agent != *agent);
+        if !other && let Some(log) = WorkerLog::open(&entry.path())? {
+            of_one(&log, agent, since, &mut seen)?;
+        }
+    }
+    Ok(seen)
+}
+
+/// One worker's log.
+fn of_one(log: &WorkerLog, agent: &AgentId, since: Option<Timestamp>, seen: &mut Seen) -> Result<(), Report> {
+    let mut open: HashMap<u64, (CallStart, Timestamp)> = HashMap::new();
+    for record in log.lines() {
+        let Record { line, .. } = record?;
+        let recent = since.is_none_or(|since| line.time >= since);
+        match line.event {
+            Event::WorkerStart(start) if start.agent != agent.as_str() => return Ok(()),
+            Event::SegmentStart(start) if start.agent != agent.as_str() => return Ok(()),
+            Event::WorkerStart(start) => seen.observed |= start.observe,
+            Event::SegmentStart(start) => seen.observed |= start.observe,
+            Event::CallStart(start) if recent => drop(open.insert(start.call, (start, line.time))),
+            Event::CallEnd(end) => {
+                if let Some((start, time)) = open.remove(&end.call) {
+                    seen.take(&start, time, Some(&end));
+                }
+            }
+            Event::Refused(refused) if recent => seen.take_refused(&refused, line.time),
+            _ => {}
+        }
+    }
+    // They may have reached whom they were for.
+    for (start, time) in open.into_values() {
+        seen.take(&start, time, None);
+    }
+    Ok(())
+}
+
+impl Seen {
+    /// A call that had a permit.
+    fn take(&mut self, start: &CallStart, time: Timestamp, end: Option<&CallEnd>) {
+        let forbidden = end.and_then(|end| end.forbidden);
+        let answered = end.is_none_or(|end| end.outcome != "refused" || end.head_ms.is_some());
+        if answered || forbidden.is_some() {
+            let sighting = sighting(&start.to, &start.scheme, (&start.method, &start.path), time);
+            let sighting = sighting.map(|sighting| Sighting { forbidden, ..sighting });
+            self.left_out += sighting.map_or(0, |sighting| add(&mut self.calls, sighting));
+        } else if let Ok(to) = start.to.parse::<Destination>()
+            && (self.unanswered.len() < TOLD || self.unanswered.contains_key(&to))
+        {
+            let why = end.and_then(|end| end.reason.clone()).unwrap_or_default();
+            let all = self.unanswered.get(&to).map_or(Times::once(time), |(_, times)| times.and(Times::once(time)));
+            self.unanswered.insert(to, (why, all));
+        }
+    }
+
+    /// A call that went no further: what a deny rule had, and what carried a placeholder elsewhere.
+    fn take_refused(&mut self, refused: &Refused, time: Timestamp) {
+        match (refused.kind.as_str(), &refused.method, &refused.path) {
+            ("denied-by-rule", Some(method), Some(path)) => {
+                let usual = if refused.to.ends_with(":80") { "http" } else { "https" };
+                let scheme = refused.scheme.as_deref().unwrap_or(usual);
+                let sighting = sighting(&refused.to, scheme, (method, path), time);
+                self.left_out += sighting.map_or(0, |sighting| add(&mut self.denied, sighting));
+            }
+            ("placeholder-misdirected", ..) => {
+                if let Ok(to) = refused.to.parse::<Destination>()
+                    && (self.misdirected.len() < TOLD || self.misdirected.contains_key(&to))
+                {
+                    let once = Times::once(time);
+                    self.misdirected.entry(to).and_modify(|times| *times = times.and(once)).or_insert(once);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `None` for what no worker would have let out: it is nothing to make a rule of.
+fn sighting(to: &str, scheme: &str, (method, path): (&str, &str), time: Timestamp) -> Option<Sighting> {
+    Some(Sighting {
+        destination: to.parse().ok()?,
+        scheme: if scheme == "http" { Scheme::Http } else { Scheme::Https },
+        method: method.parse().ok()?,
+        path: NormalPath::parse(path).ok()?,
+        forbidden: None,
+        times: Times::once(time),
+    })
+}
+
+/// The answer is how many were one too many.
+fn add(calls: &mut Calls, sighting: Sighting) -> u64 {
+    let Sighting { destination, scheme, method, path, .. } = &sighting;
+    let key = (destination.clone(), scheme.as_str(), method.clone(), path.as_str().to_owned());
+    let full = calls.len() >= DIFFERENT;
+    match calls.entry(key) {
+        Entry::Occupied(entry) => {
+            let known = entry.into_mut();
+            known.times = known.times.and(sighting.times);
+            // What was reached once is reached.
+            known.forbidden = known.forbidden.and(sighting.forbidden);
+            0
+        }
+        Entry::Vacant(_) if full => 1,
+        Entry::Vacant(entry) => {
+            entry.insert(sighting);
+            0
+        }
+    }
+}
