@@ -53,9 +53,10 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
     let file = places.agent_file(&arguments.agent);
     let policy = Policy::load_without_secrets(&file)?;
     let since = arguments.since.as_deref().map(since).transpose()?;
-    let seen = seen::read(places, &arguments.agent, since)?;
+    let seen = seen::read(places, &policy, since)?;
     let calls: Vec<Sighting> = seen.calls.into_values().collect();
     let mut suggestion = suggest(&policy, &calls);
+    suggestion.allowed += seen.allowed;
     // What was refused then is told of only as far as it would be refused now.
     let denied: Vec<Sighting> = seen.denied.into_values().collect();
     suggestion.denied.extend(suggest(&policy, &denied).denied);

@@ -18,7 +18,8 @@ const RULES: [&str; 7] = [
     "[[deny]]\nto = \"a.example\"\npaths = [\"/x/1/**\"]\n",
     "[[deny]]\nto = \"*.many.example.com\"\nmethods = [\"DELETE\"]\n",
 ];
-const SEGMENTS: [&str; 30] = [
+const SEGMENTS: [&str; 31] = [
+    "%253Bx",
     "x",
     "y",
     "1",
@@ -143,7 +144,10 @@ proptest! {
         let mut turned = seen.clone();
         turned.rotate_left(cut.index(seen.len().max(1)).min(seen.len()));
         turned.reverse();
-        prop_assert_eq!(lines(&suggest(&before, &turned)), lines(&suggestion));
+        let again = suggest(&before, &turned);
+        prop_assert_eq!(lines(&again), lines(&suggestion));
+        let denied = |suggestion: &Suggestion| suggestion.denied.iter().map(|(denial, times)| (denial.reason(), *times)).collect::<Vec<_>>();
+        prop_assert_eq!(denied(&again), denied(&suggestion));
     }
 }
 
@@ -202,6 +206,37 @@ fn a_wildcard_over_hosts_takes_many_of_one_house() {
     assert_eq!(to(&hosts("cdn.example.com", 9)), BTreeSet::from(["*.cdn.example.com".to_owned()]));
     assert_eq!(to(&hosts("cdn.example.com", 8)).len(), 8);
     assert_eq!(to(&hosts("github.io", 30)).len(), 30, "strangers have names there");
+}
+
+#[test]
+fn a_wildcard_comes_behind_the_hosts_that_are_named() {
+    let mut calls: Vec<Sighting> =
+        (0..9).flat_map(|n| seen(&[("GET", format!("n{n}.many.example.com:443").as_str(), "/")])).collect();
+    calls.extend(
+        seen(&[("GET", "inside.many.example.com:443", "/")])
+            .into_iter()
+            .map(|call| Sighting { forbidden: Some("10.0.0.5".parse().unwrap()), ..call }),
+    );
+    let suggestion = suggest(&parse(""), &calls);
+    assert_eq!(suggestion.rules.len(), 2);
+    parse(&lines(&suggestion));
+}
+
+/// `*.whl` is right for each of them but the last: a server that takes parameters off sees another ending.
+#[test]
+fn a_path_that_what_it_became_one_with_does_not_have_gets_a_pattern_of_its_own() {
+    let mut paths: Vec<String> = ('a'..='j').map(|name| format!("/f/{name}.whl")).collect();
+    paths.push("/f/x;v=1.whl".to_owned());
+    let covered = |paths: &[String]| -> Vec<String> {
+        let calls = seen(&paths.iter().map(|path| ("GET", "a.example:443", path.as_str())).collect::<Vec<_>>());
+        let suggestion = suggest(&parse(""), &calls);
+        let after = parse(&lines(&suggestion));
+        calls.iter().for_each(|call| drop(judge(&after, call).unwrap()));
+        suggestion.rules[0].paths.iter().map(|path| path.as_str().to_owned()).collect()
+    };
+    assert_eq!(covered(&paths), ["/f/*.whl", "/f/x;v=1.whl"]);
+    paths.push("/f/%253Bx/y".to_owned());
+    assert_eq!(covered(&paths), ["/f/**"], "and no more are kept than are needed");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 
-use config::{AgentId, Destination, Method, NormalPath, Scheme, Sighting, Times};
+use config::{CallFacts, Destination, Method, NormalPath, Policy, Scheme, Sighting, Times};
 use jiff::Timestamp;
 use record::read::{Record, WorkerLog};
 use record::{CallEnd, CallStart, Event, Refused};
@@ -29,7 +29,7 @@ type Calls = BTreeMap<Key, Sighting>;
 /// What was seen.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Calls that went out, or would have but for the address that they led to; each once.
+    /// Calls that went out, or would have but for the address that they led to, and that the policy does not allow; each once.
     pub calls: Calls,
     /// Calls that a deny rule had.
     pub denied: Calls,
@@ -37,17 +37,19 @@ pub struct Seen {
     pub unanswered: BTreeMap<Destination, (String, Times)>,
     /// Destinations to which a placeholder was on its way that does not go there.
     pub misdirected: BTreeMap<Destination, Times>,
+    /// How many calls the policy in force allows: there may be many more of them than there is room for.
+    pub allowed: u64,
     /// Whether any worker observed.
     pub observed: bool,
     /// Calls that were one too many.
     pub left_out: u64,
 }
 
-/// Reads the logs of an agent, from a time on.
+/// Reads the logs of an agent, from a time on, for what `policy` has no rule for.
 ///
 /// # Errors
 /// When one of them cannot be read.
-pub fn read(places: &Places, agent: &AgentId, since: Option<Timestamp>) -> Result<Seen, Report> {
+pub fn read(places: &Places, policy: &Policy, since: Option<Timestamp>) -> Result<Seen, Report> {
     let mut seen = Seen::default();
     let entries = match fs::read_dir(places.workers()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(seen),
@@ -59,16 +61,17 @@ pub fn read(places: &Places, agent: &AgentId, since: Option<Timestamp>) -> Resul
         let entry = entry?;
         let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
         // Another agent's log is not even opened.
-        let other = id.and_then(|id| running::who(places, &id)).is_some_and(|worker| worker.agent != *agent);
+        let other = id.and_then(|id| running::who(places, &id)).is_some_and(|worker| worker.agent != *policy.agent());
         if !other && let Some(log) = WorkerLog::open(&entry.path())? {
-            of_one(&log, agent, since, &mut seen)?;
+            of_one(&log, policy, since, &mut seen)?;
         }
     }
     Ok(seen)
 }
 
 /// One worker's log.
-fn of_one(log: &WorkerLog, agent: &AgentId, since: Option<Timestamp>, seen: &mut Seen) -> Result<(), Report> {
+fn of_one(log: &WorkerLog, policy: &Policy, since: Option<Timestamp>, seen: &mut Seen) -> Result<(), Report> {
+    let (agent, mut observes) = (policy.agent(), false);
     let mut open: HashMap<u64, (CallStart, Timestamp)> = HashMap::new();
     for record in log.lines() {
         let Record { line, .. } = record?;
@@ -76,40 +79,42 @@ fn of_one(log: &WorkerLog, agent: &AgentId, since: Option<Timestamp>, seen: &mut
         match line.event {
             Event::WorkerStart(start) if start.agent != agent.as_str() => return Ok(()),
             Event::SegmentStart(start) if start.agent != agent.as_str() => return Ok(()),
-            Event::WorkerStart(start) => seen.observed |= start.observe,
-            Event::SegmentStart(start) => seen.observed |= start.observe,
+            Event::WorkerStart(start) => observes = start.observe,
+            Event::SegmentStart(start) => observes = start.observe,
             Event::CallStart(start) if recent => drop(open.insert(start.call, (start, line.time))),
             Event::CallEnd(end) => {
                 if let Some((start, time)) = open.remove(&end.call) {
-                    seen.take(&start, time, Some(&end));
+                    seen.take(policy, (&start, time), Some(&end));
                 }
             }
-            Event::Refused(refused) if recent => seen.take_refused(&refused, line.time),
+            Event::Refused(refused) if recent && observes => seen.take_refused(&refused, line.time),
             _ => {}
         }
     }
+    seen.observed |= observes;
     // They may have reached whom they were for.
     for (start, time) in open.into_values() {
-        seen.take(&start, time, None);
+        seen.take(policy, (&start, time), None);
     }
     Ok(())
 }
 
 impl Seen {
     /// A call that had a permit.
-    fn take(&mut self, start: &CallStart, time: Timestamp, end: Option<&CallEnd>) {
+    fn take(&mut self, policy: &Policy, (start, time): (&CallStart, Timestamp), end: Option<&CallEnd>) {
+        let sighting = sighting(&start.to, &start.scheme, (&start.method, &start.path), time);
         let forbidden = end.and_then(|end| end.forbidden);
+        let Some(sighting) = sighting.map(|sighting| Sighting { forbidden, ..sighting }) else { return };
         let answered = end.is_none_or(|end| end.outcome != "refused" || end.head_ms.is_some());
-        if answered || forbidden.is_some() {
-            let sighting = sighting(&start.to, &start.scheme, (&start.method, &start.path), time);
-            let sighting = sighting.map(|sighting| Sighting { forbidden, ..sighting });
-            self.left_out += sighting.map_or(0, |sighting| add(&mut self.calls, sighting));
-        } else if let Ok(to) = start.to.parse::<Destination>()
-            && (self.unanswered.len() < TOLD || self.unanswered.contains_key(&to))
-        {
+        if forbidden.is_none() && is_allowed(policy, &sighting) {
+            self.allowed += 1;
+        } else if answered || forbidden.is_some() {
+            self.left_out += add(&mut self.calls, sighting);
+        } else if self.unanswered.len() < TOLD || self.unanswered.contains_key(&sighting.destination) {
             let why = end.and_then(|end| end.reason.clone()).unwrap_or_default();
-            let all = self.unanswered.get(&to).map_or(Times::once(time), |(_, times)| times.and(Times::once(time)));
-            self.unanswered.insert(to, (why, all));
+            let (to, once) = (sighting.destination, sighting.times);
+            let times = self.unanswered.get(&to).map_or(once, |(_, times)| times.and(once));
+            self.unanswered.insert(to, (why, times));
         }
     }
 
@@ -145,6 +150,10 @@ fn sighting(to: &str, scheme: &str, (method, path): (&str, &str), time: Timestam
         forbidden: None,
         times: Times::once(time),
     })
+}
+
+fn is_allowed(policy: &Policy, Sighting { destination, scheme, method, path, .. }: &Sighting) -> bool {
+    policy.call(&CallFacts { destination, scheme: *scheme, method, path }).is_ok()
 }
 
 /// The answer is how many were one too many.

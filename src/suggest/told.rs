@@ -181,3 +181,14 @@ fn merge(value: &mut Value, more: Value) {
         value.extend(more);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_said_steers_no_terminal_and_is_one_line() {
+        assert_eq!(printable("a\u{1b}[31m\nb\u{202e}c\u{9b}\u{200b}d\u{2028}"), "a?[31m?b?c??d?");
+        assert_eq!(printable(&"x".repeat(1000)).len(), 300);
+    }
+}

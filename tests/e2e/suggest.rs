@@ -240,6 +240,15 @@ fn a_file_that_would_not_load_or_that_is_written_otherwise_is_left_as_it_is() {
     let run = exeat.exeat(&["suggest", "--agent", "bot", "--write"]).finish().ended_with(125);
     assert!(run.stderr.contains("in a form that is not added to") && run.stderr.contains("hint:"), "{run:#?}");
     assert_eq!(fs::read_to_string(exeat.policy_file()).unwrap(), inline);
+    // Behind a rule that has connections to all of a domain pass unread, no other is reached.
+    let unread = "[[allow]]\nto = \"*.example.com\"\ntls = \"passthrough\"\n";
+    let before = format!(
+        "[[allow]]\nto = \"api.example.com\"\nmethods = [\"HEAD\"]\ndial = \"{dial}\"\nrate = \"9/s\"\n\n{unread}"
+    );
+    fs::write(exeat.policy_file(), &before).unwrap();
+    let run = exeat.exeat(&["suggest", "--agent", "bot", "--write"]).finish().ended_with(125);
+    assert!(run.stderr.contains("it is never reached") && run.stderr.contains("was not changed"), "{run:#?}");
+    assert_eq!(fs::read_to_string(exeat.policy_file()).unwrap(), before);
     fs::write(exeat.policy_file(), "[[allow]]\nto = \"not a host\"\n").unwrap();
     exeat.exeat(&["suggest", "--agent", "bot"]).finish().ended_with(125);
     let nobody = exeat.exeat(&["suggest", "--agent", "nobody"]).finish().ended_with(125);
