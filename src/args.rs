@@ -2,8 +2,8 @@
 //!
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
-mod verify;
 mod suggest;
+mod verify;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use broker::{ApprovalId, LeaseId, Term, Which};
 use clap::{Args, Parser, Subcommand};
 use config::{AgentId, WorkerId};
 
-pub use self::verify::Verify;
 pub use self::suggest::Suggest;
+pub use self::verify::Verify;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]

@@ -22,8 +22,8 @@ mod probe;
 mod report;
 mod run;
 mod running;
-mod verify;
 mod suggest;
+mod verify;
 mod workers;
 
 use std::io::{IsTerminal, Write};
