@@ -110,6 +110,9 @@ pub struct Run {
     /// Go on where the kernel cannot lock the worker in (no Landlock, no seccomp); weaker, and in the log
     #[arg(long, env = "EXEAT_UNLOCKED_WORKER", value_parser = clap::builder::FalseyValueParser::new())]
     pub unlocked_worker: bool,
+    /// Say nothing at the end of what was refused, as where standard error is no terminal
+    #[arg(short, long)]
+    pub quiet: bool,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -140,7 +143,7 @@ pub struct Explain {
     #[arg(long, value_name = "NAME")]
     pub agent: AgentId,
     /// The method
-    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET", allow_hyphen_values = true)]
     pub method: config::Method,
     /// One JSON document
     #[arg(long)]

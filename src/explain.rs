@@ -77,12 +77,13 @@ impl Asked {
 
     /// As a connection first, then as a call over it, as the proxy does.
     fn judged(&self, policy: &Policy) -> Result<Allowed, config::Denial> {
-        let permit = policy.connect(&self.destination)?;
+        let Self { destination, scheme, method, path } = self;
+        let facts = CallFacts { destination, scheme: *scheme, method, path };
+        let permit = policy.connect(destination).map_err(|denial| denial.of(&facts))?;
         if let Some(tunnel) = permit.tunnel().filter(|it| self.scheme == Scheme::Https || it.mode() == TlsMode::Tcp) {
             return Ok(Allowed::unread(&tunnel));
         }
-        let Self { destination, scheme, method, path } = self;
-        policy.call(&CallFacts { destination, scheme: *scheme, method, path }).map(|permit| Allowed::read(&permit))
+        policy.call(&facts).map(|permit| Allowed::read(&permit))
     }
 }
 

@@ -8,6 +8,7 @@ mod observing;
 mod reach;
 mod reload;
 pub mod shown;
+mod summary;
 mod supervise;
 
 use std::ffi::OsString;
@@ -82,7 +83,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     enlisted.worker.log().append(Timestamp::now(), Event::WorkerStart(start))?;
     observing::begins(&enlisted.worker, &prepared.status().capture).iter().for_each(crate::remark);
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
-    let done = own.block_on(work(enlisted, prepared, serving.handle()));
+    let done = own.block_on(work(enlisted, prepared, serving.handle(), arguments.quiet));
     // All is said and written; a name that is still being looked up is not waited for.
     serving.shutdown_background();
     own.shutdown_background();
@@ -155,7 +156,7 @@ async fn enlist(
 }
 
 /// From the command's start to its end, the proxy on `serving`.
-async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> Result<ExitCode, Report> {
+async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle, quiet: bool) -> Result<ExitCode, Report> {
     let Enlisted { worker, seal, broker, environment, files, presence, stop, .. } = enlisted;
     let sockets = prepared.take_sockets();
     let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
@@ -185,6 +186,9 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle) -> R
     observing::ended(&worker).iter().for_each(crate::remark);
     let ended = ended?;
     ended.notes(&settings).iter().for_each(crate::remark);
+    if !quiet {
+        summary::tell(&worker);
+    }
     ended.report(&settings)
 }
 

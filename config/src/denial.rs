@@ -1,12 +1,15 @@
 //! Why something was refused, in words that an agent can pass on to its operator.
 //!
-//! Enters: what was asked, and the rule that spoke or came nearest. Leaves: a kind for the log, a reason and a remedy.
+//! Enters: what was asked, and the rule that spoke or came nearest. Leaves: a kind for the log, a reason, and the hint that everybody is shown.
 //! Never: raw text of the client: all that is repeated are parsed names, methods and paths, which have no control
 //! characters.
+
+mod hint;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub use self::hint::command_in;
 use crate::agent::{AgentId, CredentialName};
 use crate::decision::{CallFacts, Scheme};
 use crate::destination::{Destination, Host};
@@ -14,7 +17,6 @@ use crate::error::listed;
 use crate::glob::PathGlob;
 use crate::method::Method;
 use crate::path::NormalPath;
-use crate::pattern::Pattern;
 use crate::rule::{Rule, RuleId};
 
 /// A message repeats this much of a path.
@@ -155,69 +157,39 @@ impl Denial {
         }
     }
 
-    /// What to ask the operator for, with the lines that would allow it.
-    pub fn remedy(&self) -> String {
-        let policy = format!("the policy of agent `{}`", self.0.agent);
-        match (&self.0.kind, &self.0.rule) {
-            (DenialKind::DeniedByRule, Some(rule)) => {
-                format!("if this call is meant to be possible, ask the operator to narrow or remove {rule} in {policy}")
-            }
-            (DenialKind::PassesUnread, _) => {
-                format!(
-                    "connect with TLS and the server's name; or ask the operator for a rule without `tls` in {policy}"
-                )
-            }
-            (DenialKind::PlainNotAllowed, _) => {
-                format!("use HTTPS, or ask the operator to add this to {policy}:\n\n{}", self.lines())
-            }
-            _ => format!("ask the operator to add this to {policy}:\n\n{}", self.lines()),
-        }
+    /// The same denial, of a connection, for the call that came on it: what it asks for is no more than that call.
+    #[must_use]
+    pub fn of(mut self, call: &CallFacts<'_>) -> Self {
+        self.0.call.get_or_insert_with(|| (call.scheme, call.method.clone(), call.path.clone()));
+        self
     }
 
     /// `POST https://api.github.com/repos`, or for a connection `api.github.com:443`.
     fn asked(&self) -> String {
-        let Some((scheme, method, path)) = &self.0.call else {
+        let Some((_, method, path)) = &self.0.call else {
             return format!("a connection to {}", self.0.destination);
         };
-        let default_port = match scheme {
-            Scheme::Https => ":443",
-            Scheme::Http => ":80",
-        };
-        let destination = self.0.destination.to_string();
-        let authority = destination.strip_suffix(default_port).unwrap_or(&destination);
         let (shown, cut) = match path.as_str().get(..SHOWN_PATH) {
             Some(start) => (start, "…"),
             None => (path.as_str(), ""),
         };
-        format!("{method} {}://{authority}{shown}{cut}", scheme.as_str())
+        format!("{method} {}{shown}{cut}", self.origin())
+    }
+
+    /// `https://api.github.com`: without the port that goes without saying.
+    fn origin(&self) -> String {
+        let scheme = match &self.0.call {
+            Some((scheme, ..)) => *scheme,
+            None if self.0.destination.port() == Scheme::Http.default_port() => Scheme::Http,
+            None => Scheme::Https,
+        };
+        let destination = self.0.destination.to_string();
+        let authority = destination.strip_suffix(&format!(":{}", scheme.default_port())).unwrap_or(&destination);
+        format!("{}://{authority}", scheme.as_str())
     }
 
     fn is_plain(&self) -> bool {
         self.0.call.as_ref().is_some_and(|(scheme, ..)| *scheme == Scheme::Http)
-    }
-
-    /// An allow rule for just this, in TOML. Parsed values only, so that nothing in it needs escaping but the asterisk,
-    /// which a client could otherwise smuggle in as a wildcard.
-    fn lines(&self) -> String {
-        let mut lines = format!("[[allow]]\nto = \"{}\"\n", Pattern::from(&self.0.destination));
-        if let Some((_, method, path)) = &self.0.call {
-            lines += &format!("methods = [\"{method}\"]\n");
-            let exact = path.as_str().replace('*', "%2A");
-            lines += &match exact.len() {
-                0..=SHOWN_PATH => format!("paths = [\"{exact}\"]\n"),
-                _ => "paths = [\"…\"] # a pattern for the path, which is too long to repeat\n".to_owned(),
-            };
-            if path.has_encoded_slash() {
-                lines += "encoded_slash = true\n";
-            }
-            if self.is_plain() && self.0.destination.port() != 80 {
-                lines += "plain = true\n";
-            }
-        }
-        if let Some(credential) = self.0.credential.as_ref().filter(|_| !self.is_plain()) {
-            lines += &format!("credential = \"{credential}\"\n");
-        }
-        lines
     }
 }
 

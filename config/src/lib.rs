@@ -66,7 +66,7 @@ pub use command::CommandSettings;
 pub use credential::{Credential, Credentials, Id, IssuerSettings, PERMISSION_WAIT, Source, Written, cross_check};
 pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPermit};
 pub use delivery::{HomeFile, home_files};
-pub use denial::{Denial, DenialKind};
+pub use denial::{Denial, DenialKind, command_in};
 pub use destination::{Destination, Host};
 pub use dns_name::DnsName;
 pub use error::{LoadError, Malformed, Mistake};

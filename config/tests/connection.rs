@@ -20,5 +20,6 @@ fn a_connection_is_open_to_what_its_rules_speak_of() {
     assert_eq!(connect("d.c.example:99").unwrap_err().kind(), &DenialKind::DeniedByRule);
     let denial = connect("e.example").unwrap_err();
     assert_eq!(denial.reason(), "a connection to e.example:443 is not allowed: no rule lists this host");
-    assert!(denial.remedy().ends_with("[[allow]]\nto = \"e.example\"\n"), "{}", denial.remedy());
+    let lines = "[[allow]]\nto = \"e.example\"\n# exeat explain --agent bot https://e.example\n";
+    assert!(denial.remedy().ends_with(lines), "{}", denial.remedy());
 }

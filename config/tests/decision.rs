@@ -289,7 +289,8 @@ paths = ["/repos/acme/payroll/**"]
     assert_eq!(
         remedy,
         "ask the operator to add this to the policy of agent `bot`:\n\n[[allow]]\nto = \"api.github.com\"\n\
-         methods = [\"POST\"]\npaths = [\"/repos/acme/x\"]\ncredential = \"github\"\n"
+         methods = [\"POST\"]\npaths = [\"/repos/acme/x\"]\ncredential = \"github\"\n\
+         # exeat explain --agent bot -X POST https://api.github.com/repos/acme/x\n"
     );
 
     let (kind, reason, _) = refusal(rules, "GET", "https://api.github.com/user");
@@ -346,7 +347,7 @@ fn an_escaped_slash_passes_only_where_a_rule_says_so_and_opens_no_way_around_a_d
     let (kind, reason, remedy) = refusal(open, "GET", "https://a.example/@scope%2fname");
     assert_eq!(kind, DenialKind::EncodedSlash);
     assert!(reason.contains("`encoded_slash = true`") && reason.contains("allow #1"), "{reason}");
-    assert!(remedy.ends_with("paths = [\"/@scope%2Fname\"]\nencoded_slash = true\n"), "{remedy}");
+    assert!(remedy.contains("paths = [\"/@scope%2Fname\"]\nencoded_slash = true\n"), "{remedy}");
     assert_eq!(
         refusal("[[allow]]\nto = \"a.example\"\n", "GET", "https://a.example/a%2Fb").0,
         DenialKind::EncodedSlash

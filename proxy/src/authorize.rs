@@ -116,7 +116,7 @@ pub fn anew(
 }
 
 fn judge(policy: &Policy, facts: &CallFacts<'_>) -> Result<CallPermit, Denial> {
-    let connect = policy.connect(facts.destination)?;
+    let connect = policy.connect(facts.destination).map_err(|denial| denial.of(facts))?;
     policy.call(&CallFacts { destination: connect.destination(), ..*facts })
 }
 

@@ -26,6 +26,7 @@
 //! | scrub | [`scrub`] | credential → placeholder, in the answer |
 //! | record | [`record`] | the call log |
 //! | | [`respond`] | refusals → answers, one table |
+//! | | [`tally`] | refusals, counted for the end of the run |
 //! | | [`limit`] | every bound and its reason |
 //!
 //! Never: it holds no long-lived secret, dials nothing without a permit, tunnels nothing that no rule says it shall.
@@ -52,6 +53,7 @@ pub mod serve;
 pub mod sign;
 mod spelling;
 pub mod swap;
+pub mod tally;
 pub mod terminate;
 pub mod tool;
 pub mod tunnel;

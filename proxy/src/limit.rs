@@ -13,6 +13,8 @@ use jiff::SignedDuration;
 
 use crate::error::Refusal;
 
+/// Different refusals that are counted apart for the end of a run: more than anybody reads, and at most some hundred KiB.
+pub const REFUSALS_TOLD_APART: usize = 256;
 /// Client connections of one sandbox at once: a browser or a parallel download stays well below; a flood does not. Beyond them the
 /// idle make room.
 pub const CONNECTIONS: usize = 1024;

@@ -145,6 +145,14 @@ pub fn remedy(refusal: &Refusal) -> String {
     }
 }
 
+/// What an operator types to be told more, where the policy refused.
+pub(crate) fn explain(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::Denied(denial) => denial.command(),
+        _ => None,
+    }
+}
+
 fn signature(credential: &CredentialName, why: Unsigned) -> String {
     match why {
         Unsigned::OtherPair => format!(
@@ -236,6 +244,7 @@ fn problem(refusal: &Refusal) -> Response<Full<Bytes>> {
         "detail": refusal.to_string(),
         "rule": refusal.rule().map(ToString::to_string),
         "ask_for": remedy(refusal),
+        "explain": explain(refusal),
     });
     let mut body = serde_json::to_vec_pretty(&problem).unwrap_or_default();
     body.push(b'\n');

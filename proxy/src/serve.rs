@@ -26,6 +26,7 @@ use crate::respond;
 use crate::scrub::Known;
 use crate::seats::Seats;
 use crate::swap::Swap;
+use crate::tally::{Counted, Tally};
 use crate::tool::Room;
 use crate::turn::{self, Turns};
 use crate::upstream::{Roots, RootsError, Upstream};
@@ -68,6 +69,7 @@ pub struct Worker {
     refused: AtomicU64,
     observed: AtomicU64,
     barred: AtomicU64,
+    tally: Tally,
 }
 
 /// The sockets that were opened inside the sandbox.
@@ -109,6 +111,7 @@ impl Worker {
             refused: AtomicU64::new(0),
             observed: AtomicU64::new(0),
             barred: AtomicU64::new(0),
+            tally: Tally::default(),
         }))
     }
 
@@ -158,6 +161,11 @@ impl Worker {
         }
     }
 
+    /// The most frequent refusals so far, at most `most` different ones.
+    pub fn top_refusals(&self, most: usize) -> Vec<Counted> {
+        self.tally.top(most)
+    }
+
     pub(crate) fn next_call(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -168,6 +176,8 @@ impl Worker {
         let (status, kind, _) = respond::row(refusal);
         let (method, path) = request.unzip();
         let status = method.is_some().then(|| status.as_u16());
+        let hint = self.swap.redact(&respond::remedy(refusal));
+        let command = || respond::explain(refusal).map_or_else(|| hint.clone(), |command| self.swap.redact(&command));
         let refused = Refused {
             connection: number,
             to: self.swap.redact(to),
@@ -179,10 +189,11 @@ impl Worker {
             status,
             reason: self.swap.redact(&refusal.to_string()),
             rule: refusal.rule().map(ToString::to_string),
-            hint: None,
+            hint: Some(hint.clone()),
             trace: None,
             alert: refusal.is_alert(),
         };
+        self.tally.count(&what(&refused), kind, command);
         self.record(Event::Refused(refused));
     }
 
@@ -201,6 +212,16 @@ impl Worker {
     fn asked(&self, name: &str, kind: &str) {
         let name = self.swap.redact(&printable(name.as_bytes()));
         self.record(Event::NameAsked(NameAsked { name, kind: kind.to_owned() }));
+    }
+}
+
+/// The call that was refused, as far as it is known, or where the connection went.
+fn what(refused: &Refused) -> String {
+    match (&refused.method, &refused.path) {
+        (Some(method), Some(path)) => {
+            format!("{method} {}{path}", refused.to.strip_suffix(":443").unwrap_or(&refused.to))
+        }
+        _ => format!("a connection to {}", refused.to),
     }
 }
 

@@ -114,7 +114,10 @@ impl Row {
             milliseconds: None,
             bytes: None,
             call,
-            notes: tool(refused.tool.as_ref()).chain([format!("{}: {}", refused.kind, refused.reason)]).collect(),
+            notes: tool(refused.tool.as_ref())
+                .chain([format!("{}: {}", refused.kind, refused.reason)])
+                .chain(refused.hint.as_deref().and_then(config::command_in).map(|command| format!("hint: {command}")))
+                .collect(),
         }
     }
 }

@@ -173,7 +173,7 @@ impl fmt::Display for Answer {
             How::Refused { kind, reason, remedy } => {
                 writeln!(f, "refused ({kind}): {reason}")?;
                 at(f, "nearest")?;
-                writeln!(f, "hint: {remedy}")
+                writeln!(f, "hint: {}", remedy.trim_end())
             }
         }
     }

@@ -32,6 +32,7 @@ mod git;
 mod github_app;
 mod graphql;
 mod grpc;
+mod hints;
 mod home;
 mod inject;
 mod invariants;
