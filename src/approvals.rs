@@ -41,8 +41,8 @@ pub fn list(places: &Places, arguments: &args::Approvals) -> Result<ExitCode, Re
 /// When there is no such request, or its broker does not take the decision.
 pub fn approve(places: &Places, arguments: &args::Approve) -> Result<ExitCode, Report> {
     match arguments.id {
-        Some(id) => decide(places, id, &Decision::Approve(arguments.term())),
-        None => list(places, &args::Approvals { all: false, json: false }),
+        Some(id) => decide(places, id, &Decision::Approve(arguments.term()), arguments.json),
+        None => list(places, &args::Approvals { all: false, json: arguments.json }),
     }
 }
 
@@ -51,10 +51,10 @@ pub fn approve(places: &Places, arguments: &args::Approve) -> Result<ExitCode, R
 /// # Errors
 /// As [`approve`].
 pub fn deny(places: &Places, arguments: &args::Deny) -> Result<ExitCode, Report> {
-    decide(places, arguments.id, &Decision::Deny { why: arguments.why.clone() })
+    decide(places, arguments.id, &Decision::Deny { why: arguments.why.clone() }, arguments.json)
 }
 
-fn decide(places: &Places, id: ApprovalId, decision: &Decision) -> Result<ExitCode, Report> {
+fn decide(places: &Places, id: ApprovalId, decision: &Decision, json: bool) -> Result<ExitCode, Report> {
     decision.check().map_err(Report::new)?;
     let brokers = control::brokers(&places.ledgers())?;
     let decided = runtime()?.block_on(async {
@@ -76,8 +76,12 @@ fn decide(places: &Places, id: ApprovalId, decision: &Decision) -> Result<ExitCo
         failed.map_or(Ok(None), |error| Err(Report::new(error)))
     })?;
     let Some(approval) = decided else { return Err(Report::new(format!("no request {id} waits")).hint(HINT)) };
-    let Approval { worker, agent, credential, state, .. } = &approval;
     let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&approval)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Approval { worker, agent, credential, state, .. } = &approval;
     writeln!(out, "{id}: {agent} (worker {worker}), credential `{credential}`: {}", told(state))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,44 +3,38 @@
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
 mod suggest;
+mod codes;
+mod operators;
+mod start;
 mod verify;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use broker::{ApprovalId, LeaseId, Term, Which};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use config::{AgentId, WorkerId};
 
 pub use self::suggest::Suggest;
+pub use self::codes::{codes, command, offered, told};
+pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, Stop, Workers};
+pub use self::start::{Completions, Init, Man, Version};
 pub use self::verify::Verify;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]
-#[command(name = "exeat", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "exeat", version, max_term_width = 100)]
 pub struct Arguments {
     /// Where the files are that people write: agents/NAME.toml and credentials.toml
-    #[arg(long, global = true, value_name = "DIR", env = "EXEAT_CONFIG")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "EXEAT_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where workers keep their call logs
-    #[arg(long, global = true, value_name = "DIR", env = "EXEAT_STATE")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "EXEAT_STATE")]
     pub state: Option<PathBuf>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes of `run`: the command's own; 128+N when signal N ended it; 124 when its wall clock ran out; 123 when it was stopped by `exeat stop` or `offboard`; 122 when another limit of its agent ended it; 125 when exeat \
-itself failed and nothing has run; 126 when the command cannot be executed; 127 when it is not there.";
-
-const PROBE_EXIT_CODES: &str =
-    "Exit codes: 0, everything held; 1, something broke; 2, the battery could not be run to its end.";
-
-const VERIFY_EXIT_CODES: &str =
-    "Exit codes: 0, the logs are what was written; 1, one is not; 125, it could not be said.";
 
 /// What `exeat` does.
 #[derive(Debug, Subcommand)]
@@ -80,8 +74,15 @@ pub enum Command {
     Broker(Broker),
     /// Show the main job on built-in defaults, offline
     Demo(Demo),
+    /// Write a commented configuration for what a project uses
+    Init(Init),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the manual, or write a page for each command into a directory
+    Man(Man),
+    /// Print the version
+    Version(Version),
     /// Try every escape and bypass from inside a worker, under an agent's real policy
-    #[command(after_help = PROBE_EXIT_CODES)]
     Probe(Probe),
     /// What `probe` runs inside
     #[command(hide = true)]
@@ -98,7 +99,7 @@ pub struct Run {
     #[arg(long, value_name = "NAME")]
     pub agent: AgentId,
     /// Use the broker that listens on this Unix socket instead of one of our own
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath)]
     pub broker: Option<PathBuf>,
     /// Let calls pass that no rule covers, and note them for `exeat suggest`: never with a credential, past a `deny` rule or to an address that a
     /// rule has to list; weaker, and in the log
@@ -137,7 +138,6 @@ pub struct Check {
 
 /// `exeat explain`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0, allowed; 1, refused; 125, it could not be said.")]
 pub struct Explain {
     /// Whose policy is asked
     #[arg(long, value_name = "NAME")]
@@ -187,48 +187,17 @@ pub enum Broker {
 #[derive(Debug, Args)]
 pub struct BrokerServe {
     /// The Unix socket to listen on
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath)]
     pub socket: PathBuf,
     /// Also publish the keys that sign worker identities on this HTTPS address; nothing else answers there
     #[arg(long, value_name = "ADDRESS:PORT", requires = "certificate", requires = "key")]
     pub https: Option<SocketAddr>,
     /// The certificate of that address, with its chain: a PEM file
-    #[arg(long, value_name = "FILE", requires = "https")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "https")]
     pub certificate: Option<PathBuf>,
     /// The certificate's key: a PEM file
-    #[arg(long, value_name = "FILE", requires = "https")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "https")]
     pub key: Option<PathBuf>,
-}
-
-/// `exeat leases`
-#[derive(Debug, Args)]
-pub struct Leases {
-    /// Also those that are over
-    #[arg(long)]
-    pub all: bool,
-    /// One JSON array
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `exeat workers`
-#[derive(Debug, Args)]
-pub struct Workers {
-    /// One JSON array
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `exeat stop`
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct Stop {
-    /// Which one, as `exeat workers` has it
-    #[arg(value_name = "WORKER")]
-    pub worker: Option<WorkerId>,
-    /// All of this agent
-    #[arg(long, value_name = "NAME")]
-    pub agent: Option<AgentId>,
 }
 
 /// `exeat diff`
@@ -257,101 +226,15 @@ pub struct Diff {
     pub discard: bool,
 }
 
-/// `exeat revoke`
-#[derive(Debug, Args)]
-pub struct Revoke {
-    /// Which one, as in the call log and in `exeat leases`
-    #[arg(long, value_name = "ID", required_unless_present_any = ["worker", "agent"], conflicts_with_all = ["worker", "agent"])]
-    pub lease: Option<LeaseId>,
-    /// All of this worker
-    #[arg(long, value_name = "ID", conflicts_with_all = ["agent", "broker"])]
-    pub worker: Option<WorkerId>,
-    /// All of this agent
-    #[arg(long, value_name = "NAME", conflicts_with = "broker")]
-    pub agent: Option<AgentId>,
-    /// A lease of the broker that listens there, if that has another state directory
-    #[arg(long, value_name = "SOCKET")]
-    pub broker: Option<PathBuf>,
-}
-
-impl Revoke {
-    /// What is to be taken back.
-    pub fn which(&self) -> Option<Which> {
-        let worker = || self.worker.map(Which::Worker);
-        self.lease.map(Which::Lease).or_else(worker).or_else(|| self.agent.clone().map(Which::Agent))
-    }
-}
-
-/// `exeat approvals`
-#[derive(Debug, Args)]
-pub struct Approvals {
-    /// Also what was decided, as long as its worker lives
-    #[arg(long)]
-    pub all: bool,
-    /// One JSON array
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `exeat approve`
-#[derive(Debug, Args)]
-pub struct Approve {
-    /// Which request, as in `exeat approvals`
-    #[arg(value_name = "ID")]
-    pub id: Option<ApprovalId>,
-    /// For one lease: all calls until it would be renewed (a fixed secret: for a minute)
-    #[arg(long, requires = "id", conflicts_with_all = ["time", "worker"])]
-    pub once: bool,
-    /// For this long, such as 15m; then what was leased is revoked
-    #[arg(id = "time", long = "for", value_name = "TIME", value_parser = config::parse_duration, requires = "id", conflicts_with = "worker")]
-    pub time: Option<Duration>,
-    /// As long as its worker lives, which is so unless said otherwise
-    #[arg(id = "worker", long = "for-worker", requires = "id")]
-    pub worker: bool,
-}
-
-impl Approve {
-    /// For how long.
-    pub fn term(&self) -> Term {
-        match (self.once, self.time) {
-            (true, _) => Term::Once,
-            (false, Some(time)) => Term::For(time.as_secs()),
-            (false, None) => Term::Worker,
-        }
-    }
-}
-
-/// `exeat deny`
-#[derive(Debug, Args)]
-pub struct Deny {
-    /// Which request, as in `exeat approvals`
-    #[arg(value_name = "ID")]
-    pub id: ApprovalId,
-    /// Why: the agent is told
-    #[arg(long, value_name = "WORDS")]
-    pub why: String,
-}
-
-/// `exeat offboard`
-#[derive(Debug, Args)]
-pub struct Offboard {
-    /// Whom
-    #[arg(value_name = "AGENT")]
-    pub agent: AgentId,
-    /// Let it run again. What was revoked stays revoked
-    #[arg(long)]
-    pub undo: bool,
-    /// One JSON document
-    #[arg(long, conflicts_with = "undo")]
-    pub json: bool,
-}
-
 /// `exeat demo`
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Leave the configuration in this directory, as a starting point
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub keep: Option<PathBuf>,
+    /// Nothing is narrated; one JSON document at the end
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `exeat probe`
@@ -361,7 +244,7 @@ pub struct Probe {
     #[arg(long, value_name = "NAME")]
     pub agent: AgentId,
     /// Use the broker that listens on this Unix socket instead of one of our own
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", value_hint = ValueHint::FilePath)]
     pub broker: Option<PathBuf>,
     /// As `run` has it
     #[arg(long)]
@@ -373,12 +256,10 @@ pub struct Probe {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -13,6 +13,7 @@ mod seen;
 mod server;
 mod steps;
 
+use std::io::{self, Write};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -41,16 +42,20 @@ pub fn run(arguments: &args::Demo) -> Result<ExitCode, Report> {
     let addresses = Addresses { api: server.api, issuer: server.issuer, datagrams: server.datagrams };
     let files = Files::write(arguments.keep.as_deref(), &addresses, &client, &authority, &protocols)?;
 
-    let mut narrator = Narrator::new();
+    let mut narrator = Narrator::new(arguments.json);
     introduce(&mut narrator, &addresses)?;
     let script = attempt::start(&files)?;
     let tried = steps::narrate(&mut narrator, script)?;
     let seen = server.finish()?;
     seen::narrate(&mut narrator, &seen, &tried)?;
     log::narrate(&mut narrator, &files, &seen, &tried, &client)?;
-    narrator.conclude(begun.elapsed())?;
+    let took = begun.elapsed();
+    narrator.conclude(took)?;
     if let Some(directory) = &arguments.keep {
         files::say_what_is_kept(&mut narrator, directory)?;
+    }
+    if arguments.json {
+        writeln!(io::stdout(), "{}", narrator.json(took))?;
     }
     Ok(if narrator.all_behaved() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use ::broker::ledger::{self, Entry, Found};
-use ::broker::{Client, ClientError, LeaseId, Which, control};
+use ::broker::{Client, ClientError, Kept, LeaseId, Which, control};
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::args;
 use crate::broker::{self, unusable};
@@ -63,6 +64,15 @@ pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Rep
             Report::new(error)
                 .hint("`lease` in the call log and in the ledger is the id of a lease; it is gone when its worker is")
         })?;
+        if arguments.json {
+            let revoked =
+                ended.revoked.iter().map(|lease| json!({ "lease": lease, "state": "revoked", "reason": null }));
+            let kept = ended.kept.iter().map(
+                |Kept { lease, credential, reason, again, .. }| json!({ "lease": lease, "credential": credential, "state": "kept", "reason": reason, "again": again }),
+            );
+            writeln!(out, "{}", serde_json::to_string(&revoked.chain(kept).collect::<Vec<_>>())?)?;
+            return Ok(code(ended.kept.is_empty()));
+        }
         for lease in &ended.revoked {
             writeln!(out, "{lease}: revoked")?;
         }
@@ -70,25 +80,27 @@ pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Rep
             let again = if kept.again { "; the broker tries again" } else { "" };
             writeln!(out, "{}: taken from its worker, but not revoked: {}{again}", kept.lease, kept.reason)?;
         }
-        return Ok(if ended.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(code(ended.kept.is_empty()));
     }
     let taken = take_back(places, &which)?;
     if taken.is_empty() {
         let hint = "`exeat leases` lists what is open in this state directory; `--broker` asks a service elsewhere";
         return Err(Report::new("no such lease is open").hint(hint));
     }
-    let mut code = ExitCode::SUCCESS;
-    for entry in &taken {
-        let Entry { lease, state, .. } = entry;
-        match &entry.reason {
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string(&taken)?)?;
+    }
+    for Entry { lease, state, reason, .. } in taken.iter().filter(|_| !arguments.json) {
+        match reason {
             Some(reason) => writeln!(out, "{lease}: {state}: {reason}")?,
             None => writeln!(out, "{lease}: {state}")?,
         }
-        if entry.is_open(Timestamp::now()) {
-            code = ExitCode::FAILURE;
-        }
     }
-    Ok(code)
+    Ok(code(!taken.iter().any(|entry| entry.is_open(Timestamp::now()))))
+}
+
+fn code(all_over: bool) -> ExitCode {
+    if all_over { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Takes back what is open of these, and says what became of each: brokers that live are asked, what others left is revoked here.

@@ -10,33 +10,42 @@ mod args;
 mod broker;
 mod calls;
 mod check;
+mod completions;
 mod demo;
 mod diff;
 mod environment;
 mod explain;
+mod init;
 mod layers;
 mod leases;
+mod manual;
 mod offboard;
 mod places;
 mod probe;
+mod progress;
 mod report;
 mod run;
 mod running;
 mod suggest;
 mod verify;
+mod version;
 mod workers;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::args::{Arguments, Broker, Command};
 use crate::places::Places;
 use crate::report::Report;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     log_to_stderr();
     let places = || Places::find(&arguments);
     let done = match &arguments.command {
@@ -56,6 +65,10 @@ fn main() -> ExitCode {
         Command::Approve(approve) => places().and_then(|places| approvals::approve(&places, approve)),
         Command::Deny(deny) => places().and_then(|places| approvals::deny(&places, deny)),
         Command::Offboard(offboard) => places().and_then(|places| offboard::run(&places, offboard)),
+        Command::Init(init) => places().and_then(|places| init::run(&places, init)),
+        Command::Completions(completions) => completions::print(completions),
+        Command::Man(man) => manual::run(man),
+        Command::Version(version) => version::print(version),
         Command::Demo(demo) => demo::run(demo),
         Command::Probe(probe) => places().and_then(|places| probe::run(&places, probe)),
         Command::ProbeInside { .. } => probe::inside::run(),
@@ -63,6 +76,21 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|report| {
         complain(&report);
         report.exit_code()
+    })
+}
+
+/// The command line. Whoever names no command is shown all of them.
+fn arguments() -> Result<Arguments, ExitCode> {
+    /// As of every command line that is wrong.
+    const WRONG: u8 = 2;
+    let parsed = args::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        // What clap says to somebody whose environment has an option for exeat lists what is hidden, too.
+        (ErrorKind::MissingSubcommand, Some(ContextValue::String(of))) if of == "exeat" => {
+            let _ = write!(std::io::stderr(), "{}", args::offered().render_help());
+            ExitCode::from(WRONG)
+        }
+        _ => error.exit(),
     })
 }
 

@@ -91,7 +91,10 @@ pub fn run(places: &Places, arguments: &args::Offboard) -> Result<ExitCode, Repo
             Report::new(error).hint(format!("`{agent}` was not offboarded in this state directory"))
         })?;
         log(places, &json!({ "agent": agent, "at": at, "by": by, "undone": true }))?;
-        writeln!(io::stdout(), "{agent} may run again, and use what the files say")?;
+        match arguments.json {
+            true => writeln!(io::stdout(), "{}", json!({ "agent": agent, "at": at, "by": by, "undone": true }))?,
+            false => writeln!(io::stdout(), "{agent} may run again, and use what the files say")?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     places.make_offboarded()?;

@@ -35,6 +35,14 @@ pub struct Told {
     policy_rejected: Option<String>,
 }
 
+/// What became of a worker that was to stop.
+#[derive(Debug, Serialize)]
+struct Stopped {
+    #[serde(flatten)]
+    running: Running,
+    outcome: Outcome,
+}
+
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { running: Running { worker, since, .. }, calls, refused, policy, .. } = self;
@@ -113,7 +121,14 @@ pub fn stop(places: &Places, arguments: &args::Stop) -> Result<ExitCode, Report>
     }
     let mut out = io::stdout().lock();
     let mut code = ExitCode::SUCCESS;
-    for (Running { worker, agent, .. }, stopped) in running::stop(places, &workers, &because("exeat stop"))? {
+    let stopped = running::stop(places, &workers, &because("exeat stop"))?;
+    if arguments.json {
+        let told: Vec<Stopped> = stopped.into_iter().map(|(running, outcome)| Stopped { running, outcome }).collect();
+        writeln!(out, "{}", serde_json::to_string(&told)?)?;
+        let runs = told.iter().any(|stopped| stopped.outcome == Outcome::Runs);
+        return Ok(if runs { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+    }
+    for (Running { worker, agent, .. }, stopped) in stopped {
         match stopped {
             Outcome::Stopped => writeln!(out, "{worker} ({agent}): stopped")?,
             Outcome::Killed => writeln!(out, "{worker} ({agent}): did not stop, and was killed")?,

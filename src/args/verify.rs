@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use config::{AgentId, WorkerId};
 
-use super::VERIFY_EXIT_CODES;
-
 /// `exeat verify`
 #[derive(Debug, Args)]
-#[command(after_help = VERIFY_EXIT_CODES)]
 pub struct Verify {
     /// A state directory, or a copy of one; without it, the state directory here
     #[arg(value_name = "DIR")]

@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 const BOLD: &str = "1";
 const FAINT: &str = "2";
 const GREEN: &str = "32";
@@ -14,6 +16,8 @@ const RED: &str = "1;31";
 /// Tells one demo.
 #[derive(Debug)]
 pub(super) struct Narrator {
+    /// Nothing is said before the end.
+    silent: bool,
     coloured: bool,
     width: Option<usize>,
     steps: usize,
@@ -23,17 +27,17 @@ pub(super) struct Narrator {
 
 impl Narrator {
     /// Looks at the terminal, if there is one.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(silent: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let size = terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten();
         let width = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
-        Self { coloured: terminal && !plain, width, steps: 0, failed: Vec::new() }
+        Self { silent, coloured: terminal && !plain, width, steps: 0, failed: Vec::new() }
     }
 
     pub(super) fn heading(&mut self, text: &str) -> io::Result<()> {
         let text = self.paint(BOLD, text);
-        say(&text)
+        self.say(&text)
     }
 
     /// A list of things and what is to be known of each.
@@ -41,7 +45,7 @@ impl Narrator {
         let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
         for (label, text) in facts {
             let label = self.paint(FAINT, &format!("{label:<width$}"));
-            say(&format!("    {label}  {}", printable(text)))?;
+            self.say(&format!("    {label}  {}", printable(text)))?;
         }
         Ok(())
     }
@@ -50,13 +54,13 @@ impl Narrator {
     pub(super) fn step(&mut self, title: &str) -> io::Result<()> {
         self.steps += 1;
         let title = self.paint(BOLD, title);
-        say(&format!("\n{:>2}  {title}", self.steps))
+        self.say(&format!("\n{:>2}  {title}", self.steps))
     }
 
     /// What was typed.
     pub(super) fn command(&mut self, text: &str) -> io::Result<()> {
         let prompt = self.paint(FAINT, "$");
-        say(&format!("    {prompt} {}", printable(text)))
+        self.say(&format!("    {prompt} {}", printable(text)))
     }
 
     /// A line of what came back.
@@ -75,7 +79,7 @@ impl Narrator {
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent + DEEPER).max(20));
         for (i, line) in fold(&printable(text), room).iter().enumerate() {
             let indent = if i == 0 { indent } else { indent + DEEPER };
-            say(&format!("{:indent$}{line}", ""))?;
+            self.say(&format!("{:indent$}{line}", ""))?;
         }
         Ok(())
     }
@@ -84,13 +88,13 @@ impl Narrator {
     pub(super) fn verdict(&mut self, behaved: bool, expected: &str) -> io::Result<()> {
         if behaved {
             let mark = self.paint(GREEN, "✓");
-            return say(&format!("    {mark} {expected}"));
+            return self.say(&format!("    {mark} {expected}"));
         }
         if self.failed.last() != Some(&self.steps) {
             self.failed.push(self.steps);
         }
         let line = self.paint(RED, &format!("✗ expected: {}", printable(expected)));
-        say(&format!("    {line}"))
+        self.say(&format!("    {line}"))
     }
 
     /// Whether every verdict so far was good.
@@ -107,18 +111,32 @@ impl Narrator {
             let failed: Vec<String> = self.failed.iter().map(ToString::to_string).collect();
             self.paint(RED, &format!("✗ did not behave: {} of {steps} steps, in {took:.1} s", failed.join(", ")))
         };
-        say(&format!("\n{line}"))
+        self.say(&format!("\n{line}"))
+    }
+
+    fn say(&self, line: &str) -> io::Result<()> {
+        if self.silent {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()
+    }
+
+    /// How it went, for a program.
+    pub(super) fn json(&self, took: Duration) -> Value {
+        json!({
+            "schema": "exeat-demo/1",
+            "version": env!("CARGO_PKG_VERSION"),
+            "seconds": took.as_secs_f64(),
+            "steps": self.steps,
+            "failed": self.failed,
+        })
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
         if self.coloured { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
-}
-
-fn say(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }
 
 fn printable(text: &str) -> String {

@@ -12,9 +12,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::brief::Brief;
-use super::finding::Finding;
+use super::finding::{Finding, battery};
 use crate::args;
 use crate::places::Places;
+use crate::progress::Progress;
 use crate::report::Report;
 
 /// The whole battery takes seconds; a worker that hangs is ended.
@@ -72,7 +73,13 @@ impl Battery {
             }
         });
         let lines = BufReader::new(output).lines().map_while(Result::ok);
-        let findings: Vec<Finding> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
+        let mut findings: Vec<Finding> = Vec::new();
+        let progress = Progress::of("attempts", battery().count() as u64);
+        for line in lines {
+            findings.extend(serde_json::from_str::<Finding>(&line));
+            progress.to(findings.len() as u64);
+        }
+        drop(progress);
         drop(ended);
         let _ = watch.join();
         let status = run.wait()?;

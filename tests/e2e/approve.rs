@@ -63,6 +63,8 @@ fn a_call_waits_and_goes_through_once_it_is_approved() {
     assert_eq!((&request["worker"], &request["agent"]), (&worker.as_str().into(), &"bot".into()));
     assert_eq!((&request["credential"], &request["destination"]), (&"api".into(), &"api.example.com:443".into()));
     assert_eq!(request["state"], "pending");
+    let waits = ask(&exeat, &["approve", "--json"]).ok().json();
+    assert_eq!((&waits[0]["id"], waits.as_array().unwrap().len()), (&id.as_str().into(), 1));
     for list in [&["approvals"][..], &["approve"]] {
         let listed = ask(&exeat, list).ok().stdout;
         assert!(listed.contains(&format!("{id} {worker} bot")) && listed.contains("waits"), "{listed}");
@@ -101,7 +103,8 @@ fn one_that_is_denied_is_told_in_the_operators_words() {
     for wrong in ["", "two\nlines", "\u{1b}[2J"] {
         ask(&exeat, &["deny", &id, "--why", wrong]).ended_with(125);
     }
-    ask(&exeat, &["deny", &id, "--why", "not before the release; ask \"ops\""]).ok();
+    let denied = ask(&exeat, &["deny", &id, "--why", "not before the release; ask \"ops\"", "--json"]).ok().json();
+    assert_eq!(denied["state"]["denied"]["why"], "not before the release; ask \"ops\"", "{denied}");
     live.wait_for("second");
     let (first, second) = live.stdout().split_once("first").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     for answer in [&first, &second] {

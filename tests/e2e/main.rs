@@ -54,6 +54,7 @@ mod refusals;
 mod reload;
 mod sandbox;
 mod scrubbing;
+mod shell;
 mod signing;
 mod sources;
 mod standing;

@@ -102,8 +102,9 @@ fn one_that_does_not_stop_is_killed_and_another_agents_is_left_alone() {
     let other = exeat.exeat(&["run", "--agent", "other", "--", "sleep", "60"]);
     let live = streaming(&exeat, "sleep 60");
     live.signal(Signal::STOP);
-    let stopped = ask(&exeat, &["stop", "--agent", "bot"]).ok();
-    assert!(stopped.stdout.ends_with("(bot): did not stop, and was killed\n"), "{stopped:#?}");
+    let stopped = ask(&exeat, &["stop", "--agent", "bot", "--json"]).ok().json();
+    assert_eq!((&stopped[0]["agent"], &stopped[0]["outcome"]), (&"bot".into(), &"killed".into()), "{stopped}");
+    assert_eq!(stopped.as_array().unwrap().len(), 1, "{stopped}");
     drop(live);
     within(SOON, "the lease revoked", || issuer.all_revoked());
     let listed = ask(&exeat, &["workers", "--json"]).ok().json();
@@ -125,8 +126,9 @@ fn leases_of_a_runs_own_broker_are_taken_back_from_outside() {
             "--worker" => lease.worker.to_string(),
             _ => lease.agent.to_string(),
         };
-        let run = ask(&exeat, &["revoke", which, &name]).ok();
-        assert_eq!(run.stdout, format!("{}: revoked\n", lease.lease));
+        let run = ask(&exeat, &["revoke", which, &name, "--json"]).ok().json();
+        let told = (&run[0]["lease"], &run[0]["state"], run.as_array().unwrap().len());
+        assert_eq!(told, (&lease.lease.to_string().into(), &"revoked".into(), 1));
         let revoked = exeat.leases().into_iter().find(|one| one.lease == lease.lease).unwrap();
         live.wait_for("then 200");
         // The worker of the last turn is gone, and its log is there.
@@ -209,7 +211,8 @@ fn an_agent_that_is_offboarded_stops_and_gets_nothing_any_more_and_there_is_evid
     assert_eq!(serde_json::from_str::<serde_json::Value>(&log).unwrap(), evidence, "it is logged as it is shown");
     let refused = exeat.sh("echo ran").ended_with(125);
     assert!(refused.stderr.contains("agent `bot` was offboarded") && refused.stdout.is_empty(), "{refused:#?}");
-    ask(&exeat, &["offboard", "bot", "--undo"]).ok();
+    let undone = ask(&exeat, &["offboard", "bot", "--undo", "--json"]).ok().json();
+    assert_eq!((&undone["agent"], &undone["undone"]), (&"bot".into(), &true.into()));
     assert_eq!(exeat.sh("echo ran").ok().stdout, "ran\n");
     ask(&exeat, &["offboard", "bot", "--undo"]).ended_with(125);
 }

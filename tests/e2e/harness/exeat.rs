@@ -278,7 +278,7 @@ impl Exeat {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut live = Live::spawn(&mut command, stdin, self.limit);
         live.keep(Arc::clone(&self.directory));
-        if arguments[0] == "run" {
+        if arguments.first() == Some(&"run") {
             live.log_in(state);
         }
         live

@@ -1,0 +1,14 @@
+
+# The agents of the configuration that the line names, or that would be used.
+_exeat_agents() {
+    local config=${EXEAT_CONFIG:-${XDG_CONFIG_HOME:-$HOME/.config}/exeat}
+    local -a agents
+    local at=${words[(I)--config]}
+    if (( at )); then
+        config=${words[at + 1]/#\~\//$HOME/}
+    fi
+    agents=($config/agents/*.toml(N:t:r))
+    # Whatever else lies there is no agent.
+    agents=(${(M)agents:#[a-z0-9]([a-z0-9._-]#)})
+    compadd -a agents
+}
