@@ -184,7 +184,7 @@ fn agent_files(places: &Places) -> Result<Vec<PathBuf>, Report> {
     let directory = places.config.join("agents");
     let entries = fs::read_dir(&directory).map_err(|error| {
         Report::new(format!("cannot list `{}`: {error}", directory.display()))
-            .hint("make it and write one NAME.toml for each agent in it, or say --config DIR; `exeat demo --keep DIR` leaves examples")
+            .hint("`exeat init` writes one for a project; or make it and write a NAME.toml for each agent in it, or say --config DIR")
     })?;
     let mut files = Vec::new();
     for entry in entries {

@@ -34,6 +34,7 @@ mod graphql;
 mod grpc;
 mod hints;
 mod home;
+mod init;
 mod inject;
 mod invariants;
 mod jobs;
