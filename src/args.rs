@@ -39,6 +39,8 @@ pub struct Arguments {
 /// What `exeat` does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a commented configuration for what a project uses
+    Init(Init),
     /// Run a command as an agent: sandboxed, with one way out
     Run(Run),
     /// Check the configuration, and whether this machine can run the sandbox
@@ -74,8 +76,6 @@ pub enum Command {
     Broker(Broker),
     /// Show the main job on built-in defaults, offline
     Demo(Demo),
-    /// Write a commented configuration for what a project uses
-    Init(Init),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Print the manual, or write a page for each command into a directory

@@ -82,10 +82,11 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
 fn page(name: &str, parent: Option<&str>, command: Command) -> io::Result<Vec<u8>> {
     let own = command.get_name().to_owned();
     let below: Vec<String> = command.get_subcommands().map(|below| format!("{name}-{}", below.get_name())).collect();
-    // Its exit codes have a section of their own.
-    let extra = if parent.is_none() { command.get_after_help().cloned() } else { None };
-    let command = Command::after_help(command, extra.unwrap_or_default()).display_name(name);
-    let has_extra = parent.is_none();
+    // Exit codes have a section of their own; what a command says in other words stays as it is.
+    let help = command.get_after_help().cloned().filter(|help| help.to_string() != args::told(&own));
+    let has_codes = help.is_none() && parent.is_some() && below.is_empty();
+    let has_extra = help.is_some();
+    let command = Command::after_help(command, help.unwrap_or_default()).display_name(name);
     let has_below = !below.is_empty();
     let man = Man::new(command);
     let mut page = Vec::new();
@@ -100,7 +101,7 @@ fn page(name: &str, parent: Option<&str>, command: Command) -> io::Result<Vec<u8
         man.render_extra_section(&mut page)?;
     }
     let mut rest = Roff::new();
-    if !has_below {
+    if has_codes {
         section(&mut rest, "EXIT STATUS", args::codes(&own));
     }
     section(&mut rest, "FILES", &FILES);
