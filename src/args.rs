@@ -2,10 +2,10 @@
 //!
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
-mod suggest;
 mod codes;
 mod operators;
 mod start;
+mod suggest;
 mod verify;
 
 use std::ffi::OsString;
@@ -15,10 +15,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use config::{AgentId, WorkerId};
 
-pub use self::suggest::Suggest;
 pub use self::codes::{codes, command, offered, told};
 pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, Stop, Workers};
 pub use self::start::{Completions, Init, Man, Version};
+pub use self::suggest::Suggest;
 pub use self::verify::Verify;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
