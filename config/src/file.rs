@@ -1,7 +1,7 @@
 //! The files as written, read with their places so that every mistake can be shown where it is.
 //!
-//! Enters: a path or text. Leaves: a valid [`Policy`], [`Credentials`] or [`IdentitySettings`], or every mistake of the file. Never: a
-//! half-checked value; the tables of the file do not leave this module.
+//! Enters: a path or text. Leaves: a valid [`Policy`], [`Credentials`], [`IdentitySettings`] or [`LogSettings`], or every mistake of the file.
+//! Never: a half-checked value; the tables of the file do not leave this module.
 
 mod accept;
 mod agent;
@@ -14,6 +14,7 @@ mod delivery;
 mod github;
 mod home_file;
 mod identity;
+mod log;
 mod oauth;
 mod paths;
 mod protocol;
@@ -32,11 +33,13 @@ use crate::agent::AgentId;
 use crate::credential::Credentials;
 use crate::error::{LoadError, Malformed};
 use crate::identity::IdentitySettings;
+use crate::log_file::LogSettings;
 use crate::policy::Policy;
 
 pub(crate) use agent::parse_policy;
 pub(crate) use credential::parse_credentials;
 pub(crate) use identity::parse_identity;
+pub(crate) use log::parse_log;
 
 /// Some hundred times what a person writes; keeps the checks that compare all rules with all others short.
 const MAX_FILE: u64 = 256 * 1024;
@@ -66,6 +69,11 @@ pub(crate) fn load_credentials(path: &Path) -> Result<Credentials, LoadError> {
 pub(crate) fn load_identity(path: &Path) -> Result<IdentitySettings, LoadError> {
     let text = read(path)?;
     parse_identity(path, &text)
+}
+
+pub(crate) fn load_log(path: &Path) -> Result<LogSettings, LoadError> {
+    let text = read(path)?;
+    parse_log(path, &text)
 }
 
 fn read(path: &Path) -> Result<String, LoadError> {

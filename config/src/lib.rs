@@ -14,6 +14,7 @@
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
 //! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; how a credential is had: [`IssuerSettings`], with
 //!   authorization servers: [`OAuthSettings`]; a role at AWS: [`AwsRole`]; Vault: [`VaultSecret`]; a program: [`CommandSettings`]
+//! - what becomes of the call logs: [`LogSettings`]
 //! - what is wrong with a file: [`LoadError`], [`Mistake`]; what may be wrong with a credential in it: [`audit()`], [`Finding`], [`Risk`]
 #![forbid(unsafe_code)]
 
@@ -38,6 +39,7 @@ mod grant;
 mod identity;
 mod injection;
 mod limits;
+mod log_file;
 mod method;
 mod oauth;
 mod observe;
@@ -79,6 +81,7 @@ pub use identity::{Audience, IdentityKeys, IdentitySettings, SigningAlgorithm, T
 pub use injection::Injection;
 pub use ipnet::IpNet;
 pub use limits::{Rate, parse_duration};
+pub use log_file::{LogSettings, Receiver, ShipTarget};
 pub use method::Method;
 pub use oauth::{ClientProof, OAuthClient, OAuthGrant, OAuthServer, OAuthSettings, Wanted};
 pub use observe::Way;
