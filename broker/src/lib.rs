@@ -8,7 +8,7 @@
 //! - [`secret`]: a value that cannot be printed; `source`: where long-lived ones come from; `program`: what one prints
 //! - [`identity`]: who a worker is, as a JWT
 //! - `holder`: the worker for whom a credential is had
-//! - `issuer`, with `outbound`, `form`, [`xml`] and [`vault`]: how it is had and given back; `key_pair`: one that requests are signed with
+//! - `issuer`, with [`outbound`], `form`, [`xml`] and [`vault`]: how it is had and given back; `key_pair`: one that requests are signed with
 //! - [`lease`], [`ledger`], `worker`, `renewal`, `revocation`: who holds what until when, and how it ends
 //! - [`approval`]: what a person has to permit
 //! - `notary`: how long each worker's log is, and the signature under that; `seed`: what its key and the ledger's are made of
@@ -35,7 +35,7 @@ mod key_pair;
 pub mod lease;
 pub mod ledger;
 mod notary;
-mod outbound;
+pub mod outbound;
 mod program;
 mod publish;
 mod renewal;
@@ -61,3 +61,4 @@ pub use secret::Secret;
 pub use serve::{serve_connection, serve_embedded, sweep};
 pub use settings::{LedgerPlace, NotaryPlace, Publish, Settings};
 pub use socket::serve_unix;
+pub use source::{NoSecret, read_secret};

@@ -1,8 +1,9 @@
-//! One request to an issuer, and its answer.
+//! One request to an issuer, or to who else is told something, and its answer.
 //!
 //! Enters: an [`Endpoint`] and a [`Message`]. Leaves: status and body. The connection is HTTPS,
 //! verified against the system's roots and those that the credential adds; plain HTTP goes to a loopback address only.
-//! It never follows a redirect, never sends a cookie, never reuses a connection, and never waits or reads without bound.
+//! It shows a client certificate to
+//! nobody but whom it was given for. It never follows a redirect, never sends a cookie, never reuses a connection, and never waits or reads without bound.
 
 use std::fmt;
 use std::io;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use config::ClientCertificate;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -44,7 +47,7 @@ const MAX_EXCHANGES: usize = 16;
 
 /// An address to which a secret may be sent: HTTPS, or HTTP to a loopback address; no userinfo, no fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     host: String,
     port: u16,
     tls: bool,
@@ -81,7 +84,7 @@ impl FromStr for Endpoint {
 }
 
 /// What is sent to an endpoint.
-pub(crate) struct Message {
+pub struct Message {
     method: Method,
     headers: HeaderMap,
     body: Bytes,
@@ -89,7 +92,7 @@ pub(crate) struct Message {
 
 impl Message {
     /// A request without a body, for an answer in JSON.
-    pub(crate) fn new(method: Method) -> Message {
+    pub fn new(method: Method) -> Message {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         Message { method, headers, body: Bytes::new() }
     }
@@ -100,12 +103,12 @@ impl Message {
     }
 
     /// A body of this kind.
-    pub(crate) fn with_body(self, kind: &'static str, body: Bytes) -> Message {
+    pub fn with_body(self, kind: &'static str, body: Bytes) -> Message {
         Message { body, ..self }.with(CONTENT_TYPE, HeaderValue::from_static(kind))
     }
 
     /// A header, in the place of any of this name.
-    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Message {
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Message {
         self.headers.insert(name, value);
         self
     }
@@ -120,19 +123,23 @@ impl Message {
 }
 
 /// What an endpoint answered.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Zeroizing<Vec<u8>>,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its head.
+    pub headers: HeaderMap,
+    /// The whole of its body.
+    pub body: Zeroizing<Vec<u8>>,
 }
 
 /// The way out to one issuer.
-pub(crate) struct Outbound {
+pub struct Outbound {
     tls: TlsConnector,
     exchanges: Semaphore,
 }
 
 /// The system's roots. A machine without any still reaches an issuer whose roots the credential names.
-pub(crate) fn system_roots() -> RootCertStore {
+pub fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "some of the system's roots cannot be read");
@@ -145,6 +152,19 @@ pub(crate) fn system_roots() -> RootCertStore {
 impl Outbound {
     /// Trusts the `system`'s roots and those in the PEM files `extra`.
     pub(crate) fn new(system: &RootCertStore, extra: &[PathBuf]) -> Result<Outbound, RootsError> {
+        Outbound::showing(system, extra, None, &[b"http/1.1"])
+    }
+
+    /// The same, with the certificate that whoever asks is shown, and the protocols to be spoken inside TLS.
+    ///
+    /// # Errors
+    /// When a file of roots cannot be used.
+    pub fn showing(
+        system: &RootCertStore,
+        extra: &[PathBuf],
+        client: Option<&ClientCertificate>,
+        protocols: &[&[u8]],
+    ) -> Result<Outbound, RootsError> {
         let mut roots = system.clone();
         for path in extra {
             add_roots(&mut roots, path).map_err(|source| RootsError { path: path.clone(), source })?;
@@ -155,33 +175,43 @@ impl Outbound {
             .map_err(|error| RootsError { path: PathBuf::new(), source: error.into() })?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if let Some(client) = client {
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(client.certified())));
+        }
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Outbound { tls: TlsConnector::from(Arc::new(config)), exchanges: Semaphore::new(MAX_EXCHANGES) })
     }
 
     /// Sends a message and reads the whole answer, whatever its status.
-    pub(crate) async fn send(&self, endpoint: &Endpoint, message: Message) -> Result<Answer, OutboundError> {
+    ///
+    /// # Errors
+    /// When there is no whole answer in time.
+    pub async fn send(&self, endpoint: &Endpoint, message: Message) -> Result<Answer, OutboundError> {
         let exchange = async {
             let _turn = self.exchanges.acquire().await.map_err(|_| OutboundError::TooSlow)?;
             if endpoint.tls {
-                let stream = in_time(self.connect_tls(endpoint)).await?;
+                let stream = self.connect(&endpoint.host, endpoint.port).await?;
                 exchange(stream, endpoint, message).await
             } else {
-                let stream = in_time(connect(endpoint)).await?;
+                let stream = in_time(connect(&endpoint.host, endpoint.port)).await?;
                 exchange(stream, endpoint, message).await
             }
         };
         timeout(EXCHANGE_TIMEOUT, exchange).await.unwrap_or(Err(OutboundError::TooSlow))
     }
 
-    async fn connect_tls(&self, endpoint: &Endpoint) -> Result<TlsStream<TcpStream>, OutboundError> {
-        let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| OutboundError::NotAHost)?;
-        self.tls.connect(name, connect(endpoint).await?).await.map_err(OutboundError::Tls)
+    /// A connection over TLS to whom `host` (a name, or an address without brackets) belongs.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, OutboundError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| OutboundError::NotAHost)?;
+        in_time(async { self.tls.connect(name, connect(host, port).await?).await.map_err(OutboundError::Tls) }).await
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> Result<TcpStream, OutboundError> {
-    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+async fn connect(host: &str, port: u16) -> Result<TcpStream, OutboundError> {
+    let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -210,8 +240,7 @@ async fn exchange(
         .map_err(OutboundError::Http)?;
     let connection = AbortOnDrop(tokio::spawn(connection));
     let response = sender.send_request(request).await.map_err(OutboundError::Http)?;
-    let status = response.status();
-    let mut incoming = response.into_body();
+    let (head, mut incoming) = response.into_parts();
     let mut body = Zeroizing::new(Vec::new());
     while let Some(frame) = incoming.frame().await {
         let bytes = frame.map_err(OutboundError::Http)?.into_data().unwrap_or_default();
@@ -221,7 +250,7 @@ async fn exchange(
         body.extend_from_slice(&bytes);
     }
     drop(connection);
-    Ok(Answer { status, body })
+    Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
 /// The connection's task ends with the exchange, also when that is cancelled.
@@ -247,26 +276,33 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), Box<dyn std::
 /// Roots that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot take the roots in `{}`", path.display())]
-pub(crate) struct RootsError {
+pub struct RootsError {
     path: PathBuf,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// Why there is no answer from an issuer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OutboundError {
+pub enum OutboundError {
+    /// Nothing that could be connected to.
     #[error("its host is not a name or address")]
     NotAHost,
+    /// No connection.
     #[error("no connection")]
     Connect(#[from] io::Error),
+    /// None in time.
     #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
     NoConnection,
+    /// Whoever answers does not prove who it is, or does not take who we are.
     #[error("TLS failed")]
     Tls(#[source] io::Error),
+    /// What came is no answer.
     #[error("the answer is broken")]
     Http(#[source] hyper::Error),
+    /// It takes too long.
     #[error("no whole answer within {} s", EXCHANGE_TIMEOUT.as_secs())]
     TooSlow,
+    /// It is too much.
     #[error("the answer is longer than {MAX_BODY} bytes")]
     TooLong,
 }

@@ -9,6 +9,7 @@ mod environment;
 mod keyring;
 mod vault;
 
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::environment::Environment;
 use self::keyring::KeyringError;
-use crate::issuer::IssueError;
+use crate::issuer::{IssueError, chain};
 use crate::program::{MAX_OUTPUT, Program, ProgramError, bounded};
 use crate::secret::Secret;
 
@@ -55,6 +56,19 @@ pub(crate) async fn read(source: &Source, environment: &Environment) -> Result<S
     };
     timeout(READ_TIMEOUT, read).await.unwrap_or(Err(SourceError::TooSlow))
 }
+
+/// Reads a secret for a process that is no broker, and has these variables.
+///
+/// # Errors
+/// [`NoSecret`], which has nothing of it.
+pub async fn read_secret(source: &Source, variables: HashMap<String, Secret>) -> Result<Secret, NoSecret> {
+    read(source, &variables.into()).await.map_err(|error| NoSecret(chain(&error)))
+}
+
+/// Why a long-lived secret could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoSecret(String);
 
 async fn file(path: &Path) -> Result<Secret, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
