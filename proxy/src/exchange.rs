@@ -36,13 +36,14 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::record::{CallRecord, Recorded, milliseconds};
-use crate::request::{Call, strip_hop};
+use crate::request::{Call, Told, strip_hop};
 use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
 use crate::tool::{Asked, Listing};
+use crate::trace::Trace;
 use crate::upstream::{Answer, Body};
-use crate::{authorize, respond, scrub, tool};
+use crate::{authorize, respond, scrub, tool, trace};
 
 /// Answers one request, whatever comes of it.
 async fn answer(
@@ -50,7 +51,7 @@ async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let told = (request.method().to_string(), request.uri().path().to_owned());
+    let told = Told::of(&request);
     let reader = Reader::of(request.version(), request.headers());
     let to_head = request.method() == http::Method::HEAD;
     let response = call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
@@ -178,6 +179,7 @@ fn outgoing(
             reason: error.to_string(),
         })?;
     }
+    trace::pass_on(&mut parts.headers, call.trace.as_ref());
     Ok(Request::from_parts(parts, body))
 }
 
@@ -223,7 +225,7 @@ fn start(
             kind: denial.kind().as_str().to_owned(),
             reason: worker.swap.redact(&denial.reason()),
         }),
-        trace: None,
+        trace: call.trace.as_ref().map(Trace::record),
     }
 }
 
@@ -304,7 +306,8 @@ fn went_wrong(
 /// Records what a call that has begun turned out to carry off.
 fn alert(worker: &Arc<Worker>, connection: &Connection, call: &Call) -> impl FnOnce(&Refusal) + Send + 'static {
     let (worker, number, to) = (Arc::clone(worker), connection.number, call.destination.to_string());
-    let told = (call.method.to_string(), call.path.to_string());
+    let trace = call.trace.as_ref().and_then(Trace::below);
+    let told = Told { method: call.method.to_string(), path: call.path.to_string(), trace };
     move |refusal| worker.refuse(number, &to, Some(told), refusal)
 }
 

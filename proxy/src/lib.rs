@@ -16,6 +16,7 @@
 //! | | [`tunnel`] | a connection that its rule lets pass unread |
 //! | | [`exchange`] | one request, a line per step |
 //! | request | [`request`] | an HTTP request → a `Call` with one reading |
+//! | | [`trace`] | the trace that the call belongs to, and its own span |
 //! | | [`grpc`] | whose messages are looked at one by one |
 //! | swap | [`swap`] | placeholder → credential, only where granted |
 //! | | [`sign`] | what the agent signed with placeholders → checked, and signed anew |
@@ -56,6 +57,7 @@ pub mod swap;
 pub mod tally;
 pub mod terminate;
 pub mod tool;
+pub mod trace;
 pub mod tunnel;
 mod turn;
 pub mod upstream;

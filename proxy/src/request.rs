@@ -16,6 +16,7 @@ use hyper::ext::Protocol;
 use crate::connection::Connection;
 use crate::error::{Refusal, printable};
 use crate::swap::Head;
+use crate::trace::Trace;
 use crate::upstream::Body;
 use crate::{limit, sign};
 
@@ -49,8 +50,26 @@ pub struct Call {
     pub version: Version,
     /// The head without hop-by-hop fields, `Host` and lengths.
     pub headers: HeaderMap,
+    /// The trace that it is part of, where it says so.
+    pub trace: Option<Trace>,
     /// The whole head as it came, where a signature by AWS's methods may be over it.
     pub signed_head: Option<Box<HeaderMap>>,
+}
+
+/// What the log says of a request that went no further, as it came.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) trace: Option<Trace>,
+}
+
+impl Told {
+    /// Before anything of it was judged.
+    pub(crate) fn of(request: &Request<Incoming>) -> Self {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        Self { method, path, trace: Trace::of(request.headers()) }
+    }
 }
 
 /// What of a request is still on its way.
@@ -97,6 +116,7 @@ impl Call {
         let mut headers = parts.headers;
         let trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
         strip_hop(&mut headers);
+        let trace = Trace::of(&headers);
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
@@ -105,7 +125,8 @@ impl Call {
         }
         join_cookies(&mut headers)?;
         let destination = connection.destination.clone();
-        let call = Self { destination, scheme: connection.scheme, method, path, query, version, headers, signed_head };
+        let scheme = connection.scheme;
+        let call = Self { destination, scheme, method, path, query, version, headers, trace, signed_head };
         Ok((call, Rest { body, upgrade }))
     }
 

@@ -22,12 +22,14 @@ use crate::leaf::{Authority, Leaves};
 use crate::limit::{self, Rates};
 use crate::names::{self, AddressMap};
 use crate::record::redact_query;
+use crate::request::Told;
 use crate::respond;
 use crate::scrub::Known;
 use crate::seats::Seats;
 use crate::swap::Swap;
 use crate::tally::{Counted, Tally};
 use crate::tool::Room;
+use crate::trace::Trace;
 use crate::turn::{self, Turns};
 use crate::upstream::{Roots, RootsError, Upstream};
 
@@ -170,11 +172,12 @@ impl Worker {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Records that a call or connection went no further. `request` is its method and path, where there was one.
-    pub(crate) fn refuse(&self, number: u64, to: &str, request: Option<(String, String)>, refusal: &Refusal) {
+    /// Records that a call or connection went no further. `request` is what it was, where one was read.
+    pub(crate) fn refuse(&self, number: u64, to: &str, request: Option<Told>, refusal: &Refusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let (status, kind, _) = respond::row(refusal);
-        let (method, path) = request.unzip();
+        let (method, path, trace) =
+            request.map_or((None, None, None), |told| (Some(told.method), Some(told.path), told.trace));
         let status = method.is_some().then(|| status.as_u16());
         let hint = self.swap.redact(&respond::remedy(refusal));
         let command = || respond::explain(refusal).map_or_else(|| hint.clone(), |command| self.swap.redact(&command));
@@ -190,7 +193,7 @@ impl Worker {
             reason: self.swap.redact(&refusal.to_string()),
             rule: refusal.rule().map(ToString::to_string),
             hint: Some(hint.clone()),
-            trace: None,
+            trace: trace.as_ref().map(Trace::record),
             alert: refusal.is_alert(),
         };
         self.tally.count(&what(&refused), kind, command);
