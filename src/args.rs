@@ -7,6 +7,7 @@ mod operators;
 mod start;
 mod suggest;
 mod verify;
+mod export;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, St
 pub use self::start::{Completions, Init, Man, Version};
 pub use self::suggest::Suggest;
 pub use self::verify::Verify;
+pub use self::export::{CallsCommand, Export};
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]
@@ -155,7 +157,11 @@ pub struct Explain {
 
 /// `exeat calls`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Calls {
+    /// What to do instead of listing
+    #[command(subcommand)]
+    pub command: Option<CallsCommand>,
     /// Only this agent's
     #[arg(long, value_name = "NAME")]
     pub agent: Option<AgentId>,

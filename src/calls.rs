@@ -3,6 +3,8 @@
 //! Enters: the logs of all workers in the state directory. Leaves: a row for each call, in order of time, or the records
 //! themselves. Never: a log that was changed without saying so.
 
+pub mod export;
+mod ocsf;
 mod row;
 
 use std::collections::HashMap;
@@ -32,6 +34,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// # Errors
 /// When a log cannot be read.
 pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report> {
+    if let Some(args::CallsCommand::Export(arguments)) = &arguments.command {
+        return export::run(places, arguments);
+    }
     let filter = Filter {
         agent: arguments.agent.as_ref().map(ToString::to_string),
         host: arguments.host.as_ref().map(|host| host.to_ascii_lowercase()),

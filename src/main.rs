@@ -8,6 +8,7 @@ mod ago;
 mod approvals;
 mod args;
 mod broker;
+mod call;
 mod calls;
 mod check;
 mod completions;
