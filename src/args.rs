@@ -8,6 +8,7 @@ mod start;
 mod suggest;
 mod verify;
 mod export;
+mod ship;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use self::start::{Completions, Init, Man, Version};
 pub use self::suggest::Suggest;
 pub use self::verify::Verify;
 pub use self::export::{CallsCommand, Export};
+pub use self::ship::Ship;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]
@@ -55,6 +57,8 @@ pub enum Command {
     Calls(Calls),
     /// Prove that the call logs are what was written, or say where one is not
     Verify(Verify),
+    /// Send the call logs to where log.toml says: an OpenTelemetry collector, a syslog server
+    Ship(Ship),
     /// List the leases that are open: who holds what
     Leases(Leases),
     /// List the workers that run

@@ -4,13 +4,16 @@
 //! ended. Never: more of what is open than its bound; what is beyond it leaves as not ended, the oldest first.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
-use record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart, WorkerStart};
+use record::read::Position;
+use record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart};
 
-use crate::running::Running;
+use crate::places::Places;
+use crate::running;
 
 /// Who wrote a log.
 #[derive(Debug, Default)]
@@ -26,21 +29,23 @@ pub struct Author {
 }
 
 impl Author {
-    /// Of a log with this first record.
-    pub fn of(start: &WorkerStart) -> Self {
-        Self {
-            worker: start.worker.clone(),
-            agent: start.agent.clone(),
-            identity: start.identity.clone(),
-            version: start.version.clone(),
+    /// By the first record that there is of the log in this worker's directory.
+    pub fn first(places: &Places, directory: &Path, first: &Event) -> Self {
+        let short = |worker: &str, agent: &str| {
+            let (worker, agent) = (worker.to_owned(), agent.to_owned());
+            Self { worker, agent, ..Self::default() }
+        };
+        match first {
+            Event::WorkerStart(start) => {
+                let (identity, version) = (start.identity.clone(), start.version.clone());
+                return Self { identity, version, ..short(&start.worker, &start.agent) };
+            }
+            Event::SegmentStart(start) => return short(&start.worker, &start.agent),
+            _ => {}
         }
-    }
-}
-
-impl From<Running> for Author {
-    /// Where the log no longer begins with its first record.
-    fn from(running: Running) -> Self {
-        Self { worker: running.worker.to_string(), agent: running.agent.to_string(), ..Self::default() }
+        let name = directory.file_name().unwrap_or_default().to_string_lossy();
+        let running = name.parse().ok().and_then(|worker| running::who(places, &worker));
+        short(&name, &running.map(|running| running.agent.to_string()).unwrap_or_default())
     }
 }
 
@@ -133,11 +138,19 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A call that has not ended.
+#[derive(Debug)]
+struct Kept {
+    call: Call,
+    at: Position,
+    bytes: usize,
+}
+
 /// The calls of one log that have not ended.
 #[derive(Debug)]
 pub struct Open {
     author: Arc<Author>,
-    calls: BTreeMap<u64, (Call, usize)>,
+    calls: BTreeMap<u64, Kept>,
     bytes: usize,
     most: usize,
 }
@@ -149,14 +162,18 @@ impl Open {
     }
 
     /// Takes the next record, of this many bytes. Leaves what is over now.
-    pub fn take(&mut self, line: Line, bytes: usize) -> Vec<Call> {
+    pub fn take(&mut self, line: Line, at: Position, bytes: usize) -> Vec<Call> {
         let call = |start| Call { author: Arc::clone(&self.author), seq: line.seq, began: line.time, start, end: None };
         match line.event {
-            Event::CallStart(start) => self.open(start.call, call(Start::Call(Box::new(start))), bytes),
-            Event::TunnelStart(start) => self.open(start.call, call(Start::Tunnel(Box::new(start))), bytes),
+            Event::CallStart(start) => {
+                self.open(start.call, Kept { call: call(Start::Call(Box::new(start))), at, bytes })
+            }
+            Event::TunnelStart(start) => {
+                self.open(start.call, Kept { call: call(Start::Tunnel(Box::new(start))), at, bytes })
+            }
             Event::Refused(refused) => vec![call(Start::Refused(Box::new(refused)))],
             Event::CallEnd(end) => match self.calls.remove(&end.call) {
-                Some((call, bytes)) => {
+                Some(Kept { call, bytes, .. }) => {
                     self.bytes -= bytes;
                     vec![Call { end: Some((line.time, end)), ..call }]
                 }
@@ -170,17 +187,28 @@ impl Open {
     /// What never ended, the oldest first.
     pub fn drain(&mut self) -> Vec<Call> {
         self.bytes = 0;
-        std::mem::take(&mut self.calls).into_values().map(|(call, _)| call).collect()
+        std::mem::take(&mut self.calls).into_values().map(|kept| kept.call).collect()
     }
 
-    fn open(&mut self, number: u64, call: Call, bytes: usize) -> Vec<Call> {
-        let mut gone: Vec<Call> = self.calls.insert(number, (call, bytes)).map(|(call, _)| call).into_iter().collect();
-        self.bytes += bytes;
+    /// Where the first record is that belongs to a call that is open.
+    pub fn oldest(&self) -> Option<Position> {
+        self.calls.values().map(|kept| kept.at).min()
+    }
+
+    /// The span of an open call.
+    pub fn span(&self, number: u64) -> Option<Span> {
+        self.calls.get(&number).map(|kept| kept.call.span())
+    }
+
+    fn open(&mut self, number: u64, kept: Kept) -> Vec<Call> {
+        self.bytes += kept.bytes;
+        let mut gone: Vec<Kept> = self.calls.insert(number, kept).into_iter().collect();
+        self.bytes -= gone.iter().map(|kept| kept.bytes).sum::<usize>();
         while self.bytes > self.most && self.calls.len() > 1 {
-            let Some((_, (call, bytes))) = self.calls.pop_first() else { break };
-            self.bytes = self.bytes.saturating_sub(bytes);
-            gone.push(call);
+            let Some((_, kept)) = self.calls.pop_first() else { break };
+            self.bytes -= kept.bytes;
+            gone.push(kept);
         }
-        gone
+        gone.into_iter().map(|kept| kept.call).collect()
     }
 }

@@ -30,6 +30,7 @@ mod running;
 mod suggest;
 mod verify;
 mod version;
+mod ship;
 mod workers;
 
 use std::io::{IsTerminal, Write};
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Command::Suggest(arguments) => places().and_then(|places| suggest::run(&places, arguments)),
         Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
         Command::Verify(verify) => places().and_then(|places| verify::run(&places, verify)),
+        Command::Ship(ship) => places().and_then(|places| ship::run(&places, ship)),
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),
         Command::Leases(list) => places().and_then(|places| leases::list(&places, list)),
         Command::Workers(list) => places().and_then(|places| workers::list(&places, list)),

@@ -16,9 +16,9 @@ use crate::report::Report;
 /// The two directories that exeat knows.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// Holds `agents/NAME.toml`, `credentials.toml` and `broker.toml`.
+    /// Holds `agents/NAME.toml`, `credentials.toml`, `broker.toml` and `log.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/`, `layers/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
+    /// Holds `workers/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
     pub state: PathBuf,
 }
 
@@ -47,6 +47,24 @@ impl Places {
     /// The broker's file about itself.
     pub fn broker_file(&self) -> PathBuf {
         self.config.join("broker.toml")
+    }
+
+    /// The file about the call logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.config.join("log.toml")
+    }
+
+    /// Where it is kept how far the call logs were shipped.
+    pub fn shipped(&self) -> PathBuf {
+        self.state.join("ship")
+    }
+
+    /// Makes that directory, for its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_shipped(&self) -> io::Result<()> {
+        make(&self.shipped())
     }
 
     /// Where the workers' directories are.

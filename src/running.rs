@@ -195,7 +195,10 @@ fn until(deadline: Instant, holds: impl Fn() -> io::Result<bool>) -> io::Result<
 }
 
 /// Whether a worker holds the lock on its directory.
-fn lives(directory: &Path) -> io::Result<bool> {
+///
+/// # Errors
+/// When the directory cannot be opened.
+pub fn lives(directory: &Path) -> io::Result<bool> {
     match File::open(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         lock => Ok(matches!(lock?.try_lock_shared(), Err(TryLockError::WouldBlock))),

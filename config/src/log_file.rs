@@ -46,6 +46,8 @@ pub enum Receiver {
     Syslog {
         /// Host and port.
         address: Destination,
+        /// Whether it closes a connection without saying that it has read to its end, and that is taken for having read.
+        silent_end: bool,
     },
 }
 

@@ -30,6 +30,7 @@ fn receivers_have_a_place_a_name_and_where_their_secrets_are() {
         to = "syslog"
         name = "siem"
         address = "siem.example.com"
+        silent_end = true
     "#;
     let settings = LogSettings::parse("/etc/exeat/log.toml", text).unwrap();
     let [otlp, syslog] = &settings.ship[..] else { panic!("{settings:?}") };
@@ -40,7 +41,7 @@ fn receivers_have_a_place_a_name_and_where_their_secrets_are() {
     assert_eq!(headers["authorization"], Source::File("/etc/exeat/secrets/otlp".into()));
     assert_eq!(headers["x-tenant"], Source::Env("TENANT".to_owned()));
     assert_eq!(syslog.name, "siem");
-    let Receiver::Syslog { address } = &syslog.receiver else { panic!("{syslog:?}") };
+    let Receiver::Syslog { address, silent_end: true } = &syslog.receiver else { panic!("{syslog:?}") };
     assert_eq!(address.to_string(), "siem.example.com:6514");
 }
 

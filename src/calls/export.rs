@@ -7,9 +7,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use config::WorkerId;
 use jiff::Timestamp;
-use record::Event;
 use record::read::{Position, WorkerLog};
 
 use super::{logs, ocsf, since};
@@ -17,7 +15,6 @@ use crate::args;
 use crate::call::{Author, Call, Open};
 use crate::places::Places;
 use crate::report::Report;
-use crate::running;
 
 /// What is kept of the calls of one log that have not ended: some ten times what the bounds of a worker allow.
 const OPEN_BYTES: usize = 256 * 1024 * 1024;
@@ -75,8 +72,10 @@ fn write(places: &Places, log: &WorkerLog, filter: &Filter, out: &mut impl Write
         let record = text
             .record(log.worker())
             .map_err(|error| Failed::Read(Report::new(error).hint("it was changed; see `exeat verify`")))?;
-        let open = open.get_or_insert_with(|| Open::new(Arc::new(author(places, log, &record.line.event)), OPEN_BYTES));
-        for call in open.take(record.line, bytes) {
+        let open = open.get_or_insert_with(|| {
+            Open::new(Arc::new(Author::first(places, log.worker(), &record.line.event)), OPEN_BYTES)
+        });
+        for call in open.take(record.line, record.at, bytes) {
             event(&call, filter, out)?;
         }
     }
@@ -91,19 +90,4 @@ fn event(call: &Call, filter: &Filter, out: &mut impl Write) -> Result<(), Faile
         true => writeln!(out, "{}", ocsf::event(call)).map_err(Failed::Write),
         false => Ok(()),
     }
-}
-
-/// By the first record there is.
-pub fn author(places: &Places, log: &WorkerLog, first: &Event) -> Author {
-    match first {
-        Event::WorkerStart(start) => return Author::of(start),
-        Event::SegmentStart(start) => {
-            return Author { worker: start.worker.clone(), agent: start.agent.clone(), ..Author::default() };
-        }
-        _ => {}
-    }
-    let name = log.worker().file_name().unwrap_or_default().to_string_lossy();
-    let id = name.parse::<WorkerId>().ok();
-    let who = id.and_then(|id| running::who(places, &id)).map(Author::from);
-    who.unwrap_or_else(|| Author { worker: name.into_owned(), ..Author::default() })
 }

@@ -57,6 +57,7 @@ mod reload;
 mod sandbox;
 mod scrubbing;
 mod shell;
+mod ship;
 mod signing;
 mod sources;
 mod standing;

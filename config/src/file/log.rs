@@ -73,7 +73,7 @@ fn read_target(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
         Some(Kind::Syslog) => read_syslog(reader, &mut section),
         None => {
             // Whose keys they are is not known.
-            ["url", "headers", "address"].into_iter().for_each(|key| drop(section.take(key)));
+            ["url", "headers", "address", "silent_end"].into_iter().for_each(|key| drop(section.take(key)));
             None
         }
     };
@@ -106,12 +106,14 @@ fn read_otlp(reader: &mut Reader<'_>, section: &mut Section<'_>, file: &Path) ->
 }
 
 fn read_syslog(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Placed {
+    let silent_end = section.take("silent_end").map(|field| reader.flag(&field));
     let Some(field) = section.take("address") else {
         reader.missing(section, "address", "address = \"siem.example.com:6514\"");
         return None;
     };
     let address = reader.value(&field, |text| Destination::parse_authority(text, SYSLOG_PORT))?;
-    Some((name_of("syslog", &address.to_string()), Receiver::Syslog { address }))
+    let silent_end = silent_end.unwrap_or(Some(false))?;
+    Some((name_of("syslog", &address.to_string()), Receiver::Syslog { address, silent_end }))
 }
 
 /// `{ authorization = { file = "…" } }`

@@ -1,0 +1,181 @@
+//! The log of one worker, read for one receiver.
+//!
+//! Enters: a worker's directory, and how far its log is shipped. Leaves: the records behind that with the calls that they end, and whether
+//! more will come. Never: a record twice; one left out in silence; more in memory of what is open than its bound.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use record::Event;
+use record::read::{Position, ReadError, WorkerLog};
+
+use super::batch::{Entry, Level, Mark, Part};
+use super::cursor::Gap;
+use crate::call::{Author, Open, Span};
+use crate::places::Places;
+use crate::running;
+
+/// A worker whose directory nobody holds, and whose log nobody has written to for so long, has died, or never lived.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// What came of reading on.
+pub struct More {
+    /// What there is to send, if anything.
+    pub part: Option<Part>,
+    /// How far the log is shipped once that has arrived.
+    pub mark: Mark,
+    /// What was gone before it was read.
+    pub gap: Option<Gap>,
+    /// Whether there is nothing else, and never will be.
+    pub finished: bool,
+}
+
+/// A log that is shipped.
+pub struct Source {
+    directory: PathBuf,
+    author: Arc<Author>,
+    open: Open,
+    mark: Mark,
+    has_end: bool,
+}
+
+impl Source {
+    /// The log in this directory, shipped as far as `mark` says; of its open calls, `most` bytes are kept. `None`: there is none yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn open(places: &Places, directory: &Path, mark: Mark, most: usize) -> Result<Option<Self>, ReadError> {
+        let Some(log) = WorkerLog::open(directory)? else { return Ok(None) };
+        let Some(first) = log.texts(Position::START).next() else { return Ok(None) };
+        let first =
+            first?.record(directory).map_or(Event::PolicyReloaded { policy: String::new() }, |first| first.line.event);
+        let author = Arc::new(Author::first(places, directory, &first));
+        let mut open = Open::new(Arc::clone(&author), most);
+        // Only what was still open then is of interest, and that it was open.
+        for text in log.texts(mark.from).take_while(|text| text.as_ref().is_ok_and(|text| text.at < mark.next)) {
+            let text = text?;
+            let (at, bytes) = (text.at, text.bytes.len());
+            if let Ok(record) = text.record(directory) {
+                drop(open.take(record.line, at, bytes));
+            }
+        }
+        Ok(Some(Self { directory: directory.to_owned(), author, open, mark, has_end: false }))
+    }
+
+    /// At most so many records and bytes more.
+    ///
+    /// # Errors
+    /// When the log cannot be read; nothing is lost then.
+    pub fn more(&mut self, records: usize, bytes: usize) -> Result<More, ReadError> {
+        // Before it is read to its end: what is written afterwards is found next time.
+        let is_dead = self.is_dead();
+        let mut part = Part { author: Arc::clone(&self.author), entries: Vec::new(), calls: Vec::new() };
+        let (mut gap, mut sum, mut at_end) = (None, 0, true);
+        if let Some(log) = WorkerLog::open(&self.directory)? {
+            let mut texts = log.texts(self.mark.next);
+            loop {
+                if part.entries.len() >= records || sum >= bytes {
+                    at_end = false;
+                    break;
+                }
+                let Some(text) = texts.next() else { break };
+                let text = text?;
+                let (at, length) = (text.at, text.bytes.len());
+                sum += length;
+                self.mark.next = text.next();
+                let bytes = text.bytes.clone();
+                match text.record(&self.directory) {
+                    Ok(record) => {
+                        gap = gap.or_else(|| self.gap_before(record.line.seq));
+                        self.mark.seq = record.line.seq;
+                        self.has_end |= matches!(record.line.event, Event::WorkerEnd(_));
+                        let span = self.span(&record.line.event);
+                        let begins = begins(&record.line.event);
+                        let mut entry = Entry::of(&record.line, record.text, span);
+                        let ended = self.open.take(record.line, at, length);
+                        if entry.span.is_none()
+                            && let [refused] = &ended[..]
+                        {
+                            entry.span = Some(refused.span());
+                        }
+                        if let Some(begun) = begins {
+                            entry.span = self.open.span(begun);
+                        }
+                        part.entries.push(entry);
+                        part.calls.extend(ended);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "it is shipped as it stands there; see `exeat verify`");
+                        part.entries.push(Entry::unreadable(&bytes));
+                    }
+                }
+            }
+        }
+        let finished = at_end && (self.has_end || is_dead);
+        if finished {
+            part.calls.extend(self.open.drain());
+        }
+        if let Some(gap) = &gap {
+            part.entries.insert(0, missed(gap));
+        }
+        self.mark.from = self.open.oldest().map_or(self.mark.next, |oldest| oldest.min(self.mark.next));
+        let part = Some(part).filter(|part| !part.entries.is_empty() || !part.calls.is_empty());
+        Ok(More { part, mark: self.mark, gap, finished })
+    }
+
+    /// The span of the call that a record goes on with.
+    fn span(&self, event: &Event) -> Option<Span> {
+        match event {
+            Event::CallEnd(end) => self.open.span(end.call),
+            Event::CallRetried(retried) => self.open.span(retried.call),
+            _ => None,
+        }
+    }
+
+    /// What is missing before the record of this number.
+    fn gap_before(&self, seq: u64) -> Option<Gap> {
+        let from = self.mark.seq + 1;
+        let gap = |from| Gap { worker: self.author.worker.clone(), from, to: Some(seq - 1), found: Timestamp::now() };
+        (seq > from).then(|| gap(from))
+    }
+
+    fn is_dead(&self) -> bool {
+        let is_held = running::lives(&self.directory).unwrap_or(true);
+        let files = WorkerLog::open(&self.directory).ok().flatten();
+        let last = files.and_then(|log| log.segments().last()?.path().metadata().ok()?.modified().ok());
+        let is_old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > DEAD_AFTER);
+        !is_held && last.is_none_or(is_old)
+    }
+}
+
+/// The number of the call that a record begins.
+fn begins(event: &Event) -> Option<u64> {
+    match event {
+        Event::CallStart(start) => Some(start.call),
+        Event::TunnelStart(start) => Some(start.call),
+        _ => None,
+    }
+}
+
+/// What the receiver is told of records that it will never have.
+fn missed(gap: &Gap) -> Entry {
+    let text = serde_json::json!({
+        "event": "ship-gap",
+        "worker": gap.worker,
+        "from": gap.from,
+        "to": gap.to,
+        "reason": "these records were removed before they were shipped",
+    });
+    let (kind, level) = ("ship-gap".to_owned(), Level::Error);
+    Entry { text: text.to_string(), seq: None, time: gap.found, kind, level, span: None }
+}
+
+/// What a receiver is told of a log that is gone as a whole.
+pub fn gone(worker: &str, mark: Mark) -> (Gap, Part) {
+    let gap = Gap { worker: worker.to_owned(), from: mark.seq + 1, to: None, found: Timestamp::now() };
+    let author = Arc::new(Author { worker: worker.to_owned(), ..Author::default() });
+    let part = Part { author, entries: vec![missed(&gap)], calls: Vec::new() };
+    (gap, part)
+}
