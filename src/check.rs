@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::{Credentials, Finding, IdentitySettings, LoadError, Mistake, Policy, audit, cross_check};
+use config::{Credentials, Finding, IdentitySettings, LoadError, LogSettings, Mistake, Policy, audit, cross_check};
 use jiff::Timestamp;
 use sandbox::{Capability, Limits, Offered};
 
@@ -82,6 +82,7 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<(Checked, Vec<Poli
         Policy::load(&file).map_or_else(&mut wrong, |policy| policies.push(policy));
     }
     IdentitySettings::load(places.broker_file()).map_or_else(&mut wrong, drop);
+    LogSettings::load(places.log_file()).map_or_else(&mut wrong, drop);
     let patterns = patterns(&policies)?;
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file) } else { Credentials::parse(&file, "") };

@@ -6,6 +6,7 @@
 mod batch;
 mod cursor;
 mod lane;
+pub mod needed;
 mod otlp;
 mod reader;
 mod receiver;

@@ -36,6 +36,7 @@ pub struct Lane<'p> {
     once: bool,
     stop: watch::Receiver<bool>,
     trouble: Option<Trouble>,
+    failures: u64,
 }
 
 impl<'p> Lane<'p> {
@@ -43,7 +44,7 @@ impl<'p> Lane<'p> {
     pub fn new(places: &'p Places, target: ShipTarget, once: bool, stop: watch::Receiver<bool>) -> Self {
         let directory = cursor::directory(places, &target.name);
         let trouble = Trouble::read(&directory);
-        Self { places, target, directory, receiver: None, once, stop, trouble }
+        Self { places, target, directory, receiver: None, once, stop, trouble, failures: 0 }
     }
 
     /// Ships.
@@ -140,6 +141,7 @@ impl<'p> Lane<'p> {
     }
 
     fn taken(&mut self, taken: &Taken) -> Result<(), Report> {
+        self.failures = 0;
         if taken.rejected > 0 {
             tracing::warn!(receiver = %self.target.name, rejected = taken.rejected, why = %taken.why, "it does not want some of it");
         }
@@ -159,7 +161,8 @@ impl<'p> Lane<'p> {
         self.receiver = None;
         let trouble = Trouble::again(self.trouble.take(), why);
         trouble.write(&self.directory)?;
-        if self.once && trouble.attempts >= ATTEMPTS {
+        self.failures += 1;
+        if self.once && self.failures >= ATTEMPTS {
             let error = format!("`{name}` does not take the logs: {}", trouble.error);
             return Err(Report::new(error).hint("nothing is lost: what has not arrived is shipped the next time"));
         }

@@ -12,6 +12,7 @@ use record::read::WorkerLog;
 use serde::Serialize;
 
 use super::cursor::{self, Cursor, Gap};
+use super::needed::Needed;
 use super::reader::workers;
 use super::receiver::place;
 use super::trouble::Trouble;
@@ -23,6 +24,8 @@ use crate::report::Report;
 struct Status {
     /// Whether a process ships now.
     running: bool,
+    /// Segments that may not be removed because a receiver lacks something of them.
+    needed_segments: usize,
     receivers: Vec<Standing>,
 }
 
@@ -57,7 +60,7 @@ struct Lag {
 pub fn print(places: &Places, settings: &LogSettings, json: bool) -> Result<ExitCode, Report> {
     let running = places.shipped().exists() && cursor::lock(&places.shipped())?.is_none();
     let receivers = settings.ship.iter().map(|target| standing(places, target)).collect::<Result<_, _>>()?;
-    let status = Status { running, receivers };
+    let status = Status { running, needed_segments: needed(places)?, receivers };
     let mut out = io::stdout().lock();
     match json {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?,
@@ -106,11 +109,26 @@ fn lag(places: &Places, cursor: &Cursor) -> Result<Lag, Report> {
     Ok(lag)
 }
 
+fn needed(places: &Places) -> Result<usize, Report> {
+    let needed = Needed::load(places);
+    let mut segments = 0;
+    for worker in workers(places)? {
+        let directory = places.workers().join(worker);
+        if let (Some(oldest), Some(log)) = (needed.oldest(&directory), WorkerLog::open(&directory)?) {
+            segments += log.segments().iter().filter(|segment| segment.number() >= oldest).count();
+        }
+    }
+    Ok(segments)
+}
+
 fn told(status: &Status, now: Timestamp) -> String {
     let mut text = match status.running {
         true => "exeat ship runs\n".to_owned(),
         false => "exeat ship does not run\n".to_owned(),
     };
+    if status.needed_segments > 0 {
+        text += &format!("{} segments of the logs stay until they are shipped\n", status.needed_segments);
+    }
     for Standing { name, place, shipped, rejected, last, lag, trouble, gaps, gaps_ever } in &status.receivers {
         text += &format!("\n{name}  {place}\n");
         text += &match lag.oldest {

@@ -1,10 +1,12 @@
 //! The call logs reach receivers that others wrote, every record and every call, whatever happens on the way; calls do not wait for them.
 
 mod collector;
+mod gaps;
 mod otlp;
 mod relay;
 mod syslog;
 mod syslog_server;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;

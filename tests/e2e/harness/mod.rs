@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 pub use self::authority::{Authority, Identity};
 pub use self::bao::Bao;
+pub use self::bodies::Body;
 pub use self::exeat::{Exeat, binary};
 pub use self::fake_cloud::FakeCloud;
 pub use self::fake_github::{Broken, FakeGithub};
@@ -44,6 +45,7 @@ pub use self::outside::Outside;
 pub use self::postgres::Postgres;
 pub use self::processes::{memory_of, process_with};
 pub use self::raw::RawUpstream;
+pub use self::server::{Answer, Server};
 pub use self::strict::{requests, whole_requests};
 pub use self::tools::{WEBSOCKET, free_address, node_tools, output, python_tools, tools, weed_tool};
 pub use self::upstream::{Answers, Seen, Upstream};

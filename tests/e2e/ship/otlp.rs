@@ -134,10 +134,12 @@ fn a_collector_killed_in_the_middle_of_a_batch_gets_it_whole_from_the_next_one()
     within(PATIENCE, "everything", || collector.distinct() == log.lines.len());
     assert_eq!(arrived(&collector.records()), uids(&log));
     // An answer that is lost on its way: sent again, and told from the first by its id.
+    within(PATIENCE, "the answer", || status(&exeat)["receivers"][0]["lag"]["records"] == 0);
     relay.swallow_answers(true);
     some_calls(&exeat, 3);
+    within(PATIENCE, "the unanswered", || collector.distinct() > log.lines.len());
+    within(PATIENCE, "the trouble", || !status(&exeat)["receivers"][0]["trouble"].is_null());
     let log = exeat.log();
-    within(PATIENCE, "the unanswered", || collector.distinct() == log.lines.len());
     relay.swallow_answers(false);
     within(PATIENCE, "the answer", || status(&exeat)["receivers"][0]["lag"]["records"] == 0);
     assert_eq!(arrived(&collector.records()), uids(&log));
