@@ -3,12 +3,12 @@
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
 mod codes;
+mod export;
 mod operators;
+mod ship;
 mod start;
 mod suggest;
 mod verify;
-mod export;
-mod ship;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use config::{AgentId, WorkerId};
 
 pub use self::codes::{codes, command, offered, told};
+pub use self::export::{CallsCommand, Export};
 pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, Stop, Workers};
+pub use self::ship::Ship;
 pub use self::start::{Completions, Init, Man, Version};
 pub use self::suggest::Suggest;
 pub use self::verify::Verify;
-pub use self::export::{CallsCommand, Export};
-pub use self::ship::Ship;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]

@@ -27,10 +27,10 @@ mod progress;
 mod report;
 mod run;
 mod running;
+mod ship;
 mod suggest;
 mod verify;
 mod version;
-mod ship;
 mod workers;
 
 use std::io::{IsTerminal, Write};
