@@ -17,7 +17,7 @@ use crate::method::Method;
 use crate::observe::Observed;
 use crate::path::NormalPath;
 use crate::protocol::Protocol;
-use crate::rule::{Rule, RuleId, TlsMode};
+use crate::rule::{Effect, Rule, RuleId, TlsMode};
 use crate::upstream::UpstreamProxy;
 
 /// How a call travels.
@@ -230,6 +230,11 @@ impl<'a> Route<'a> {
     /// Where it leads.
     pub fn destination(self) -> &'a Destination {
         self.destination
+    }
+
+    /// Whether it stands on no rule, but on a policy that observes.
+    pub fn is_observed(self) -> bool {
+        self.rule.effect() == Effect::Observe
     }
 
     /// The address to dial instead of resolving the name.

@@ -7,9 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use config::{Destination, Host, Route, UpstreamProxy};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use socket2::{Domain, Socket, Type};
 
 use crate::error::Refusal;
 use crate::limit;
+
+/// RFC 863. A port has to be named for a question that sends nothing.
+const DISCARD: u16 = 9;
 
 /// The addresses to dial for `route`, in the order to try them, at least one.
 ///
@@ -53,7 +57,7 @@ async fn judged(route: Route<'_>) -> Result<(Vec<SocketAddr>, Option<Refusal>), 
     let destination = route.destination();
     let (mut allowed, mut refused) = (Vec::new(), None);
     for address in found(destination).await? {
-        match judge(address, route.ranges()) {
+        match judge(address, route.ranges()).and_then(|()| strange(address, route)) {
             Ok(()) => allowed.push(SocketAddr::new(address, destination.port())),
             Err(class) => refused = Some(Refusal::ForbiddenAddress { name: destination.clone(), address, class }),
         }
@@ -83,6 +87,28 @@ fn judge(address: IpAddr, listed: &[IpNet]) -> Result<(), &'static str> {
         return Ok(());
     }
     class(address).map_or(Ok(()), Err)
+}
+
+/// Whether nothing speaks against an address for want of a rule: what listens on this machine, whatever its addresses, is for those whom a rule
+/// sends there. Otherwise what it is.
+fn strange(address: IpAddr, route: Route<'_>) -> Result<(), &'static str> {
+    let listed = route.ranges().iter().any(|range| range.contains(&address.to_canonical()));
+    match route.is_observed() && !listed && is_own(address.to_canonical()) {
+        true => Err("an address of this machine"),
+        false => Ok(()),
+    }
+}
+
+/// The kernel says from which address it would go there; to one of its own, from that one. Nothing is sent.
+fn is_own(address: IpAddr) -> bool {
+    let to = SocketAddr::new(address, DISCARD);
+    let Ok(socket) = Socket::new(Domain::for_address(to), Type::DGRAM, None) else { return true };
+    if socket.connect(&to.into()).is_err() {
+        // Not even a way there.
+        return false;
+    }
+    let from = socket.local_addr().ok().and_then(|from| from.as_socket());
+    from.is_none_or(|from| from.ip().to_canonical() == address)
 }
 
 /// What makes an address one that is not dialled (IANA special-purpose registries, RFC 6890), or `None`.
@@ -238,6 +264,12 @@ mod tests {
         ] {
             assert_eq!(class(address.parse().unwrap()), None, "{address}");
         }
+    }
+
+    #[test]
+    fn the_kernel_knows_the_addresses_of_this_machine() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert!(!is_own("8.8.8.8".parse().unwrap()));
     }
 
     #[test]

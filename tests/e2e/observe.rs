@@ -159,6 +159,26 @@ fn an_address_that_a_rule_has_to_list_stays_out_of_reach() {
     assert!(run.stderr.contains("5 calls more would have gone to an address that a rule has to list"), "{run:#?}");
 }
 
+/// Its own public addresses are like any of the world, but that what listens there may be for this machine alone.
+#[test]
+fn this_machine_stays_out_of_reach_at_whatever_address() {
+    let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    // A network in which nobody else is, and in which this machine has an address of the world.
+    let own = "ip link set lo up && ip address add 11.0.0.9/32 dev lo";
+    let exeat = Exeat::new().option(&["--observe"]);
+    let exeat = if user == 0 {
+        exeat.through(&["unshare", "--net", "sh", "-c", &format!("{own} && exec \"$@\""), "sh"])
+    } else {
+        let again = format!("{own} && exec unshare --user --map-user={user} --map-group={group} \"$@\"");
+        exeat.through(&["unshare", "--user", "--map-root-user", "--net", "sh", "-c", &again, "sh"])
+    };
+    let run = exeat.sh(&(curl("http://11.0.0.9:8080/") + &curl("http://11.0.0.10:8080/"))).ok();
+    // To the other one there is no way from here.
+    assert_eq!(statuses(&run), ["403", "502"], "{run:#?}");
+    let reason = run.log.ends()[0].reason.clone().unwrap();
+    assert!(reason.contains("11.0.0.9 (an address of this machine)"), "{reason}");
+}
+
 #[test]
 fn what_has_no_single_reading_or_is_no_http_is_refused_as_ever() {
     let upstream = Upstream::start();
