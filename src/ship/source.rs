@@ -70,7 +70,7 @@ impl Source {
     /// When the log cannot be read; nothing is lost then.
     pub fn more(&mut self, records: usize, bytes: usize) -> Result<More, ReadError> {
         // Before it is read to its end: what is written afterwards is found next time.
-        let is_dead = self.is_dead();
+        let is_held = running::lives(&self.directory).unwrap_or(true);
         let mut part = Part { author: Arc::clone(&self.author), entries: Vec::new(), calls: Vec::new() };
         let (mut gap, mut sum, mut at_end) = (None, 0, true);
         if let Some(log) = WorkerLog::open(&self.directory)? {
@@ -113,7 +113,8 @@ impl Source {
                 }
             }
         }
-        let finished = at_end && (self.has_end || is_dead);
+        // A worker that says its end and goes on has been taken over, and is not done.
+        let finished = at_end && !is_held && (self.has_end || self.is_old());
         if finished {
             part.calls.extend(self.open.drain());
         }
@@ -141,12 +142,10 @@ impl Source {
         (seq > from).then(|| gap(from))
     }
 
-    fn is_dead(&self) -> bool {
-        let is_held = running::lives(&self.directory).unwrap_or(true);
+    fn is_old(&self) -> bool {
         let files = WorkerLog::open(&self.directory).ok().flatten();
         let last = files.and_then(|log| log.segments().last()?.path().metadata().ok()?.modified().ok());
-        let is_old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > DEAD_AFTER);
-        !is_held && last.is_none_or(is_old)
+        last.is_none_or(|time: SystemTime| time.elapsed().is_ok_and(|age| age > DEAD_AFTER))
     }
 }
 
@@ -178,4 +177,46 @@ pub fn gone(worker: &str, mark: Mark) -> (Gap, Part) {
     let author = Arc::new(Author { worker: worker.to_owned(), ..Author::default() });
     let part = Part { author, entries: vec![missed(&gap)], calls: Vec::new() };
     (gap, part)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use record::Segment;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_says_its_end_and_goes_on_is_not_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let places = Places { config: directory.path().to_owned(), state: directory.path().to_owned() };
+        let worker = directory.path().join("w");
+        fs::create_dir_all(worker.join(record::DIRECTORY)).unwrap();
+        let mut text = String::new();
+        let mut write = |seq: u64, mut event: serde_json::Value| {
+            event["seq"] = json!(seq);
+            event["time"] = json!("2026-01-31T12:00:00Z");
+            event["prev"] = json!("0".repeat(64));
+            text += &format!("{event}\n");
+            fs::write(Segment::plain(&worker, 1), &text).unwrap();
+        };
+        write(1, json!({ "event": "name-asked", "name": "a", "kind": "A" }));
+        write(
+            2,
+            json!({ "event": "worker-end", "outcome": "exit", "calls": 0, "refused": 0, "revoked": 0, "kept": 0 }),
+        );
+        let held = File::open(&worker).unwrap();
+        held.lock().unwrap();
+        let mut source = Source::open(&places, &worker, Mark::default(), 1024).unwrap().unwrap();
+        let more = source.more(10, 1024).unwrap();
+        assert_eq!((more.part.unwrap().entries.len(), more.mark.seq, more.finished), (2, 2, false));
+        write(3, json!({ "event": "name-asked", "name": "b", "kind": "A" }));
+        let more = source.more(10, 1024).unwrap();
+        assert_eq!((more.part.unwrap().entries.len(), more.mark.seq, more.finished), (1, 3, false));
+        drop(held);
+        let more = source.more(10, 1024).unwrap();
+        assert!(more.part.is_none() && more.finished);
+    }
 }

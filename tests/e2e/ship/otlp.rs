@@ -203,3 +203,48 @@ fn a_shipper_killed_at_any_moment_goes_on_where_it_was() {
     assert_eq!(spans.len(), 60);
     assert!(collector.spans().iter().all(|span| span["-> exeat.outcome"] == "done"));
 }
+
+#[test]
+fn a_call_that_was_open_when_the_shipper_ended_is_one_whole_span_of_the_next() {
+    let (collector, upstream) = (Collector::start(), Upstream::start());
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    to(&exeat, &collector.address);
+    let live = exeat.start(&["curl", "-sSf", "https://api.example.com/slow?ms=6000"]);
+    upstream.wait_for(1);
+    exeat.exeat(&["ship", "--once"]).finish().ok();
+    let begun = exeat.log();
+    within(PATIENCE, "its beginning", || collector.distinct() == begun.lines.len());
+    assert!(begun.ends().is_empty() && collector.spans().is_empty());
+    live.finish().ok();
+    exeat.exeat(&["ship", "--once"]).finish().ok();
+    let log = exeat.log();
+    within(PATIENCE, "its end", || collector.distinct() == log.lines.len() && collector.spans().len() == 1);
+    let (span, records) = (&collector.spans()[0], collector.records());
+    assert_eq!((span["-> exeat.outcome"].as_str(), records.len()), ("done", log.lines.len()));
+    let start = begun.lines.iter().find(|line| matches!(line.event, record::Event::CallStart(_))).unwrap();
+    assert_eq!(span["Start time"], start.time.as_nanosecond().to_string());
+    let told = records.iter().filter(|record| record["Span ID"] == span["ID"]).count();
+    assert_eq!(told, 2, "start and end are not of one span: {records:#?}");
+}
+
+#[test]
+fn a_call_that_never_ended_is_told_of_once_its_worker_is_gone() {
+    let (collector, upstream) = (Collector::start(), Upstream::start());
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    to(&exeat, &collector.address);
+    let live = exeat.start(&["curl", "-sSf", "https://api.example.com/slow?ms=20000"]);
+    upstream.wait_for(1);
+    live.signal(Signal::KILL);
+    drop(live);
+    exeat.exeat(&["ship", "--once"]).finish().ok();
+    assert_eq!(collector.spans().len(), 0, "it may be that its worker still writes");
+    // As though that had been some time ago.
+    let worker = std::fs::read_dir(exeat.state().join("workers")).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::File::options().append(true).open(record::Segment::plain(&worker, 1)).unwrap();
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(120)).unwrap();
+    exeat.exeat(&["ship", "--once"]).finish().ok();
+    within(PATIENCE, "its span", || collector.spans().len() == 1);
+    assert_eq!(collector.spans()[0]["-> error.type"], "unknown");
+    let log = exeat.log();
+    assert_eq!((collector.distinct(), status(&exeat)["needed_segments"].as_u64()), (log.lines.len(), Some(0)));
+}
