@@ -16,10 +16,12 @@ pub const FORMAT: u32 = 2;
 
 /// One line of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Line {
     /// Position in the log, from 1, without gaps.
     pub seq: u64,
     /// When it was written, UTC.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub time: Timestamp,
     /// The hash of the line before without its newline, as a leaf of RFC 6962 (section 2.1): SHA-256 of a zero byte and the line.
     pub prev: Hash,
@@ -31,6 +33,7 @@ pub struct Line {
 /// What can happen in a worker.
 #[expect(clippy::large_enum_variant, reason = "an event lives until it is written, and most are calls")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The first line.
@@ -51,7 +54,7 @@ pub enum Event {
     NameAsked(NameAsked),
     /// The policy in force changed.
     PolicyReloaded {
-        /// Digest of the new one.
+        /// Digest (SHA-256) of the new one's file.
         policy: String,
     },
     /// A new policy was not taken, the last good one stays in force.
@@ -65,6 +68,7 @@ pub enum Event {
 
 /// Who runs what under which policy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkerStart {
     /// The version of the records: [`FORMAT`].
     #[serde(default)]
@@ -75,9 +79,9 @@ pub struct WorkerStart {
     pub agent: String,
     /// The identity that the broker gave it (a SPIFFE ID).
     pub identity: String,
-    /// Digest of the policy file.
+    /// Digest (SHA-256) of the policy file.
     pub policy: String,
-    /// Whether calls pass that no rule covers (`exeat run --observe`).
+    /// Whether calls pass that no rule covers (`exeat run --observe`); absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,
     /// The command and its arguments.
@@ -89,12 +93,13 @@ pub struct WorkerStart {
     pub lock: serde_json::Value,
     /// Names of the credentials whose placeholders are inside.
     pub credentials: Vec<String>,
-    /// The version of exeat.
+    /// The version of exeat that writes.
     pub version: String,
 }
 
 /// Whose log goes on here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SegmentStart {
     /// Number of the file in the log, from 1.
     pub segment: u64,
@@ -102,23 +107,24 @@ pub struct SegmentStart {
     pub worker: String,
     /// The agent whose policy it enforces.
     pub agent: String,
-    /// Whether calls pass that no rule covers.
+    /// Whether calls pass that no rule covers; absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,
 }
 
 /// A call that was allowed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallStart {
     /// Number of the call in this worker, from 1.
     pub call: u64,
-    /// Number of the connection that it came on.
+    /// Number of the connection that it came on, in this worker, from 1.
     pub connection: u64,
     /// `https` or `http`.
     pub scheme: String,
-    /// Host and port.
+    /// Host and port; a literal IPv6 address is in brackets.
     pub to: String,
-    /// The method.
+    /// The request's method.
     pub method: String,
     /// The normalised path.
     pub path: String,
@@ -128,19 +134,19 @@ pub struct CallStart {
     /// The MCP tools or GraphQL operations that its body asks for, where the rule looks into bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
-    /// The HTTP version of the client's request.
+    /// The HTTP version that the client speaks; the upstream may be spoken to in another.
     pub http: String,
-    /// The rule that allowed it.
+    /// The rule that allowed it: which of its kind in the file, and the line it begins in.
     pub rule: String,
-    /// Digest of the policy that judged it.
+    /// Digest (SHA-256) of the file of the policy that judged it.
     pub policy: String,
-    /// The credential that was swapped in, and under which lease.
+    /// The credential that was swapped in, and under which lease; absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialUse>,
     /// SHA-256 of the client certificate that the upstream is shown if it asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<String>,
-    /// TLS towards the client.
+    /// TLS towards the client; absent for plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_tls: Option<TlsLeg>,
     /// What it would have been refused for: no rule covers it, and its worker only observes.
@@ -153,6 +159,7 @@ pub struct CallStart {
 
 /// The refusal that a call was spared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Observed {
     /// The kind of refusal, as in [`Refused::kind`].
     pub kind: String,
@@ -162,6 +169,7 @@ pub struct Observed {
 
 /// A place in a distributed trace (W3C Trace Context), in lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trace {
     /// The trace, 16 bytes.
     pub trace_id: String,
@@ -173,23 +181,25 @@ pub struct Trace {
 
 /// A connection that is carried unread.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TunnelStart {
     /// Its number among the calls of this worker, from 1.
     pub call: u64,
-    /// Number of the connection.
+    /// Number of the connection in this worker, from 1.
     pub connection: u64,
-    /// Host and port.
+    /// Host and port; a literal IPv6 address is in brackets.
     pub to: String,
     /// `passthrough` or `tcp`, as in its rule.
     pub tls: String,
-    /// The rule that allowed it.
+    /// The rule that allowed it: which of its kind in the file, and the line it begins in.
     pub rule: String,
-    /// Digest of the policy that judged it.
+    /// Digest (SHA-256) of the file of the policy that judged it.
     pub policy: String,
 }
 
 /// Which credential was used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CredentialUse {
     /// Its name.
     pub name: String,
@@ -199,7 +209,7 @@ pub struct CredentialUse {
     /// how often one did is in the end.
     #[serde(default, rename = "in", skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<String>,
-    /// Whether exeat put it in though the agent had sent no placeholder.
+    /// Whether exeat put it in though the agent had sent no placeholder; absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub injected: bool,
     /// Milliseconds that the call waited for a person's permission to use it, where it did.
@@ -209,6 +219,7 @@ pub struct CredentialUse {
 
 /// A call that is sent once more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallRetried {
     /// Number of the call, as in its start.
     pub call: u64,
@@ -219,6 +230,7 @@ pub struct CallRetried {
 
 /// The two leases of a call that was sent twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Retried {
     /// The lease that its upstream answered 401 to, which is the one in its start.
     pub refused: String,
@@ -228,6 +240,7 @@ pub struct Retried {
 
 /// One leg of TLS.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TlsLeg {
     /// `TLSv1_3` or `TLSv1_2`.
     pub version: String,
@@ -240,6 +253,7 @@ pub struct TlsLeg {
 
 /// How a call ended.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallEnd {
     /// Number of the call, as in its start.
     pub call: u64,
@@ -257,38 +271,39 @@ pub struct CallEnd {
     pub sent: u64,
     /// Body bytes towards the client.
     pub received: u64,
-    /// How often a placeholder in the body became the credential.
+    /// How often a placeholder in the body became the credential; absent: never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub swapped: u64,
-    /// Milliseconds from the start to the head of the answer.
+    /// Milliseconds from the start to the head of the answer; absent where none came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_ms: Option<f64>,
     /// Milliseconds from the start to the end.
     pub total_ms: f64,
-    /// The address that was dialled.
+    /// The address that was dialled, with its port; absent where there was no connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The house's proxy, where the address is not the upstream's but its.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
-    /// TLS towards the upstream.
+    /// TLS towards the upstream; absent for plain HTTP, and where none was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<TlsLeg>,
     /// The address that stood in its way: one that is dialled only where a rule lists it. Nothing was dialled then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbidden: Option<IpAddr>,
-    /// How often a credential was replaced in the answer.
+    /// How often a credential was replaced in the answer; absent: never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scrubbed: u64,
-    /// Why it did not end well.
+    /// Why it did not end well, in plain words; absent where it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 /// A call or a connection that went no further.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Refused {
-    /// Number of the connection.
+    /// Number of the connection in this worker, from 1.
     pub connection: u64,
     /// Host and port, as far as they are known.
     pub to: String,
@@ -320,34 +335,36 @@ pub struct Refused {
     /// Its place in a distributed trace, where its client named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,
-    /// Whether someone should look at once.
+    /// Whether someone should look at once: something tried to get past what holds it. Absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alert: bool,
 }
 
 /// A name that was looked up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NameAsked {
-    /// The name.
+    /// The name, as it was asked for.
     pub name: String,
-    /// The record type.
+    /// The record type: `A`, `AAAA`, `HTTPS`, …
     pub kind: String,
 }
 
 /// How the worker ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkerEnd {
     /// What ended it: the command's exit or exeat's own reason.
     pub outcome: String,
-    /// The limit that ended it, by its key in `[sandbox]`.
+    /// The limit that ended it, by its key in `[sandbox]`; absent where none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
-    /// What came of all limits, in numbers.
+    /// What came of all limits, in numbers; absent where the command was not started.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub limits: serde_json::Value,
-    /// Calls that went upstream.
+    /// Calls and tunnels that had their permit.
     pub calls: u64,
-    /// Refusals.
+    /// Calls and connections that went no further.
     pub refused: u64,
     /// Leases revoked at the end.
     pub revoked: u64,

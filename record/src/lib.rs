@@ -16,6 +16,7 @@
 //! | `note`, `checkpoint`, `roll` | a text that somebody signed; how much of a log the broker signed for; and for whose |
 //! | `verify` | whether they are what was written, by the chain alone |
 //! | [`audit`] | the same by all that was signed, and for all logs |
+//! | `schema` | what a line may look like, for others |
 
 pub mod audit;
 pub mod checkpoint;
@@ -25,6 +26,7 @@ mod log;
 pub mod note;
 pub mod read;
 pub mod roll;
+mod schema;
 mod segment;
 mod tree;
 mod verify;
@@ -36,6 +38,7 @@ pub use self::event::{
 };
 pub use self::hash::Hash;
 pub use self::log::{CallLog, Head, LogError};
+pub use self::schema::SCHEMA;
 pub use self::segment::{DIRECTORY, Segment};
 pub use self::tree::Tree;
 pub use self::verify::{Chain, Flaw, Tampered, verified};
