@@ -5,6 +5,7 @@
 mod codes;
 mod export;
 mod operators;
+mod report;
 mod ship;
 mod start;
 mod suggest;
@@ -20,6 +21,7 @@ use config::{AgentId, WorkerId};
 pub use self::codes::{codes, command, offered, told};
 pub use self::export::{CallsCommand, Export};
 pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, Stop, Workers};
+pub use self::report::{Documented, Report, Schema};
 pub use self::ship::Ship;
 pub use self::start::{Completions, Init, Man, Version};
 pub use self::suggest::Suggest;
@@ -77,6 +79,10 @@ pub enum Command {
     Deny(Deny),
     /// End an agent: stop its workers, revoke its leases, refuse it from then on, and show the evidence
     Offboard(Offboard),
+    /// Say what there is evidence of: an agent's state against OWASP's lists and NIST's
+    Report(Report),
+    /// Print the JSON Schema of what exeat writes
+    Schema(Schema),
     /// The broker as a service of its own
     #[command(subcommand)]
     Broker(Broker),

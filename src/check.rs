@@ -52,6 +52,16 @@ pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report>
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the files, the logs and the ledgers show of the files, and what could not be judged; in words, where the files have mistakes.
+pub(crate) fn findings(places: &Places, since: &str) -> Result<(Vec<Finding>, Vec<String>), String> {
+    let (checked, _) =
+        usage::window(since).and_then(|since| files(places, since)).map_err(|report| report.to_string())?;
+    match checked.mistakes.len() {
+        0 => Ok((checked.findings, checked.notes)),
+        mistakes => Err(format!("the files have {mistakes} mistakes; see `exeat check`")),
+    }
+}
+
 impl Checked {
     /// How many findings nobody has accepted.
     fn warnings(&self) -> usize {

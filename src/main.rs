@@ -7,6 +7,7 @@
 mod ago;
 mod approvals;
 mod args;
+mod assessment;
 mod broker;
 mod call;
 mod calls;
@@ -72,6 +73,8 @@ fn main() -> ExitCode {
         Command::Completions(completions) => completions::print(completions),
         Command::Man(man) => manual::run(man),
         Command::Version(version) => version::print(version),
+        Command::Report(report) => places().and_then(|places| assessment::run(&places, report)),
+        Command::Schema(schema) => assessment::schema(schema),
         Command::Demo(demo) => demo::run(demo),
         Command::Probe(probe) => places().and_then(|places| probe::run(&places, probe)),
         Command::ProbeInside { .. } => probe::inside::run(),

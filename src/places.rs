@@ -18,7 +18,8 @@ use crate::report::Report;
 pub struct Places {
     /// Holds `agents/NAME.toml`, `credentials.toml`, `broker.toml` and `log.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
+    /// Holds `workers/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`,
+    /// `keys/identity.jsonl`, `offboarded/AGENT`, `offboarded.jsonl` and `probes/AGENT.json`.
     pub state: PathBuf,
 }
 
@@ -126,6 +127,21 @@ impl Places {
     /// What was shown of each offboarding, a line each.
     pub fn offboardings(&self) -> PathBuf {
         self.state.join("offboarded.jsonl")
+    }
+
+    /// What came of the last `exeat probe` of an agent.
+    pub fn probe(&self, agent: &AgentId) -> PathBuf {
+        self.state.join("probes").join(format!("{agent}.json"))
+    }
+
+    /// Makes the directory of these, for its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_probes(&self) -> io::Result<PathBuf> {
+        let directory = self.state.join("probes");
+        make(&directory)?;
+        Ok(directory)
     }
 
     /// Makes the directory of layers whose runs have no worker yet, for its owner only, and names it.

@@ -8,6 +8,7 @@ mod canary;
 mod evidence;
 pub(crate) mod finding;
 pub(crate) mod inside;
+mod kept;
 mod targets;
 mod telling;
 mod worker;
@@ -23,6 +24,7 @@ use self::brief::Brief;
 use self::canary::Aviary;
 use self::finding::{Finding, Verdict, battery};
 use self::telling::Told;
+pub(crate) use self::worker::BATTERY;
 use self::worker::Battery;
 use crate::args;
 use crate::places::Places;
@@ -62,6 +64,7 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
         took: begun.elapsed(),
         findings: &findings,
     };
+    kept::keep(places, &arguments.agent, &told)?;
     let mut out = io::stdout().lock();
     if arguments.json {
         told.json(&mut out)?;

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Where the run's own word is found in the worker's environment, and nowhere inside.
 pub(super) const WORD: &str = "EXEAT_PROBE";
 /// The command: this program, through a link that leads to it whatever can be seen inside.
-const BATTERY: [&str; 2] = ["/proc/self/exe", "probe-inside"];
+pub(crate) const BATTERY: [&str; 2] = ["/proc/self/exe", "probe-inside"];
 
 /// The battery under way; it waits for its brief.
 #[derive(Debug)]
