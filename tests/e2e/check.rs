@@ -14,7 +14,7 @@ fn check(exeat: &Exeat, options: &[&str]) -> crate::harness::Run {
 #[test]
 fn good_files_have_no_mistakes() {
     let exeat = Exeat::new()
-        .fixed("api", "secret", "to = [\"api.example.com\"]\n")
+        .fixed("api", "secret-of-the-check", "to = [\"api.example.com\"]\n")
         .rule("[[allow]]\nto = \"api.example.com\"\ncredential = \"api\"");
     let run = check(&exeat, &["--files-only"]).ok();
     assert!(run.stdout.contains("1 agents, 1 credentials, no mistakes"), "{run:#?}");
@@ -82,7 +82,7 @@ shape = \"[a-z]{3}\"
 
 #[test]
 fn what_only_shows_beside_the_other_file_is_named_too() {
-    let exeat = Exeat::new().fixed("api", "secret", "to = [\"api.example.com\"]\n");
+    let exeat = Exeat::new().fixed("api", "secret-of-the-check", "to = [\"api.example.com\"]\n");
     let policy = "[[allow]]\nto = \"www.example.com\"\ncredential = \"api\"\n\n[[allow]]\nto = \"x.example.com\"\ncredential = \"gone\"\n";
     fs::write(exeat.policy_file(), policy).unwrap();
     fs::write(exeat.config("agents/stranger.toml"), "[[allow]]\nto = \"api.example.com\"\ncredential = \"api\"\n")
@@ -114,7 +114,7 @@ fn what_the_machine_lacks_is_told_with_the_way_to_mend_it() {
 /// Two credentials that may be used at one rule each, one of them with findings of every kind that files show.
 fn questionable() -> Exeat {
     let exeat = Exeat::new()
-        .fixed("key", "secret", "to = [\"*.example.com\"]\nin = [\"header\", \"query\"]\n")
+        .fixed("key", "secret-of-the-check", "to = [\"*.example.com\"]\nin = [\"header\", \"query\"]\n")
         .rule("[[allow]]\nto = \"api.example.com\"\ncredential = \"key\"\n");
     let file = exeat.config("credentials.toml");
     let shared = fs::read_to_string(&file).unwrap().replace("[\"bot\"]", "[\"bot\", \"gone\"]");
@@ -147,7 +147,7 @@ fn what_may_be_wrong_is_named_with_its_number_its_place_and_what_to_write() {
 fn what_is_accepted_with_a_reason_is_shown_as_such_and_fails_no_check() {
     let lines = "to = [\"api.example.com\"]\naccept = { NHI7 = \"the vendor has no others; rotated monthly\", NHI5 = \"left from before\" }\n";
     let rule = "[[allow]]\nto = \"api.example.com\"\nmethods = [\"GET\"]\ncredential = \"key\"\n";
-    let exeat = Exeat::new().fixed("key", "secret", lines).rule(rule);
+    let exeat = Exeat::new().fixed("key", "secret-of-the-check", lines).rule(rule);
     let run = check(&exeat, &["--files-only", "--strict"]).ok();
     assert!(run.stdout.contains("NHI7:2025 Long-Lived Secrets, accepted"), "{}", run.stdout);
     assert!(run.stdout.contains("accepted: the vendor has no others; rotated monthly"), "{}", run.stdout);
@@ -186,8 +186,8 @@ fn what_an_agent_has_not_used_is_told_by_logs_that_are_old_enough() {
     let lines = |name: &str| format!("to = [\"api.example.com\"]\nenv = \"{}\"\n", name.to_uppercase());
     let rule = |name: &str| format!("methods = [\"GET\"]\npaths = [\"/echo\", \"/{name}\"]\ncredential = \"{name}\"");
     let exeat = Exeat::new()
-        .fixed("used", "secret", &lines("used"))
-        .fixed("idle", "secret", &lines("idle"))
+        .fixed("used", "secret-of-the-check", &lines("used"))
+        .fixed("idle", "secret-of-the-check", &lines("idle"))
         .allow_with("api.example.com", &upstream, &rule("used"))
         .allow_with("api.example.com:8443", &upstream, &rule("idle"));
     let file = exeat.config("credentials.toml");

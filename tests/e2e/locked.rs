@@ -176,7 +176,7 @@ fn a_client_certificate_that_is_renewed_by_a_new_file_is_read_where_it_is_alone_
         let rule = format!(
             "client_certificate = {{ certificate = \"../{directory}/client.pem\", key = \"../{directory}/client-key.pem\" }}"
         );
-        let exeat = Exeat::new().secret("another", "sesame");
+        let exeat = Exeat::new().secret("another", "sesame-of-nobody");
         fs::create_dir_all(exeat.config(directory)).unwrap();
         let put = |identity: &(String, String)| {
             for (name, pem) in [("client.pem", &identity.0), ("client-key.pem", &identity.1)] {

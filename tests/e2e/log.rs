@@ -170,6 +170,7 @@ fn calls_can_be_followed() {
 #[test]
 fn a_log_that_was_changed_is_seen() {
     let (exeat, _upstream) = with_calls();
+    let exeat = exeat.tampers_with_the_log();
     let verify_log = || exeat.exeat(&["verify"]).finish();
     assert!(verify_log().ok().stdout.contains("nothing is wrong"));
     let worker = fs::read_dir(exeat.state().join("workers")).unwrap().next().unwrap().unwrap().path();
@@ -180,7 +181,8 @@ fn a_log_that_was_changed_is_seen() {
     let removed = [&lines[..2], &lines[3..]].concat().join("\n") + "\n";
     let swapped = [&lines[..1], &[lines[2], lines[1]], &lines[3..]].concat().join("\n") + "\n";
     let first_gone = lines[1..].join("\n") + "\n";
-    for forged in [changed, removed, swapped, first_gone] {
+    let no_record = format!("{original}{{}}\n");
+    for forged in [changed, removed, swapped, first_gone, no_record] {
         assert_ne!(forged, original);
         fs::write(&file, forged).unwrap();
         assert!(verified(&worker).is_err());

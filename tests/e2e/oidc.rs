@@ -197,7 +197,7 @@ fn a_key_that_is_not_the_clients_fails_the_call_and_says_why() {
 #[test]
 fn a_wrong_client_secret_fails_the_call_and_says_why() {
     let (server, upstream) = (Server::start(&with_secret("client_secret_basic"), NOBODY), Upstream::start());
-    let run = exeat(&server, &upstream, CLIENT_SECRET).secret("client", "wrong").sh(CALL);
+    let run = exeat(&server, &upstream, CLIENT_SECRET).secret("client", "the-wrong-secret").sh(CALL);
     assert!(run.stdout.contains("503") && run.stdout.contains("invalid_client"), "{run:#?}");
     assert!(!run.stdout.contains("wrong"), "{run:#?}");
     upstream.assert_untouched();

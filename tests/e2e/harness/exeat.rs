@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::ledger::{Entry, State};
-use tempfile::TempDir;
 
 use super::authority::Authority;
+use super::evidence::{Installation, real_credential};
 use super::live::{Live, Run};
 use super::log::Log;
 use super::upstream::Upstream;
@@ -23,7 +23,7 @@ const AGENT: &str = "bot";
 
 /// An installation of exeat, and how to start it.
 pub struct Exeat {
-    directory: Arc<TempDir>,
+    directory: Arc<Installation>,
     agent: String,
     sandbox: String,
     upstream: String,
@@ -39,7 +39,7 @@ pub struct Exeat {
 impl Exeat {
     /// An empty policy for the agent `bot`.
     pub fn new() -> Self {
-        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let directory = Arc::new(Installation::new());
         for below in ["config/agents", "config/secrets", "state", "work"] {
             fs::create_dir_all(directory.path().join(below)).unwrap();
         }
@@ -103,13 +103,16 @@ impl Exeat {
     }
 
     /// Adds a credential that someone made by hand, and its secret in a file of the broker's.
+    #[track_caller]
     pub fn fixed(self, name: &str, secret: &str, lines: &str) -> Self {
         let line = format!("issuer = \"fixed\"\nvalue = {{ file = \"secrets/{name}\" }}\n{lines}");
         self.secret(name, secret).credential(name, &line)
     }
 
-    /// Writes a file that only the broker reads.
+    /// Writes a file that only the broker reads, with a real credential in it.
+    #[track_caller]
     pub fn secret(self, name: &str, value: &str) -> Self {
+        real_credential(value);
         let file = self.config("secrets").join(name);
         fs::write(&file, value).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -169,6 +172,12 @@ impl Exeat {
     /// Another time limit than a minute.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Says that the test writes into the call log itself.
+    pub fn tampers_with_the_log(self) -> Self {
+        self.directory.is_tampered_with();
         self
     }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::authority::Authority;
 use super::bodies::{self, Body};
+use super::evidence::real_credential;
 use super::relying::verified;
 use super::server::{Answering, Server};
 
@@ -200,7 +201,9 @@ fn entra(form: &HashMap<String, String>, issuer: &str) -> Answered {
 fn drawn(prefix: &str) -> String {
     let mut random = [0; 60];
     rand::fill(&mut random).unwrap();
-    format!("{prefix}{}", BASE64_URL_SAFE_NO_PAD.encode(random))
+    let drawn = format!("{prefix}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
+    real_credential(&drawn);
+    drawn
 }
 
 fn form(body: &[u8]) -> HashMap<String, String> {

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use super::authority::Authority;
 use super::bodies::{self, Body};
+use super::evidence::real_credential;
 use super::server::{Answering, Server};
 use super::tools::output;
 
@@ -181,6 +182,7 @@ impl Site {
         let mut random = [0; 300];
         aws_lc_rs::rand::fill(&mut random).unwrap();
         let token = format!("ghs_{APP}_eyJ.{}", BASE64_URL_SAFE_NO_PAD.encode(random));
+        real_credential(&token);
         state.made.push(token.clone());
         let mut permissions = asked["permissions"].clone();
         permissions["metadata"] = json!("read");

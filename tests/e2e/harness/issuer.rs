@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::authority::Authority;
 use super::bodies::{self, Body};
+use super::evidence::real_credential;
 use super::server::{Answering, Server};
 
 /// What the client is called there.
@@ -168,6 +169,7 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Respons
             aws_lc_rs::rand::fill(&mut random).unwrap();
             // `+` and `/` in it: characters that every encoding treats in its own way.
             let access = format!("at+{}/x", BASE64_STANDARD.encode(random));
+            real_credential(&access);
             state.issued.push(access.clone());
             bodies::json(200, &json!({ "access_token": access, "token_type": "Bearer", "expires_in": state.lifetime }))
         }

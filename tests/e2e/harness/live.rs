@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
+use super::evidence::Installation;
 use super::log::Log;
 use super::within;
 
@@ -24,7 +24,7 @@ pub struct Live {
     child: Child,
     stdout: Stream,
     stderr: Stream,
-    directory: Option<Arc<TempDir>>,
+    directory: Option<Arc<Installation>>,
     state: Option<PathBuf>,
     limit: Duration,
     begun: Instant,
@@ -59,7 +59,7 @@ impl Live {
     }
 
     /// Keeps a directory that it works in until it is over.
-    pub fn keep(&mut self, directory: Arc<TempDir>) {
+    pub fn keep(&mut self, directory: Arc<Installation>) {
         self.directory = Some(directory);
     }
 

@@ -7,6 +7,7 @@
 mod authority;
 mod bao;
 mod bodies;
+pub mod evidence;
 mod exeat;
 mod fake_cloud;
 mod fake_github;

@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::RUNTIME;
 use super::bodies::{self, Body};
+use super::evidence::real_credential;
 use super::upstream::{Answers, Log, Refused, Seen};
 
 /// Bodies that are remembered; of longer ones the beginning.
@@ -79,6 +80,11 @@ fn shows_any(log: &Log, index: usize, credentials: &[String]) -> bool {
     credentials.iter().any(|credential| seen.shows(credential))
 }
 
+/// A shorter one may be what a test's command made up, and is told.
+const MADE_UP: usize = 16;
+/// One of another worker is nothing but text here.
+const PLACEHOLDER: &str = "exeat_";
+
 fn remember(request: &Request<Incoming>, log: &Log) -> usize {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let seen = Seen {
@@ -89,6 +95,13 @@ fn remember(request: &Request<Incoming>, log: &Log) -> usize {
         body: Vec::new(),
         pieces: Vec::new(),
     };
+    // Whatever an issuer out of this process gave, or exeat signed: here it is seen.
+    let authorization = seen.headers.iter().filter(|(name, _)| name == "authorization");
+    for shown in authorization.filter_map(|(_, value)| shown_in(value)) {
+        if shown.len() >= MADE_UP && !shown.starts_with(PLACEHOLDER) {
+            real_credential(&shown);
+        }
+    }
     let mut log = log.lock().unwrap();
     log.push(seen);
     log.len() - 1
@@ -128,6 +141,15 @@ fn shown(request: &Request<Incoming>, query: &str) -> String {
     let in_query = query.split('&').find_map(|pair| pair.strip_prefix("key="));
     let bare = Some(authorization).filter(|bare| !bare.is_empty());
     header("x-api-key").or(in_query).or(bare).unwrap_or("nothing").to_owned()
+}
+
+/// What a client proved itself with in its authorization: a bearer credential, or the password of Basic.
+fn shown_in(authorization: &str) -> Option<String> {
+    let Some(basic) = authorization.strip_prefix("Basic ") else {
+        return authorization.strip_prefix("Bearer ").map(str::to_owned);
+    };
+    let pair = String::from_utf8(BASE64_STANDARD.decode(basic).ok()?).ok()?;
+    Some(pair.split_once(':')?.1.to_owned())
 }
 
 /// What an OAuth client proved itself with.

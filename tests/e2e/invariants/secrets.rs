@@ -47,7 +47,7 @@ fn invariant_4_a_placeholder_goes_upstream_nowhere() {
     let dial = upstream.dial();
     let exeat = Exeat::new()
         .fixed("api", SECRET, "to = [\"api.example.com\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n")
-        .fixed("gone", "x", "to = [\"gone.example.com\"]\nenv = \"GONE_KEY\"\n")
+        .fixed("gone", "x-of-the-gone-host", "to = [\"gone.example.com\"]\nenv = \"GONE_KEY\"\n")
         .rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\"\ncredential = \"api\""))
         .rule(&format!("[[allow]]\nto = \"gone.example.com\"\ndial = \"{dial}\"\ncredential = \"gone\""))
         .rule(&format!("[[allow]]\nto = \"www.example.com\"\ndial = \"{dial}\""));
