@@ -14,6 +14,7 @@ mod delivery;
 mod github;
 mod home_file;
 mod identity;
+mod keep;
 mod log;
 mod oauth;
 mod paths;

@@ -1,10 +1,12 @@
 //! What becomes of the call logs: log.toml.
 //!
-//! Enters: what the file reader has checked. Leaves: whom the logs are shipped to, by what, and how each proves who it is. Never: a
-//! secret, only where one is found; a place to which records would go unprotected.
+//! Enters: what the file reader has checked. Leaves: when a file of a log is closed, how long it is kept; whom the logs are shipped to, by
+//! what, and how each proves who it is. Never: a secret, only where one is found; a place to which records would go unprotected; a limit on what
+//! is kept that nobody has written.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::client_certificate::ClientCertificate;
 use crate::credential::Source;
@@ -17,6 +19,35 @@ use crate::file;
 pub struct LogSettings {
     /// Whom the logs are shipped to, each under a name of its own.
     pub ship: Vec<ShipTarget>,
+    /// When a file of a log is closed.
+    pub segment: SegmentSettings,
+    /// How long closed ones are kept.
+    pub keep: KeepSettings,
+}
+
+/// `[segment]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentSettings {
+    /// When it is so large, in bytes.
+    pub size: u64,
+    /// When its first record is so old.
+    pub age: Duration,
+}
+
+/// `[keep]`: all, if it says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct KeepSettings {
+    /// `for`: no record that is older.
+    pub time: Option<Duration>,
+    /// No more bytes than these of all logs together.
+    pub size: Option<u64>,
+}
+
+impl Default for SegmentSettings {
+    /// Some hundred thousand calls, and a day.
+    fn default() -> Self {
+        Self { size: 64 << 20, age: Duration::from_secs(24 * 3600) }
+    }
 }
 
 /// One receiver of the logs.

@@ -10,7 +10,7 @@ use super::credential::parse_endpoint;
 use super::paths::read_paths;
 use super::reader::{Field, Reader, Section};
 use super::source::read_source;
-use super::{beside, secret};
+use super::{beside, keep, secret};
 use crate::credential::Source;
 use crate::destination::Destination;
 use crate::error::{LoadError, Malformed, quoted};
@@ -36,8 +36,12 @@ const TAKEN: [&str; 9] = [
 pub(crate) fn parse_log(file: &Path, text: &str) -> Result<LogSettings, LoadError> {
     Reader::new(file, text).read(|reader, mut top| {
         let ship = top.take("ship").map(|field| read_ship(reader, &field, file)).unwrap_or_default();
+        let segment = top.take("segment").and_then(|field| reader.section(&field));
+        let kept = top.take("keep").and_then(|field| reader.section(&field));
         reader.nothing_else(top);
-        LogSettings { ship }
+        let segment = segment.map(|section| keep::read_segment(reader, section)).unwrap_or_default();
+        let keep = kept.map(|section| keep::read_keep(reader, section, &segment)).unwrap_or_default();
+        LogSettings { ship, segment, keep }
     })
 }
 
