@@ -7,6 +7,7 @@
 //! It is a process of its own because the worker gives up the right to look into other processes and to remove a cgroup.
 
 use crate::{
+    aside::let_go_of_streams,
     cgroup::Cgroup,
     disk::{self, Gauges, Tally},
     error::{Error, Step},
@@ -21,7 +22,6 @@ use rustix::{
     process::{DumpableBehavior, Signal, pidfd_send_signal, set_dumpable_behavior},
 };
 use std::{
-    fs::OpenOptions,
     io,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
@@ -182,13 +182,4 @@ impl Kept<'_> {
         rustix::io::retry_on_intr(|| poll(&mut polled[..count], within.as_ref()))?;
         Ok(!polled[0].revents().is_empty())
     }
-}
-
-/// Whoever waits for the end of the run's output must not wait for this process.
-fn let_go_of_streams() -> io::Result<()> {
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    Ok(())
 }

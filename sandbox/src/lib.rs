@@ -26,6 +26,7 @@
 //! | `init` | pid 1, and the command's `exec` |
 //! | `lock` | the worker takes from itself what it needs no more |
 //! | `keeper`, `disk`, `uncounted` | beside the worker: limits that the kernel does not hold by itself |
+//! | `aside` | processes of the run's own beside the worker |
 //! | `running`, `process`, `met` | until the end, and what came of the limits |
 //! | `status`, `probe`, `offer`, `error` | what is in force; what this machine can; what went wrong |
 //! | [`attempt`] | what a hostile command would ask the kernel for |
@@ -33,6 +34,7 @@
 
 #![deny(unsafe_code)]
 
+mod aside;
 pub mod attempt;
 mod certificate;
 mod cgroup;
@@ -80,6 +82,7 @@ mod trust;
 mod uncounted;
 mod walk;
 
+pub use aside::{fork_aside, keep_to_directory};
 pub use error::{Error, ErrorKind, Step};
 pub use expand::{Expanded, Purpose, expand};
 pub use filesystem::HOME;

@@ -20,8 +20,9 @@ use crate::{
 use rustix::{io::Errno, process::getpid};
 use serde::Serialize;
 use std::{
+    io,
     os::fd::{AsRawFd, BorrowedFd, RawFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 const REMEDY: &str = "`--unlocked-worker` goes on without, which is in the log: a worker that was taken over would then be held only by what is left";
@@ -83,6 +84,12 @@ pub(crate) fn lock_in_beside(reach: &Reach, children: &[BorrowedFd<'_>], lacking
     // Last: nothing of the above is among the calls that are left.
     let syscall_filter = filter(children, lacking)?;
     Ok(Lock { capabilities: "none", bounding_set_empty, landlock, syscall_filter, dumpable: false })
+}
+
+/// Keeps the calling process to files in this directory, and takes its capabilities. It has to have one thread.
+pub(crate) fn keep_to_directory(directory: &Path) -> io::Result<()> {
+    privilege::give_up()?;
+    Ok(files::keep_to(sys::landlock_abi()?, std::iter::once((directory, Right::Keep)))?)
 }
 
 fn keep_to_files(reach: &Reach, lacking: Lacking) -> Result<Option<i64>, Error> {

@@ -1,7 +1,7 @@
 //! The files that a worker at work reads, and what it may take away: everything else is refused, by Landlock.
 //!
 //! For: `lock`. In: places, each with what may be done there. Out: a domain that the calling thread, and each that it starts, stays in.
-//! Never: a file or a directory made, written, cut short or executed; a program to which the sandbox of an older kernel gives more,
+//! Never: for a worker, a file or a directory made, written or cut short; for anybody, one executed; a program to which the sandbox of an older kernel gives more,
 //! as the filter of system calls has a say of its own.
 
 use crate::sys::{self, Ruled};
@@ -11,9 +11,11 @@ use rustix::{
 };
 use std::{os::fd::AsFd, path::Path};
 
+const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
 const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_FILE: u64 = 1 << 8;
 
 /// All that there is to refuse about files, by ABI: 13 rights from the start, then moving to another directory, cutting short, and
 /// speaking to devices.
@@ -31,6 +33,8 @@ pub(super) enum Right {
     Read,
     /// The same, and take files away.
     Clear,
+    /// The same, and make files and write them.
+    Keep,
 }
 
 /// Enters the domain. A place that is not there, or that this user cannot reach, is left out.
@@ -47,6 +51,7 @@ pub(super) fn keep_to<'a>(abi: i64, places: impl Iterator<Item = (&'a Path, Righ
             Right::Read if directory => READ_FILE | READ_DIR,
             Right::Read => READ_FILE,
             Right::Clear => READ_FILE | READ_DIR | REMOVE_FILE,
+            Right::Keep => READ_FILE | READ_DIR | REMOVE_FILE | WRITE_FILE | MAKE_FILE,
         };
         sys::landlock_allow(ruleset.as_fd(), place.as_fd(), rights)?;
     }
