@@ -24,6 +24,7 @@ pub use self::row::Row;
 use crate::ago::ago;
 use crate::args;
 use crate::places::Places;
+use crate::prune;
 use crate::report::Report;
 
 /// How often `--follow` looks again.
@@ -34,8 +35,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// # Errors
 /// When a log cannot be read.
 pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report> {
-    if let Some(args::CallsCommand::Export(arguments)) = &arguments.command {
-        return export::run(places, arguments);
+    match &arguments.command {
+        Some(args::CallsCommand::Export(arguments)) => return export::run(places, arguments),
+        Some(args::CallsCommand::Prune(prune)) => return prune::run(places, prune),
+        None => {}
     }
     let filter = Filter {
         agent: arguments.agent.as_ref().map(ToString::to_string),
@@ -180,7 +183,8 @@ impl Follower {
             }
             Event::CallEnd(end) => self.open.remove(&end.call).map(|row| row.ended(&end, text)),
             Event::Refused(refused) => Some(Row::refused(&self.agent, line.time, &refused, text)),
-            Event::CallRetried(_)
+            Event::SegmentKept(_)
+            | Event::CallRetried(_)
             | Event::NameAsked(_)
             | Event::PolicyReloaded { .. }
             | Event::PolicyRejected { .. }

@@ -3,7 +3,7 @@
 //! Enters: an agent's name and a command. Leaves: the command's exit code. Never: a command that runs before everything that
 //! holds it stands, or a lease that outlives it.
 
-mod ending;
+pub mod ending;
 mod observing;
 mod reach;
 mod reload;
@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use std::{fs, io};
 
 use ::broker::{Client, Registration};
-use config::{AgentId, Part, Policy, SandboxSettings, Standing};
+use config::{AgentId, LogSettings, Part, Policy, SandboxSettings, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
 use proxy::record::Seal;
@@ -35,6 +35,7 @@ use self::shown::Shown;
 use self::supervise::{Ended, Signals, Times};
 use crate::args;
 use crate::broker;
+use crate::clerk;
 use crate::diff::remove_tree;
 use crate::environment;
 use crate::layers::Pending;
@@ -51,6 +52,7 @@ use crate::running::Presence;
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(places.agent_file(&arguments.agent))?;
+    let logging = LogSettings::load(places.log_file())?;
     let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
     let authority = Authority::generate(SystemTime::now())?;
     let shown = Shown::of(policy.sandbox(), &std::env::current_dir()?)?;
@@ -59,6 +61,8 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let digest = policy.digest().to_owned();
     // The sandbox begins as a copy of this process, so the secrets that the policy names are read afterwards.
     let preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
+    // While that makes itself.
+    let clerk = clerk::fork(places, &logging)?;
     // Not before: the kernel lets nobody map the users of a process that is closed.
     sandbox::close_memory()?;
     let load = if arguments.observe { Standing::load_observing } else { Standing::load };
@@ -76,6 +80,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     if let Some(layers) = layers {
         layers.give_to(&enlisted.directory).inspect_err(|_| enlisted.leave_nothing())?;
     }
+    enlisted.worker.log().rotate(&enlisted.directory, clerk, clerk::limits(&logging))?;
     let reach = reach::of(places, &enlisted.worker.policy(), enlisted.presence.orders(), arguments.broker.as_deref());
     let lacking = if arguments.unlocked_worker { Lacking::GoOn } else { Lacking::Refuse };
     let lock = prepared.lock_in(&reach, lacking).map_err(|error| enlisted.undone(error))?;

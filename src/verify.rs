@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use record::Removed;
 use record::audit::{self, Audited, Finding, Notary};
 use record::note::VerifierKey;
 use serde::Serialize;
@@ -152,7 +153,7 @@ fn show(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
         writeln!(out, "CHANGED  {}", plain(&finding.says))?;
     }
     for told in &verdict.logs {
-        let Audited { worker, agent, records, signed, ended, findings } = &told.audited;
+        let Audited { worker, agent, records, signed, ended, removed, findings } = &told.audited;
         let agent = agent.as_deref().unwrap_or("-");
         let name = plain(&format!("{worker} {agent:<12}"));
         for finding in findings {
@@ -170,6 +171,10 @@ fn show(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
                 (last, _, false) => format!("signed up to {signed}, the last {last} not: its worker was killed"),
             };
             writeln!(out, "good     {name} {records} records, {tail}")?;
+        }
+        // They cannot be verified any more; that they are not there is no finding.
+        for span in Removed::spans(removed) {
+            writeln!(out, "removed  {name} {}", plain(&span))?;
         }
     }
     let records: u64 = verdict.logs.iter().map(|told| told.audited.records).sum();

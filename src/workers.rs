@@ -96,6 +96,7 @@ pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
             Event::CallStart(_) | Event::TunnelStart(_) => told.calls += 1,
             Event::Refused(_) => told.refused += 1,
             Event::SegmentStart(_)
+            | Event::SegmentKept(_)
             | Event::CallRetried(_)
             | Event::CallEnd(_)
             | Event::NameAsked(_)

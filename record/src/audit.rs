@@ -22,8 +22,8 @@ use crate::hash::Hash;
 use crate::log::Head;
 use crate::note::{self, VerifierKey};
 use crate::read::{Position, ReadError, WorkerLog};
-use crate::segment::Segment;
-use crate::verify::Chain;
+use crate::removed::Removed;
+use crate::verify::{Tampered, Walk};
 
 /// Some 30 hours of checkpoints, 17,000 a day. What is longer is read to here, and said to be.
 const MOST_CHECKPOINTS: u64 = 8 * 1024 * 1024;
@@ -41,6 +41,9 @@ pub struct Audited {
     pub signed: u64,
     /// Whether the log has its end.
     pub ended: bool,
+    /// What retention removed of them, as it wrote it down: nobody can tell any more whether that was so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removed>,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -65,15 +68,9 @@ pub fn log(directory: &Path, notary: &Notary, keys: &[VerifierKey]) -> Result<Au
     // Before the log: that goes on meanwhile.
     audit.count(notary, keys);
     audit.own_checkpoints(directory, keys)?;
-    let Some(log) = WorkerLog::open(directory)? else {
-        if let Some((size, _)) = audit.signed.last_key_value() {
-            audit.find(Fault::LogMissing, format!("its log is gone: {size} records of it were signed for"), None);
-        }
-        return Ok(audit.done(None));
-    };
-    audit.segments(log.segments());
-    let mut chain = Chain::default();
-    for text in log.texts(Position::START) {
+    let mut walk = Walk::begin(directory)?;
+    let log = WorkerLog::open(directory)?;
+    for text in log.iter().flat_map(|log| log.texts(Position::START)) {
         let text = match text {
             Ok(text) => text,
             Err(ReadError::File { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
@@ -82,14 +79,29 @@ pub fn log(directory: &Path, notary: &Notary, keys: &[VerifierKey]) -> Result<Au
             }
             Err(error) => return Err(error),
         };
-        if let Err(flaw) = chain.follow(&text.bytes) {
-            let number = chain.head().size + 1;
-            audit.find(Fault::Changed, format!("record {number} {flaw}"), Some((number, text.at)));
-            break;
+        match walk.step(&text) {
+            Ok(()) => audit.record(&text.bytes, walk.head(), text.at),
+            Err(tampered) => {
+                audit.broken(tampered)?;
+                break;
+            }
         }
-        audit.record(&text.bytes, chain.head(), text.at);
     }
-    Ok(audit.done(Some(chain.head())))
+    let mut head = walk.head();
+    if audit.audited.findings.iter().all(|finding| !finding.fault.breaks_off()) {
+        match walk.end() {
+            Ok(sound) => {
+                head = sound.head;
+                audit.removed(sound.removed);
+            }
+            Err(tampered) => audit.broken(tampered)?,
+        }
+    }
+    if let (None, true, Some((size, _))) = (&log, audit.audited.removed.is_empty(), audit.signed.last_key_value()) {
+        audit.find(Fault::LogMissing, format!("its log is gone: {size} records of it were signed for"), None);
+        return Ok(audit.done(None));
+    }
+    Ok(audit.done(Some(head)))
 }
 
 /// The judgement on one log, as far as it is.
@@ -108,7 +120,8 @@ impl<'n> Audit<'n> {
     fn new(worker: &str, notary: &'n Notary) -> Self {
         let agent = notary.agent(worker).map(str::to_owned);
         let worker = worker.to_owned();
-        let audited = Audited { worker, agent, records: 0, signed: 0, ended: false, findings: Vec::new() };
+        let (removed, findings) = (Vec::new(), Vec::new());
+        let audited = Audited { worker, agent, records: 0, signed: 0, ended: false, removed, findings };
         Self { audited, notary, signed: BTreeMap::new(), agreed: 0, end: None }
     }
 
@@ -202,17 +215,43 @@ impl<'n> Audit<'n> {
         }
     }
 
-    /// The files, as they are numbered.
-    fn segments(&mut self, segments: &[Segment]) {
-        for (segment, number) in segments.iter().zip(1..) {
-            if segment.number() != number {
-                let says = match segment.number() - number {
-                    1 => format!("segment {number} is missing"),
-                    _ => format!("segments {number} to {} are missing", segment.number() - 1),
-                };
-                return self.find(Fault::SegmentMissing, says, None);
+    /// What does not go on as it began.
+    fn broken(&mut self, tampered: Tampered) -> Result<(), ReadError> {
+        let says = match &tampered {
+            Tampered::Read(_) => String::new(),
+            Tampered::Line { number, flaw, .. } => format!("record {number} {flaw}"),
+            Tampered::Missing { from, to, .. } if from == to => format!("segment {from} is missing"),
+            Tampered::Missing { from, to, .. } => format!("segments {from} to {to} are missing"),
+            Tampered::Removal { size, .. } => format!(
+                "what is there begins behind record {size}, and what was removed is not written down as ending there"
+            ),
+        };
+        match tampered {
+            Tampered::Read(error) => return Err(error),
+            Tampered::Line { number, at, .. } => self.find(Fault::Changed, says, Some((number, at))),
+            Tampered::Missing { .. } | Tampered::Removal { .. } => self.find(Fault::SegmentMissing, says, None),
+        }
+        Ok(())
+    }
+
+    /// What retention took, as it wrote it down; the broker may have signed for it.
+    fn removed(&mut self, removed: Vec<Removed>) {
+        for Removed { segment, size, root, .. } in &removed {
+            if self.signed.get(size).is_some_and(|signed| signed != root) {
+                let says = format!(
+                    "segment {segment}, which was removed, was not what was signed for, as is written down of it"
+                );
+                self.find(Fault::Resigned, says, None);
             }
         }
+        if let Some(last) = removed.last() {
+            // What ends with it has no record of its own any more.
+            self.end = self.end.or(last.ended.then_some(last.size));
+            if self.signed.get(&last.size) == Some(&last.root) {
+                self.agreed = self.agreed.max(last.size);
+            }
+        }
+        self.audited.removed = removed;
     }
 
     /// A record that follows from the one before.

@@ -40,6 +40,8 @@ pub enum Event {
     WorkerStart(WorkerStart),
     /// The first line of every later file of the same log, so that it can be read without those before it.
     SegmentStart(SegmentStart),
+    /// There is no next file yet, though it is time for one: the log goes on in the one that it has.
+    SegmentKept(SegmentKept),
     /// A call has its permit and is about to go upstream, or to be answered by exeat itself, as its end then says.
     CallStart(CallStart),
     /// A connection that is carried unread has its permit and is about to be opened.
@@ -110,6 +112,25 @@ pub struct SegmentStart {
     /// Whether calls pass that no rule covers; absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,
+    /// Digest of the policy in force.
+    #[serde(default)]
+    pub policy: String,
+    /// How many lines there are before this one.
+    #[serde(default)]
+    pub size: u64,
+    /// What the Merkle tree over those consists of, the roots of its whole subtrees, the largest first: what follows can be verified without
+    /// them.
+    #[serde(default)]
+    pub peaks: Vec<Hash>,
+}
+
+/// Why a log does not go on in its next file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentKept {
+    /// Number of the file in use.
+    pub segment: u64,
+    /// In plain words.
+    pub reason: String,
 }
 
 /// A call that was allowed.

@@ -11,34 +11,45 @@
 //! | `event` | what a line says |
 //! | `hash`, `tree` | what binds a line to those before it: a chain, and the Merkle tree of RFC 6962 over the same hashes |
 //! | `log` | the log as its worker writes it |
-//! | `segment` | the files that it consists of |
+//! | `rotation`, `clerk` | when it goes on in its next file, and who makes that |
+//! | `segment`, `frames`, `compress` | the files that it consists of, and how a closed one is compressed |
 //! | `read` | the records as they lie there, from the beginning or from where one stopped |
 //! | `note`, `checkpoint`, `roll` | a text that somebody signed; how much of a log the broker signed for; and for whose |
 //! | `verify` | whether they are what was written, by the chain alone |
 //! | [`audit`] | the same by all that was signed, and for all logs |
 //! | `schema` | what a line may look like, for others |
+//! | `removed`, [`retention`] | what was taken away on purpose: how that is written down, and when it is due |
 
 pub mod audit;
 pub mod checkpoint;
+mod clerk;
+mod compress;
 mod event;
+mod frames;
 mod hash;
 mod log;
 pub mod note;
 pub mod read;
+mod removed;
+pub mod retention;
 pub mod roll;
 mod schema;
+mod rotation;
 mod segment;
 mod tree;
 mod verify;
 
 pub use self::checkpoint::Checkpoint;
+pub use self::clerk::{Clerk, Desk, WORTH_COMPRESSING};
 pub use self::event::{
     CallEnd, CallRetried, CallStart, CredentialUse, Event, FORMAT, Line, NameAsked, Observed, Refused, Retried,
-    SegmentStart, TlsLeg, Trace, TunnelStart, WorkerEnd, WorkerStart,
+    SegmentKept, SegmentStart, TlsLeg, Trace, TunnelStart, WorkerEnd, WorkerStart,
 };
 pub use self::hash::Hash;
 pub use self::log::{CallLog, Head, LogError};
 pub use self::schema::SCHEMA;
+pub use self::removed::{REMOVED, Removed};
+pub use self::rotation::SegmentLimits;
 pub use self::segment::{DIRECTORY, Segment};
 pub use self::tree::Tree;
-pub use self::verify::{Chain, Flaw, Tampered, verified};
+pub use self::verify::{Chain, Flaw, Sound, Tampered, follow, verified};

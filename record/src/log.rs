@@ -12,10 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::event::{Event, Line};
+use crate::clerk::Clerk;
+use crate::event::{Event, Line, SegmentKept};
 use crate::hash::Hash;
+use crate::rotation::{Rotation, SegmentLimits};
 use crate::segment::{DIRECTORY, Segment};
 use crate::tree::Tree;
+
+/// Syncs come every few seconds, as a log is signed for. One that has closed so many files in between writes on in the last.
+const UNSYNCED: usize = 16;
 
 /// The log cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +37,15 @@ pub struct CallLog {
     path: PathBuf,
     state: Mutex<State>,
     open: watch::Sender<usize>,
+    ended: watch::Sender<Option<Head>>,
 }
 
 #[derive(Debug)]
 struct State {
     file: Arc<File>,
+    rotation: Rotation,
+    /// Files of segments that are closed, and not on the disk for all that is known.
+    closed: Vec<Arc<File>>,
     prev: Hash,
     tree: Tree,
     broken: Option<io::ErrorKind>,
@@ -44,7 +53,31 @@ struct State {
 
 impl State {
     fn new(file: File) -> State {
-        State { file: Arc::new(file), prev: Hash::NONE, tree: Tree::default(), broken: None }
+        let (file, rotation, closed) = (Arc::new(file), Rotation::first(), Vec::new());
+        State { file, rotation, closed, prev: Hash::NONE, tree: Tree::default(), broken: None }
+    }
+
+    fn write(&mut self, time: Timestamp, event: Event) -> io::Result<()> {
+        let line = Line { seq: self.tree.size() + 1, time, prev: self.prev, event };
+        let mut bytes = serde_json::to_vec(&line)?;
+        let hash = Hash::of_line(&bytes);
+        bytes.push(b'\n');
+        if let Err(error) = (&*self.file).write_all(&bytes) {
+            self.broken = Some(error.kind());
+            return Err(error);
+        }
+        self.prev = hash;
+        self.tree.push(hash);
+        self.rotation.wrote(bytes.len(), time, &line.event);
+        Ok(())
+    }
+
+    fn say(&mut self, time: Timestamp, kept: SegmentKept) -> io::Result<()> {
+        if self.rotation.says() { self.write(time, Event::SegmentKept(kept)) } else { Ok(()) }
+    }
+
+    fn head(&self) -> Head {
+        Head { size: self.tree.size(), root: self.tree.root() }
     }
 }
 
@@ -66,9 +99,30 @@ impl CallLog {
         let path = Segment::plain(worker, 1);
         let created = DirBuilder::new().mode(0o700).create(worker.join(DIRECTORY));
         match created.and_then(|()| OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)) {
-            Ok(file) => Ok(Self { path, state: Mutex::new(State::new(file)), open: watch::Sender::new(0) }),
+            Ok(file) => Ok(Self::of(path, file)),
             Err(source) => Err(LogError { action: "create", path, source }),
         }
+    }
+
+    fn of(path: PathBuf, file: File) -> Self {
+        let (open, ended) = (watch::Sender::new(0), watch::Sender::new(None));
+        Self { path, state: Mutex::new(State::new(file)), open, ended }
+    }
+
+    /// Goes on in a new segment whenever the one in use is as large or as old as this; who makes the files is at the other end of the line.
+    ///
+    /// # Errors
+    /// When that is gone already.
+    pub fn rotate(&self, worker: &Path, clerk: Clerk, limits: SegmentLimits) -> Result<(), LogError> {
+        let path = worker.to_owned();
+        clerk.work_at(worker).map_err(|source| LogError { action: "tell its clerk of", path, source })?;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).rotation.by(clerk, limits);
+        Ok(())
+    }
+
+    /// How long it was, and what it said, when a segment was last closed: where a signed statement about it lets all before it be removed.
+    pub fn segment_ended(&self) -> watch::Receiver<Option<Head>> {
+        self.ended.subscribe()
     }
 
     /// Where its first segment is.
@@ -76,7 +130,7 @@ impl CallLog {
         &self.path
     }
 
-    /// Appends one event; when it returns, the kernel has the line.
+    /// Appends one event; when it returns, the kernel has the line. Where a segment is full and the next is there, the line is in that.
     ///
     /// # Errors
     /// When the line cannot be written whole. From then on every append fails: a log with a hole is none.
@@ -86,23 +140,30 @@ impl CallLog {
         if let Some(kind) = state.broken {
             return Err(failed(kind.into()));
         }
-        let line = Line { seq: state.tree.size() + 1, time, prev: state.prev, event };
-        let mut bytes = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
-        let hash = Hash::of_line(&bytes);
-        bytes.push(b'\n');
-        if let Err(source) = (&*state.file).write_all(&bytes) {
-            state.broken = Some(source.kind());
-            return Err(failed(source));
+        let turned = if state.closed.len() < UNSYNCED { state.rotation.turn(time) } else { Ok(None) };
+        match turned {
+            Ok(None) => {}
+            Ok(Some(file)) => {
+                let start = state.rotation.start(&state.tree);
+                self.ended.send_replace(Some(state.head()));
+                let closed = std::mem::replace(&mut state.file, Arc::new(file));
+                state.closed.push(closed);
+                state.rotation.turned();
+                state.write(time, Event::SegmentStart(start)).map_err(failed)?;
+            }
+            Err(kept) => state.say(time, kept).map_err(failed)?,
         }
-        state.prev = hash;
-        state.tree.push(hash);
-        Ok(())
+        state.write(time, event).map_err(failed)?;
+        match state.rotation.ask(time) {
+            Ok(()) => Ok(()),
+            // What it is about is in the log by now.
+            Err(kept) => state.say(time, kept).map_err(failed),
+        }
     }
 
     /// How long it is now, and what it says.
     pub fn head(&self) -> Head {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Head { size: state.tree.size(), root: state.tree.root() }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).head()
     }
 
     /// A call has begun that will have an end.
@@ -126,8 +187,19 @@ impl CallLog {
     /// # Errors
     /// When the kernel cannot.
     pub fn sync(&self) -> Result<(), LogError> {
-        let file = Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).file);
-        file.sync_data().map_err(|source| LogError { action: "sync", path: self.path.clone(), source })
+        let (file, closed) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (Arc::clone(&state.file), std::mem::take(&mut state.closed))
+        };
+        for (number, file) in closed.iter().chain([&file]).enumerate() {
+            if let Err(source) = file.sync_data() {
+                // The next time again.
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.closed.splice(0..0, closed.iter().skip(number).cloned());
+                return Err(LogError { action: "sync", path: self.path.clone(), source });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -141,7 +213,7 @@ mod tests {
         let event = || Event::NameAsked(NameAsked { name: "a".to_owned(), kind: "A".to_owned() });
         let full = Path::new("/dev/full");
         let file = OpenOptions::new().append(true).open(full).unwrap();
-        let log = CallLog { path: full.to_owned(), state: Mutex::new(State::new(file)), open: watch::Sender::new(0) };
+        let log = CallLog::of(full.to_owned(), file);
         assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
         assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
         assert_eq!(log.head(), Head { size: 0, root: Tree::default().root() });

@@ -127,7 +127,7 @@ impl WorkerLog {
     pub fn texts(&self, from: Position) -> Texts<'_> {
         let open: VecDeque<&Segment> =
             self.segments.iter().filter(|segment| segment.number() >= from.segment).collect();
-        Texts { log: self, open, current: None, at: from }
+        Texts { log: self, open, current: None, next_has_begun: false, at: from }
     }
 }
 
@@ -137,6 +137,8 @@ pub struct Texts<'l> {
     /// Those that are still to be read; the first is the current one, if there is a current one.
     open: VecDeque<&'l Segment>,
     current: Option<Box<dyn BufRead + Send>>,
+    /// Whether one behind the current one had begun before the current one was read the last time.
+    next_has_begun: bool,
     at: Position,
 }
 
@@ -155,7 +157,15 @@ impl Texts<'_> {
                     if segment.number() != self.at.segment {
                         self.at = Position { segment: segment.number(), offset: 0 };
                     }
-                    self.current.insert(segment.open(self.at.offset)?)
+                    match segment.open(self.at.offset) {
+                        Ok(lines) => self.current.insert(lines),
+                        // Retention took it since it was listed. Whether it may is `verify`'s to say.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                            self.open.pop_front();
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             };
             let mut bytes = Vec::new();
@@ -171,9 +181,17 @@ impl Texts<'_> {
                     "a line is longer than any that a worker writes",
                 ));
             }
-            // Its end, or the beginning of a line: the worker is writing it, or was killed over it.
+            // Its end, or the beginning of a line: the worker is writing it, or was killed over it. Once the next segment has begun, nothing
+            // comes here any more; but what came before that may have come after it was read here.
             self.current = None;
-            self.open.pop_front();
+            if segment.is_compressed() || self.next_has_begun {
+                self.next_has_begun = false;
+                self.open.pop_front();
+            } else if self.open.iter().skip(1).any(|later| later.has_begun()) {
+                self.next_has_begun = true;
+            } else {
+                self.open.clear();
+            }
         }
     }
 }

@@ -4,8 +4,10 @@
 //! file that is not a segment's by its name.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use crate::frames::Frames;
 
 /// Where a worker's directory has the segments.
 pub const DIRECTORY: &str = "calls";
@@ -81,7 +83,7 @@ impl Segment {
         &self.path
     }
 
-    /// Its lines, from this byte of the plain text on.
+    /// Its lines, from this byte of the plain text on: the same byte, whether it is compressed or not.
     ///
     /// # Errors
     /// When it is not there (any more) or cannot be read.
@@ -98,17 +100,20 @@ impl Segment {
             }
         }
         let file = if self.compressed { self.path.clone() } else { self.path.with_extension(COMPRESSED) };
-        let mut plain = zstd::Decoder::new(File::open(file)?)?;
-        io::copy(&mut plain.by_ref().take(offset), &mut io::sink())?;
-        Ok(Box::new(BufReader::with_capacity(BUFFER, plain)))
+        Ok(Box::new(Frames::open(File::open(file)?, offset)?))
+    }
+
+    /// Whether there is anything in it: the file of the next segment is made before the one in use is full.
+    pub(crate) fn has_begun(&self) -> bool {
+        // One that is gone meanwhile was compressed, or removed: both come after its end.
+        self.compressed || fs::metadata(&self.path).map_or(true, |metadata| metadata.len() > 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+    use crate::compress::compress;
 
     #[test]
     fn a_log_has_its_segments_in_order_and_nothing_else() {
@@ -139,11 +144,7 @@ mod tests {
             text
         };
         assert_eq!((read(0).as_str(), read(4).as_str(), read(8).as_str()), ("one\ntwo\n", "two\n", ""));
-        let mut compressed =
-            zstd::Encoder::new(File::create(Segment::compressed(worker.path(), 1)).unwrap(), 0).unwrap();
-        compressed.write_all(&fs::read(&plain).unwrap()).unwrap();
-        compressed.finish().unwrap();
-        fs::remove_file(plain).unwrap();
+        compress(worker.path(), 1).unwrap();
         assert_eq!((read(0).as_str(), read(4).as_str(), read(8).as_str()), ("one\ntwo\n", "two\n", ""));
     }
 }

@@ -15,7 +15,7 @@ use std::{
     fs::OpenOptions,
     io,
     os::fd::{AsFd, BorrowedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Forks such a process under this name, to which the caller gives one thing that it has open. It is nobody's to wait for. The caller has one thread;
@@ -40,13 +40,13 @@ fn be_apart(name: &CStr, open: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::thread::set_name(name)?)
 }
 
-/// Keeps the calling process, for good, to this directory: it reads, makes, writes and removes files there, and listens nowhere. It has no capability from
-/// here on.
+/// Keeps the calling process, for good, to this directory: it reads, makes, writes and removes files there, reads what else is listed, and listens
+/// nowhere. It has no capability from here on.
 ///
 /// # Errors
 /// Where the kernel lacks something of that; what it has is in force.
-pub fn keep_to_directory(directory: &Path) -> io::Result<()> {
-    lock::keep_to_directory(directory)
+pub fn keep_to_directory(directory: &Path, read: &[PathBuf]) -> io::Result<()> {
+    lock::keep_to_directory(directory, read)
 }
 
 /// Whoever waits for the end of the run's output must not wait for a process that is not the run.

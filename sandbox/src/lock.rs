@@ -86,10 +86,11 @@ pub(crate) fn lock_in_beside(reach: &Reach, children: &[BorrowedFd<'_>], lacking
     Ok(Lock { capabilities: "none", bounding_set_empty, landlock, syscall_filter, dumpable: false })
 }
 
-/// Keeps the calling process to files in this directory, and takes its capabilities. It has to have one thread.
-pub(crate) fn keep_to_directory(directory: &Path) -> io::Result<()> {
+/// Keeps the calling process to files in this directory and to reading others, and takes its capabilities. It has to have one thread.
+pub(crate) fn keep_to_directory(directory: &Path, read: &[PathBuf]) -> io::Result<()> {
     privilege::give_up()?;
-    Ok(files::keep_to(sys::landlock_abi()?, std::iter::once((directory, Right::Keep)))?)
+    let read = read.iter().map(|path| (path.as_path(), Right::Read));
+    Ok(files::keep_to(sys::landlock_abi()?, read.chain([(directory, Right::Keep)]))?)
 }
 
 fn keep_to_files(reach: &Reach, lacking: Lacking) -> Result<Option<i64>, Error> {

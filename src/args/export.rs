@@ -10,6 +10,8 @@ use config::AgentId;
 pub enum CallsCommand {
     /// Write the calls in the form of others, one JSON object a line
     Export(Export),
+    /// Remove closed files of call logs, the oldest first, as [keep] in log.toml has it
+    Prune(super::Prune),
 }
 
 /// `exeat calls export`

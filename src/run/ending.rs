@@ -141,7 +141,7 @@ fn count(number: u64, one: &str, many: &str) -> String {
 }
 
 /// As people write sizes, with one digit behind the point where it is not even.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let Some((unit, one)) = UNITS.into_iter().find(|(_, one)| bytes >= *one) else { return format!("{bytes} B") };
     let tenths = bytes % one * 10 / one;

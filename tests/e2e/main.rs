@@ -58,6 +58,7 @@ mod reload;
 mod report;
 mod sandbox;
 mod scrubbing;
+mod segments;
 mod shell;
 mod ship;
 mod signing;

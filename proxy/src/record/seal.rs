@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use broker::{Client, ClientError};
-use record::{CallLog, LogError, checkpoint};
+use record::{CallLog, Head, LogError, checkpoint};
 
 /// What was done in the last so many seconds before a kill has no signature. Each costs a write to the disk.
 const APART: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Seal {
     /// Goes on for ever: at once, so that the broker knows of the log, and then as long as records come.
     pub async fn keep(self: Arc<Self>) {
         loop {
-            if let Err(error) = self.now().await {
+            if let Err(error) = self.all().await {
                 self.say(&error);
             }
             tokio::time::sleep(APART).await;
@@ -70,9 +70,21 @@ impl Seal {
     /// # Errors
     /// [`NotSealed`]: what is not sealed now is by the next one.
     pub async fn now(&self) -> Result<(), NotSealed> {
+        self.up_to(self.log.head()).await
+    }
+
+    /// The same, and before that up to where the last closed file ended: should that be removed one day, this is what it said.
+    async fn all(&self) -> Result<(), NotSealed> {
+        let ended = *self.log.segment_ended().borrow();
+        if let Some(ended) = ended {
+            self.up_to(ended).await?;
+        }
+        self.now().await
+    }
+
+    async fn up_to(&self, head: Head) -> Result<(), NotSealed> {
         let mut sealed = self.sealed.lock().await;
-        let head = self.log.head();
-        if head.size == *sealed {
+        if head.size <= *sealed {
             return Ok(());
         }
         // What was signed for has to outlive a loss of power, or it would look like a log that was cut.

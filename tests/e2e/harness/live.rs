@@ -19,6 +19,9 @@ use super::within;
 /// After its end, nothing holds its standard streams for longer.
 const LET_GO: Duration = Duration::from_secs(5);
 
+/// What `ps` calls a clerk.
+const CLERK: &str = "exeat-clerk";
+
 /// A child under way.
 pub struct Live {
     child: Child,
@@ -93,14 +96,24 @@ impl Live {
 
     /// Its own broker.
     pub fn broker(&self) -> Pid {
-        // The child that has one number only: it is not in a process namespace of its own.
-        let numbers = |child: &Pid| {
+        self.child_beside(|name| name != CLERK)
+    }
+
+    /// Who makes the next file of its log.
+    pub fn clerk(&self) -> Pid {
+        self.child_beside(|name| name == CLERK)
+    }
+
+    /// The child of this name that has one number only: it is not in a process namespace of its own.
+    fn child_beside(&self, is_called: impl Fn(&str) -> bool) -> Pid {
+        let is_meant = |child: &Pid| {
             let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
-            status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().count()
+            let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
+            of("NSpid:").split_whitespace().count() == 1 && is_called(of("Name:"))
         };
-        let brokers: Vec<Pid> = self.children().into_iter().filter(|child| numbers(child) == 1).collect();
-        assert_eq!(brokers.len(), 1, "{brokers:?}");
-        brokers[0]
+        let found: Vec<Pid> = self.children().into_iter().filter(is_meant).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0]
     }
 
     /// The most memory that it has had so far, in MiB.

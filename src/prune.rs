@@ -1,0 +1,144 @@
+//! `exeat calls prune`: closed files of call logs go, as `[keep]` in log.toml has it, the oldest first.
+//!
+//! Enters: log.toml and the logs of all workers. Leaves: a line for each file that went, or would, and why; and in the worker's directory what it
+//! was. Never: what a running worker writes, what was changed since it was written, or what has still to be sent on.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use config::LogSettings;
+use jiff::Timestamp;
+use record::Removed;
+use record::retention::{Keep, Retention, Told};
+use serde::Serialize;
+
+use crate::args::Prune;
+use crate::clerk;
+use crate::places::Places;
+use crate::report::Report;
+use crate::run::ending::size;
+use crate::running;
+use crate::ship::needed::Needed;
+
+/// What became of a segment.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+enum Row {
+    /// It went, or would.
+    Removed {
+        worker: String,
+        bytes: u64,
+        #[serde(flatten)]
+        removed: Removed,
+    },
+    /// It was to go, and stays.
+    Stays { worker: String, segment: u64, why: String },
+}
+
+/// All of it.
+#[derive(Serialize)]
+struct Document {
+    dry_run: bool,
+    /// Files that had been left plain by a clerk that was killed.
+    compressed: usize,
+    segments: Vec<Row>,
+}
+
+/// Removes, or says what would be removed. The exit code is 1 where a segment that was to go stays.
+///
+/// # Errors
+/// When log.toml has mistakes, the logs cannot be listed, or another process removes at this moment.
+pub fn run(places: &Places, arguments: &Prune) -> Result<ExitCode, Report> {
+    let keep = clerk::keep(&LogSettings::load(places.log_file())?);
+    let workers = places.workers();
+    let lives = |worker: &Path| running::lives(worker);
+    let lacking = Needed::load(places);
+    let needed = |worker: &Path| lacking.oldest(worker);
+    let retention = Retention { workers: &workers, keep, lives: &lives, needed: &needed, now: Timestamp::now() };
+    let compressed = if arguments.dry_run { 0 } else { retention.compress_left()? };
+    let mut out = io::stdout().lock();
+    let mut document = Document { dry_run: arguments.dry_run, compressed, segments: Vec::new() };
+    let mut written = Ok(());
+    let busy = "a worker's clerk does the same in passing: try again in a moment";
+    retention
+        .apply(arguments.dry_run, &mut |told| {
+            let row = Row::of(told);
+            if !arguments.json && written.is_ok() {
+                written = row.write(&mut out, arguments.dry_run);
+            }
+            document.segments.push(row);
+        })
+        .map_err(|error| Report::new(error).hint(busy))?;
+    written?;
+    match arguments.json {
+        true => writeln!(out, "{}", serde_json::to_string(&document)?)?,
+        false => document.write_end(&mut out, keep, places)?,
+    }
+    let stays = document.segments.iter().any(|row| matches!(row, Row::Stays { .. }));
+    Ok(if stays { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The same, by a clerk: what cannot be done now is the next one's.
+pub fn in_passing(places: &Places, workers: &Path, keep: Keep) {
+    let lives = |worker: &Path| running::lives(worker);
+    let lacking = Needed::load(places);
+    let needed = |worker: &Path| lacking.oldest(worker);
+    let retention = Retention { workers, keep, lives: &lives, needed: &needed, now: Timestamp::now() };
+    let _ = retention.compress_left().and_then(|_| retention.apply(false, &mut |_| {}));
+}
+
+impl Row {
+    fn of(told: Told) -> Row {
+        let name = |worker: &Path| worker.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match told {
+            Told::Removed { worker, bytes, removed } => Row::Removed { worker: name(&worker), bytes, removed },
+            Told::Stays { worker, segment, why } => Row::Stays { worker: name(&worker), segment, why },
+        }
+    }
+
+    fn write(&self, out: &mut impl Write, dry: bool) -> io::Result<()> {
+        match self {
+            Row::Removed { worker, bytes, removed } => {
+                let did = if dry { "would go" } else { "gone" };
+                let Removed { segment, first, last, why, .. } = removed;
+                let (from, to, bytes) = (removed.first_record(), removed.size, size(*bytes));
+                let [first, last] = [first, last].map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ"));
+                writeln!(
+                    out,
+                    "{worker} segment {segment}: {did}: records {from} to {to}, {first} to {last}, {bytes}: {why}"
+                )
+            }
+            // An error may quote what is in a changed log.
+            Row::Stays { worker, segment, why } => {
+                writeln!(out, "{worker} segment {segment}: STAYS: {}", why.escape_debug())
+            }
+        }
+    }
+}
+
+impl Document {
+    fn write_end(&self, out: &mut impl Write, keep: Keep, places: &Places) -> io::Result<()> {
+        let gone = self
+            .segments
+            .iter()
+            .filter_map(|row| if let Row::Removed { bytes, .. } = row { Some(bytes) } else { None });
+        let (number, bytes) = (gone.clone().count(), size(gone.sum()));
+        if self.compressed > 0 {
+            writeln!(
+                out,
+                "{} segments were left plain by a clerk that was killed, and are compressed now",
+                self.compressed
+            )?;
+        }
+        let did = if self.dry_run { "would go" } else { "gone" };
+        match keep.is_bounded() {
+            true => writeln!(out, "{number} segments {did}, {bytes}"),
+            false => {
+                let file = places.log_file();
+                writeln!(out, "nothing goes: `{}` has no [keep], so all logs are kept", file.display())?;
+                writeln!(out, "  hint: write `[keep]` and under it `for = \"90d\"` or `size = \"10GiB\"`")
+            }
+        }
+    }
+}
