@@ -126,6 +126,7 @@ pub struct SegmentStart {
 
 /// Why a log does not go on in its next file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SegmentKept {
     /// Number of the file in use.
     pub segment: u64,

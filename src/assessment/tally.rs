@@ -85,7 +85,11 @@ impl Tally {
                     *activity.limits.entry(limit.clone()).or_default() += 1;
                 }
             }
-            Event::WorkerStart(_) | Event::SegmentStart(_) | Event::CallRetried(_) | Event::NameAsked(_) => {}
+            Event::WorkerStart(_)
+            | Event::SegmentStart(_)
+            | Event::SegmentKept(_)
+            | Event::CallRetried(_)
+            | Event::NameAsked(_) => {}
         }
     }
 
