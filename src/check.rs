@@ -1,4 +1,5 @@
-//! `exeat check`: every mistake in the files, what may be wrong where there is none, and what this machine lacks.
+//! `exeat check`: every mistake in the files, what they expect of themselves and do not do, what may be wrong where there is none, and what
+//! this machine lacks.
 //!
 //! Enters: the configuration directory, the state directory, the machine. Leaves: one block for each mistake and finding with file, line,
 //! key, reason and remedy, and one line for each capability; or all of it as one JSON document. Never: a stop at the first mistake; a
@@ -13,7 +14,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::{Credentials, Finding, IdentitySettings, LoadError, LogSettings, Mistake, Policy, audit, cross_check};
+use config::{Credentials, Finding, IdentitySettings, LoadError, LogSettings, Mistake, Policy, Unmet, audit, cross_check};
 use jiff::Timestamp;
 use sandbox::{Capability, Limits, Offered};
 
@@ -28,6 +29,9 @@ struct Checked {
     agents: usize,
     credentials: usize,
     mistakes: Vec<Mistake>,
+    /// How much is expected (`[[expect]]`), and what of it is not so.
+    expectations: usize,
+    unmet: Vec<Unmet>,
     findings: Vec<Finding>,
     /// What could not be judged, and why.
     notes: Vec<String>,
@@ -70,7 +74,7 @@ impl Checked {
 
     fn is_right(&self) -> bool {
         let able = self.machine.iter().flatten().all(|capability| capability.present || !capability.required);
-        self.mistakes.is_empty() && able
+        self.mistakes.is_empty() && self.unmet.is_empty() && able
     }
 }
 
@@ -110,6 +114,10 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<(Checked, Vec<Poli
         }
     }
     checked.notes.extend(patterns);
+    for policy in &policies {
+        checked.expectations += policy.expectations().len();
+        checked.unmet.extend(policy.expectations().iter().filter_map(|expected| expected.unmet_by(policy)));
+    }
     checked.mistakes = mistakes;
     Ok((checked, policies))
 }
@@ -156,9 +164,12 @@ fn weakened(places: &Places, policies: &[Policy]) -> Vec<String> {
 }
 
 fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result<()> {
-    let Checked { agents, credentials, mistakes, findings, notes, machine } = checked;
+    let Checked { agents, credentials, mistakes, expectations, unmet, findings, notes, machine } = checked;
     for mistake in mistakes {
         writeln!(out, "{mistake}")?;
+    }
+    for unmet in unmet {
+        writeln!(out, "{unmet}")?;
     }
     for finding in findings {
         writeln!(out, "{finding}")?;
@@ -169,6 +180,11 @@ fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result
     let config = places.config.display();
     if mistakes.is_empty() {
         write!(out, "{config}: {agents} agents, {credentials} credentials, no mistakes")?;
+        match (expectations, unmet.len()) {
+            (0, _) => {}
+            (all, 0) => write!(out, "; {all} expectations hold")?,
+            (all, unmet) => write!(out, "; {unmet} of {all} expectations DO NOT HOLD")?,
+        }
         match (checked.warnings(), findings.len() - checked.warnings()) {
             (0, 0) => writeln!(out)?,
             (warnings, 0) => writeln!(out, "; {warnings} warnings")?,

@@ -10,7 +10,7 @@ mod rate;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use config::{CallFacts, Credentials, Destination, Method, NormalPath, Policy, Scheme, TlsMode};
+use config::{Asked, Credentials, Permit, Policy};
 
 use self::answer::{Allowed, Answer, Lent};
 use crate::args;
@@ -24,9 +24,14 @@ use crate::report::Report;
 pub fn run(places: &Places, arguments: &args::Explain) -> Result<ExitCode, Report> {
     let file = places.agent_file(&arguments.agent);
     let policy = Policy::load_without_secrets(&file)?;
-    let asked = Asked::read(&arguments.method, &arguments.url)?;
+    let asked = Asked::of_url(arguments.method.clone(), &arguments.url)
+        .map_err(|malformed| Report::new(malformed.to_string()).hint(malformed.hint().to_owned()))?;
     let answer = match asked.judged(&policy) {
-        Ok(mut allowed) => {
+        Ok(permit) => {
+            let mut allowed = match &permit {
+                Permit::Call(permit) => Allowed::read(permit),
+                Permit::Unread(permit) => Allowed::unread(permit),
+            };
             allowed.credential =
                 allowed.credential.take().map(|lent| lend(places, &policy, &asked, lent)).transpose()?;
             if let Some(rate) = &mut allowed.rate {
@@ -44,61 +49,6 @@ pub fn run(places: &Places, arguments: &args::Explain) -> Result<ExitCode, Repor
     Ok(if answer.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A call as somebody asks for it.
-struct Asked {
-    method: Method,
-    scheme: Scheme,
-    destination: Destination,
-    path: NormalPath,
-}
-
-impl Asked {
-    /// A URL without a scheme is one of HTTPS; query and fragment count for nothing.
-    fn read(method: &Method, url: &str) -> Result<Self, Report> {
-        let wrong = |why: String| Report::new(format!("`{url}` cannot be asked about: {why}"));
-        let (scheme, rest) = match url.split_once("://") {
-            Some(("https", rest)) => (Scheme::Https, rest),
-            Some(("http", rest)) => (Scheme::Http, rest),
-            Some((other, _)) => {
-                let hint = "write https://… or http://…; of any other protocol only host and port are judged: `https://HOST:PORT`";
-                return Err(wrong(format!("`{other}` is not HTTP")).hint(hint));
-            }
-            None => (Scheme::Https, url),
-        };
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let path = path.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/");
-        let destination = Destination::parse_authority(authority, scheme.default_port())
-            .map_err(|malformed| wrong(malformed.to_string()).hint(malformed.hint()))?;
-        let path = NormalPath::parse(path).map_err(|error| {
-            wrong(error.to_string()).hint("such a call is answered with 400, whatever the policy says")
-        })?;
-        Ok(Self { method: method.clone(), scheme, destination, path })
-    }
-
-    /// As a connection first, then as a call over it, as the proxy does.
-    fn judged(&self, policy: &Policy) -> Result<Allowed, config::Denial> {
-        let Self { destination, scheme, method, path } = self;
-        let facts = CallFacts { destination, scheme: *scheme, method, path };
-        let permit = policy.connect(destination).map_err(|denial| denial.of(&facts))?;
-        if let Some(tunnel) = permit.tunnel().filter(|it| self.scheme == Scheme::Https || it.mode() == TlsMode::Tcp) {
-            return Ok(Allowed::unread(&tunnel));
-        }
-        policy.call(&facts).map(|permit| Allowed::read(&permit))
-    }
-}
-
-impl std::fmt::Display for Asked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { method, scheme, destination, path } = self;
-        write!(f, "{method} {}://", scheme.as_str())?;
-        match destination.port() == scheme.default_port() {
-            true => write!(f, "{}", destination.host())?,
-            false => write!(f, "{destination}")?,
-        }
-        f.write_str(path.as_str())
-    }
-}
-
 /// Whether the identity team grants what the rule names, and where it is swapped then.
 fn lend(places: &Places, policy: &Policy, asked: &Asked, lent: Lent) -> Result<Lent, Report> {
     let file = places.credentials_file();
@@ -112,7 +62,7 @@ fn lend(places: &Places, policy: &Policy, asked: &Asked, lent: Lent) -> Result<L
             lent.but(format!("credentials.toml does not grant it to `{}`: the agent does not start", policy.agent()))
         );
     };
-    if !credential.grant.allows(&asked.destination) {
+    if !credential.grant.allows(asked.destination()) {
         return Ok(lent.but("its grant does not list this destination: a call with its placeholder is refused"));
     }
     Ok(lent.granted(&credential.grant))

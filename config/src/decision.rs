@@ -83,6 +83,11 @@ impl ConnectPermit {
         scheme == Scheme::Https || self.plain
     }
 
+    /// What becomes of it.
+    pub fn mode(&self) -> TlsMode {
+        self.rule.tls()
+    }
+
     /// The digest of the policy that judged.
     pub fn policy(&self) -> &str {
         &self.policy

@@ -55,6 +55,19 @@ pub enum DenialKind {
 }
 
 impl DenialKind {
+    /// Every short name.
+    pub(crate) const NAMES: [&'static str; 9] = [
+        "host-not-listed",
+        "address-not-listed",
+        "port-not-listed",
+        "passes-unread",
+        "plain-http-not-allowed",
+        "method-not-allowed",
+        "path-not-allowed",
+        "encoded-slash",
+        "denied-by-rule",
+    ];
+
     /// A short name for logs and problem types.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -62,7 +75,7 @@ impl DenialKind {
             Self::AddressNotListed => "address-not-listed",
             Self::PortNotListed { .. } => "port-not-listed",
             Self::PassesUnread => "passes-unread",
-            Self::PlainNotAllowed => "plain-not-allowed",
+            Self::PlainNotAllowed => "plain-http-not-allowed",
             Self::MethodNotAllowed { .. } => "method-not-allowed",
             Self::PathNotAllowed { .. } => "path-not-allowed",
             Self::EncodedSlash => "encoded-slash",
@@ -162,6 +175,12 @@ impl Denial {
     pub fn of(mut self, call: &CallFacts<'_>) -> Self {
         self.0.call.get_or_insert_with(|| (call.scheme, call.method.clone(), call.path.clone()));
         self
+    }
+
+    /// The lines that would allow it, where lines that are added would.
+    pub fn lines_to_add(&self) -> Option<String> {
+        let addable = !matches!(self.0.kind, DenialKind::DeniedByRule | DenialKind::PassesUnread);
+        addable.then(|| self.lines())
     }
 
     /// `POST https://api.github.com/repos`, or for a connection `api.github.com:443`.

@@ -11,6 +11,7 @@ mod cloud;
 mod command;
 mod credential;
 mod delivery;
+mod expect;
 mod github;
 mod home_file;
 mod identity;

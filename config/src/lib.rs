@@ -10,6 +10,7 @@
 //! - what a rule says: [`Pattern`], [`PathGlob`], [`Rate`], [`Protocol`], [`Rule`]
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - what a policy that observes lets pass, and the rules that would cover it: [`Policy::observing`], [`suggest()`], [`Suggested`]
+//! - what is asked of a policy that is not at work: [`Asked`], a call; [`Expectation`], `[[expect]]` in its file
 //! - [`Standing`], the policy in force; what it shows of the machine: [`SandboxSettings`], [`FileGlob`]
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
 //! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; how a credential is had: [`IssuerSettings`], with
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod asked;
 mod audit;
 mod aws;
 mod client_certificate;
@@ -30,6 +32,7 @@ mod denial;
 mod destination;
 mod dns_name;
 mod error;
+mod expectation;
 mod file;
 mod file_glob;
 mod github;
@@ -61,6 +64,7 @@ mod variable;
 mod vault;
 
 pub use agent::{AgentId, CredentialName, WorkerId};
+pub use asked::{Asked, Permit};
 pub use audit::audit;
 pub use aws::AwsRole;
 pub use client_certificate::ClientCertificate;
@@ -72,6 +76,7 @@ pub use denial::{Denial, DenialKind, command_in};
 pub use destination::{Destination, Host};
 pub use dns_name::DnsName;
 pub use error::{LoadError, Malformed, Mistake};
+pub use expectation::{Expectation, Unmet};
 pub use file_glob::{Dots, FileGlob, Progress};
 pub use github::{Access, GitHubApp};
 pub use glob::PathGlob;

@@ -13,6 +13,7 @@ use crate::decision::{CallFacts, CallPermit, ConnectPermit};
 use crate::denial::{Denial, DenialKind};
 use crate::destination::Destination;
 use crate::error::LoadError;
+use crate::expectation::Expectation;
 use crate::file::{self, Secrets};
 use crate::rule::{Effect, Rule, TlsMode};
 use crate::sandbox::SandboxSettings;
@@ -30,6 +31,7 @@ pub struct Policy {
     pub(crate) rules: Vec<Arc<Rule>>,
     /// Whether what no rule covers passes, and says so.
     pub(crate) observes: bool,
+    pub(crate) expectations: Vec<Expectation>,
 }
 
 impl Policy {
@@ -97,6 +99,11 @@ impl Policy {
     /// The rules, in the order of the file.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
+    }
+
+    /// What its file expects of it, in the order of the file.
+    pub fn expectations(&self) -> &[Expectation] {
+        &self.expectations
     }
 
     /// Every port that an allow rule names.

@@ -45,6 +45,11 @@ impl Mcp {
         &self.tools
     }
 
+    /// Whether this tool may be called.
+    pub fn has_tool(&self, name: &str) -> bool {
+        self.tools.iter().any(|glob| glob.matches(name))
+    }
+
     /// The resources that may be read and subscribed to, by URI.
     pub fn resources(&self) -> &[NameGlob] {
         &self.resources

@@ -14,6 +14,10 @@ fuzz_target!(|text: &str| {
         }
     };
     let none_allowed = policy.rules().iter().all(|rule| rule.effect() != Effect::Allow);
+    for expectation in policy.expectations() {
+        let unmet = expectation.unmet_by(&policy).map(|unmet| unmet.to_string());
+        assert!(!unmet.is_some_and(|told| told.chars().any(|c| c.is_control() && c != '\n')));
+    }
     for (authority, scheme) in
         [("api.example.com", Scheme::Https), ("10.0.0.1:80", Scheme::Http), ("[::1]:8443", Scheme::Https)]
     {

@@ -5,7 +5,7 @@
 //! a credential, a placeholder, a byte that was not checked.
 
 use bytes::Bytes;
-use config::{CredentialName, Denial, DenialKind};
+use config::CredentialName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode, Version};
 use http_body_util::Full;
@@ -28,7 +28,7 @@ const PERSON: u64 = 10;
 pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
     use StatusCode as S;
     match refusal {
-        Refusal::Denied(denial) => (S::FORBIDDEN, denied(denial), "http_request_denied"),
+        Refusal::Denied(denial) => (S::FORBIDDEN, denial.kind().as_str(), "http_request_denied"),
         Refusal::UnknownAddress(_) => (S::MISDIRECTED_REQUEST, "unknown-address", "destination_not_found"),
         Refusal::NoServerName(_) => (S::MISDIRECTED_REQUEST, "no-server-name", "http_request_denied"),
         Refusal::EncryptedHello(_) => (S::MISDIRECTED_REQUEST, "encrypted-hello", "http_request_denied"),
@@ -73,20 +73,6 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::UpstreamSilent { .. } => (S::GATEWAY_TIMEOUT, "upstream-silent", "http_response_timeout"),
         Refusal::Unscrubbable { .. } => (S::BAD_GATEWAY, "unscrubbable-answer", "http_protocol_error"),
         Refusal::OwnListener(_) => (S::MISDIRECTED_REQUEST, "own-listener", "http_request_denied"),
-    }
-}
-
-fn denied(denial: &Denial) -> &'static str {
-    match denial.kind() {
-        DenialKind::HostNotListed => "host-not-listed",
-        DenialKind::AddressNotListed => "address-not-listed",
-        DenialKind::PortNotListed { .. } => "port-not-listed",
-        DenialKind::PassesUnread => "passes-unread",
-        DenialKind::PlainNotAllowed => "plain-http-not-allowed",
-        DenialKind::MethodNotAllowed { .. } => "method-not-allowed",
-        DenialKind::PathNotAllowed { .. } => "path-not-allowed",
-        DenialKind::EncodedSlash => "encoded-slash",
-        DenialKind::DeniedByRule => "denied-by-rule",
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use config::{Finding, Mistake};
+use config::{Finding, Mistake, RuleId, Unmet};
 use sandbox::Capability;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +25,10 @@ struct Document<'a> {
     /// Findings that nobody has accepted.
     warnings: usize,
     mistakes: Vec<Value>,
+    /// How many `[[expect]]` there are.
+    expectations: usize,
+    /// Those that do not hold.
+    unmet: Vec<Value>,
     findings: Vec<Value>,
     notes: &'a [String],
     machine: Option<Vec<Value>>,
@@ -39,6 +43,8 @@ pub(super) fn write(out: &mut impl Write, places: &Places, checked: &Checked) ->
         credentials: checked.credentials,
         warnings: checked.warnings(),
         mistakes: checked.mistakes.iter().map(mistake).collect(),
+        expectations: checked.expectations,
+        unmet: checked.unmet.iter().map(unmet).collect(),
         findings: checked.findings.iter().map(finding).collect(),
         notes: &checked.notes,
         machine: checked.machine.as_ref().map(|machine| machine.iter().map(capability).collect()),
@@ -48,6 +54,18 @@ pub(super) fn write(out: &mut impl Write, places: &Places, checked: &Checked) ->
 
 fn mistake(Mistake { file, line, column, key, reason, remedy }: &Mistake) -> Value {
     json!({"file": file, "line": line, "column": column, "key": key, "reason": reason, "remedy": remedy})
+}
+
+fn unmet(Unmet { call, expected, decided, kind, rule, mistake: place }: &Unmet) -> Value {
+    let mut told = mistake(place);
+    let (line, rule) = (rule.as_ref().map(RuleId::line), rule.as_ref().map(ToString::to_string));
+    told["call"] = call.as_str().into();
+    told["expected"] = (*expected).into();
+    told["decided"] = (*decided).into();
+    told["kind"] = (*kind).into();
+    told["rule"] = rule.into();
+    told["rule_line"] = line.into();
+    told
 }
 
 fn finding(finding: &Finding) -> Value {

@@ -60,7 +60,7 @@ fn a_refused_one_with_what_stands_in_its_way_and_the_lines_that_would_allow_it()
         (&["-X", "DELETE", "https://api.example.com/repos/acme/x"], "method-not-allowed", "DELETE"),
         (&["https://api.example.com/users"], "path-not-allowed", "\"/users\""),
         (&["https://api.example.com/repos/acme/payroll/1"], "denied-by-rule", "deny #1"),
-        (&["http://api.example.com:443/repos/acme/x"], "plain-not-allowed", "HTTPS"),
+        (&["http://api.example.com:443/repos/acme/x"], "plain-http-not-allowed", "HTTPS"),
         (&["https://169.254.169.254/"], "address-not-listed", "169.254.169.254"),
     ] {
         let run = explain(&exeat(), arguments).ended_with(1);

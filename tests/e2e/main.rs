@@ -24,6 +24,7 @@ mod crowd;
 mod differential;
 mod ends;
 mod evidence;
+mod expectations;
 mod explain;
 mod export;
 mod extended_connect;

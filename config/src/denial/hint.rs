@@ -47,7 +47,7 @@ impl Denial {
 
     /// An allow rule for just this, in TOML. Parsed values only, so that nothing in it needs escaping but the asterisk,
     /// which a client could otherwise smuggle in as a wildcard.
-    fn lines(&self) -> String {
+    pub(super) fn lines(&self) -> String {
         let mut lines = format!("[[allow]]\nto = \"{}\"\n", Pattern::from(&self.0.destination));
         if let Some((_, method, path)) = &self.0.call {
             lines += &format!("methods = [\"{method}\"]\n");

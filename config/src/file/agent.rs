@@ -9,10 +9,11 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::reader::{Field, Reader, Section};
-use super::{Secrets, protocol, sandbox, secret, upstream};
+use super::{Secrets, expect, protocol, sandbox, secret, upstream};
 use crate::agent::AgentId;
 use crate::destination::split_port;
 use crate::error::{LoadError, Malformed, quoted};
+use crate::expectation::Expectation;
 use crate::glob::PathGlob;
 use crate::pattern::{Pattern, parse_range};
 use crate::policy::Policy;
@@ -20,6 +21,8 @@ use crate::rule::{Effect, Rule, RuleId, TlsMode};
 
 /// Each call looks at every rule.
 const MAX_RULES: usize = 1000;
+/// Each of them looks at every rule, whenever the file is checked.
+const MAX_EXPECTATIONS: usize = 1000;
 /// What an allow rule has and a deny rule has not.
 const ALLOW_ONLY: [&str; 10] = [
     "credential",
@@ -60,6 +63,7 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Sec
                 rules.extend(read_rule(reader, section, id).map(|rule| (at, rule)));
             }
         }
+        let expectations = top.take("expect").map(|field| read_expectations(reader, &field)).unwrap_or_default();
         reader.nothing_else(top);
         rules.sort_by_key(|(at, _)| *at);
         check_that_each_can_come_to_pass(reader, &rules);
@@ -74,8 +78,20 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Sec
             proxy: upstream.proxy.map(Arc::new),
             rules: rules.into_iter().map(|(_, rule)| Arc::new(rule)).collect(),
             observes: false,
+            expectations,
         }
     })
+}
+
+fn read_expectations(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Expectation> {
+    let sections = reader.sections(field);
+    if sections.len() > MAX_EXPECTATIONS {
+        let reason = format!("there are more than {MAX_EXPECTATIONS} expectations");
+        reader.mistake_at(field, reason, "keep those that tell rules apart");
+        return Vec::new();
+    }
+    let numbered = sections.into_iter().enumerate();
+    numbered.filter_map(|(i, section)| expect::read(reader, section, i + 1)).collect()
 }
 
 fn hash(text: &str) -> String {
