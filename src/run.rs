@@ -4,8 +4,10 @@
 //! holds it stands, or a lease that outlives it.
 
 pub mod ending;
+pub mod lookout;
 mod observing;
 mod reach;
+mod ready;
 mod reload;
 pub mod shown;
 mod summary;
@@ -27,10 +29,11 @@ use proxy::record::Seal;
 use proxy::serve::{self, Listeners, Parts, Worker};
 use proxy::upstream::Roots;
 use record::{CallLog, Event, WorkerEnd, WorkerStart};
-use sandbox::{CaptureChoice, HomeFile, Lacking, Limits, Lock, Prepared, Spec, Trust};
+use sandbox::{CaptureChoice, Hangups, HomeFile, Lacking, Limits, Lock, Prepared, Spec, Trust};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use self::lookout::Lookout;
 use self::shown::Shown;
 use self::supervise::{Ended, Signals, Times};
 use crate::args;
@@ -82,13 +85,16 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     }
     enlisted.worker.log().rotate(&enlisted.directory, clerk, clerk::limits(&logging))?;
     let reach = reach::of(places, &enlisted.worker.policy(), enlisted.presence.orders(), arguments.broker.as_deref());
+    // Both before the lock: no file can be put under watch behind it, and no thread may be there that does not keep the signal.
+    let lookout = Arc::new(lookout(places, &enlisted));
+    let hangups = Hangups::listen()?;
     let lacking = if arguments.unlocked_worker { Lacking::GoOn } else { Lacking::Refuse };
     let lock = prepared.lock_in(&reach, lacking).map_err(|error| enlisted.undone(error))?;
     let start = worker_start(arguments, &enlisted, &prepared, &lock)?;
     enlisted.worker.log().append(Timestamp::now(), Event::WorkerStart(start))?;
     observing::begins(&enlisted.worker, &prepared.status().capture).iter().for_each(crate::remark);
     let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
-    let done = own.block_on(work(enlisted, prepared, serving.handle(), arguments.quiet));
+    let done = own.block_on(work(enlisted, prepared, (lookout, hangups), serving.handle(), arguments.quiet));
     // All is said and written; a name that is still being looked up is not waited for.
     serving.shutdown_background();
     own.shutdown_background();
@@ -161,16 +167,24 @@ async fn enlist(
 }
 
 /// From the command's start to its end, the proxy on `serving`.
-async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle, quiet: bool) -> Result<ExitCode, Report> {
+async fn work(
+    enlisted: Enlisted,
+    mut prepared: Prepared,
+    (lookout, hangups): (Arc<Lookout>, Hangups),
+    serving: &Handle,
+    quiet: bool,
+) -> Result<ExitCode, Report> {
     let Enlisted { worker, seal, broker, environment, files, presence, stop, .. } = enlisted;
     let sockets = prepared.take_sockets();
     let listeners = Listeners { tcp: sockets.tcp, dns_udp: sockets.dns_udp, dns_tcp: sockets.dns_tcp };
     let settings = worker.policy().sandbox().clone();
     let proxy = serving.spawn(serve::serve(Arc::clone(&worker), listeners));
-    // Among the calls, which ask again at once.
-    let reloading = serving.spawn(reload::watch(Arc::clone(&worker)));
+    // Beside the calls, so that many of them do not hold up what may be there to stop them.
+    let reloading = tokio::spawn(reload::watch(Arc::clone(&worker), Arc::clone(&lookout)));
     let sealing = serving.spawn(Arc::clone(&seal).keep());
-    let signals = Signals::listen()?;
+    let heard = Arc::clone(&lookout);
+    let listening = tokio::spawn(async move { heard.listen().await });
+    let signals = Signals::listen(hangups)?;
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
             let times = Times { wall_clock: settings.wall_clock, grace: settings.grace };
@@ -178,12 +192,15 @@ async fn work(enlisted: Enlisted, mut prepared: Prepared, serving: &Handle, quie
             let cut = || {
                 let _ = stop.send(true);
             };
-            supervise::until_end(running, signals, times, presence.asked_to_stop(), cut).await.map_err(Report::from)
+            let asked_to_stop = presence.asked_to_stop(&lookout);
+            let ended = supervise::until_end(running, signals, times, asked_to_stop, cut, || lookout.ask()).await;
+            ended.map_err(Report::from)
         }
         Err(error) => Err(no_sandbox(error)),
     };
     reloading.abort();
     sealing.abort();
+    listening.abort();
     let _ = stop.send(true);
     proxy.await??;
     presence.has_stopped();
@@ -233,6 +250,14 @@ async fn finish(
     if let Err(error) = seal.now().await {
         tracing::warn!(%error, "the end of the call log has no signature");
     }
+}
+
+/// The policy's file, those beside it, and the directory of orders.
+fn lookout(places: &Places, enlisted: &Enlisted) -> Lookout {
+    let policy = enlisted.worker.policy();
+    let file = places.agent_file(policy.agent());
+    let files = std::iter::once(file.as_path()).chain(policy.files_beside());
+    Lookout::over(files, enlisted.presence.orders())
 }
 
 /// What the sandbox shall be.

@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::places::Places;
+use crate::run::lookout::Lookout;
 
 const WHO: &str = "worker.json";
 /// Where a worker is asked to stop: all that it may take anything away from.
@@ -27,6 +28,8 @@ const DRAFT: &str = "stop.new";
 const LONGEST: u64 = 4096;
 /// A worker's streams end within a second of being asked; a look is one system call.
 const LOOK: Duration = Duration::from_millis(200);
+/// The same where the kernel says when there is an order.
+const SLOW_LOOK: Duration = Duration::from_secs(2);
 /// How long a worker has to stop by itself. What is nearly done may finish.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A killed process is gone at once.
@@ -82,9 +85,10 @@ impl Presence {
     }
 
     /// Waits until somebody asks it to stop, and says why.
-    pub async fn asked_to_stop(&self) -> String {
+    pub async fn asked_to_stop(&self, lookout: &Lookout) -> String {
+        let pause = if lookout.hears_orders() { SLOW_LOOK } else { LOOK };
         loop {
-            tokio::time::sleep(LOOK).await;
+            let _ = tokio::time::timeout(pause, lookout.order()).await;
             match self.order() {
                 Ok(why) => return why,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use record::Event;
 use record::read::{ReadError, WorkerLog};
+use record::{Event, Line, WorkerStart};
 use serde::Serialize;
 
 use crate::args;
@@ -17,8 +17,7 @@ use crate::places::Places;
 use crate::report::Report;
 use crate::running::{self, Outcome, Running};
 
-const HEADING: &str =
-    "WORKER                               AGENT        PID     SINCE                CALLS   REFUSED POLICY";
+const HEADING: &str = "WORKER                               AGENT        PID     SINCE                CALLS   REFUSED POLICY       IN FORCE SINCE";
 
 /// What is told of a worker.
 #[derive(Debug, Serialize)]
@@ -31,8 +30,12 @@ pub struct Told {
     observes: bool,
     /// Digest of the policy in force.
     policy: String,
-    /// Why a later one is not.
+    /// Since when it is.
+    policy_since: Option<Timestamp>,
+    /// Why a later one is not: every mistake in it.
     policy_rejected: Option<String>,
+    /// When that was found.
+    policy_rejected_at: Option<Timestamp>,
 }
 
 /// What became of a worker that was to stop.
@@ -63,21 +66,28 @@ pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Repo
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{HEADING}")?;
-    for Told { running: Running { worker, agent, pid, since }, calls, refused, observes, policy, policy_rejected } in
-        &told
-    {
-        let policy = policy.get(..12).unwrap_or(policy);
-        let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
-        write!(out, "{worker} {:<12} {pid:<7} {since} {calls:<7} {refused:<7} {policy}", agent.as_str())?;
-        if *observes {
-            write!(out, " (observes)")?;
-        }
-        match policy_rejected {
-            Some(_) => writeln!(out, " (an edited one has mistakes: `exeat check`)")?,
-            None => writeln!(out)?,
+    for told in &told {
+        let Told { running: Running { worker, agent, pid, since }, calls, refused, policy, policy_since, .. } = told;
+        let digest = policy.strip_prefix("sha256:").unwrap_or(policy);
+        let policy = digest.get(..12).unwrap_or(digest);
+        let (since, in_force) = (second(*since), policy_since.map(second).unwrap_or_default());
+        write!(out, "{worker} {:<12} {pid:<7} {since} {calls:<7} {refused:<7} {policy} {in_force}", agent.as_str())?;
+        writeln!(out, "{}", if told.observes { " (observes)" } else { "" })?;
+        if let (Some(reason), Some(at)) = (&told.policy_rejected, told.policy_rejected_at) {
+            writeln!(out, "    rejected at {}: {} (all of it: `exeat check`)", second(at), first_line(reason))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn second(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The first mistake of several. Somebody else may have written to a log.
+fn first_line(reason: &str) -> String {
+    const SHOWN: usize = 300;
+    reason.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
 
 /// What a running worker has done so far, by its log.
@@ -85,14 +95,33 @@ pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Repo
 /// # Errors
 /// When the log cannot be read.
 pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
-    let mut told =
-        Told { running, calls: 0, refused: 0, observes: false, policy: String::new(), policy_rejected: None };
+    let mut told = Told {
+        running,
+        calls: 0,
+        refused: 0,
+        observes: false,
+        policy: String::new(),
+        policy_since: None,
+        policy_rejected: None,
+        policy_rejected_at: None,
+    };
     let log = WorkerLog::open(&places.workers().join(told.running.worker.to_string()))?;
     for record in log.iter().flat_map(WorkerLog::lines) {
-        match record?.line.event {
-            Event::WorkerStart(start) => (told.policy, told.observes) = (start.policy, start.observe),
-            Event::PolicyReloaded { policy } => (told.policy, told.policy_rejected) = (policy, None),
-            Event::PolicyRejected { reason } => told.policy_rejected = Some(reason),
+        let Line { time, event, .. } = record?.line;
+        match event {
+            Event::WorkerStart(WorkerStart { policy, observe, .. }) => {
+                (told.policy, told.policy_since, told.observes) = (policy, Some(time), observe);
+            }
+            Event::PolicyReloaded { policy } => {
+                // One that was mended back to what is in force is said, too.
+                if policy != told.policy {
+                    (told.policy, told.policy_since) = (policy, Some(time));
+                }
+                (told.policy_rejected, told.policy_rejected_at) = (None, None);
+            }
+            Event::PolicyRejected { reason } => {
+                (told.policy_rejected, told.policy_rejected_at) = (Some(reason), Some(time));
+            }
             Event::CallStart(_) | Event::TunnelStart(_) => told.calls += 1,
             Event::Refused(_) => told.refused += 1,
             Event::SegmentStart(_)

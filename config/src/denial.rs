@@ -8,6 +8,7 @@ mod hint;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 pub use self::hint::command_in;
 use crate::agent::{AgentId, CredentialName};
@@ -102,6 +103,7 @@ struct Refused {
     /// The credential of the rule that came nearest.
     credential: Option<CredentialName>,
     agent: AgentId,
+    policy: Arc<str>,
     destination: Destination,
     call: Option<(Scheme, Method, NormalPath)>,
 }
@@ -110,7 +112,7 @@ impl Denial {
     pub(crate) fn new(
         kind: DenialKind,
         rule: Option<&Rule>,
-        agent: &AgentId,
+        (agent, policy): (&AgentId, &Arc<str>),
         destination: &Destination,
         call: Option<&CallFacts<'_>>,
     ) -> Self {
@@ -119,6 +121,7 @@ impl Denial {
             rule: rule.map(|rule| rule.id().clone()),
             credential: rule.and_then(Rule::credential).cloned(),
             agent: agent.clone(),
+            policy: policy.clone(),
             destination: destination.clone(),
             call: call.map(|call| (call.scheme, call.method.clone(), call.path.clone())),
         }))
@@ -132,6 +135,16 @@ impl Denial {
     /// The deny rule that refused, or the allow rule that came nearest.
     pub fn rule(&self) -> Option<&RuleId> {
         self.0.rule.as_ref()
+    }
+
+    /// The digest of the policy that refused.
+    pub fn policy(&self) -> &str {
+        &self.0.policy
+    }
+
+    /// How the call would have travelled, where it was one.
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.0.call.as_ref().map(|(scheme, ..)| *scheme)
     }
 
     /// What was refused and why, for the agent.

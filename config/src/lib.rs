@@ -95,7 +95,7 @@ pub use pattern::Pattern;
 pub use placeholder::{NoRandomBytes, Placeholder};
 pub use policy::Policy;
 pub use protocol::{GraphQl, Mcp, NameGlob, Operation, Protocol};
-pub use reload::Standing;
+pub use reload::{Draft, Standing};
 pub use risk::{Finding, Risk};
 pub use rule::{Effect, Rule, RuleId, TlsMode};
 pub use sandbox::{LimitsMode, SandboxSettings};

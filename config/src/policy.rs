@@ -87,9 +87,10 @@ impl Policy {
         self.secret_files().chain(self.client_certificates().map(ClientCertificate::certificate_file))
     }
 
-    /// Whether another reading of the same file found the same in the files beside it.
-    pub(crate) fn has_the_same_beside(&self, other: &Policy) -> bool {
-        self.proxy == other.proxy && self.client_certificates().eq(other.client_certificates())
+    /// Whether another reading of the same file found the same in it and in the files beside it.
+    pub(crate) fn is_like(&self, other: &Policy) -> bool {
+        let beside = || self.proxy == other.proxy && self.client_certificates().eq(other.client_certificates());
+        self.digest == other.digest && beside()
     }
 
     fn client_certificates(&self) -> impl Iterator<Item = &ClientCertificate> {
@@ -182,7 +183,7 @@ impl Policy {
         destination: &Destination,
         call: Option<&CallFacts<'_>>,
     ) -> Denial {
-        Denial::new(kind, rule, &self.agent, destination, call)
+        Denial::new(kind, rule, (&self.agent, &self.digest), destination, call)
     }
 
     /// The host has no rule, or none with this port.

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::error::LoadError;
+use crate::file;
 use crate::policy::Policy;
 
 /// The policy in force. Share it in an `Arc`, and ask for [`current`](Self::current) at each decision.
@@ -19,6 +20,21 @@ pub struct Standing {
     current: ArcSwap<Policy>,
     shown: Shown,
     observes: bool,
+}
+
+/// What the file says at a moment, where that is not what is in force; it may be half of what somebody is about to write.
+#[derive(Debug)]
+pub struct Draft(Result<Policy, LoadError>);
+
+impl Draft {
+    /// Whether both readings found the same.
+    pub fn is_like(&self, other: &Draft) -> bool {
+        match (&self.0, &other.0) {
+            (Ok(one), Ok(other)) => one.is_like(other),
+            (Err(one), Err(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// Whether the sandbox would see a file.
@@ -72,17 +88,34 @@ impl Standing {
         Err(LoadError::whole_file(&self.path.display().to_string(), reason, remedy))
     }
 
-    /// Reads the file again. With mistakes, the last good policy stays in force and they are returned. The answer is
-    /// whether the policy changed.
-    pub fn reload(&self) -> Result<bool, LoadError> {
-        let policy = Policy::load(&self.path)?;
-        let policy = if self.observes { policy.observing() } else { policy };
-        self.check_secrets(&policy)?;
+    /// Reads the file again. `None`: it says what is in force.
+    pub fn read(&self) -> Option<Draft> {
         let current = self.current();
-        let changed = policy.digest() != current.digest() || !policy.has_the_same_beside(&current);
-        if changed {
-            self.current.store(Arc::new(policy));
+        match file::load_another(&self.path, &current) {
+            Ok(None) => None,
+            Ok(Some(policy)) if policy.is_like(&current) => None,
+            Ok(Some(policy)) => {
+                let policy = if self.observes { policy.observing() } else { policy };
+                Some(Draft(self.check_secrets(&policy).map(|()| policy)))
+            }
+            Err(error) => Some(Draft(Err(error))),
         }
-        Ok(changed)
+    }
+
+    /// Puts what was read in force, whole.
+    ///
+    /// # Errors
+    /// Its mistakes; the last good policy stays in force then.
+    pub fn take(&self, draft: Draft) -> Result<(), LoadError> {
+        self.current.store(Arc::new(draft.0?));
+        Ok(())
+    }
+
+    /// Reads the file again and takes what it says. The answer is whether the policy changed.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn reload(&self) -> Result<bool, LoadError> {
+        self.read().map(|draft| self.take(draft)).transpose().map(|taken| taken.is_some())
     }
 }

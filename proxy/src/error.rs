@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use broker::{ApprovalId, ClientError};
-use config::{CredentialName, Denial, Destination, DnsName, RuleId};
+use config::{CredentialName, Denial, Destination, DnsName, RuleId, Scheme};
 
 use crate::sign::Unsigned;
 use crate::swap::{CallsAsItself, Misdirected, Why};
@@ -309,6 +309,22 @@ impl Refusal {
     pub fn tool(&self) -> Option<&str> {
         match self {
             Self::Tool(objection) => objection.name(),
+            _ => None,
+        }
+    }
+
+    /// How the call that the policy refused would have travelled.
+    pub fn scheme(&self) -> Option<Scheme> {
+        match self {
+            Self::Denied(denial) => denial.scheme(),
+            _ => None,
+        }
+    }
+
+    /// Digest of the policy that refused, where one did.
+    pub fn policy(&self) -> Option<&str> {
+        match self {
+            Self::Denied(denial) => Some(denial.policy()),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 //! out, its lease is revoked, or its worker has stopped. Never: a stream or socket that outlives its leave by a second.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use broker::Lease;
@@ -35,6 +35,8 @@ struct Inner {
     judged_by: Arc<Policy>,
     lease: Option<Arc<Lease>>,
     busy: Arc<Busy>,
+    /// Once anybody has seen it: a request whose body broke off over it fails in other hands, in ways of their own.
+    taken_back: OnceLock<Refusal>,
 }
 
 impl Leave {
@@ -47,7 +49,8 @@ impl Leave {
         judge: impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static,
     ) -> Self {
         let (judge, busy) = (Arc::new(judge), Arc::new(busy));
-        Self(Arc::new(Inner { worker: Arc::clone(worker), judge, judged_by, lease, busy }))
+        let taken_back = OnceLock::new();
+        Self(Arc::new(Inner { worker: Arc::clone(worker), judge, judged_by, lease, busy, taken_back }))
     }
 
     /// The same for the same call with another lease.
@@ -59,17 +62,24 @@ impl Leave {
             judged_by: Arc::clone(judged_by),
             lease: Some(lease),
             busy: Arc::clone(busy),
+            taken_back: OnceLock::new(),
         }))
     }
 
     /// Waits until it is taken back; for ever where it is not.
     pub async fn withdrawn(self) -> Refusal {
-        let Inner { worker, lease, .. } = &*self.0;
-        tokio::select! {
+        let Inner { worker, lease, taken_back, .. } = &*self.0;
+        let refusal = tokio::select! {
             refusal = self.denied() => refusal,
             refusal = revoked(worker, lease.as_deref()) => refusal,
             () = stopped(worker.stop.clone()) => Refusal::Stopped,
-        }
+        };
+        taken_back.get_or_init(|| refusal).clone()
+    }
+
+    /// Why it was taken back, if that is why something went wrong; otherwise `other`.
+    pub fn or<E: From<Refusal>>(&self, other: E) -> E {
+        self.0.taken_back.get().cloned().map_or(other, E::from)
     }
 
     /// Waits for a policy that would not let the call out.
@@ -95,8 +105,8 @@ impl Leave {
 
     /// The same body, which breaks off when the leave is taken back.
     pub fn hold<B: http_body::Body>(self, body: B) -> Held<B> {
-        let withdrawn = (!body.is_end_stream()).then(|| Box::pin(self.withdrawn()) as Withdrawn);
-        Held { body, withdrawn }
+        let withdrawn = (!body.is_end_stream()).then(|| Box::pin(self.clone().withdrawn()) as Withdrawn);
+        Held { body, withdrawn, leave: self }
     }
 }
 
@@ -122,6 +132,7 @@ pub(crate) struct Held<B> {
     body: B,
     /// Until it was.
     withdrawn: Option<Withdrawn>,
+    leave: Leave,
 }
 
 impl<B> http_body::Body for Held<B>
@@ -139,7 +150,8 @@ where
         }
         // A body that comes as fast as it goes has no end of its own to its turn.
         ready!(turn::poll_slice(cx));
-        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        frame.map_err(|error| self.leave.or(error.into()))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::{Client, Registration};
-use config::{CallPermit, LoadError, Policy, Standing};
+use config::{CallPermit, Draft, LoadError, Policy, Standing};
 use jiff::Timestamp;
 use record::{CallLog, Event, NameAsked, Refused};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -122,16 +122,19 @@ impl Worker {
         &self.log
     }
 
-    /// Reads the policy file again. What is under way is asked about again as well, if the policy changed, which is the answer.
+    /// What the policy file says now, where that is not what is in force.
+    pub fn draft(&self) -> Option<Draft> {
+        self.policy.read()
+    }
+
+    /// Puts what was read in force. What is under way is asked about again.
     ///
     /// # Errors
-    /// The mistakes in the file; the last good policy stays in force.
-    pub fn reload(&self) -> Result<bool, LoadError> {
-        let changed = self.policy.reload()?;
-        if changed {
-            self.policy_changed.send_replace(());
-        }
-        Ok(changed)
+    /// The mistakes in it; the last good policy stays in force.
+    pub fn take(&self, draft: Draft) -> Result<(), LoadError> {
+        self.policy.take(draft)?;
+        self.policy_changed.send_replace(());
+        Ok(())
     }
 
     /// The policy in force.
@@ -184,7 +187,7 @@ impl Worker {
         let refused = Refused {
             connection: number,
             to: self.swap.redact(to),
-            scheme: None,
+            scheme: refusal.scheme().map(|scheme| scheme.as_str().to_owned()),
             method,
             path: path.map(|path| self.swap.redact(&path)),
             tool: refusal.tool().map(|tool| self.swap.redact(tool)),
@@ -192,6 +195,7 @@ impl Worker {
             status,
             reason: self.swap.redact(&refusal.to_string()),
             rule: refusal.rule().map(ToString::to_string),
+            policy: refusal.policy().map(str::to_owned),
             hint: Some(hint.clone()),
             trace: trace.as_ref().map(Trace::record),
             alert: refusal.is_alert(),

@@ -351,6 +351,9 @@ pub struct Refused {
     /// The rule that refused, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Digest of the policy that refused, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// What to do about it, for whoever reads the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,

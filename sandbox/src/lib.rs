@@ -27,7 +27,7 @@
 //! | `lock` | the worker takes from itself what it needs no more |
 //! | `keeper`, `disk`, `uncounted` | beside the worker: limits that the kernel does not hold by itself |
 //! | `aside` | processes of the run's own beside the worker |
-//! | `running`, `process`, `met` | until the end, and what came of the limits |
+//! | `running`, `process`, `met`, `hangup` | until the end, what came of the limits, and which SIGHUP is whose |
 //! | `status`, `probe`, `offer`, `error` | what is in force; what this machine can; what went wrong |
 //! | [`attempt`] | what a hostile command would ask the kernel for |
 //! | `sys` | every unsafe line |
@@ -47,6 +47,7 @@ mod etc;
 mod expand;
 mod filesystem;
 mod filter;
+mod hangup;
 mod home;
 mod init;
 mod keeper;
@@ -86,6 +87,7 @@ pub use aside::{fork_aside, keep_to_directory};
 pub use error::{Error, ErrorKind, Step};
 pub use expand::{Expanded, Purpose, expand};
 pub use filesystem::HOME;
+pub use hangup::{Hangup, Hangups};
 pub use home::HomeFile;
 pub use lock::{Lacking, Lock, Reach, close_memory, lock_in};
 pub use met::{Limit, Met};

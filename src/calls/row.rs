@@ -169,6 +169,7 @@ mod tests {
             reason: "no".to_owned(),
             scheme: None,
             rule: None,
+            policy: None,
             hint: None,
             trace: None,
             alert: false,

@@ -1,7 +1,7 @@
 //! From the command's start to its end.
 //!
-//! Enters: the running command, its wall clock, its grace. Leaves: how it ended. Never: a signal to exeat that the command does not get,
-//! or a command that outlives its time by more than its grace.
+//! Enters: the running command, its wall clock, its grace. Leaves: how it ended. Never: a signal that the command does not get, but a SIGHUP
+//! that somebody sends to exeat; or a command that outlives its time by more than its grace.
 
 use std::future::pending;
 use std::io;
@@ -9,14 +9,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use sandbox::{Exit, Met, Running};
+use sandbox::{Exit, Hangup, Hangups, Met, Running};
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
+
+use super::ready;
 
 /// An operator waits for the end of what was stopped, and kills a worker that takes ten seconds.
 const STOPPED_GRACE: Duration = Duration::from_secs(5);
 /// A second SIGTERM within this is the first one: timeout(1) sends it to its child, and then to the child's group.
 const SAME: Duration = Duration::from_secs(1);
+/// A shell that ends with its terminal passes SIGHUP on to its jobs, and is gone within this.
+const LAST_OF_A_SESSION: Duration = Duration::from_secs(2);
 
 /// How it ended.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ pub enum Cause {
 
 /// The signals that are passed on. From when it is made, none of them ends this process.
 pub struct Signals {
-    hangup: Signal,
+    hangups: AsyncFd<Hangups>,
     interrupt: Signal,
     quit: Signal,
     terminate: Signal,
@@ -62,7 +67,8 @@ pub struct Times {
 }
 
 /// Waits for the end. Where the wall clock runs out first, or an operator's word or SIGTERM comes, everything in the sandbox is asked to
-/// end, and is killed when its grace is over. Before an operator's word is passed on, `cut` ends what goes out.
+/// end, and is killed when its grace is over. Before an operator's word is passed on, `cut` ends what goes out. A SIGHUP that a process sent is
+/// for exeat, which is to `reload`; should the session be over soon after, it was the end of that, and goes to the command like the kernel's.
 ///
 /// # Errors
 /// When the process cannot be waited for.
@@ -72,6 +78,7 @@ pub async fn until_end(
     times: Times,
     asked_to_stop: impl Future<Output = String>,
     cut: impl FnOnce(),
+    reload: impl Fn(),
 ) -> io::Result<Ended> {
     let pidfd = running.as_fd().try_clone_to_owned()?;
     let keeper = running.keeper().map(|keeper| keeper.try_clone_to_owned()).transpose()?;
@@ -80,6 +87,7 @@ pub async fn until_end(
     let mut asked_to_stop = std::pin::pin!(asked_to_stop);
     let mut ending = Ending::default();
     let mut cut = Some(cut);
+    let mut session_asked = None;
     loop {
         tokio::select! {
             ended = &mut over => {
@@ -91,11 +99,23 @@ pub async fn until_end(
                 let Ending { cause, killed, .. } = ending;
                 return Ok(Ended { exit, cause, killed, met: running.met() });
             }
-            number = signals.next() => {
-                running.signal(number)?;
-                if number == SignalKind::terminate().as_raw_value() {
-                    let grace = if ending.told_again() { Duration::ZERO } else { times.grace };
-                    ending.begin(Cause::Told, grace);
+            told = signals.next() => match told? {
+                Told::Signal(number) => {
+                    running.signal(number)?;
+                    if number == SignalKind::terminate().as_raw_value() {
+                        let grace = if ending.told_again() { Duration::ZERO } else { times.grace };
+                        ending.begin(Cause::Told, grace);
+                    }
+                }
+                Told::Reload => {
+                    reload();
+                    session_asked = Some(Instant::now() + LAST_OF_A_SESSION);
+                }
+            },
+            () = at(session_asked) => {
+                session_asked = None;
+                if signals.hangups.get_ref().session_is_over() {
+                    running.signal(SignalKind::hangup().as_raw_value())?;
                 }
             }
             () = at(out_of_time) => {
@@ -170,9 +190,9 @@ impl Signals {
     ///
     /// # Errors
     /// When the kernel has no room for it.
-    pub fn listen() -> io::Result<Self> {
+    pub fn listen(hangups: Hangups) -> io::Result<Self> {
         Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
+            hangups: ready::to_read(hangups)?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
@@ -181,17 +201,38 @@ impl Signals {
         })
     }
 
-    /// The number of the next one.
-    async fn next(&mut self) -> i32 {
+    /// The next one.
+    async fn next(&mut self) -> io::Result<Told> {
         let kind = tokio::select! {
-            _ = self.hangup.recv() => SignalKind::hangup(),
+            hangup = hangup(&self.hangups) => match hangup? {
+                Hangup::OfTheTerminal => SignalKind::hangup(),
+                Hangup::Sent => return Ok(Told::Reload),
+            },
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.quit.recv() => SignalKind::quit(),
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = self.user1.recv() => SignalKind::user_defined1(),
             _ = self.user2.recv() => SignalKind::user_defined2(),
         };
-        kind.as_raw_value()
+        Ok(Told::Signal(kind.as_raw_value()))
+    }
+}
+
+/// What a signal wants.
+enum Told {
+    /// To be passed on: its number.
+    Signal(i32),
+    /// Files read again.
+    Reload,
+}
+
+async fn hangup(hangups: &AsyncFd<Hangups>) -> io::Result<Hangup> {
+    loop {
+        let mut guard = hangups.readable().await?;
+        match hangups.get_ref().next()? {
+            Some(hangup) => return Ok(hangup),
+            None => guard.clear_ready(),
+        }
     }
 }
 

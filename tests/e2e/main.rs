@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed, and its line says where")]
 
+mod hangups;
 mod harness;
 
 mod addresses;
@@ -57,6 +58,7 @@ mod probe;
 mod refusals;
 mod reload;
 mod report;
+mod reloads;
 mod sandbox;
 mod scrubbing;
 mod segments;

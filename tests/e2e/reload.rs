@@ -1,8 +1,11 @@
 //! A policy that is edited applies from the next request on, also on connections that stand; one with a mistake does not.
 
 use record::Event;
+use rustix::process::Signal;
 use std::fs;
-use std::time::Duration;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Exeat, Live, Upstream, within};
 
@@ -19,6 +22,19 @@ while True:
 
 /// How long after the edit the next request is judged by it.
 const SOON: Duration = Duration::from_secs(4);
+
+/// The digests of policies that came into force, and why others did not.
+fn told(live: &Live) -> (Vec<String>, Vec<String>) {
+    let (mut reloaded, mut rejected) = (Vec::new(), Vec::new());
+    for line in live.log().lines {
+        match line.event {
+            Event::PolicyReloaded { policy } => reloaded.push(policy),
+            Event::PolicyRejected { reason } => rejected.push(reason),
+            _ => {}
+        }
+    }
+    (reloaded, rejected)
+}
 
 fn last_status(live: &Live) -> String {
     live.stdout().lines().last().unwrap_or_default().to_owned()
@@ -63,13 +79,7 @@ fn a_broken_edit_keeps_the_last_good_policy_and_says_so() {
     let upstream = Upstream::start();
     let (exeat, live, before) = asking(&upstream);
     fs::write(exeat.policy_file(), format!("{before}\n[[allow]]\nto = \"not a host\"\n")).unwrap();
-    let rejected = |live: &Live| {
-        let said = |event: &Event| match event {
-            Event::PolicyRejected { reason } => Some(reason.clone()),
-            _ => None,
-        };
-        live.log().lines.iter().filter_map(|line| said(&line.event)).collect::<Vec<_>>()
-    };
+    let rejected = |live: &Live| told(live).1;
     within(SOON, "the rejection in the log", || !rejected(&live).is_empty());
     assert!(rejected(&live)[0].contains("not a host"), "{:?}", rejected(&live));
     let seen = upstream.seen().len();
@@ -79,4 +89,106 @@ fn a_broken_edit_keeps_the_last_good_policy_and_says_so() {
     fs::remove_file(exeat.policy_file()).unwrap();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(last_status(&live), "200");
+}
+
+#[test]
+fn half_of_what_is_being_written_is_not_in_force_though_it_is_a_policy() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new()
+        .allow("api.example.com", &upstream)
+        .rule("[[deny]]\nto = \"api.example.com\"\npaths = [\"/echo\"]\n");
+    let text = fs::read_to_string(exeat.policy_file()).unwrap();
+    let mut live = exeat.start(&["python3", "-c", ASKING]);
+    live.wait_for("403");
+    let (half, rest) = text.split_at(text.find("[[deny]]").unwrap());
+    let mut file = fs::File::create(exeat.policy_file()).unwrap();
+    file.write_all(half.as_bytes()).unwrap();
+    // Two looks by the clock, and another agent's file that is saved meanwhile.
+    std::thread::sleep(Duration::from_millis(2500));
+    fs::write(exeat.config("agents/other.toml"), "").unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    file.write_all(rest.as_bytes()).unwrap();
+    file.write_all(b"# edited\n").unwrap();
+    assert_eq!(told(&live), (Vec::new(), Vec::new()));
+    drop(file);
+    within(SOON, "the whole of it", || told(&live).0.len() == 1);
+    assert!(live.stdout().lines().all(|status| status == "403"), "{}", live.stdout());
+    upstream.assert_no_request();
+}
+
+#[test]
+fn a_link_that_is_swapped_is_noticed_as_kubernetes_swaps_it() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let agents = exeat.config("agents");
+    // The files that it names are beside the link.
+    let text = fs::read_to_string(exeat.policy_file()).unwrap();
+    for (version, text) in [("..1", text.as_str()), ("..2", "# nothing is allowed any more\n")] {
+        fs::create_dir(agents.join(version)).unwrap();
+        fs::write(agents.join(version).join("bot.toml"), text).unwrap();
+    }
+    fs::remove_file(exeat.policy_file()).unwrap();
+    symlink("..1", agents.join("..data")).unwrap();
+    symlink("..data/bot.toml", exeat.policy_file()).unwrap();
+    let mut live = exeat.start(&["python3", "-c", ASKING]);
+    live.wait_for("200");
+    let asked = Instant::now();
+    symlink("..2", agents.join("..data_tmp")).unwrap();
+    fs::rename(agents.join("..data_tmp"), agents.join("..data")).unwrap();
+    within(SOON, "the call refused", || last_status(&live) == "403");
+    // Not by the clock, which looks twice in four seconds before it believes.
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn where_the_kernel_tells_of_no_change_the_clock_does() {
+    let upstream = Upstream::start();
+    let script =
+        "echo 0 > /proc/sys/user/max_inotify_instances && exec unshare --user --map-user=1000 --map-group=1000 \"$@\"";
+    let exeat = Exeat::new().allow("api.example.com", &upstream).through(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ]);
+    let mut live = exeat.start(&["python3", "-c", ASKING]);
+    live.wait_for("200");
+    let text = fs::read_to_string(exeat.policy_file()).unwrap();
+    fs::write(exeat.policy_file(), text.replace("api.example.com", "www.example.com")).unwrap();
+    within(SOON, "the call refused", || last_status(&live) == "403");
+    let worker = live.log().start().worker.clone();
+    let stopped = exeat.exeat(&["stop", &worker]).finish();
+    assert!(stopped.stdout.contains("stopped"), "{stopped:#?}");
+}
+
+#[test]
+fn what_was_rejected_is_told_with_the_workers_until_it_is_mended() {
+    let upstream = Upstream::start();
+    let (exeat, live, before) = asking(&upstream);
+    let digest = live.log().start().policy.clone();
+    fs::write(exeat.policy_file(), format!("{before}\n[[alow]]\nto = \"a\u{7}.example\"\n")).unwrap();
+    within(SOON, "the rejection", || told(&live).1.len() == 1);
+    let listed = exeat.exeat(&["workers"]).finish().ok().stdout;
+    let row = format!("{} 20", &digest["sha256:".len()..][..12]);
+    assert!(listed.contains(&row) && listed.contains("\n    rejected at 20"), "{listed}");
+    assert!(listed.contains("bot.toml:") && listed.contains("exeat check") && !listed.contains('\u{7}'), "{listed}");
+    let json = exeat.exeat(&["workers", "--json"]).finish().ok().json();
+    let told_of = &json[0];
+    assert!(told_of["policy_since"].is_string() && told_of["policy_rejected_at"].is_string(), "{json}");
+    assert_eq!(
+        (told_of["policy"].as_str().unwrap(), told_of["policy_rejected"].as_str().unwrap()),
+        (digest.as_str(), told(&live).1[0].as_str())
+    );
+    fs::write(exeat.policy_file(), before).unwrap();
+    within(SOON, "that it is mended", || told(&live).0 == [digest.clone()]);
+    let json = exeat.exeat(&["workers", "--json"]).finish().ok().json();
+    assert!(json[0]["policy_rejected"].is_null() && json[0]["policy_since"] == told_of["policy_since"], "{json}");
+    let run = {
+        live.signal(Signal::TERM);
+        live.finish()
+    };
+    assert!(run.stderr.contains("the last good policy stays in force"), "{run:#?}");
 }

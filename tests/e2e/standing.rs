@@ -106,6 +106,23 @@ fn and_a_websocket_and_an_upload() {
 }
 
 #[test]
+fn each_of_many_uploads_is_refused_and_none_is_said_to_have_failed_upstream() {
+    let upstream = Upstream::with_alpn(&["h2", "http/1.1"]);
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let threads = "import threading
+all = [threading.Thread(target=exec, args=(uploading, {})) for _ in range(16)]
+[thread.start() for thread in all]
+[thread.join() for thread in all]";
+    let mut live = exeat.start(&["python3", "-c", &format!("uploading = r'''{UPLOADING}'''\n{threads}")]);
+    live.wait_for("sent");
+    within(SOON, "all under way", || live.log().calls().len() == 16);
+    edit(&exeat, "api.example.com", "www.example.com");
+    let log = live.finish().ok().log;
+    let told: Vec<_> = log.ends().iter().map(|end| (end.outcome.clone(), end.status)).collect();
+    assert_eq!(told, vec![("refused".to_owned(), Some(403)); 16], "{:#?}", log.ends());
+}
+
+#[test]
 fn other_tools_than_it_was_opened_with_cut_off_the_stream_of_a_session() {
     let upstream = RawUpstream::start(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hello\n\n");
     let rule = format!(

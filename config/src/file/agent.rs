@@ -94,7 +94,7 @@ fn read_expectations(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Expectat
     numbered.filter_map(|(i, section)| expect::read(reader, section, i + 1)).collect()
 }
 
-fn hash(text: &str) -> String {
+pub(super) fn hash(text: &str) -> String {
     let hex = digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("sha256:{hex}")
 }

@@ -72,7 +72,8 @@ impl Attempt<'_> {
         tokio::select! {
             biased;
             refusal = leave.clone().withdrawn() => Err(refusal),
-            sent = send => sent,
+            // Its body may have seen it first, and the connection failed over that since this was asked above.
+            sent = send => sent.map_err(|refusal| leave.or(refusal)),
         }
     }
 

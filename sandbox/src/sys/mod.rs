@@ -20,4 +20,6 @@ pub(crate) use process::{
     close_all_but, close_other_fds, enter_cgroup_namespace, execute, filters_are_there, fresh_session_keyring,
     refuse_by, spawn, written_by_children,
 };
-pub(crate) use signal::{block_signals, default_sigpipe, kill_everybody, poke_on, signal_fd, unblock_signals};
+pub(crate) use signal::{
+    block_signal, block_signals, default_sigpipe, kill_everybody, poke_on, signal_fd, signal_fd_of, unblock_signals,
+};

@@ -18,27 +18,50 @@ fn full_set() -> libc::sigset_t {
     }
 }
 
-fn change_mask(how: libc::c_int) -> Result<()> {
-    let set = full_set();
+fn set_of(signal: libc::c_int) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: `sigemptyset` initialises the whole set; `sigaddset` changes an initialised one, and leaves it alone where there is no
+    // such signal.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), signal);
+        set.assume_init()
+    }
+}
+
+fn change_mask(how: libc::c_int, set: &libc::sigset_t) -> Result<()> {
     // SAFETY: `set` is initialised and only read; the old mask is not asked for.
-    if unsafe { libc::sigprocmask(how, &raw const set, ptr::null_mut()) } == 0 { Ok(()) } else { Err(last_errno()) }
+    if unsafe { libc::sigprocmask(how, set, ptr::null_mut()) } == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 /// `sigprocmask(2)`: every signal waits until it is read from [`signal_fd`].
 pub(crate) fn block_signals() -> Result<()> {
-    change_mask(libc::SIG_BLOCK)
+    change_mask(libc::SIG_BLOCK, &full_set())
 }
 
 /// `sigprocmask(2)`: no signal waits.
 pub(crate) fn unblock_signals() -> Result<()> {
-    change_mask(libc::SIG_UNBLOCK)
+    change_mask(libc::SIG_UNBLOCK, &full_set())
+}
+
+/// `sigprocmask(2)`: this signal waits until it is read, in this thread and in those that it starts.
+pub(crate) fn block_signal(signal: libc::c_int) -> Result<()> {
+    change_mask(libc::SIG_BLOCK, &set_of(signal))
 }
 
 /// `signalfd(2)` for every signal. One `signalfd_siginfo` (128 bytes, number in the first four) a read.
 pub(crate) fn signal_fd() -> Result<OwnedFd> {
-    let set = full_set();
+    new_signal_fd(&full_set())
+}
+
+/// `signalfd(2)` for one signal.
+pub(crate) fn signal_fd_of(signal: libc::c_int) -> Result<OwnedFd> {
+    new_signal_fd(&set_of(signal))
+}
+
+fn new_signal_fd(set: &libc::sigset_t) -> Result<OwnedFd> {
     // SAFETY: `set` is initialised and only read; -1 asks for a new descriptor.
-    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    let fd = unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
     if fd < 0 {
         return Err(last_errno());
     }
