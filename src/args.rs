@@ -2,6 +2,7 @@
 //!
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
+mod check;
 mod codes;
 mod export;
 mod operators;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use config::{AgentId, WorkerId};
 
+pub use self::check::Check;
 pub use self::codes::{codes, command, offered, told};
 pub use self::export::{CallsCommand, Export};
 pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, Stop, Workers};
@@ -131,23 +133,6 @@ pub struct Run {
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// `exeat check`
-#[derive(Debug, Args)]
-pub struct Check {
-    /// Only the files, not the machine
-    #[arg(long)]
-    pub files_only: bool,
-    /// Fail also where a finding (NHI…) is not accepted in the file
-    #[arg(long)]
-    pub strict: bool,
-    /// For how long an agent may leave a credential unused: 30d, 12h
-    #[arg(long, value_name = "TIME", default_value = "30d")]
-    pub unused_since: String,
-    /// One JSON document
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `exeat explain`

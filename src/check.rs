@@ -6,6 +6,7 @@
 //! change to anything.
 
 mod document;
+mod replay;
 mod usage;
 
 use std::ffi::OsStr;
@@ -14,10 +15,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::{Credentials, Finding, IdentitySettings, LoadError, LogSettings, Mistake, Policy, Unmet, audit, cross_check};
+use config::{
+    Credentials, Finding, IdentitySettings, LoadError, LogSettings, Mistake, Policy, Unmet, audit, cross_check,
+};
 use jiff::Timestamp;
 use sandbox::{Capability, Limits, Offered};
 
+use self::replay::Replayed;
 use crate::args;
 use crate::places::Places;
 use crate::report::Report;
@@ -35,7 +39,8 @@ struct Checked {
     findings: Vec<Finding>,
     /// What could not be judged, and why.
     notes: Vec<String>,
-    /// `None`: not asked for.
+    /// `None`: neither was asked for.
+    replayed: Option<Replayed>,
     machine: Option<Vec<Capability>>,
 }
 
@@ -46,13 +51,21 @@ struct Checked {
 pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report> {
     let since = usage::window(&arguments.unused_since)?;
     let (mut checked, policies) = files(places, since)?;
-    checked.machine = (!arguments.files_only).then(|| machine(&policies));
+    if let Some(time) = &arguments.replay {
+        let window = usage::window(time)?;
+        checked.replayed = Some(replay::run(places, &policies, window, arguments.agent.as_ref(), Timestamp::now())?);
+    } else if !arguments.files_only {
+        checked.machine = Some(machine(&policies));
+    }
     let mut out = io::stdout().lock();
     match arguments.json {
         true => document::write(&mut out, places, &checked)?,
         false => write(&mut out, places, &checked)?,
     }
-    let passed = checked.is_right() && !(arguments.strict && checked.warnings() > 0);
+    let otherwise = checked.replayed.as_ref().is_some_and(|replayed| replayed.otherwise > 0);
+    let passed = checked.is_right()
+        && !(arguments.strict && checked.warnings() > 0)
+        && !(arguments.fail_on_difference && otherwise);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -164,7 +177,7 @@ fn weakened(places: &Places, policies: &[Policy]) -> Vec<String> {
 }
 
 fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result<()> {
-    let Checked { agents, credentials, mistakes, expectations, unmet, findings, notes, machine } = checked;
+    let Checked { agents, credentials, mistakes, expectations, unmet, findings, notes, replayed, machine } = checked;
     for mistake in mistakes {
         writeln!(out, "{mistake}")?;
     }
@@ -193,6 +206,9 @@ fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result
     } else {
         writeln!(out, "{config}: {} mistakes", mistakes.len())?;
     }
+    if let Some(replayed) = replayed {
+        write_replayed(out, replayed)?;
+    }
     for Capability { name, required, present, why, remedy } in machine.iter().flatten() {
         let mark = match (present, required) {
             (true, _) => "yes",
@@ -205,6 +221,33 @@ fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result
         }
     }
     Ok(())
+}
+
+fn write_replayed(out: &mut impl Write, replayed: &Replayed) -> io::Result<()> {
+    let Replayed { window, agents, judged, otherwise, differences, unlisted, heads, left_out, notes, .. } = replayed;
+    for difference in differences {
+        writeln!(out, "{difference}")?;
+    }
+    if *unlisted > 0 {
+        writeln!(out, "… and {unlisted} more calls that would be decided otherwise")?;
+    }
+    for note in notes {
+        writeln!(out, "note: {note}")?;
+    }
+    if *heads > 0 {
+        writeln!(
+            out,
+            "note: {heads} calls go by a rule that looks into bodies, which logs do not have: their heads were judged"
+        )?;
+    }
+    for (why, count) in left_out {
+        writeln!(out, "note: {count} calls cannot be judged again: {why}")?;
+    }
+    let agents = agents.len();
+    writeln!(
+        out,
+        "replay of {window}: {judged} calls of {agents} agents judged again, {otherwise} would be decided otherwise"
+    )
 }
 
 fn agent_files(places: &Places) -> Result<Vec<PathBuf>, Report> {

@@ -57,7 +57,7 @@ pub enum DenialKind {
 
 impl DenialKind {
     /// Every short name.
-    pub(crate) const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 9] = [
         "host-not-listed",
         "address-not-listed",
         "port-not-listed",

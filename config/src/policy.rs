@@ -56,6 +56,11 @@ impl Policy {
         file::parse_policy(agent, file.as_ref(), text, Secrets::LeftOut)
     }
 
+    /// The file that it was read from, as it was named.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The agent it is for.
     pub fn agent(&self) -> &AgentId {
         &self.agent

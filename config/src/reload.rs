@@ -93,10 +93,12 @@ impl Standing {
         let current = self.current();
         match file::load_another(&self.path, &current) {
             Ok(None) => None,
-            Ok(Some(policy)) if policy.is_like(&current) => None,
             Ok(Some(policy)) => {
                 let policy = if self.observes { policy.observing() } else { policy };
-                Some(Draft(self.check_secrets(&policy).map(|()| policy)))
+                match self.check_secrets(&policy) {
+                    Ok(()) => (!policy.is_like(&current)).then_some(Draft(Ok(policy))),
+                    Err(error) => Some(Draft(Err(error))),
+                }
             }
             Err(error) => Some(Draft(Err(error))),
         }

@@ -21,7 +21,11 @@ const RUN: [Code; 8] = [
 ];
 const CHECK: [Code; 4] = [
     ("0", "no mistake, and the machine can do what it has to"),
-    ("1", "a mistake, or something that the machine lacks; with `--strict` also a finding that is not accepted"),
+    (
+        "1",
+        "a mistake, an expectation that does not hold, or something that the machine lacks; with `--strict` also a finding that is not \
+         accepted, with `--fail-on-difference` a call that would be decided otherwise",
+    ),
     ("2", "the command line is wrong"),
     ("125", "nothing could be checked"),
 ];

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Checked;
+use super::replay::{Difference, Replayed};
 use crate::places::Places;
 
 /// Changes when a field changes its meaning or goes; fields may be added.
@@ -31,6 +32,8 @@ struct Document<'a> {
     unmet: Vec<Value>,
     findings: Vec<Value>,
     notes: &'a [String],
+    /// What would have been decided otherwise, where that was asked.
+    replay: Option<Value>,
     machine: Option<Vec<Value>>,
 }
 
@@ -47,6 +50,7 @@ pub(super) fn write(out: &mut impl Write, places: &Places, checked: &Checked) ->
         unmet: checked.unmet.iter().map(unmet).collect(),
         findings: checked.findings.iter().map(finding).collect(),
         notes: &checked.notes,
+        replay: checked.replayed.as_ref().map(replay),
         machine: checked.machine.as_ref().map(|machine| machine.iter().map(capability).collect()),
     };
     writeln!(out, "{}", serde_json::to_string(&document)?)
@@ -66,6 +70,15 @@ fn unmet(Unmet { call, expected, decided, kind, rule, mistake: place }: &Unmet) 
     told["rule"] = rule.into();
     told["rule_line"] = line.into();
     told
+}
+
+fn replay(replayed: &Replayed) -> Value {
+    let Replayed { since, agents, judged, otherwise, differences, unlisted, heads, left_out, notes, window } = replayed;
+    let differences: Vec<Value> = differences.iter().map(Difference::json).collect();
+    json!({
+        "window": window, "since": since, "agents": agents, "judged": judged, "otherwise": otherwise,
+        "differences": differences, "unlisted": unlisted, "heads_only": heads, "left_out": left_out, "notes": notes,
+    })
 }
 
 fn finding(finding: &Finding) -> Value {

@@ -26,6 +26,18 @@ pub(super) struct Window<'a> {
     length: SignedDuration,
 }
 
+impl<'a> Window<'a> {
+    /// As it was written.
+    pub(super) fn text(self) -> &'a str {
+        self.text
+    }
+
+    /// When it begins that ends now.
+    pub(super) fn start(self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.length).unwrap_or(Timestamp::MIN)
+    }
+}
+
 /// What was found.
 #[derive(Default)]
 pub(super) struct Seen {

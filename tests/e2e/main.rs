@@ -59,6 +59,7 @@ mod refusals;
 mod reload;
 mod report;
 mod reloads;
+mod replay;
 mod sandbox;
 mod scrubbing;
 mod segments;
