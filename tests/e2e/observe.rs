@@ -66,7 +66,7 @@ fn every_want_of_a_rule_passes_at_a_listed_host_and_what_a_rule_covers_is_not_ma
     let marks: Vec<_> =
         run.log.calls().iter().map(|call| call.observed.as_ref().map(|observed| observed.kind.clone())).collect();
     let mark = |kind: &str| Some(kind.to_owned());
-    let expected = [None, mark("path-not-allowed"), mark("method-not-allowed"), None, mark("plain-not-allowed")];
+    let expected = [None, mark("path-not-allowed"), mark("method-not-allowed"), None, mark("plain-http-not-allowed")];
     assert_eq!(marks, expected);
     assert!(run.stderr.contains("observed: 3 calls passed"), "{run:#?}");
 }
