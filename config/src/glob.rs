@@ -41,6 +41,11 @@ impl PathGlob {
         &self.text
     }
 
+    /// Whether a path as the call log has it matches. One that has no normal form, and was refused for that, is compared as it stands.
+    pub fn matches_logged(&self, path: &str) -> bool {
+        NormalPath::parse(path).map_or_else(|_| self.matches(path), |path| self.matches(path.decoded()))
+    }
+
     /// Whether the pattern is for every path.
     pub(crate) fn is_every_path(&self) -> bool {
         &*self.text == "/**"

@@ -34,7 +34,7 @@ enum Hosts {
 
 impl Pattern {
     /// Reads a deny rule's pattern: without a port it means every port.
-    pub(crate) fn parse_denied(text: &str) -> Result<Self, Malformed> {
+    pub fn parse_denied(text: &str) -> Result<Self, Malformed> {
         let (hosts, port) = split_port(text)?;
         Ok(Self { hosts: hosts.parse()?, port })
     }

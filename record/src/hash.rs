@@ -25,6 +25,11 @@ impl Hash {
         Hash::from(context.finish())
     }
 
+    /// Of anything that is no part of a log.
+    pub(crate) fn of(bytes: &[u8]) -> Hash {
+        Hash::from(digest(&SHA256, bytes))
+    }
+
     /// Of two halves of a Merkle tree.
     pub(crate) fn of_halves(left: Hash, right: Hash) -> Hash {
         let mut both = [1; 65];
@@ -35,7 +40,7 @@ impl Hash {
 
     /// Of nothing at all: the root of an empty tree.
     pub(crate) fn of_nothing() -> Hash {
-        Hash::from(digest(&SHA256, b""))
+        Hash::of(b"")
     }
 
     /// As bytes.

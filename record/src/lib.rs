@@ -14,6 +14,7 @@
 //! | `rotation`, `clerk` | when it goes on in its next file, and who makes that |
 //! | `segment`, `frames`, `compress` | the files that it consists of, and how a closed one is compressed |
 //! | `read` | the records as they lie there, from the beginning or from where one stopped |
+//! | [`index`] | where the calls are, so that they are found without reading all |
 //! | `note`, `checkpoint`, `roll` | a text that somebody signed; how much of a log the broker signed for; and for whose |
 //! | `verify` | whether they are what was written, by the chain alone |
 //! | [`audit`] | the same by all that was signed, and for all logs |
@@ -27,6 +28,7 @@ mod compress;
 mod event;
 mod frames;
 mod hash;
+pub mod index;
 mod log;
 pub mod note;
 pub mod read;

@@ -13,10 +13,15 @@ use crate::event::Line;
 use crate::segment::Segment;
 
 /// A line has at most a head of a request and its decision; what is longer was not written by a worker, and would have to be held in memory.
-const LONGEST: u64 = 4 * 1024 * 1024;
+pub(crate) const LONGEST: u64 = 4 * 1024 * 1024;
+
+/// What is as near as this is reached by reading on: nearer than that, the file would not be read less.
+const NEAR: u64 = 64 * 1024;
+/// In a compressed segment: to begin anew there costs as much as some mebibytes of it.
+const NEAR_COMPRESSED: u64 = 4 * 1024 * 1024;
 
 /// Where a line begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// In which segment, by its number.
     pub segment: u64,
@@ -129,6 +134,33 @@ impl WorkerLog {
             self.segments.iter().filter(|segment| segment.number() >= from.segment).collect();
         Texts { log: self, open, current: None, next_has_begun: false, at: from }
     }
+
+    /// The lines that begin at these positions, in that order, which should be theirs: a compressed segment is read from one to the next.
+    ///
+    /// # Errors
+    /// When one is not there, or cannot be read.
+    pub fn at(&self, positions: &[Position]) -> Result<Vec<Text>, ReadError> {
+        let failed = |source| ReadError::File { worker: self.worker.clone(), source };
+        let (mut found, mut texts) = (Vec::with_capacity(positions.len()), None::<Texts<'_>>);
+        for position in positions {
+            let behind = |texts: &Texts<'_>| {
+                let near = texts.open.front().map_or(0, |one| if one.is_compressed() { NEAR_COMPRESSED } else { NEAR });
+                let gap = position.offset.checked_sub(texts.at.offset).filter(|_| texts.at.segment == position.segment);
+                gap.filter(|gap| texts.current.is_some() && *gap <= near)
+            };
+            let mut reading = match texts.take().map(|texts| (behind(&texts), texts)) {
+                Some((Some(gap), mut texts)) => {
+                    texts.pass(gap).map_err(failed)?;
+                    texts
+                }
+                _ => self.texts(*position),
+            };
+            let text = reading.next().transpose()?.filter(|text| text.at == *position);
+            found.push(text.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?);
+            texts = Some(reading);
+        }
+        Ok(found)
+    }
 }
 
 /// The lines of a log.
@@ -146,6 +178,15 @@ impl Texts<'_> {
     /// The position behind the last line that was given out.
     pub fn position(&self) -> Position {
         self.at
+    }
+
+    /// Leaves so many bytes of the current segment out.
+    fn pass(&mut self, gap: u64) -> io::Result<()> {
+        if let Some(current) = &mut self.current {
+            io::copy(&mut current.by_ref().take(gap), &mut io::sink())?;
+            self.at.offset += gap;
+        }
+        Ok(())
     }
 
     fn advance(&mut self) -> io::Result<Option<Text>> {
@@ -223,15 +264,30 @@ impl Follower {
         self.at
     }
 
+    /// Goes on from there.
+    pub fn go_on_from(&mut self, at: Position) {
+        self.at = at;
+    }
+
     /// At most so many records that came since the last time.
     ///
     /// # Errors
     /// As [`WorkerLog::open`] and [`Text::record`]; the position stays where it was.
     pub fn more(&mut self, most: usize) -> Result<Vec<Record>, ReadError> {
+        let before = self.at;
+        let records: Result<_, _> = self.texts(most)?.into_iter().map(|text| text.record(&self.worker)).collect();
+        records.inspect_err(|_| self.at = before)
+    }
+
+    /// The same, unread.
+    ///
+    /// # Errors
+    /// As [`WorkerLog::open`].
+    pub fn texts(&mut self, most: usize) -> Result<Vec<Text>, ReadError> {
         let Some(log) = WorkerLog::open(&self.worker)? else { return Ok(Vec::new()) };
         let mut texts = log.texts(self.at);
-        let records = texts.by_ref().take(most).map(|text| text?.record(&self.worker)).collect::<Result<_, _>>()?;
+        let found = texts.by_ref().take(most).collect::<Result<_, _>>()?;
         self.at = texts.position();
-        Ok(records)
+        Ok(found)
     }
 }
