@@ -2,6 +2,7 @@
 //!
 //! Enters: the process's arguments. Leaves: one typed command. Never: a default that widens what an agent may do.
 
+mod calls;
 mod check;
 mod codes;
 mod export;
@@ -20,9 +21,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use config::{AgentId, WorkerId};
 
+pub use self::calls::{Calls, CallsCommand, Show, Stats, Wanted};
 pub use self::check::Check;
 pub use self::codes::{codes, command, offered, told};
-pub use self::export::{CallsCommand, Export};
+pub use self::export::Export;
 pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, Stop, Workers};
 pub use self::prune::Prune;
 pub use self::report::{Documented, Report, Schema};
@@ -61,6 +63,8 @@ pub enum Command {
     Suggest(Suggest),
     /// List the calls that were made and refused
     Calls(Calls),
+    /// Count them: for each agent and host, how many, how they ended, how long they took
+    Stats(Stats),
     /// Prove that the call logs are what was written, or say where one is not
     Verify(Verify),
     /// Send the call logs to where log.toml says: an OpenTelemetry collector, a syslog server
@@ -150,33 +154,6 @@ pub struct Explain {
     /// Where it goes: HTTPS unless it says http://
     #[arg(value_name = "URL")]
     pub url: String,
-}
-
-/// `exeat calls`
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct Calls {
-    /// What to do instead of listing
-    #[command(subcommand)]
-    pub command: Option<CallsCommand>,
-    /// Only this agent's
-    #[arg(long, value_name = "NAME")]
-    pub agent: Option<AgentId>,
-    /// Only those to this host
-    #[arg(long, value_name = "HOST")]
-    pub host: Option<String>,
-    /// Only what was refused
-    #[arg(long)]
-    pub refused: bool,
-    /// Only from this time on: 2026-01-31T12:00:00Z, or how long ago: 15m, 2h, 1d
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
-    /// Keep waiting for more
-    #[arg(short, long)]
-    pub follow: bool,
-    /// The records themselves, one JSON object a line
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `exeat broker`

@@ -3,25 +3,41 @@
 //! Enters: the logs of all workers in the state directory. Leaves: a row for each call, in order of time, or the records
 //! themselves. Never: a log that was changed without saying so.
 
+mod csv;
 pub mod export;
+mod filter;
+mod find;
+mod follow;
+mod host;
+mod id;
+mod listing;
 mod ocsf;
+#[cfg(test)]
+mod oracle;
 mod row;
+mod rule;
+mod show;
+mod status;
 
-use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use config::AgentId;
-use jiff::Timestamp;
-use record::read::{Position, WorkerLog};
-use record::{Event, Line, read};
+use record::read::{ReadError, WorkerLog};
 
-use self::row::Filter;
+use self::filter::time as since;
+pub use self::filter::{Filter, is_refused, outcome, status};
+pub use self::find::Finder;
+use self::follow::Following;
+pub use self::host::HostFilter;
+pub use self::id::CallId;
+use self::listing::Listing;
 pub use self::row::Row;
-use crate::ago::ago;
+pub use self::rule::RuleFilter;
+pub use self::status::Statuses;
 use crate::args;
 use crate::places::Places;
 use crate::prune;
@@ -29,43 +45,29 @@ use crate::report::Report;
 
 /// How often `--follow` looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Unless said: nobody reads more in a terminal.
+const IN_A_TERMINAL: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+/// So many calls are in memory at once, with their records.
+const AT_ONCE: usize = 4096;
 
-/// Lists the calls.
+/// Lists the calls, or tells one.
 ///
 /// # Errors
-/// When a log cannot be read.
+/// When the logs cannot be listed. One that cannot be read is said, and the code is 1.
 pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report> {
     match &arguments.command {
+        Some(args::CallsCommand::Show(arguments)) => return show::run(places, arguments),
         Some(args::CallsCommand::Export(arguments)) => return export::run(places, arguments),
-        Some(args::CallsCommand::Prune(prune)) => return prune::run(places, prune),
+        Some(args::CallsCommand::Prune(arguments)) => return prune::run(places, arguments),
         None => {}
     }
-    let filter = Filter {
-        agent: arguments.agent.as_ref().map(ToString::to_string),
-        host: arguments.host.as_ref().map(|host| host.to_ascii_lowercase()),
-        refused: arguments.refused,
-        since: arguments.since.as_deref().map(since).transpose()?,
-    };
-    let mut out = io::stdout().lock();
-    let mut seen = HashMap::new();
-    let mut headed = arguments.json;
-    loop {
-        let mut rows = Vec::new();
-        for log in logs(places)? {
-            let worker = log.worker().to_owned();
-            let follower = seen.entry(worker).or_insert_with_key(|worker| Follower::new(worker));
-            rows.extend(follower.more(!arguments.follow)?.into_iter().filter(|row| filter.wants(row)));
-        }
-        rows.sort_by_key(|row| row.time);
-        let printed = print(&mut out, &rows, arguments.json, &mut headed);
-        match printed {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-            printed => printed?,
-        }
-        if !arguments.follow {
-            return Ok(ExitCode::SUCCESS);
-        }
-        std::thread::sleep(LOOK_AGAIN);
+    let filter = Filter::new(&arguments.wanted)?;
+    let unsaid = io::stdout().is_terminal().then_some(IN_A_TERMINAL);
+    let most = arguments.limit.map_or(unsaid, |limit| limit.0);
+    match list(places, arguments, &filter, most) {
+        Err(Stop::Gone) => Ok(ExitCode::SUCCESS),
+        Err(Stop::Failed(report)) => Err(report),
+        Ok(code) => Ok(code),
     }
 }
 
@@ -74,34 +76,74 @@ pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report>
 /// # Errors
 /// When a log cannot be read.
 pub fn last(places: &Places, agent: &AgentId, most: usize) -> Result<Vec<Row>, Report> {
-    let filter = Filter { agent: Some(agent.to_string()), ..Filter::default() };
-    let mut rows = Vec::new();
-    // The newest workers first, until there are enough; a worker's calls are later than those of the workers before it, nearly.
-    for log in logs(places)?.iter().rev() {
-        rows.extend(Follower::new(log.worker()).more(true)?.into_iter().filter(|row| filter.wants(row)));
-        if rows.len() >= most {
-            break;
-        }
+    let filter = Filter::new(&args::Wanted { agent: vec![agent.clone()], ..args::Wanted::default() })?;
+    let finder = Finder::new(places)?;
+    let (found, flaws) = finder.find(&filter, NonZeroUsize::new(most), None);
+    match flaws.into_iter().next() {
+        Some(flaw) => Err(flaw.into()),
+        None => Ok(finder.read(&found.hits).or_else(|_| {
+            let finder = finder.without_index();
+            finder.read(&finder.find(&filter, NonZeroUsize::new(most), None).0.hits)
+        })?),
     }
-    rows.sort_by_key(|row| row.time);
-    Ok(rows.split_off(rows.len().saturating_sub(most)))
 }
 
-fn print(out: &mut impl Write, rows: &[Row], json: bool, headed: &mut bool) -> io::Result<()> {
-    if !*headed {
-        writeln!(out, "{}", row::HEADING)?;
-        *headed = true;
+/// Why no more is written.
+enum Stop {
+    /// Nobody reads it.
+    Gone,
+    Failed(Report),
+}
+
+impl<E: Into<Report>> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Failed(error.into())
     }
-    for row in rows {
-        if json {
-            for line in &row.lines {
-                writeln!(out, "{line}")?;
-            }
-        } else {
-            writeln!(out, "{row}")?;
+}
+
+fn list(
+    places: &Places,
+    arguments: &args::Calls,
+    filter: &Filter,
+    most: Option<NonZeroUsize>,
+) -> Result<ExitCode, Stop> {
+    let mut listing = Listing::begin(arguments)?;
+    let mut finder = Finder::new(places)?;
+    let mut following = arguments.follow.then(|| Following::begin(places, &finder)).transpose()?;
+    let (mut found, mut flaws) = finder.find(filter, most, following.as_mut());
+    if found.hits.first().is_some_and(|hit| finder.read(std::slice::from_ref(hit)).is_err()) {
+        // What was found is not there: the logs say what is.
+        finder = finder.without_index();
+        following = arguments.follow.then(|| Following::begin(places, &finder)).transpose()?;
+        (found, flaws) = finder.find(filter, most, following.as_mut());
+    }
+    for hits in found.hits.chunks(AT_ONCE) {
+        listing.rows(&finder.read(hits)?)?;
+    }
+    if found.older > 0 {
+        let (shown, all) = (found.hits.len(), found.hits.len() + found.older);
+        let hint = "`--limit all` shows all; `--since`, `--host`, `--refused` and others narrow the choice";
+        crate::remark(&Report::new(format!("these are the newest {shown} of {all}")).hint(hint));
+    }
+    let code = say(&flaws);
+    let Some(mut following) = following else { return Ok(code) };
+    loop {
+        following.look(places, &mut finder)?;
+        let hits = following.more(&finder, filter)?;
+        match hits.is_empty() {
+            true => std::thread::sleep(LOOK_AGAIN),
+            false => listing.rows(&finder.read(&hits)?)?,
         }
     }
-    out.flush()
+}
+
+/// Says what could not be read, and with what to end.
+pub fn say(flaws: &[ReadError]) -> ExitCode {
+    for flaw in flaws {
+        let report = Report::new(format!("what follows in this log is left out: {flaw}"));
+        crate::remark(&report.hint("the log was changed; see `exeat verify`"));
+    }
+    if flaws.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// All logs, oldest worker first: worker ids are ordered by time.
@@ -125,82 +167,4 @@ pub fn logs(places: &Places) -> Result<Vec<WorkerLog>, Report> {
     }
     logs.sort_by(|one, other| one.worker().cmp(other.worker()));
     Ok(logs)
-}
-
-/// A time as RFC 3339 writes it, or how long ago.
-fn since(text: &str) -> Result<Timestamp, Report> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    match ago(text) {
-        Some(ago) => Ok(Timestamp::now().checked_sub(ago)?),
-        None => Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 1d")),
-    }
-}
-
-/// How far one log was read, and the calls of it that have not ended.
-struct Follower {
-    records: read::Follower,
-    agent: String,
-    open: HashMap<u64, Row>,
-}
-
-impl Follower {
-    fn new(worker: &Path) -> Self {
-        Self { records: read::Follower::new(worker, Position::START), agent: String::new(), open: HashMap::new() }
-    }
-
-    /// Rows that were completed since the last time; with `all`, also those of calls without an end.
-    fn more(&mut self, all: bool) -> Result<Vec<Row>, Report> {
-        let mut rows = Vec::new();
-        let changed = |error| Report::new(error).hint("the log was changed; see `exeat verify`");
-        for record in self.records.more(usize::MAX).map_err(changed)? {
-            rows.extend(self.take(record.line, &record.text));
-        }
-        if all {
-            rows.extend(self.open.drain().map(|(_, row)| row));
-        }
-        Ok(rows)
-    }
-
-    fn take(&mut self, line: Line, text: &str) -> Option<Row> {
-        match line.event {
-            Event::WorkerStart(start) => {
-                self.agent = start.agent;
-                None
-            }
-            Event::SegmentStart(start) => {
-                self.agent = start.agent;
-                None
-            }
-            Event::CallStart(start) => {
-                self.open.insert(start.call, Row::started(&self.agent, line.time, &start, text));
-                None
-            }
-            Event::TunnelStart(start) => {
-                self.open.insert(start.call, Row::tunnelled(&self.agent, line.time, &start, text));
-                None
-            }
-            Event::CallEnd(end) => self.open.remove(&end.call).map(|row| row.ended(&end, text)),
-            Event::Refused(refused) => Some(Row::refused(&self.agent, line.time, &refused, text)),
-            Event::SegmentKept(_)
-            | Event::CallRetried(_)
-            | Event::NameAsked(_)
-            | Event::PolicyReloaded { .. }
-            | Event::PolicyRejected { .. }
-            | Event::WorkerEnd(_) => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_absolute_or_how_long_ago() {
-        assert_eq!(since("1970-01-01T00:00:00Z").unwrap(), Timestamp::UNIX_EPOCH);
-        assert!(since("15m").unwrap() < Timestamp::now());
-        assert!(since("yesterday-ish").is_err());
-    }
 }

@@ -88,6 +88,7 @@ mod tests {
         let offered = args::offered();
         let with = offered
             .get_subcommands()
+            .flat_map(|command| std::iter::once(command).chain(command.get_subcommands()))
             .filter(|command| command.get_opts().any(|option| option.get_long() == Some("agent")));
         let count = with.count();
         assert!(count > 4, "{count}");

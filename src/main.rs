@@ -24,6 +24,7 @@ mod leases;
 mod manual;
 mod offboard;
 mod places;
+mod plain;
 mod probe;
 mod progress;
 mod prune;
@@ -31,6 +32,7 @@ mod report;
 mod run;
 mod running;
 mod ship;
+mod stats;
 mod suggest;
 mod verify;
 mod version;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Explain(explain) => places().and_then(|places| explain::run(&places, explain)),
         Command::Suggest(arguments) => places().and_then(|places| suggest::run(&places, arguments)),
         Command::Calls(calls) => places().and_then(|places| calls::run(&places, calls)),
+        Command::Stats(stats) => places().and_then(|places| stats::run(&places, stats)),
         Command::Verify(verify) => places().and_then(|places| verify::run(&places, verify)),
         Command::Ship(ship) => places().and_then(|places| ship::run(&places, ship)),
         Command::Broker(Broker::Serve(serve)) => places().and_then(|places| broker::serve(&places, serve)),

@@ -3,9 +3,9 @@
 //! Enters: options and the environment. Leaves: the directories of configuration and state, and a worker's own. Never: a state
 //! directory that others can read.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use config::{AgentId, WorkerId};
@@ -20,6 +20,7 @@ pub struct Places {
     pub config: PathBuf,
     /// Holds `workers/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`,
     /// `keys/identity.jsonl`, `offboarded/AGENT`, `offboarded.jsonl` and `probes/AGENT.json`.
+    /// Holds `workers/ID/`, `index/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
     pub state: PathBuf,
 }
 
@@ -71,6 +72,20 @@ impl Places {
     /// Where the workers' directories are.
     pub fn workers(&self) -> PathBuf {
         self.state.join("workers")
+    }
+
+    /// Where it is kept which calls are where in the logs: with them, by whoever owns them; whoever only reads them keeps it with what can be
+    /// done without (`XDG_CACHE_HOME`). `None`: nowhere.
+    pub fn index(&self) -> Option<PathBuf> {
+        let owner = fs::metadata(&self.state).ok()?.uid();
+        if owner == rustix::process::geteuid().as_raw() {
+            return Some(self.state.join("index"));
+        }
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let given = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = self.state.canonicalize().ok()?;
+        let name = record::Hash::of_line(state.as_os_str().as_encoded_bytes()).to_string();
+        Some(given.or_else(home)?.join("exeat").join("index").join(name))
     }
 
     /// Where the brokers' directories are, in which each keeps who holds what, and listens to operators.

@@ -54,7 +54,7 @@ const VERIFY: [Code; 4] = [
 ];
 const CALLS: [Code; 4] = [
     ("0", "done"),
-    ("1", "a log was changed, where that was asked"),
+    ("1", "a log could not be read to its end, or `show` found its records changed; all others were shown"),
     ("2", "the command line is wrong"),
     ("125", "exeat failed; why is on standard error"),
 ];
@@ -73,7 +73,7 @@ pub fn codes(command: &str) -> &'static [Code] {
         "probe" => &PROBE,
         "demo" => &DEMO,
         "stop" | "revoke" | "offboard" => &END,
-        "calls" => &CALLS,
+        "calls" | "stats" => &CALLS,
         "verify" => &VERIFY,
         _ => &PLAIN,
     }

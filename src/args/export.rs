@@ -2,17 +2,8 @@
 //!
 //! Enters: the process's arguments. Leaves: which calls, and in whose form. Never: a form that nobody has asked for by its name.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use config::AgentId;
-
-/// What `exeat calls` does besides listing.
-#[derive(Debug, Subcommand)]
-pub enum CallsCommand {
-    /// Write the calls in the form of others, one JSON object a line
-    Export(Export),
-    /// Remove closed files of call logs, the oldest first, as [keep] in log.toml has it
-    Prune(super::Prune),
-}
 
 /// `exeat calls export`
 #[derive(Debug, Args)]

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker::ledger::{self, State};
 use config::{Credential, Credentials, Finding, IssuerSettings, Policy, Risk};
 use jiff::{SignedDuration, Timestamp};
+use record::index::{Index, Span, Word};
 use record::read::{ReadError, WorkerLog};
-use record::{Event, Line};
+use record::{Event, SegmentStart, WorkerStart};
 
 use crate::ago::ago;
 use crate::calls;
@@ -146,13 +147,13 @@ fn long_lived(leases: &[ledger::Found], credentials: &Credentials) -> Vec<Findin
 }
 
 fn read(places: &Places, notes: &mut Vec<String>) -> Logs {
-    let mut logs = Logs::default();
+    let (mut logs, index) = (Logs::default(), Index::new(places.index()));
     let found = calls::logs(places).unwrap_or_else(|error| {
         notes.push(format!("the call logs cannot be listed: {error}"));
         Vec::new()
     });
     for log in found {
-        if let Err(reason) = logs.add(&log) {
+        if let Err(reason) = logs.add(&index, &log) {
             notes.push(format!("the log was not read to its end; see `exeat verify`: {reason}"));
         }
     }
@@ -160,28 +161,28 @@ fn read(places: &Places, notes: &mut Vec<String>) -> Logs {
 }
 
 impl Logs {
-    /// A line at a time: a log has no bound of its own.
-    fn add(&mut self, log: &WorkerLog) -> Result<(), ReadError> {
-        let mut agent = String::new();
-        for record in log.lines() {
-            let Line { time, event, .. } = record?.line;
-            match event {
-                Event::SegmentStart(start) => agent = start.agent,
-                Event::WorkerStart(start) => {
-                    agent = start.agent;
-                    let begun = self.begun.entry(agent.clone()).or_insert(time);
-                    *begun = time.min(*begun);
-                }
-                Event::CallStart(start) => {
-                    if let Some(used) = start.credential {
-                        let last = self.used.entry((agent.clone(), used.name)).or_insert(time);
-                        *last = time.max(*last);
-                    }
-                }
-                _ => {}
-            }
+    /// A segment at a time: a log has no bound of its own.
+    fn add(&mut self, index: &Index, log: &WorkerLog) -> Result<(), ReadError> {
+        let Some(first) = log.lines().next().transpose()? else { return Ok(()) };
+        if let Event::WorkerStart(WorkerStart { agent, .. }) | Event::SegmentStart(SegmentStart { agent, .. }) =
+            first.line.event
+        {
+            let begun = self.begun.entry(agent).or_insert(first.line.time);
+            *begun = first.line.time.min(*begun);
         }
-        Ok(())
+        index.sheets(log, Span::ALWAYS, &mut |_| {}, &mut |sheet| {
+            let mut last: BTreeMap<Word, i64> = BTreeMap::new();
+            for entry in sheet.entries().iter().filter(|entry| entry.credential != 0) {
+                let time = last.entry(entry.credential).or_insert(entry.time);
+                *time = entry.time.max(*time);
+            }
+            for (credential, time) in last {
+                let used = (sheet.agent().to_owned(), sheet.words().get(credential).to_owned());
+                let time = Timestamp::from_nanosecond(time.into()).unwrap_or(Timestamp::MIN);
+                let last = self.used.entry(used).or_insert(time);
+                *last = time.max(*last);
+            }
+        })
     }
 }
 

