@@ -183,6 +183,7 @@ fn refused(chance: &mut Chance, number: u64) -> Refused {
         kind: if alert { "placeholder-elsewhere" } else { "host-not-listed" }.to_owned(),
         status: Some(403),
         rule: None,
+        policy: None,
         hint: None,
         trace: None,
         alert,

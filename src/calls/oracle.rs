@@ -264,6 +264,7 @@ impl World {
                     status,
                     reason,
                     rule,
+                    policy: None,
                     hint,
                     trace,
                     alert,

@@ -88,7 +88,15 @@ impl Written {
                 self.segments.push(Vec::new());
                 let segment = self.segments.len() as u64;
                 let (worker, agent) = ("0198-aa".to_owned(), "bot".to_owned());
-                self.line(Event::SegmentStart(SegmentStart { segment, worker, agent, observe: false }));
+                self.line(Event::SegmentStart(SegmentStart {
+                    segment,
+                    worker,
+                    agent,
+                    observe: false,
+                    policy: String::new(),
+                    size: 0,
+                    peaks: Vec::new(),
+                }));
             }
             event.into_iter().for_each(|event| self.line(event));
         }
@@ -141,6 +149,7 @@ impl Written {
                 status: Some(403),
                 reason: "no".to_owned(),
                 rule: None,
+                policy: None,
                 hint: None,
                 trace: None,
                 alert: *alert,
