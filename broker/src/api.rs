@@ -10,7 +10,7 @@
 //! | `DELETE /v1/leases?worker=ID`, `?agent=NAME` | → 200 [`Ended`]: all of these are over; on the control socket only |
 //! | `GET /v1/approvals` | → 200 `Approvals`: what waits for a person, or was decided; on the control socket only |
 //! | `POST /v1/approvals/ID` | [`Decision`] → 200 [`Approval`]; on the control socket only |
-//! | `POST /v1/checkpoints` | `{size, root}` → 200 [`SignedCheckpoint`]: the broker has signed for a log of the worker's that is so long; also when the worker is over |
+//! | `POST /v1/checkpoints` | `{size, root}` → 200 `SignedCheckpoint`: the broker has signed for a log of the worker's that is so long; also when the worker is over |
 //! | `GET /v1/identity?audience=…` | → 200 [`Identity`] |
 //! | `DELETE /v1/workers/self` | → 200 [`Ended`]: the worker and its leases are over, and the connection; with `?last-checkpoint`, that goes on until the log's end was signed for |
 //! | `GET /v1/health` | → 200 [`Health`] |

@@ -5,9 +5,12 @@
 
 use std::net::IpAddr;
 
+mod worker;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::worker::{SegmentKept, SegmentStart, WorkerEnd, WorkerStart};
 use crate::hash::Hash;
 
 /// The version of the records that are written here, in the first record of each log. What reads them knows fields by name: a field that is
@@ -66,72 +69,6 @@ pub enum Event {
     },
     /// The last line.
     WorkerEnd(WorkerEnd),
-}
-
-/// Who runs what under which policy.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct WorkerStart {
-    /// The version of the records: [`FORMAT`].
-    #[serde(default)]
-    pub format: u32,
-    /// The worker.
-    pub worker: String,
-    /// The agent whose policy it enforces.
-    pub agent: String,
-    /// The identity that the broker gave it (a SPIFFE ID).
-    pub identity: String,
-    /// Digest (SHA-256) of the policy file.
-    pub policy: String,
-    /// Whether calls pass that no rule covers (`exeat run --observe`); absent: no.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub observe: bool,
-    /// The command and its arguments.
-    pub command: Vec<String>,
-    /// What the sandbox reports to be in force: capture, namespaces, limits.
-    pub sandbox: serde_json::Value,
-    /// What holds the worker itself, as reported by those who put it in force; not in logs of before there was that.
-    #[serde(default)]
-    pub lock: serde_json::Value,
-    /// Names of the credentials whose placeholders are inside.
-    pub credentials: Vec<String>,
-    /// The version of exeat that writes.
-    pub version: String,
-}
-
-/// Whose log goes on here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct SegmentStart {
-    /// Number of the file in the log, from 1.
-    pub segment: u64,
-    /// The worker.
-    pub worker: String,
-    /// The agent whose policy it enforces.
-    pub agent: String,
-    /// Whether calls pass that no rule covers; absent: no.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub observe: bool,
-    /// Digest of the policy in force.
-    #[serde(default)]
-    pub policy: String,
-    /// How many lines there are before this one.
-    #[serde(default)]
-    pub size: u64,
-    /// What the Merkle tree over those consists of, the roots of its whole subtrees, the largest first: what follows can be verified without
-    /// them.
-    #[serde(default)]
-    pub peaks: Vec<Hash>,
-}
-
-/// Why a log does not go on in its next file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct SegmentKept {
-    /// Number of the file in use.
-    pub segment: u64,
-    /// In plain words.
-    pub reason: String,
 }
 
 /// A call that was allowed.
@@ -373,28 +310,6 @@ pub struct NameAsked {
     pub name: String,
     /// The record type: `A`, `AAAA`, `HTTPS`, …
     pub kind: String,
-}
-
-/// How the worker ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct WorkerEnd {
-    /// What ended it: the command's exit or exeat's own reason.
-    pub outcome: String,
-    /// The limit that ended it, by its key in `[sandbox]`; absent where none did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<String>,
-    /// What came of all limits, in numbers; absent where the command was not started.
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
-    pub limits: serde_json::Value,
-    /// Calls and tunnels that had their permit.
-    pub calls: u64,
-    /// Calls and connections that went no further.
-    pub refused: u64,
-    /// Leases revoked at the end.
-    pub revoked: u64,
-    /// Leases that could not be revoked and are kept in the broker's ledger.
-    pub kept: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

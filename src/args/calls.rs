@@ -91,7 +91,7 @@ pub enum CallsCommand {
     Show(Show),
     /// Write the calls in the form of others, one JSON object a line
     Export(Export),
-    /// Remove closed files of call logs, the oldest first, as [keep] in log.toml has it
+    /// Remove closed files of call logs, the oldest first, as `[keep]` in log.toml has it
     Prune(Prune),
 }
 
