@@ -3,7 +3,9 @@
 //! Enters: a text. Leaves: a length of time, at least a second and at most ten years. Never: a day that depends on where one is: it has 24
 //! hours.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::report::Report;
 
 /// Nobody keeps logs for longer.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366 * 10);
@@ -19,9 +21,30 @@ pub fn ago(text: &str) -> Option<SignedDuration> {
     (SignedDuration::from_secs(1)..=LONGEST).contains(&length).then_some(length)
 }
 
+/// A time as RFC 3339 writes it, or how long ago.
+///
+/// # Errors
+/// When it is neither.
+pub fn since(text: &str) -> Result<Timestamp, Report> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    match ago(text) {
+        Some(ago) => Ok(Timestamp::now().checked_sub(ago)?),
+        None => Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 1d")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ago;
+    use super::*;
+
+    #[test]
+    fn a_time_is_absolute_or_how_long_ago() {
+        assert_eq!(since("1970-01-01T00:00:00Z").unwrap(), Timestamp::UNIX_EPOCH);
+        assert!(since("15m").unwrap() < Timestamp::now());
+        assert!(since("yesterday-ish").is_err());
+    }
 
     #[test]
     fn days_have_24_hours_and_what_is_no_length_is_none() {

@@ -28,7 +28,6 @@ use std::time::Duration;
 use config::AgentId;
 use record::read::{ReadError, WorkerLog};
 
-use self::filter::time as since;
 pub use self::filter::{Filter, is_refused, outcome, status};
 pub use self::find::Finder;
 use self::follow::Following;

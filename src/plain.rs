@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// Whether it does more than stand there: controls, and what Unicode has to change the direction of what follows or to be invisible.
 fn acts(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// For a row or a cell.
@@ -29,8 +29,8 @@ pub fn plain_json(line: &str) -> Cow<'_, str> {
     for c in line.chars() {
         match acts(c) {
             true if c < ' ' => out.push(' '),
-            // None of them is beyond U+FFFF, and writing to a string does not fail.
-            true => _ = write!(out, "\\u{:04x}", u32::from(c)),
+            // Writing to a string does not fail.
+            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(out, "\\u{unit:04x}")),
             false => out.push(c),
         }
     }
@@ -45,7 +45,7 @@ mod tests {
     fn what_acts_is_not_there_and_json_says_the_same() {
         assert_eq!(plain("/a\u{1b}[2J\u{9b}b\u{202e}\r\n"), "/a?[2J?b???");
         assert_eq!(plain("/äöü→✓"), "/äöü→✓");
-        let line = "{\"a\":\t\"\u{9b}2J\u{7f}\u{202e}ä\"}";
+        let line = "{\"a\":\t\"\u{9b}2J\u{7f}\u{202e}\u{e0041}ä\"}";
         let shown = plain_json(line);
         assert!(!shown.contains(acts) && shown.contains('ä'), "{shown}");
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();

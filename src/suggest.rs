@@ -16,10 +16,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use config::{AgentId, Destination, Policy, Sighting, Suggested, Suggestion, Times, suggest};
-use jiff::Timestamp;
 use proxy::resolve;
 
-use crate::ago::ago;
+use crate::ago::since;
 use crate::args;
 use crate::places::Places;
 use crate::report::Report;
@@ -120,15 +119,4 @@ fn what(rule: &Suggested) -> Option<(String, bool)> {
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_unspecified() || v6.segments()[..2] == [0xfd00, 0xec2],
     };
     (!told.is_empty()).then(|| (told.join(", "), rule.forbidden.iter().any(own)))
-}
-
-/// A time as RFC 3339 writes it, or how long ago.
-fn since(text: &str) -> Result<Timestamp, Report> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    match ago(text) {
-        Some(ago) => Ok(Timestamp::now().checked_sub(ago)?),
-        None => Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 1d")),
-    }
 }

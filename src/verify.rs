@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::places::Places;
+use crate::plain::plain;
 use crate::report::Report;
 use crate::running;
 
@@ -155,7 +156,8 @@ fn show(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
     for told in &verdict.logs {
         let Audited { worker, agent, records, signed, ended, removed, findings } = &told.audited;
         let agent = agent.as_deref().unwrap_or("-");
-        let name = plain(&format!("{worker} {agent:<12}"));
+        let name = format!("{worker} {agent:<12}");
+        let name = plain(&name);
         for finding in findings {
             let place =
                 finding.at.map(|at| format!(" (segment {}, byte {})", at.segment, at.offset)).unwrap_or_default();
@@ -197,9 +199,4 @@ fn show(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
         writeln!(out, "note: this key lies beside the logs; keep a copy elsewhere, and verify with `--key`")?;
     }
     Ok(())
-}
-
-/// Nothing of a log's reaches the terminal but its letters.
-fn plain(text: &str) -> String {
-    text.replace(|c: char| c.is_control(), "?")
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use record::read::{Position, WorkerLog};
 
-use super::{logs, ocsf, since};
+use super::{logs, ocsf};
+use crate::ago::since;
 use crate::args;
 use crate::call::{Author, Call, Open};
 use crate::places::Places;

@@ -6,12 +6,11 @@
 use std::path::Path;
 
 use config::{NameGlob, PathGlob};
-use jiff::Timestamp;
 use record::index::{Entry, Kind, Sheet, Span, Word, nanoseconds};
 
 use super::id::means;
 use super::{HostFilter, RuleFilter, Statuses};
-use crate::ago::ago;
+use crate::ago;
 use crate::args::Wanted;
 use crate::report::Report;
 
@@ -41,8 +40,8 @@ impl Filter {
     /// When a time is none.
     pub fn new(wanted: &Wanted) -> Result<Filter, Report> {
         let texts = |list: &[String]| list.to_vec();
-        let since = wanted.since.as_deref().map(time).transpose()?;
-        let until = wanted.until.as_deref().map(time).transpose()?;
+        let since = wanted.since.as_deref().map(ago::since).transpose()?;
+        let until = wanted.until.as_deref().map(ago::since).transpose()?;
         let span = Span {
             from: since.map_or(i64::MIN, nanoseconds),
             to: until.map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1)),
@@ -160,27 +159,4 @@ fn asks_for(tool: &NameGlob, text: &str) -> bool {
 fn is_lease(part: &String, lease: &str) -> bool {
     let lease = lease.replace('-', "").to_ascii_lowercase();
     lease.starts_with(&**part) || lease.ends_with(&**part)
-}
-
-/// A time as RFC 3339 writes it, or how long ago.
-pub(super) fn time(text: &str) -> Result<Timestamp, Report> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    match ago(text) {
-        Some(ago) => Ok(Timestamp::now().checked_sub(ago)?),
-        None => Err(Report::new(format!("`{text}` is not a time")).hint("write 2026-01-31T12:00:00Z, or 15m, 2h, 1d")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_absolute_or_how_long_ago() {
-        assert_eq!(time("1970-01-01T00:00:00Z").unwrap(), Timestamp::UNIX_EPOCH);
-        assert!(time("15m").unwrap() < Timestamp::now());
-        assert!(time("yesterday-ish").is_err());
-    }
 }

@@ -15,7 +15,7 @@ use record::read::{ReadError, WorkerLog};
 
 pub(super) use self::difference::Difference;
 use self::difference::{Key, Seen};
-use self::logged::{Judgeable, Logged, printable};
+use self::logged::{Judgeable, Logged, word};
 use super::usage;
 use crate::calls;
 use crate::places::Places;
@@ -119,7 +119,7 @@ impl Replay<'_> {
 
     fn judge(&mut self, agent: &str, time: Timestamp, logged: &Logged) {
         let Some(policy) = self.policies.get(agent) else {
-            return self.leave_out(format!("of agent `{}`, which has no file without mistakes", printable(agent)));
+            return self.leave_out(format!("of agent `{}`, which has no file without mistakes", word(agent)));
         };
         let (now, by_head) = match logged.judged(policy) {
             Judgeable::Whole(now) => (now, false),

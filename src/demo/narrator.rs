@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::plain::plain;
+
 const BOLD: &str = "1";
 const FAINT: &str = "2";
 const GREEN: &str = "32";
@@ -45,7 +47,7 @@ impl Narrator {
         let width = facts.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
         for (label, text) in facts {
             let label = self.paint(FAINT, &format!("{label:<width$}"));
-            self.say(&format!("    {label}  {}", printable(text)))?;
+            self.say(&format!("    {label}  {}", plain(text)))?;
         }
         Ok(())
     }
@@ -60,7 +62,7 @@ impl Narrator {
     /// What was typed.
     pub(super) fn command(&mut self, text: &str) -> io::Result<()> {
         let prompt = self.paint(FAINT, "$");
-        self.say(&format!("    {prompt} {}", printable(text)))
+        self.say(&format!("    {prompt} {}", plain(text)))
     }
 
     /// A line of what came back.
@@ -77,7 +79,7 @@ impl Narrator {
     fn folded(&self, indent: usize, text: &str) -> io::Result<()> {
         const DEEPER: usize = 4;
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(indent + DEEPER).max(20));
-        for (i, line) in fold(&printable(text), room).iter().enumerate() {
+        for (i, line) in fold(&plain(text), room).iter().enumerate() {
             let indent = if i == 0 { indent } else { indent + DEEPER };
             self.say(&format!("{:indent$}{line}", ""))?;
         }
@@ -93,7 +95,7 @@ impl Narrator {
         if self.failed.last() != Some(&self.steps) {
             self.failed.push(self.steps);
         }
-        let line = self.paint(RED, &format!("✗ expected: {}", printable(expected)));
+        let line = self.paint(RED, &format!("✗ expected: {}", plain(expected)));
         self.say(&format!("    {line}"))
     }
 
@@ -137,10 +139,6 @@ impl Narrator {
     fn paint(&self, colour: &str, text: &str) -> String {
         if self.coloured { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Breaks a line at spaces, where it has any, so that no piece is longer than `room`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::finding::{Finding, Verdict};
+use crate::plain::plain;
 
 /// Changes when a field changes its meaning or goes; fields may be added.
 const SCHEMA: &str = "exeat-probe/1";
@@ -76,14 +77,10 @@ impl Told<'_> {
                 writeln!(out, "\n{group}")?;
             }
             let Finding { verdict, tried, seen, .. } = finding;
-            writeln!(out, "  {verdict:<14}  {:<width$}  {}: {}", finding.name(), printable(tried), printable(seen))?;
+            writeln!(out, "  {verdict:<14}  {:<width$}  {}: {}", finding.name(), plain(tried), plain(seen))?;
         }
         let (held, broke) = (self.count(Verdict::Held), self.count(Verdict::Broke));
         let (other, took) = (self.count(Verdict::NotApplicable), self.took.as_secs_f64());
         writeln!(out, "\n{held} held, {broke} broke, {other} not applicable, in {took:.1} s")
     }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

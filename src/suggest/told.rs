@@ -9,6 +9,7 @@ use config::{Destination, Suggested, Times};
 use serde_json::{Value, json};
 
 use super::Learned;
+use crate::plain::plain;
 
 /// Hosts that a comment names of those that a rule is for.
 const NAMED: usize = 3;
@@ -99,7 +100,7 @@ impl Display for Learned {
             )?;
         }
         for (to, (why, times)) in &self.unanswered {
-            writeln!(notes, "# not suggested: no answer from {to} ({}), {}", printable(why), seen(*times))?;
+            writeln!(notes, "# not suggested: no answer from {to} ({}), {}", shown(why), seen(*times))?;
         }
         if self.left_out > 0 {
             writeln!(
@@ -117,13 +118,8 @@ fn named(rule: &Suggested) -> String {
 }
 
 /// The reason of a failure may repeat what a server said.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_invisible(c) { '?' } else { c }).take(300).collect()
-}
-
-/// What turns a line's direction or hides in it.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+fn shown(text: &str) -> String {
+    plain(text).chars().take(300).collect()
 }
 
 /// The same for a program.
@@ -188,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_a_server_said_steers_no_terminal_and_is_one_line() {
-        assert_eq!(printable("a\u{1b}[31m\nb\u{202e}c\u{9b}\u{200b}d\u{2028}"), "a?[31m?b?c??d?");
-        assert_eq!(printable(&"x".repeat(1000)).len(), 300);
+        assert_eq!(shown("a\u{1b}[31m\nb\u{202e}c\u{9b}\u{200b}d\u{2028}"), "a?[31m?b?c??d?");
+        assert_eq!(shown(&"x".repeat(1000)).len(), 300);
     }
 }

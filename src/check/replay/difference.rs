@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::logged::{Before, Logged, Now, What};
+use crate::plain::plain;
 
 /// What changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +70,7 @@ pub(super) fn between(before: &Before, now: &Now) -> Option<Change> {
 impl Key {
     pub(super) fn new(agent: &str, logged: &Logged, change: Change) -> Self {
         let agent = agent.to_owned();
-        let tool = logged.tool.as_deref().map(|tool| format!(" (tool {})", printable(tool))).unwrap_or_default();
+        let tool = logged.tool.as_deref().map(|tool| format!(" (tool {})", shown(tool))).unwrap_or_default();
         match &logged.what {
             What::Call(asked) => Self {
                 agent,
@@ -161,15 +162,15 @@ impl fmt::Display for Difference {
         let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
         writeln!(f, "{mark} {agent}: {call} ({times}, last {last})")?;
         let named =
-            |name: Option<&String>| name.map_or("no credential".to_owned(), |name| format!("`{}`", printable(name)));
+            |name: Option<&String>| name.map_or("no credential".to_owned(), |name| format!("`{}`", shown(name)));
         match (before, now) {
             (Before::Allowed { rule, credential, .. }, Now::Allowed { rule: by, credential: goes, unread }) => {
-                let was = format!("{} by {}", named(credential.as_ref()), printable(rule));
+                let was = format!("{} by {}", named(credential.as_ref()), shown(rule));
                 let is = if *unread { "it passes unread".to_owned() } else { named(goes.as_ref()) };
                 write!(f, "    {was} → {is} by {by}, {}:{}", self.file, by.line())
             }
             (Before::Allowed { rule, .. }, Now::Refused { kind, rule: by }) => {
-                write!(f, "    allowed by {} → refused ({kind})", printable(rule))?;
+                write!(f, "    allowed by {} → refused ({kind})", shown(rule))?;
                 match by {
                     Some(by) if *kind == "denied-by-rule" => write!(f, " by {by}, {}:{}", self.file, by.line()),
                     Some(by) => write!(f, ", nearest {by}, {}:{}", self.file, by.line()),
@@ -178,16 +179,14 @@ impl fmt::Display for Difference {
             }
             (Before::Refused { kind, .. }, Now::Allowed { rule: by, credential, .. }) => {
                 let with = credential.as_ref().map(|name| format!(" with `{name}`")).unwrap_or_default();
-                write!(f, "    refused ({}) → allowed by {by}{with}, {}:{}", printable(kind), self.file, by.line())
+                write!(f, "    refused ({}) → allowed by {by}{with}, {}:{}", shown(kind), self.file, by.line())
             }
             (Before::Refused { .. }, Now::Refused { .. }) => Ok(()),
         }
     }
 }
 
-fn printable(text: &str) -> String {
+fn shown(text: &str) -> String {
     const SHOWN: usize = 200;
-    let shown =
-        |c: &char| !c.is_control() && !('\u{200b}'..='\u{200f}').contains(c) && !('\u{2028}'..='\u{202e}').contains(c);
-    text.chars().filter(shown).take(SHOWN).collect()
+    plain(text).chars().take(SHOWN).collect()
 }

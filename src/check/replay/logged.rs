@@ -78,7 +78,7 @@ fn unread(TunnelStart { to, rule, .. }: TunnelStart) -> Result<Logged, String> {
 fn refusal(refused: Refused) -> Result<Logged, String> {
     let Refused { to, scheme, method, path, tool, kind, rule, .. } = refused;
     if kind != TOOL && !DenialKind::NAMES.contains(&kind.as_str()) {
-        return Err(format!("refused as {}, which is not for the rules to say", printable(&kind)));
+        return Err(format!("refused as {}, which is not for the rules to say", word(&kind)));
     }
     let what = match (method, path) {
         (Some(method), Some(path)) => What::Call(asked(scheme.as_deref(), &to, &method, &path)?),
@@ -104,9 +104,9 @@ fn unreadable() -> String {
 }
 
 /// Kinds and agents are words; a log may have been written by somebody else.
-pub(super) fn printable(kind: &str) -> String {
-    let word = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
-    kind.chars().filter(word).take(40).collect()
+pub(super) fn word(kind: &str) -> String {
+    let in_one = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+    kind.chars().filter(in_one).take(40).collect()
 }
 
 impl Logged {
