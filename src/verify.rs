@@ -1,7 +1,7 @@
 //! `exeat verify`: whether the call logs are what was written.
 //!
 //! Enters: a state directory or a copy of one, what a broker keeps of it, and the key that is trusted. Leaves: a line for each log, and for
-//! everything that is wrong what and where. Never: an index, a cache, or anything else than the logs and what was signed for them.
+//! everything that is wrong what and where. Never: a verdict on a log by anything else than itself and what was signed for it; what is kept to find calls by is compared with it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 use record::Removed;
 use record::audit::{self, Audited, Finding, Notary};
+use record::index::Index;
 use record::note::VerifierKey;
+use record::read::WorkerLog;
 use serde::Serialize;
 
 use crate::args;
@@ -43,6 +45,8 @@ struct Told {
     audited: Audited,
     /// Whether its worker runs.
     runs: bool,
+    /// Where the index, which `exeat calls` finds by, says something else than the log.
+    index: Vec<String>,
 }
 
 impl Told {
@@ -52,7 +56,9 @@ impl Told {
     }
 
     fn is_good(&self, strict: bool) -> bool {
-        self.audited.findings.is_empty() && (!strict || self.runs || (self.audited.ended && self.unsigned() == 0))
+        self.audited.findings.is_empty()
+            && self.index.is_empty()
+            && (!strict || self.runs || (self.audited.ended && self.unsigned() == 0))
     }
 }
 
@@ -76,24 +82,34 @@ fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report>
     let kept = arguments.checkpoints.clone().unwrap_or_else(|| places.checkpoints());
     // Workers first, then what was signed for them: a log goes on, and what was signed is of its beginning.
     let directories = directories(&places.workers())?;
-    let runs: BTreeSet<String> = running::all(places)?.iter().map(|running| running.worker.to_string()).collect();
     let keys = keys(arguments, &kept, directories.is_empty())?;
     let notary = Notary::read(&kept, &keys)?;
+    // After the roll: whoever is not on it and runs is looked at again.
+    let runs: BTreeSet<String> = running::all(places)?.iter().map(|running| running.worker.to_string()).collect();
     let mut workers: BTreeSet<String> = directories;
     workers.extend(notary.workers().into_iter().map(str::to_owned));
     workers.retain(|worker| arguments.worker.is_none_or(|wanted| wanted.to_string() == *worker));
     let mut logs = Vec::new();
     for worker in workers {
         let directory = places.workers().join(&worker);
+        let runs = runs.contains(&worker);
         let mut audited = audit::log(&directory, &notary, &keys)?;
-        if runs.contains(&worker) && !audited.findings.is_empty() {
+        let mut of = notary.agent(&worker).map(str::to_owned);
+        if runs && !audited.findings.is_empty() {
             // It may have begun after the roll was read.
-            audited = audit::log(&directory, &Notary::read(&kept, &keys)?, &keys)?;
+            let now = Notary::read(&kept, &keys)?;
+            audited = audit::log(&directory, &now, &keys)?;
+            of = now.agent(&worker).map(str::to_owned);
         }
-        let is_wanted = arguments.agent.as_ref().is_none_or(|agent| audited.agent.as_deref() == Some(agent.as_str()));
-        if is_wanted {
-            logs.push(Told { runs: runs.contains(&worker), audited });
+        // A log that is not what was written does not say whose it is.
+        let of = of.or(audited.agent.clone().filter(|_| audited.findings.is_empty()));
+        if arguments.agent.as_ref().is_none_or(|wanted| of.is_none_or(|agent| agent == wanted.as_str())) {
+            logs.push(Told { index: index(&places, &directory)?, runs, audited });
         }
+    }
+    if logs.is_empty() && (arguments.agent.is_some() || arguments.worker.is_some()) {
+        let hint = format!("`{}` has the logs of all workers", places.workers().display());
+        return Err(Report::new("there is no such log, nor has there been one").hint(hint));
     }
     let good = notary.findings.is_empty() && logs.iter().all(|told| told.is_good(arguments.strict));
     Ok(Verdict {
@@ -106,6 +122,13 @@ fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report>
     })
 }
 
+/// Where what is kept to find calls by is not what this log says.
+fn index(places: &Places, worker: &Path) -> Result<Vec<String>, Report> {
+    let Some(log) = WorkerLog::open(worker)? else { return Ok(Vec::new()) };
+    let wrong = Index::new(places.index()).disagreements(&log)?;
+    Ok(wrong.iter().map(|wrong| format!("the index `{}` {}", wrong.sheet.display(), wrong.why)).collect())
+}
+
 /// The names of all workers' directories.
 fn directories(workers: &Path) -> Result<BTreeSet<String>, Report> {
     match fs::read_dir(workers) {
@@ -115,7 +138,12 @@ fn directories(workers: &Path) -> Result<BTreeSet<String>, Report> {
             Err(Report::new(error).hint(hint))
         }
         Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .filter_map(|entry| match entry.and_then(|entry| Ok((entry.file_type()?.is_dir(), entry.file_name()))) {
+                // What is no directory is no worker's.
+                Ok((false, _)) => None,
+                Ok((true, name)) => Some(Ok(name.to_string_lossy().into_owned())),
+                Err(error) => Some(Err(error)),
+            })
             .collect::<io::Result<_>>()
             .map_err(Report::from),
     }
@@ -163,7 +191,10 @@ fn show(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
                 finding.at.map(|at| format!(" (segment {}, byte {})", at.segment, at.offset)).unwrap_or_default();
             writeln!(out, "CHANGED  {name} {}{place}", plain(&finding.says))?;
         }
-        wrong += findings.len();
+        for disagreement in &told.index {
+            writeln!(out, "CHANGED  {name} {}; it can be removed, and is made again", plain(disagreement))?;
+        }
+        wrong += findings.len() + told.index.len();
         if findings.is_empty() {
             let tail = match (told.unsigned(), *ended, told.runs) {
                 (0, true, _) => "signed to its end".to_owned(),

@@ -110,9 +110,13 @@ impl Notary {
         }
         // Not replaced: that there is another key is for whoever verifies to see.
         let added = OpenOptions::new().append(true).create(true).mode(0o600).open(&verifier);
-        let added = added.and_then(|mut file| match fs::read_to_string(&verifier)?.contains(&text) {
-            true => Ok(()),
-            false => file.write_all(text.as_bytes()),
+        let added = added.and_then(|mut file| {
+            // Of two brokers that are the first at once, one writes.
+            file.lock()?;
+            match fs::read_to_string(&verifier)?.contains(&text) {
+                true => Ok(()),
+                false => file.write_all(text.as_bytes()),
+            }
         });
         added.map_err(|source| failed("write", &verifier, source))?;
         Ok(self.key.get_or_init(|| key))

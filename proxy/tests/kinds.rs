@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-/// The functions that name kinds: each in a file, up to the first line that ends a function.
+/// The functions that name kinds: each in a file, up to the first line that ends it.
 const TABLES: [(&str, &str); 3] = [
     (include_str!("../src/respond.rs"), "pub fn row("),
-    (include_str!("../src/respond.rs"), "fn denied("),
+    (include_str!("../../config/src/denial.rs"), "pub fn as_str(&self)"),
     (include_str!("../src/tool/objection.rs"), "impl Why {"),
 ];
 

@@ -9,8 +9,8 @@ mod notary;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -25,15 +25,15 @@ use crate::read::{Position, ReadError, WorkerLog};
 use crate::removed::Removed;
 use crate::verify::{Tampered, Walk};
 
-/// Some 30 hours of checkpoints, 17,000 a day. What is longer is read to here, and said to be.
-const MOST_CHECKPOINTS: u64 = 8 * 1024 * 1024;
+/// Two weeks of checkpoints without a pause, 17,000 a day. Of a file that is longer what is behind is not looked at: the broker's own is over all.
+const MOST_CHECKPOINTS: u64 = 64 * 1024 * 1024;
 
 /// What is to be said of one worker's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Audited {
     /// The worker, by the name of its directory.
     pub worker: String,
-    /// Its agent, where the log or the roll says so.
+    /// Its agent: as the broker's roll has it; where it is not on that, as the log says.
     pub agent: Option<String>,
     /// Records that follow each from the one before.
     pub records: u64,
@@ -65,15 +65,15 @@ struct Kind<'l> {
 pub fn log(directory: &Path, notary: &Notary, keys: &[VerifierKey]) -> Result<Audited, ReadError> {
     let worker = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut audit = Audit::new(&worker, notary);
-    // Before the log: that goes on meanwhile.
-    audit.count(notary, keys);
-    audit.own_checkpoints(directory, keys)?;
+    // In this order, as all three go on meanwhile: the broker keeps what it signs before the worker has it, and signs for what is in the log.
+    let own = audit.own_checkpoints(directory, keys)?;
+    audit.count(notary, keys, own);
     let mut walk = Walk::begin(directory)?;
     let log = WorkerLog::open(directory)?;
     for text in log.iter().flat_map(|log| log.texts(Position::START)) {
         let text = match text {
             Ok(text) => text,
-            Err(ReadError::File { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
+            Err(ReadError::File { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
                 audit.find(Fault::Unreadable, format!("a file of it is damaged: {source}"), None);
                 break;
             }
@@ -105,9 +105,8 @@ pub fn log(directory: &Path, notary: &Notary, keys: &[VerifierKey]) -> Result<Au
 }
 
 /// The judgement on one log, as far as it is.
-struct Audit<'n> {
+struct Audit {
     audited: Audited,
-    notary: &'n Notary,
     /// What was signed for: the root at each size.
     signed: BTreeMap<u64, Hash>,
     /// The last size at which log and signature agreed.
@@ -116,13 +115,13 @@ struct Audit<'n> {
     end: Option<u64>,
 }
 
-impl<'n> Audit<'n> {
-    fn new(worker: &str, notary: &'n Notary) -> Self {
+impl Audit {
+    fn new(worker: &str, notary: &Notary) -> Self {
         let agent = notary.agent(worker).map(str::to_owned);
         let worker = worker.to_owned();
         let (removed, findings) = (Vec::new(), Vec::new());
         let audited = Audited { worker, agent, records: 0, signed: 0, ended: false, removed, findings };
-        Self { audited, notary, signed: BTreeMap::new(), agreed: 0, end: None }
+        Self { audited, signed: BTreeMap::new(), agreed: 0, end: None }
     }
 
     fn find(&mut self, fault: Fault, says: String, at: Option<(u64, Position)>) {
@@ -138,74 +137,70 @@ impl<'n> Audit<'n> {
         self.audited.findings.iter().any(|finding| finding.fault == fault)
     }
 
-    /// What the broker keeps.
-    fn count(&mut self, notary: &Notary, keys: &[VerifierKey]) {
+    /// What lies beside the log: the longest that is signed for there.
+    fn own_checkpoints(&mut self, directory: &Path, keys: &[VerifierKey]) -> Result<Option<u64>, ReadError> {
+        let mut bytes = Vec::new();
+        match File::open(directory.join(checkpoint::FILE_NAME)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            file => {
+                let read = file.and_then(|file| file.take(MOST_CHECKPOINTS).read_to_end(&mut bytes));
+                read.map_err(|source| ReadError::File { worker: directory.to_owned(), source })?;
+            }
+        }
+        for note in note::split(&String::from_utf8_lossy(&bytes)) {
+            self.checkpoint(note, keys, "a checkpoint beside the log");
+        }
+        Ok(self.signed.last_key_value().map(|(size, _)| *size))
+    }
+
+    /// What the broker keeps, which is not less than what is beside the log. Neither is forced to the disk at each turn.
+    fn count(&mut self, notary: &Notary, keys: &[VerifierKey], own: Option<u64>) {
+        const OR: &str = "or the machine lost power just then";
         if !notary.is_there() {
             return;
         }
-        match notary.count(&self.audited.worker) {
+        let counted = match notary.count(&self.audited.worker) {
             Ok(Some(note)) => self.checkpoint(&note, keys, "the broker's checkpoint"),
-            Ok(None) => {}
-            Err(error) => self.find(
-                Fault::CountMissing,
-                format!("the broker's own checkpoint of it is gone or cannot be read: {error}"),
-                None,
-            ),
-        }
-    }
-
-    /// What lies beside the log.
-    fn own_checkpoints(&mut self, directory: &Path, keys: &[VerifierKey]) -> Result<(), ReadError> {
-        let counted = self.signed.last_key_value().map(|(size, _)| *size);
-        let path = directory.join(checkpoint::FILE_NAME);
-        let failed = |source| ReadError::File { worker: directory.to_owned(), source };
-        let text = match fs::metadata(&path).map(|found| found.len()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Ok(length) if length > MOST_CHECKPOINTS => {
-                self.find(
-                    Fault::Malformed,
-                    format!("its file of checkpoints is longer than {MOST_CHECKPOINTS} bytes"),
-                    None,
-                );
-                String::new()
+            Ok(None) => None,
+            Err(error) => {
+                let says = format!("the broker's own checkpoint of it is gone or cannot be read ({error}), {OR}");
+                return self.find(Fault::CountMissing, says, None);
             }
-            _ => String::from_utf8_lossy(&fs::read(&path).map_err(failed)?).into_owned(),
         };
-        let mut before = 0;
-        for note in note::split(&text) {
-            self.checkpoint(note, keys, "a checkpoint beside the log");
-            let size = self.signed.last_key_value().map_or(0, |(size, _)| *size);
-            before = before.max(size);
-        }
-        if !self.signed.is_empty() && self.notary.misses(&self.audited.worker) {
-            self.find(Fault::NotOnRoll, "its worker is not on the broker's roll, which was cut".to_owned(), None);
-        }
-        match counted {
-            // The broker keeps what it signs before anybody has it.
-            Some(counted) if counted < before => {
+        match (own, counted) {
+            (Some(own), Some(counted)) if counted < own => {
                 let says = format!(
-                    "the broker's own checkpoint is of {counted} records, one beside the log of {before}: an older one was put back"
+                    "the broker's own checkpoint is of {counted} records, one beside the log of {own}: an older one was put back, {OR}"
                 );
                 self.find(Fault::CountMissing, says, None);
             }
-            None if self.notary.is_there() && before > 0 && !self.has(Fault::CountMissing) => {
-                self.find(Fault::CountMissing, "the broker's own checkpoint of it is gone".to_owned(), None);
+            (Some(_), None) if !self.has(Fault::Malformed) => {
+                self.find(Fault::CountMissing, format!("the broker's own checkpoint of it is gone, {OR}"), None);
             }
             _ => {}
         }
-        Ok(())
+        if !self.signed.is_empty() && notary.misses(&self.audited.worker) {
+            let says = format!("its worker is not on the broker's roll, which was cut, {OR}");
+            self.find(Fault::NotOnRoll, says, None);
+        }
     }
 
-    fn checkpoint(&mut self, note: &str, keys: &[VerifierKey], whose: &str) {
+    /// The size that it signs for, if it does.
+    fn checkpoint(&mut self, note: &str, keys: &[VerifierKey], whose: &str) -> Option<u64> {
         let text = match note::open(note, keys) {
             Ok((text, _)) => text,
-            Err(unsigned) => return self.find(Fault::of(&unsigned), format!("{whose}: {unsigned}"), None),
+            Err(unsigned) => {
+                self.find(Fault::of(&unsigned), format!("{whose}: {unsigned}"), None);
+                return None;
+            }
         };
         let Ok(Checkpoint { origin, head }) = text.parse() else {
-            return self.find(Fault::Malformed, format!("{whose} is signed, and none"), None);
+            self.find(Fault::Malformed, format!("{whose} is signed, and none"), None);
+            return None;
         };
         if origin.rsplit_once("/workers/").map(|(_, worker)| worker) != Some(&self.audited.worker) {
-            return self.find(Fault::Foreign, format!("{whose} is of another log, `{origin}`"), None);
+            self.find(Fault::Foreign, format!("{whose} is of another log, `{origin}`"), None);
+            return None;
         }
         match self.signed.insert(head.size, head.root) {
             Some(other) if other != head.root => {
@@ -213,6 +208,7 @@ impl<'n> Audit<'n> {
             }
             _ => {}
         }
+        Some(head.size)
     }
 
     /// What does not go on as it began.
@@ -264,10 +260,19 @@ impl<'n> Audit<'n> {
                 let says = format!("record {} is of the log of another worker", head.size);
                 self.find(Fault::Foreign, says, Some((head.size, at)));
             }
-            self.audited.agent = agent.map(Cow::into_owned).or(self.audited.agent.take());
+            match (agent.map(Cow::into_owned), self.audited.agent.clone()) {
+                // What the broker has on its roll counts, or what the log said first.
+                (Some(agent), Some(known)) if agent != known => {
+                    let says =
+                        format!("record {} says that it is of agent `{agent}`, and it is of `{known}`", head.size);
+                    self.find(Fault::Foreign, says, Some((head.size, at)));
+                }
+                (agent, known) => self.audited.agent = known.or(agent),
+            }
         }
-        if event == "worker-end" {
-            self.end = Some(head.size);
+        if event == "worker-end" && self.end.replace(self.end.unwrap_or(head.size)).is_some() {
+            let says = format!("record {} ends the log once more", head.size);
+            self.find(Fault::Appended, says, Some((head.size, at)));
         }
         match self.signed.get(&head.size) {
             Some(root) if *root == head.root => self.agreed = head.size,

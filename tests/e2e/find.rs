@@ -80,6 +80,7 @@ fn calls_are_found_by_whatever_is_known_of_them() {
 #[test]
 fn one_call_is_told_from_who_made_it_to_what_its_record_is_worth() {
     let (exeat, upstream, _issuer) = with_calls();
+    let exeat = exeat.tampers_with_the_log();
     let found = id(&exeat, &["--credential", "api"]);
     let story = exeat.exeat(&["calls", "show", &found]).finish().ok().stdout;
     let log = exeat.log();
@@ -310,6 +311,7 @@ fn what_is_followed_is_filtered_and_goes_on_with_new_workers() {
 #[test]
 fn a_log_that_cannot_be_read_hides_no_other() {
     let (exeat, _upstream, _issuer) = with_calls();
+    let exeat = exeat.tampers_with_the_log();
     exeat.sh("curl -sS https://second.example.net/").ok();
     let segment = worker(&exeat).join("calls/000001.jsonl");
     let before = list(&exeat, &[]).len();

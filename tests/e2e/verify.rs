@@ -168,6 +168,52 @@ fn a_record_changed_removed_put_in_or_moved_is_named() {
 }
 
 #[test]
+fn what_is_put_behind_the_end_is_named_whatever_it_says() {
+    let house = House::new();
+    let mut lines = house.copy("untouched").lines();
+    let call = lines.iter().position(|line| line.contains("\"call-start\"")).unwrap();
+    let forged = [lines[call].clone(), lines[call + 1].clone(), lines.last().unwrap().clone()];
+    lines.extend(forged);
+    chained(&mut lines);
+    let state = house.copy("behind");
+    state.write(&lines);
+    let (faults, verdict) = house.faults(&state, &[]);
+    assert!(faults.iter().all(|fault| fault == "appended") && faults.len() == 2, "{verdict}");
+}
+
+#[test]
+fn a_log_says_whose_it_is_only_where_the_broker_has_not_said_so() {
+    let house = House::new();
+    let state = house.copy("renamed");
+    let mut lines = state.lines();
+    lines[0] = lines[0].replace("\"agent\":\"bot\"", "\"agent\":\"bat\"");
+    state.write(&lines);
+    for agent in [&[][..], &["--agent", "bot"]] {
+        let (faults, verdict) = house.faults(&state, agent);
+        assert!(faults.contains(&"changed".to_owned()) && faults.contains(&"foreign".to_owned()), "{verdict}");
+    }
+    for nobody in [["--agent", "bat"], ["--worker", "01a217a6-ca82-733a-a742-68bec1cfa07f"]] {
+        let run = house.verify(&state, &nobody);
+        assert!(run.code == Some(125) && run.stderr.contains("no such log"), "{run:#?}");
+    }
+}
+
+#[test]
+fn an_index_that_says_something_else_than_the_log_is_named() {
+    let house = House::new();
+    let list = |state: &State| house.exeat.exeat(&["--state", state.at.to_str().unwrap(), "calls"]).finish().ok();
+    let state = house.copy("indexed");
+    assert!(list(&state).stdout.contains("/echo/first"));
+    assert!(house.faults(&state, &[]).0.is_empty());
+    let sheet = |state: &State| state.at.join("index").join(state.name()).join("000001.sheet");
+    // That of the other log of the same size, or nearly so, in its place.
+    let other = state.at.join("index").join(state.workers[1].file_name().unwrap()).join("000001.sheet");
+    fs::copy(other, sheet(&state)).unwrap();
+    let run = house.verify(&state, &[]);
+    assert!(run.code == Some(1) && run.stdout.contains("the index"), "{run:#?}");
+}
+
+#[test]
 fn a_tail_a_log_or_a_checkpoint_that_is_gone_is_missed() {
     let house = House::new();
     let ruin = |name: &str, how: &dyn Fn(&State)| {

@@ -76,10 +76,11 @@ impl Seal {
     /// The same, and before that up to where the last closed file ended: should that be removed one day, this is what it said.
     async fn all(&self) -> Result<(), NotSealed> {
         let ended = *self.log.segment_ended().borrow();
-        if let Some(ended) = ended {
-            self.up_to(ended).await?;
-        }
-        self.now().await
+        let of_ended = match ended {
+            Some(ended) => self.up_to(ended).await,
+            None => Ok(()),
+        };
+        self.now().await.and(of_ended)
     }
 
     async fn up_to(&self, head: Head) -> Result<(), NotSealed> {
