@@ -11,7 +11,7 @@ fn replay(exeat: &Exeat, options: &[&str]) -> Run {
 /// An agent that has called and been refused, in the clear too, with a credential and without.
 fn used(upstream: &Upstream, plain: &Upstream) -> Exeat {
     let exeat = Exeat::new()
-        .fixed("api", "secret", "to = [\"api.example.com\"]\nenv = \"API_KEY\"\naccept = { NHI7 = \"only for this test, which is short\" }\n")
+        .fixed("api", "secret-of-the-broker", "to = [\"api.example.com\"]\nenv = \"API_KEY\"\naccept = { NHI7 = \"only for this test, which is short\" }\n")
         .allow_with("api.example.com", upstream, "methods = [\"GET\"]\npaths = [\"/echo\", \"/npm/**\"]\ncredential = \"api\"\nrate = \"4/h\"")
         .allow("plain.example.com:80", plain);
     let script = "curl -sS -o /dev/null https://api.example.com/echo

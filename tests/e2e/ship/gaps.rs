@@ -75,6 +75,7 @@ fn a_log_that_is_gone_before_its_end_was_shipped_is_a_gap() {
 #[test]
 fn a_line_that_is_no_record_is_shipped_as_it_stands_and_stops_nothing() {
     let (collector, exeat) = set_up();
+    let exeat = exeat.tampers_with_the_log();
     let first = Segment::plain(&worker(&exeat), 1);
     let text = fs::read_to_string(&first).unwrap();
     let (before, after) = text.split_at(text.find('\n').unwrap() + 1);
