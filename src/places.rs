@@ -18,9 +18,8 @@ use crate::report::Report;
 pub struct Places {
     /// Holds `agents/NAME.toml`, `credentials.toml`, `broker.toml` and `log.toml`.
     pub config: PathBuf,
-    /// Holds `workers/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`,
+    /// Holds `workers/ID/`, `index/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`,
     /// `keys/identity.jsonl`, `offboarded/AGENT`, `offboarded.jsonl` and `probes/AGENT.json`.
-    /// Holds `workers/ID/`, `index/ID/`, `layers/`, `ship/RECEIVER/`, `leases/BROKER/`, `ledger.key`, `checkpoints/`, `checkpoint.key`, `keys/identity.jsonl`, `offboarded/AGENT` and `offboarded.jsonl`.
     pub state: PathBuf,
 }
 

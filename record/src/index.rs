@@ -1,4 +1,4 @@
-//! Where the calls are: an index of the logs, so that a million records are found through in less than a second.
+//! Where the calls are: an index of the logs, so that a million records are looked through in half a second.
 //!
 //! Enters: a worker's log, and a directory in which sheets may be kept, one for each segment. Leaves: sheets that say what the log says now: one that is kept
 //! holds only for a segment that was not touched since; of any other the text is hashed again, and only what came behind it is read. Never: a
