@@ -159,6 +159,8 @@ pub struct Logs {
     pub records: u64,
     /// Those of these records that are in a checkpoint which the broker signed.
     pub signed: u64,
+    /// Logs of these that nobody signed for, or not to the end that they have.
+    pub unsigned: u64,
     /// Those that are not, or could not be read.
     pub broken: Vec<Broken>,
 }

@@ -5,6 +5,7 @@
 //! nobody knows.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -46,15 +47,22 @@ pub(super) fn add(facts: &mut Facts, places: &Places, agent: &AgentId, since: Ti
     let mut last = None;
     for worker in workers {
         let directory = places.workers().join(&worker);
-        let audited = audited(places, &directory, &notary, &keys)?;
-        // Whose it was is told by the log, by the roll, and by the worker's own file. Where none does, it may have been this one.
-        let told = [audited.agent.clone(), running_for(places, &worker)];
-        let told: Vec<&str> = told.iter().flatten().map(String::as_str).collect();
-        if !told.is_empty() && !told.contains(&agent.as_str()) {
-            continue;
-        }
+        let (audited, on_roll) = audited(places, &directory, &notary, &keys)?;
         let wrong = audited.findings.iter().filter(|finding| !is_unsigned(finding.fault));
         let wrong: Vec<&str> = wrong.map(|finding| finding.says.as_str()).collect();
+        // Whose it was is told by the roll, before anything else: that is signed. What else there is, the log and the worker's own file, whoever
+        // changed the log can have changed too; it is asked only for a log with which nothing is wrong.
+        let told = match on_roll {
+            Some(on_roll) => vec![on_roll],
+            None if wrong.is_empty() => {
+                [audited.agent.clone(), running_for(places, &worker)].into_iter().flatten().collect()
+            }
+            None => Vec::new(),
+        };
+        // Where nothing tells it, it may have been this one's.
+        if !told.is_empty() && !told.iter().any(|told| told == agent.as_str()) {
+            continue;
+        }
         if wrong.is_empty() && audited.records == 0 {
             continue;
         }
@@ -65,6 +73,7 @@ pub(super) fn add(facts: &mut Facts, places: &Places, agent: &AgentId, since: Ti
         }
         facts.logs.records += audited.records;
         facts.logs.signed += audited.signed;
+        facts.logs.unsigned += u64::from(is_unsigned_log(&directory, &audited)?);
         follow(&directory, audited.records, |line| {
             if let Event::WorkerStart(start) = &line.event {
                 last = Some((line.seq, line.time, start.clone()));
@@ -85,17 +94,34 @@ fn is_unsigned(fault: Fault) -> bool {
     fault == Fault::Unsigned
 }
 
-/// The judgement on one log. Its worker may run, and have begun after the roll was read.
-fn audited(places: &Places, directory: &Path, notary: &Notary, keys: &[VerifierKey]) -> Result<Audited, Report> {
+/// Whether nobody signed for a log, or not for the end that it has. Only who runs, or was killed, leaves last records that nobody signed for.
+fn is_unsigned_log(directory: &Path, audited: &Audited) -> io::Result<bool> {
+    let nothing = audited.findings.iter().any(|finding| is_unsigned(finding.fault));
+    Ok(nothing
+        || audited.signed < audited.records && (audited.ended || audited.signed == 0 && !running::lives(directory)?))
+}
+
+/// The judgement on one log, and whose it is by the roll. Its worker may run, and have begun or ended after the roll was read.
+fn audited(
+    places: &Places,
+    directory: &Path,
+    notary: &Notary,
+    keys: &[VerifierKey],
+) -> Result<(Audited, Option<String>), Report> {
     // Without a key every signature is one that nobody knows.
     if keys.is_empty() {
-        return chain_alone(directory);
+        return Ok((chain_alone(directory)?, None));
     }
+    let on_roll = |notary: &Notary| {
+        let worker = directory.file_name().and_then(OsStr::to_str)?;
+        notary.agent(worker).map(str::to_owned)
+    };
     let audited = audit::log(directory, notary, keys)?;
-    if audited.findings.is_empty() {
-        return Ok(audited);
+    if audited.findings.is_empty() && !is_unsigned_log(directory, &audited)? {
+        return Ok((audited, on_roll(notary)));
     }
-    Ok(audit::log(directory, &Notary::read(&places.checkpoints(), keys)?, keys)?)
+    let notary = Notary::read(&places.checkpoints(), keys)?;
+    Ok((audit::log(directory, &notary, keys)?, on_roll(&notary)))
 }
 
 fn chain_alone(directory: &Path) -> Result<Audited, Report> {

@@ -79,6 +79,11 @@ impl Measured<'_> {
                 "of {} the lines follow one from another, and the broker signed for none: who can write them can make them anew (`exeat verify`)",
                 many(logs.logs, "call log")
             )),
+            (0, _) if logs.unsigned > 0 => open(format!(
+                "the broker did not sign for {} of {}: who can write them can make them anew (`exeat verify`)",
+                logs.unsigned,
+                many(logs.logs, "call log")
+            )),
             (0, records) => Self::met(
                 format!(
                     "Of {} of the agent all is what was written, by {}: {}, of which {} are signed for.",

@@ -156,11 +156,12 @@ fn logs(out: &mut String, facts: &Facts) -> std::fmt::Result {
     let logs = &facts.logs;
     writeln!(
         out,
-        "- Call logs: {}, verified by {}: {} records as written, {} of them signed for, {} logs CHANGED.",
+        "- Call logs: {}, verified by {}: {} records as written, {} of them signed for, {} logs not signed for, {} logs CHANGED.",
         logs.logs,
         logs.by,
         logs.records,
         logs.signed,
+        logs.unsigned,
         logs.broken.len()
     )?;
     for broken in &logs.broken {

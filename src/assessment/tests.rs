@@ -43,7 +43,7 @@ fn exemplary() -> Facts {
         }]),
         findings: Some(Vec::new()),
         leases: Some(Leases { given: 3, revoked: 3, longest_issued_s: Some(600), ..Leases::default() }),
-        logs: Logs { by: "a chain".to_owned(), logs: 1, records: 9, signed: 9, broken: Vec::new() },
+        logs: Logs { by: "a chain".to_owned(), logs: 1, records: 9, signed: 9, unsigned: 0, broken: Vec::new() },
         activity: Some(Activity {
             records: 9,
             workers: 1,
@@ -83,7 +83,7 @@ fn exemplary() -> Facts {
 type Worse = fn(&mut Facts);
 
 /// Each way to know less, or to know that something is wrong.
-const WORSE: [(&str, Worse); 26] = [
+const WORSE: [(&str, Worse); 27] = [
     ("no policy", |facts| facts.policy = None),
     ("no credentials", |facts| facts.credentials = None),
     ("no credential", |facts| facts.credentials = Some(Vec::new())),
@@ -95,7 +95,8 @@ const WORSE: [(&str, Worse); 26] = [
         facts.logs.broken.push(Broken::default());
         (facts.activity, facts.walls) = (None, None);
     }),
-    ("a log that nobody signed for", |facts| facts.logs.signed = 0),
+    ("logs that nobody signed for", |facts| facts.logs.signed = 0),
+    ("one log among others that nobody signed for", |facts| facts.logs.unsigned = 1),
     ("no walls", |facts| facts.walls = None),
     ("no probe", |facts| facts.probe = None),
     ("a probe of another policy", |facts| facts.probe.iter_mut().for_each(|probe| probe.policy.push('x'))),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::credentials::{SECRET, leased};
 use crate::harness::evidence::by_schema;
 use crate::harness::{Exeat, Run, TokenEndpoint, Upstream};
+use crate::verify::chained;
 
 /// The report of the agent, which is one by the schema that exeat prints.
 fn report(exeat: &Exeat) -> Value {
@@ -137,11 +138,43 @@ fn a_log_that_was_changed_is_told_and_nothing_is_claimed_by_it() {
     let page = page(&exeat);
     assert!(page.contains("1 logs CHANGED") && page.contains("not what was written"), "{page}");
     assert!(!page.contains("SPIFFE identity of its own"), "{page}");
-    // Whose it was is told beside it, too: it is no other agent's log.
-    fs::write(&log, text.replacen("\"agent\":\"bot\"", "\"agent\":\"cat\"", 1)).unwrap();
+    // Whose it was is told by the broker's roll: neither the log nor the worker's own file makes it another agent's.
+    let other = |text: &str| text.replacen("\"agent\":\"bot\"", "\"agent\":\"cat\"", 1);
+    let who = worker.join("worker.json");
+    let whose = fs::read_to_string(&who).unwrap();
+    assert_ne!(other(&whose), whose);
+    fs::write(&log, other(&text)).unwrap();
+    fs::write(&who, other(&whose)).unwrap();
     assert_eq!(report(&exeat)["facts"]["logs"]["broken"].as_array().unwrap().len(), 1);
+    let cat = exeat.exeat(&["report", "--agent", "cat", "--json"]).finish().ok().json();
+    assert_eq!(cat["facts"]["logs"]["logs"], 0, "{cat:#}");
     fs::write(&log, text).unwrap();
+    fs::write(&who, whose).unwrap();
     assert!(claims(&report(&exeat)).contains("/calls"));
+}
+
+#[test]
+fn a_log_that_nobody_signed_for_is_not_covered_by_the_signatures_of_others() {
+    const WHOLE: &str = "of the agent all is what was written";
+    let (exeat, run) = ran();
+    let told = report(&exeat);
+    assert_eq!(told["facts"]["logs"]["unsigned"], 0);
+    assert!(claims(&told).contains(WHOLE), "{told:#}");
+    // As somebody who knows how logs are made would make one of a worker that never was.
+    let id = &run.log.start().worker;
+    let forged = format!("{}{}", &id[..id.len() - 4], if id.ends_with("0000") { "1111" } else { "0000" });
+    let workers = exeat.state().join("workers");
+    let text = fs::read_to_string(workers.join(id).join("calls/000001.jsonl")).unwrap().replace(id, &forged);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    chained(&mut lines);
+    let calls = workers.join(&forged).join("calls");
+    fs::create_dir_all(&calls).unwrap();
+    fs::write(calls.join("000001.jsonl"), lines.join("\n") + "\n").unwrap();
+    let told = report(&exeat);
+    let logs = &told["facts"]["logs"];
+    assert_eq!((&logs["logs"], &logs["unsigned"]), (&2.into(), &1.into()), "{logs:#}");
+    assert!(!claims(&told).contains(WHOLE), "{}", claims(&told));
+    assert!(page(&exeat).contains("the broker did not sign for 1 of 2 call logs"), "{}", page(&exeat));
 }
 
 #[test]

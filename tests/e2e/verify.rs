@@ -83,7 +83,7 @@ impl State {
 }
 
 /// As somebody who knows how logs are made would do it: every line follows from the one before.
-fn chained(lines: &mut [String]) {
+pub(crate) fn chained(lines: &mut [String]) {
     let mut prev = Hash::NONE;
     for (line, seq) in lines.iter_mut().zip(1..) {
         let mut record: Value = serde_json::from_str(line).unwrap();
