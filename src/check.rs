@@ -62,7 +62,8 @@ pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report>
         true => document::write(&mut out, places, &checked)?,
         false => write(&mut out, places, &checked)?,
     }
-    let otherwise = checked.replayed.as_ref().is_some_and(|replayed| replayed.otherwise > 0);
+    // A log that was not read may have what would be decided otherwise.
+    let otherwise = checked.replayed.as_ref().is_some_and(|replayed| replayed.otherwise + replayed.unread > 0);
     let passed = checked.is_right()
         && !(arguments.strict && checked.warnings() > 0)
         && !(arguments.fail_on_difference && otherwise);

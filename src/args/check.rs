@@ -24,7 +24,7 @@ pub struct Check {
     /// Only this agent's calls
     #[arg(long, value_name = "NAME", requires = "replay")]
     pub agent: Option<AgentId>,
-    /// Fail where one would have been decided otherwise
+    /// Fail where one would have been decided otherwise, or a log could not be read to its end
     #[arg(long, requires = "replay")]
     pub fail_on_difference: bool,
     /// One JSON document

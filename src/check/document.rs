@@ -73,11 +73,12 @@ fn unmet(Unmet { call, expected, decided, kind, rule, mistake: place }: &Unmet) 
 }
 
 fn replay(replayed: &Replayed) -> Value {
-    let Replayed { since, agents, judged, otherwise, differences, unlisted, heads, left_out, notes, window } = replayed;
+    let Replayed { since, agents, judged, otherwise, differences, unlisted, heads, left_out, unread, notes, window } =
+        replayed;
     let differences: Vec<Value> = differences.iter().map(Difference::json).collect();
     json!({
         "window": window, "since": since, "agents": agents, "judged": judged, "otherwise": otherwise,
-        "differences": differences, "unlisted": unlisted, "heads_only": heads, "left_out": left_out, "notes": notes,
+        "differences": differences, "unlisted": unlisted, "heads_only": heads, "left_out": left_out, "unread": unread, "notes": notes,
     })
 }
 

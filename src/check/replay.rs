@@ -42,6 +42,8 @@ pub(super) struct Replayed {
     pub(super) heads: u64,
     /// Why others were not judged again, and how many.
     pub(super) left_out: BTreeMap<String, u64>,
+    /// Logs that could not be read to their ends: what they have more, nobody judged.
+    pub(super) unread: u64,
     pub(super) notes: Vec<String>,
 }
 
@@ -70,7 +72,8 @@ pub(super) fn run(
         Replay { policies, only: agent.map(AgentId::as_str), since: window.start(now), ..Replay::default() };
     for log in calls::logs(places)? {
         if let Err(error) = replay.add(&log) {
-            replay.notes.push(format!("a log was not read to its end; see `exeat calls --verify`: {error}"));
+            replay.unread += 1;
+            replay.notes.push(format!("a log was not read to its end; see `exeat verify`: {error}"));
         }
     }
     Ok(replay.finish(window.text()))
@@ -88,6 +91,7 @@ struct Replay<'a> {
     heads: u64,
     differences: BTreeMap<Key, Seen>,
     left_out: BTreeMap<String, u64>,
+    unread: u64,
     notes: Vec<String>,
 }
 
@@ -144,8 +148,20 @@ impl Replay<'_> {
     }
 
     fn finish(self, window: &str) -> Replayed {
-        let Self { policies, since, agents, judged, otherwise, unlisted, heads, differences, left_out, notes, .. } =
-            self;
+        let Self {
+            policies,
+            since,
+            agents,
+            judged,
+            otherwise,
+            unlisted,
+            heads,
+            differences,
+            left_out,
+            unread,
+            notes,
+            ..
+        } = self;
         let told = |(key, seen): (Key, Seen)| Some(Difference::new(policies.get(key.agent())?, key, seen));
         Replayed {
             window: window.to_owned(),
@@ -157,6 +173,7 @@ impl Replay<'_> {
             unlisted,
             heads,
             left_out,
+            unread,
             notes,
         }
     }

@@ -113,3 +113,19 @@ fn what_cannot_be_replayed_is_said() {
     assert!(exeat.exeat(&["check", "--replay", "soon"]).finish().ended_with(125).stderr.contains("how long ago"));
     assert_eq!(exeat.exeat(&["check", "--fail-on-difference"]).finish().code, Some(2));
 }
+
+#[test]
+fn a_log_that_cannot_be_read_is_no_log_without_a_difference() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream).tampers_with_the_log();
+    let run = exeat.sh("curl -sSf -o /dev/null https://api.example.com/echo").ok();
+    replay(&exeat, &["--fail-on-difference"]).ok();
+    let log = exeat.state().join("workers").join(&run.log.start().worker).join("calls/000001.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replacen("\"call-start\"", "\"call-begun", 1)).unwrap();
+    let told = replay(&exeat, &[]).ok();
+    assert!(told.stdout.contains("not read to its end; see `exeat verify`"), "{told:#?}");
+    replay(&exeat, &["--fail-on-difference"]).ended_with(1);
+    let json = replay(&exeat, &["--json", "--fail-on-difference"]).ended_with(1).json();
+    assert_eq!((&json["replay"]["unread"], &json["replay"]["otherwise"]), (&1.into(), &0.into()), "{json}");
+}
