@@ -172,7 +172,7 @@ fn rule(places: &Places, agent: &str, start: &Record) -> Option<Rule> {
     let (rule, policy) = match &start.line.event {
         Event::CallStart(start) => (start.rule.clone(), Some(start.policy.clone())),
         Event::TunnelStart(start) => (start.rule.clone(), Some(start.policy.clone())),
-        Event::Refused(refused) => (refused.rule.clone()?, None),
+        Event::Refused(refused) => (refused.rule.clone()?, refused.policy.clone()),
         _ => return None,
     };
     let agent: config::AgentId = agent.parse().ok()?;
@@ -180,7 +180,8 @@ fn rule(places: &Places, agent: &str, start: &Record) -> Option<Rule> {
     let line = rule.rsplit_once("(line ").and_then(|(_, line)| line.trim_end_matches(')').parse().ok());
     let text = std::fs::read_to_string(&file).ok();
     let is_it = |text: &String| {
-        let now = Policy::parse(agent.clone(), &file, text).ok();
+        // Whoever reads logs need not be able to read a secret beside the file.
+        let now = Policy::parse_without_secrets(agent.clone(), &file, text).ok();
         now.zip(policy.as_ref()).is_some_and(|(now, then)| now.digest() == then)
     };
     let lines = text.filter(is_it).zip(line).map(|(text, line)| block(&text, line));

@@ -113,3 +113,20 @@ fn a_key_that_the_sandbox_could_see_stops_the_start() {
     let run = exeat.run(&["true"]).ended_with(125);
     assert!(run.stderr.contains("client-key.pem` holds a secret and would be seen"), "{run:#?}");
 }
+
+#[test]
+fn the_rule_that_refused_is_shown_to_whoever_cannot_read_the_key_beside_it() {
+    let clients = Authority::new("clients");
+    let upstream = upstream(&clients, &[&TLS13], false);
+    let exeat = exeat(&upstream, &client(&clients), SHOWN);
+    let exeat = exeat.rule("[[deny]]\nto = \"api.example.com\"\npaths = [\"/payroll/**\"]\n");
+    exeat.sh("curl -sS https://api.example.com/payroll/x").ok();
+    let listed = exeat.exeat(&["calls", "--refused"]).finish().ok().stdout;
+    let id = listed.lines().nth(1).unwrap().split_whitespace().next().unwrap();
+    // Root reads whatever is there.
+    fs::remove_file(exeat.config("secrets/client-key.pem")).unwrap();
+    let story = exeat.exeat(&["calls", "show", id]).finish().ok().stdout;
+    for part in ["| [[deny]]", "| paths = [\"/payroll/**\"]", "policy      sha256:"] {
+        assert!(story.contains(part), "{part}: {story}");
+    }
+}
