@@ -14,7 +14,7 @@ mod telling;
 mod worker;
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -64,13 +64,19 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
         took: begun.elapsed(),
         findings: &findings,
     };
-    kept::keep(places, &arguments.agent, &told)?;
+    // Shown first: where it cannot be kept it is not lost, and the exit code says what was found. Nor is it lost where it cannot be shown.
     let mut out = io::stdout().lock();
-    if arguments.json {
-        told.json(&mut out)?;
-    } else {
-        told.text(&mut out)?;
+    let shown = if arguments.json { told.json(&mut out) } else { told.text(&mut out) };
+    if let Err(report) = kept::keep(places, &arguments.agent, &told) {
+        let file = places.probe(&arguments.agent);
+        // Where standard error cannot be written to either, there is nobody to tell.
+        let _ = writeln!(
+            io::stderr(),
+            "exeat: the result could not be kept in `{}`, so that `exeat report` has none of it: {report}",
+            file.display()
+        );
     }
+    shown?;
     Ok(if told.broke() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -67,7 +67,11 @@ fn every_wall_holds_under_a_real_policy() {
 fn a_person_gets_a_line_for_each_attempt_and_one_at_the_end() {
     let run = Exeat::new();
     fs::write(run.policy_file(), "").unwrap();
+    // The result is told, also where there is no place to keep it.
+    fs::create_dir_all(run.state()).unwrap();
+    fs::write(run.state().join("probes"), "").unwrap();
     let run = run.exeat(&["probe", "--agent", "bot"]).finish().ok();
+    assert!(run.stderr.contains("could not be kept in `") && run.stderr.contains("/probes/bot.json"), "{run:#?}");
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(lines[0].starts_with("exeat probe: agent bot, worker "), "{run:#?}");
     assert!(lines.iter().any(|line| line.starts_with("  held            tcp-loopback ")), "{run:#?}");
