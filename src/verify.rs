@@ -22,9 +22,13 @@ use crate::plain::plain;
 use crate::report::Report;
 use crate::running;
 
+/// Changes when a field changes its meaning or goes; fields may be added.
+const SCHEMA: &str = "exeat-verify/1";
+
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Verdict {
+    schema: &'static str,
     /// Whether nothing is wrong.
     good: bool,
     /// The keys that were trusted.
@@ -113,6 +117,7 @@ fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report>
     }
     let good = notary.findings.is_empty() && logs.iter().all(|told| told.is_good(arguments.strict));
     Ok(Verdict {
+        schema: SCHEMA,
         good,
         keys: keys.iter().map(ToString::to_string).collect(),
         keys_given: !arguments.key.is_empty(),

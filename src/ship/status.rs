@@ -19,9 +19,13 @@ use super::trouble::Trouble;
 use crate::places::Places;
 use crate::report::Report;
 
+/// Changes when a field changes its meaning or goes; fields may be added.
+const SCHEMA: &str = "exeat-ship-status/1";
+
 /// All receivers.
 #[derive(Serialize)]
 struct Status {
+    schema: &'static str,
     /// Whether a process ships now.
     running: bool,
     /// Segments that may not be removed because a receiver lacks something of them.
@@ -60,7 +64,7 @@ struct Lag {
 pub fn print(places: &Places, settings: &LogSettings, json: bool) -> Result<ExitCode, Report> {
     let running = places.shipped().exists() && cursor::lock(&places.shipped())?.is_none();
     let receivers = settings.ship.iter().map(|target| standing(places, target)).collect::<Result<_, _>>()?;
-    let status = Status { running, needed_segments: needed(places)?, receivers };
+    let status = Status { schema: SCHEMA, running, needed_segments: needed(places)?, receivers };
     let mut out = io::stdout().lock();
     match json {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?,

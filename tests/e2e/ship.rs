@@ -35,5 +35,7 @@ fn uids(log: &Log) -> BTreeSet<String> {
 
 /// What `exeat ship --status` says of the only receiver.
 fn status(exeat: &Exeat) -> Value {
-    exeat.exeat(&["ship", "--status", "--json"]).finish().ok().json()
+    let status: Value = exeat.exeat(&["ship", "--status", "--json"]).finish().ok().json();
+    assert_eq!(status["schema"], "exeat-ship-status/1");
+    status
 }
