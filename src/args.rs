@@ -37,7 +37,7 @@ pub use self::verify::Verify;
 #[derive(Debug, Parser)]
 #[command(name = "exeat", version, max_term_width = 100)]
 pub struct Arguments {
-    /// Where the files are that people write: agents/NAME.toml and credentials.toml
+    /// Where the files are that people write: agents/NAME.toml, credentials.toml, broker.toml and log.toml
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "EXEAT_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where workers keep their call logs

@@ -16,13 +16,14 @@ use crate::args;
 use crate::report::Report;
 
 /// What people write and read, below the directories that `--config` and `--state` name.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("~/.config/exeat/agents/NAME.toml", "what an agent may do: its rules, and what its sandbox may have and use up"),
     (
         "~/.config/exeat/credentials.toml",
         "which credential is had from where, and lent to which agent for which destination",
     ),
     ("~/.config/exeat/broker.toml", "what the broker is called, and the keys that it signs with"),
+    ("~/.config/exeat/log.toml", "for how long or up to which size call logs are kept, and where they are shipped to"),
     ("~/.local/state/exeat/workers/ID/", "each worker's call log"),
     ("~/.local/state/exeat/leases/", "who holds what until when"),
 ];
@@ -80,11 +81,12 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
 }
 
 fn page(name: &str, parent: Option<&str>, command: Command) -> io::Result<Vec<u8>> {
-    let own = command.get_name().to_owned();
+    // As `args` calls it: without exeat's own name.
+    let own = name.split('-').skip(1).collect::<Vec<_>>().join(" ");
     let below: Vec<String> = command.get_subcommands().map(|below| format!("{name}-{}", below.get_name())).collect();
     // Exit codes have a section of their own; what a command says in other words stays as it is.
     let help = command.get_after_help().cloned().filter(|help| help.to_string() != args::told(&own));
-    let has_codes = help.is_none() && parent.is_some() && below.is_empty();
+    let has_codes = help.is_none() && parent.is_some() && !command.is_subcommand_required_set();
     let has_extra = help.is_some();
     let command = Command::after_help(command, help.unwrap_or_default()).display_name(name);
     let has_below = !below.is_empty();
@@ -156,6 +158,29 @@ mod tests {
         let run = String::from_utf8_lossy(run);
         for (code, _) in args::codes("run").iter().filter(|(code, _)| code.len() == 3) {
             assert!(run.contains(code), "{code}: {run}");
+        }
+        for (name, says) in [
+            ("exeat-calls", "could not be read to its end"),
+            ("exeat-calls-show", "they are not; where"),
+            ("exeat-calls-prune", "that was to go stays"),
+            ("exeat-broker-serve", "exeat failed"),
+        ] {
+            let (_, page) = pages.iter().find(|(found, _)| found == name).unwrap();
+            let page = String::from_utf8_lossy(page);
+            assert_eq!(page.matches("EXIT STATUS").count(), 1, "{name}: {page}");
+            assert!(page.contains(says) && !page.contains("Exit codes:"), "{name}: {page}");
+        }
+        let (_, broker) = pages.iter().find(|(name, _)| name == "exeat-broker").unwrap();
+        assert!(!String::from_utf8_lossy(broker).contains("EXIT STATUS"));
+    }
+
+    #[test]
+    fn every_command_says_its_exit_codes_in_its_help() {
+        let mut open: Vec<Command> = args::offered().get_subcommands().cloned().collect();
+        while let Some(command) = open.pop() {
+            open.extend(command.get_subcommands().cloned());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(help.contains("Exit codes:"), !command.is_subcommand_required_set(), "{}", command.get_name());
         }
     }
 }

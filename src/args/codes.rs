@@ -24,7 +24,7 @@ const CHECK: [Code; 4] = [
     (
         "1",
         "a mistake, an expectation that does not hold, or something that the machine lacks; with `--strict` also a finding that is not \
-         accepted, with `--fail-on-difference` a call that would be decided otherwise",
+         accepted, with `--fail-on-difference` a call that would be decided otherwise or a log that could not be read",
     ),
     ("2", "the command line is wrong"),
     ("125", "nothing could be checked"),
@@ -54,9 +54,27 @@ const VERIFY: [Code; 4] = [
 ];
 const CALLS: [Code; 4] = [
     ("0", "done"),
-    ("1", "a log could not be read to its end, or `show` found its records changed; all others were shown"),
+    ("1", "a log could not be read to its end; all others were shown"),
     ("2", "the command line is wrong"),
     ("125", "exeat failed; why is on standard error"),
+];
+const SHOW: [Code; 4] = [
+    ("0", "the call's records are what was written"),
+    ("1", "they are not; where, is said"),
+    ("2", "the command line is wrong"),
+    ("125", "there is no such call, or its log could not be read"),
+];
+const PRUNE: [Code; 4] = [
+    ("0", "done"),
+    ("1", "a file that was to go stays; why, is said"),
+    ("2", "the command line is wrong"),
+    ("125", "nothing was removed, or not all; why is on standard error"),
+];
+const DIFF: [Code; 4] = [
+    ("0", "done"),
+    ("1", "something of it could not be looked at; what, is said"),
+    ("2", "the command line is wrong"),
+    ("125", "exeat failed, or refused to; why is on standard error"),
 ];
 const PLAIN: [Code; 3] = [
     ("0", "done"),
@@ -64,7 +82,7 @@ const PLAIN: [Code; 3] = [
     ("125", "exeat failed, or refused to; why is on standard error"),
 ];
 
-/// The exit codes of a command.
+/// The exit codes of a command by its whole name, such as `calls show`.
 pub fn codes(command: &str) -> &'static [Code] {
     match command {
         "run" => &RUN,
@@ -73,7 +91,10 @@ pub fn codes(command: &str) -> &'static [Code] {
         "probe" => &PROBE,
         "demo" => &DEMO,
         "stop" | "revoke" | "offboard" => &END,
-        "calls" | "stats" => &CALLS,
+        "calls" | "calls export" | "stats" => &CALLS,
+        "calls show" => &SHOW,
+        "calls prune" => &PRUNE,
+        "diff" => &DIFF,
         "verify" => &VERIFY,
         _ => &PLAIN,
     }
@@ -86,15 +107,23 @@ Begin with `exeat init` in a project, then `exeat check`, then `exeat run --agen
 /// The command line as it is parsed, shown by `--help`, completed and described in the manual.
 pub fn command() -> Command {
     let whole = Arguments::command().after_help(BEGIN);
+    below(whole, "")
+}
+
+/// The same with the exit codes of every command below this one in their helps.
+fn below(whole: Command, name: &str) -> Command {
     let names: Vec<String> = whole.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let with_codes = |command: Command| match command.get_after_help() {
-        None => {
-            let told = told(command.get_name());
-            command.after_help(told)
+    let with_codes = |command: Command, own: &str| {
+        let command = below(command, &format!("{own} "));
+        match command.get_after_help() {
+            None if !command.is_subcommand_required_set() => command.after_help(told(own)),
+            _ => command,
         }
-        Some(_) => command,
     };
-    names.into_iter().fold(whole, |whole, name| whole.mut_subcommand(name, with_codes))
+    names.into_iter().fold(whole, |whole, last| {
+        let own = format!("{name}{last}");
+        whole.mut_subcommand(last, |command| with_codes(command, &own))
+    })
 }
 
 /// The same without what is hidden, which nobody is to be offered.
