@@ -29,6 +29,7 @@ use config::AgentId;
 use record::read::{ReadError, WorkerLog};
 
 pub use self::filter::{Filter, is_refused, outcome, status};
+use self::find::Cuts;
 pub use self::find::Finder;
 use self::follow::Following;
 pub use self::host::HostFilter;
@@ -116,8 +117,11 @@ fn list(
         following = arguments.follow.then(|| Following::begin(places, &finder)).transpose()?;
         (found, flaws) = finder.find(filter, most, following.as_mut());
     }
+    let mut cuts = Cuts::default();
     for hits in found.hits.chunks(AT_ONCE) {
-        listing.rows(&finder.read(hits)?)?;
+        let (rows, more) = finder.readable(hits, &mut cuts);
+        listing.rows(&rows)?;
+        flaws.extend(more);
     }
     if found.older > 0 {
         let (shown, all) = (found.hits.len(), found.hits.len() + found.older);
@@ -128,11 +132,16 @@ fn list(
     let Some(mut following) = following else { return Ok(code) };
     loop {
         following.look(places, &mut finder)?;
-        let hits = following.more(&finder, filter)?;
-        match hits.is_empty() {
-            true => std::thread::sleep(LOOK_AGAIN),
-            false => listing.rows(&finder.read(&hits)?)?,
+        let (hits, flaws) = following.more(&finder, filter);
+        say(&flaws);
+        if hits.is_empty() {
+            std::thread::sleep(LOOK_AGAIN);
+            continue;
         }
+        let (rows, flaws) = finder.readable(&hits, &mut cuts);
+        listing.rows(&rows)?;
+        say(&flaws);
+        following.leave(&cuts);
     }
 }
 

@@ -20,6 +20,7 @@ use proxy::resolve;
 
 use crate::ago::since;
 use crate::args;
+use crate::calls;
 use crate::places::Places;
 use crate::report::Report;
 
@@ -47,12 +48,14 @@ struct Learned {
 /// Suggests, and writes where that is asked for.
 ///
 /// # Errors
-/// When a log or the agent's file cannot be read, or would not load with the rules.
+/// When the logs cannot be listed, or the agent's file cannot be read, or would not load with the rules.
 pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Report> {
     let file = places.agent_file(&arguments.agent);
     let policy = Policy::load_without_secrets(&file)?;
     let since = arguments.since.as_deref().map(since).transpose()?;
     let seen = seen::read(places, &policy, since)?;
+    // What the others show stands.
+    calls::say(&seen.flaws);
     let calls: Vec<Sighting> = seen.calls.into_values().collect();
     let mut suggestion = suggest(&policy, &calls);
     suggestion.allowed += seen.allowed;

@@ -279,14 +279,21 @@ impl Follower {
         records.inspect_err(|_| self.at = before)
     }
 
-    /// The same, unread.
+    /// The same, unread. What cannot be read is an error once all before it was given out.
     ///
     /// # Errors
     /// As [`WorkerLog::open`].
     pub fn texts(&mut self, most: usize) -> Result<Vec<Text>, ReadError> {
         let Some(log) = WorkerLog::open(&self.worker)? else { return Ok(Vec::new()) };
         let mut texts = log.texts(self.at);
-        let found = texts.by_ref().take(most).collect::<Result<_, _>>()?;
+        let mut found = Vec::new();
+        for text in texts.by_ref().take(most) {
+            match text {
+                Ok(text) => found.push(text),
+                Err(error) if found.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
         self.at = texts.position();
         Ok(found)
     }

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use record::read::{Position, WorkerLog};
+use record::read::{Position, ReadError, WorkerLog};
 
-use super::{logs, ocsf};
+use super::{logs, ocsf, say};
 use crate::ago::since;
 use crate::args;
 use crate::call::{Author, Call, Open};
@@ -38,7 +38,7 @@ impl Filter {
 /// Writes the events to standard output.
 ///
 /// # Errors
-/// When a log cannot be read.
+/// When the logs cannot be listed. One that cannot be read is said, and the code is 1.
 pub fn run(places: &Places, arguments: &args::Export) -> Result<ExitCode, Report> {
     let filter = Filter {
         agent: arguments.agent.as_ref().map(ToString::to_string),
@@ -46,33 +46,50 @@ pub fn run(places: &Places, arguments: &args::Export) -> Result<ExitCode, Report
         until: arguments.until.as_deref().map(since).transpose()?,
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    for log in logs(places)? {
-        match write(places, &log, &filter, &mut out) {
-            Err(Failed::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-            Err(Failed::Write(error)) => return Err(error.into()),
-            Err(Failed::Read(report)) => return Err(report),
-            Ok(()) => {}
+    let mut flaws = Vec::new();
+    let mut all = || {
+        for log in logs(places)? {
+            flaws.extend(write(places, &log, &filter, &mut out)?);
         }
-    }
-    match out.flush() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
+        Ok(out.flush()?)
+    };
+    match all() {
+        Err(Failed::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(Failed::Write(error)) => Err(error.into()),
+        Err(Failed::List(report)) => Err(report),
+        Ok(()) => Ok(say(&flaws)),
     }
 }
 
 enum Failed {
-    Read(Report),
+    List(Report),
     Write(io::Error),
 }
 
-fn write(places: &Places, log: &WorkerLog, filter: &Filter, out: &mut impl Write) -> Result<(), Failed> {
-    let mut open = None;
+impl From<Report> for Failed {
+    fn from(report: Report) -> Failed {
+        Failed::List(report)
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        Failed::Write(error)
+    }
+}
+
+/// What can be read of one log. Leaves why there is no more of it, if it does not end there.
+fn write(places: &Places, log: &WorkerLog, filter: &Filter, out: &mut impl Write) -> io::Result<Option<ReadError>> {
+    let (mut open, mut flaw) = (None, None);
     for text in log.texts(Position::START) {
-        let text = text.map_err(|error| Failed::Read(error.into()))?;
-        let bytes = text.bytes.len();
-        let record = text
-            .record(log.worker())
-            .map_err(|error| Failed::Read(Report::new(error).hint("it was changed; see `exeat verify`")))?;
+        let read = text.and_then(|text| Ok((text.bytes.len(), text.record(log.worker())?)));
+        let (bytes, record) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                flaw = Some(error);
+                break;
+            }
+        };
         let open = open.get_or_insert_with(|| {
             Open::new(Arc::new(Author::first(places, log.worker(), &record.line.event)), OPEN_BYTES)
         });
@@ -83,12 +100,12 @@ fn write(places: &Places, log: &WorkerLog, filter: &Filter, out: &mut impl Write
     for call in open.iter_mut().flat_map(Open::drain) {
         event(&call, filter, out)?;
     }
-    Ok(())
+    Ok(flaw)
 }
 
-fn event(call: &Call, filter: &Filter, out: &mut impl Write) -> Result<(), Failed> {
+fn event(call: &Call, filter: &Filter, out: &mut impl Write) -> io::Result<()> {
     match filter.wants(call) {
-        true => writeln!(out, "{}", ocsf::event(call)).map_err(Failed::Write),
+        true => writeln!(out, "{}", ocsf::event(call)),
         false => Ok(()),
     }
 }

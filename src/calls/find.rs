@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use record::index::{Entry, Index, Sheet, Span};
-use record::read::{Position, ReadError, Text, WorkerLog};
+use record::read::{Position, ReadError, Record, WorkerLog};
 
 use super::filter::Filter;
 use super::follow::Following;
@@ -122,35 +122,113 @@ impl Finder {
     /// # Errors
     /// When it is not there: the log is not the one that was looked through.
     pub fn read(&self, hits: &[Hit]) -> Result<Vec<Row>, ReadError> {
-        let mut wanted: BTreeMap<usize, Vec<Position>> = BTreeMap::new();
-        for hit in hits {
-            wanted.entry(hit.log).or_default().extend([Some(hit.start), hit.end].into_iter().flatten());
-        }
-        let mut texts: BTreeMap<(usize, Position), Text> = BTreeMap::new();
-        for (number, mut positions) in wanted {
-            positions.sort();
-            let found = self.logs[number].at(&positions)?;
-            texts.extend(found.into_iter().map(|text| ((number, text.at), text)));
-        }
-        hits.iter().map(|hit| self.row(hit, &mut texts)).collect()
+        let (rows, flaws) = self.readable(hits, &mut Cuts::default());
+        flaws.into_iter().next().map_or(Ok(rows), Err)
     }
 
-    fn row(&self, hit: &Hit, texts: &mut BTreeMap<(usize, Position), Text>) -> Result<Row, ReadError> {
-        let worker = self.logs[hit.log].worker();
-        let gone = |at: Position| ReadError::Record {
-            worker: worker.to_owned(),
-            at,
-            why: "the log was changed while it was looked through".to_owned(),
+    /// The same as far as it can be read: a log is left out from the line on that cannot be, now and whenever it is asked with the same `cuts`. What
+    /// was wrong is told once. A call whose end cannot be read has not ended.
+    pub(super) fn readable(&self, hits: &[Hit], cuts: &mut Cuts) -> (Vec<Row>, Vec<ReadError>) {
+        let mut wanted: BTreeMap<usize, Vec<Position>> = BTreeMap::new();
+        for hit in hits {
+            let positions = [Some(hit.start), hit.end].into_iter().flatten().filter(|at| cuts.before(hit.log, *at));
+            wanted.entry(hit.log).or_default().extend(positions);
+        }
+        let (mut records, mut flaws) = (BTreeMap::new(), Vec::new());
+        for (number, positions) in wanted {
+            let (found, flaw) = self.records(number, positions);
+            records.extend(found.into_iter().map(|record| ((number, record.at), record)));
+            flaws.extend(flaw.map(|(at, error)| cuts.cut(number, at, error)));
+        }
+        let mut rows = Vec::with_capacity(hits.len());
+        for hit in hits {
+            if !cuts.before(hit.log, hit.start) {
+                continue;
+            }
+            match self.row(hit, &mut records, cuts.of(hit.log)) {
+                Ok(row) => rows.push((hit, row)),
+                Err((at, error)) => flaws.push(cuts.cut(hit.log, at, error)),
+            }
+        }
+        let rows = rows.into_iter().filter(|(hit, _)| cuts.before(hit.log, hit.start));
+        (rows.map(|(_, row)| row).collect(), flaws)
+    }
+
+    /// The records at these positions, to the first that is not there or is none.
+    fn records(&self, number: usize, mut positions: Vec<Position>) -> (Vec<Record>, Option<(Position, ReadError)>) {
+        let log = &self.logs[number];
+        positions.sort();
+        let (texts, mut flaw) = match log.at(&positions) {
+            Ok(texts) => (texts, None),
+            Err(error) => {
+                // So many are there, and so many are not all there.
+                let (mut there, mut not) = (0, positions.len());
+                while not - there > 1 {
+                    let middle = there.midpoint(not);
+                    let side = if log.at(&positions[..middle]).is_ok() { &mut there } else { &mut not };
+                    *side = middle;
+                }
+                (log.at(&positions[..there]).unwrap_or_default(), Some((positions[there], error)))
+            }
         };
-        let mut record = |at| texts.remove(&(hit.log, at)).ok_or_else(|| gone(at))?.record(worker);
+        let mut records = Vec::with_capacity(texts.len());
+        for text in texts {
+            let at = text.at;
+            match text.record(log.worker()) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    flaw = Some((at, error));
+                    break;
+                }
+            }
+        }
+        (records, flaw)
+    }
+
+    fn row(
+        &self,
+        hit: &Hit,
+        records: &mut BTreeMap<(usize, Position), Record>,
+        cut: Position,
+    ) -> Result<Row, (Position, ReadError)> {
+        let gone = |at: Position| {
+            let why = "the log was changed while it was looked through".to_owned();
+            (at, ReadError::Record { worker: self.logs[hit.log].worker().to_owned(), at, why })
+        };
+        let mut record = |at| records.remove(&(hit.log, at)).ok_or_else(|| gone(at));
         let start = record(hit.start)?;
         let id = format!("{}/{}", self.names[hit.log], hit.seq);
         let row = Row::of(id, &hit.agent, &start).filter(|_| start.line.seq == hit.seq);
         let row = row.ok_or_else(|| gone(hit.start))?;
-        match hit.end {
+        match hit.end.filter(|end| *end < cut) {
             Some(end) => row.ended_by(&record(end)?).ok_or_else(|| gone(end)),
             None => Ok(row),
         }
+    }
+}
+
+/// From where on logs are left out, by their place among the finder's.
+#[derive(Debug, Default)]
+pub(super) struct Cuts(BTreeMap<usize, Position>);
+
+impl Cuts {
+    /// Behind everything, where the log is whole.
+    fn of(&self, log: usize) -> Position {
+        self.0.get(&log).copied().unwrap_or(Position { segment: u64::MAX, offset: u64::MAX })
+    }
+
+    fn before(&self, log: usize, at: Position) -> bool {
+        at < self.of(log)
+    }
+
+    /// Whether this log is left out from some line on.
+    pub(super) fn has(&self, log: usize) -> bool {
+        self.0.contains_key(&log)
+    }
+
+    fn cut(&mut self, log: usize, at: Position, why: ReadError) -> ReadError {
+        self.0.insert(log, at.min(self.of(log)));
+        why
     }
 }
 

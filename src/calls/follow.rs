@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use record::index::{Live, Sheet};
-use record::read::{Follower, Position, WorkerLog};
+use record::read::{Follower, Position, ReadError, WorkerLog};
 
 use super::filter::Filter;
-use super::find::{Finder, Hit};
+use super::find::{Cuts, Finder, Hit};
 use super::id;
 use crate::places::Places;
 use crate::report::Report;
@@ -67,15 +67,22 @@ impl Following {
         Ok(())
     }
 
-    /// The calls that are over, some at a time, in order of time. None: there are no more for now.
-    pub(super) fn more(&mut self, finder: &Finder, filter: &Filter) -> Result<Vec<Hit>, Report> {
-        let mut hits = Vec::new();
+    /// The calls that are over, some at a time, in order of time. None: there are no more for now. A log that cannot be read any more is not
+    /// followed any more; why is told.
+    pub(super) fn more(&mut self, finder: &Finder, filter: &Filter) -> (Vec<Hit>, Vec<ReadError>) {
+        let (mut hits, mut flaws) = (Vec::new(), Vec::new());
         let mut ended = Vec::new();
         for (number, (follower, live)) in &mut self.followed {
             let worker = finder.logs[*number].worker();
-            let changed = |error| Report::new(error).hint("the log was changed; see `exeat verify`");
-            for text in follower.texts(AT_ONCE).map_err(changed)? {
-                if live.take(worker, &text).map_err(changed)? {
+            let read = follower.texts(AT_ONCE).and_then(|texts| {
+                let last = texts.iter().map(|text| live.take(worker, text));
+                last.collect::<Result<Vec<bool>, _>>()
+            });
+            match read {
+                Ok(last) if !last.contains(&true) => {}
+                Ok(_) => ended.push(*number),
+                Err(error) => {
+                    flaws.push(error);
                     ended.push(*number);
                 }
             }
@@ -90,6 +97,11 @@ impl Following {
             self.followed.remove(&number);
         }
         hits.sort();
-        Ok(hits)
+        (hits, flaws)
+    }
+
+    /// Follows no more what is left out.
+    pub(super) fn leave(&mut self, cuts: &Cuts) {
+        self.followed.retain(|number, _| !cuts.has(*number));
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 
 use config::{CallFacts, Destination, Method, NormalPath, Policy, Scheme, Sighting, Times};
 use jiff::Timestamp;
-use record::read::{Record, WorkerLog};
+use record::read::{ReadError, WorkerLog};
 use record::{CallEnd, CallStart, Event, Refused};
 
 use crate::places::Places;
@@ -43,12 +43,14 @@ pub struct Seen {
     pub observed: bool,
     /// Calls that were one too many.
     pub left_out: u64,
+    /// Why a log is left out from some line on.
+    pub flaws: Vec<ReadError>,
 }
 
-/// Reads the logs of an agent, from a time on, for what `policy` has no rule for.
+/// Reads the logs of an agent, from a time on, for what `policy` has no rule for. One that was changed is read to the line that is no record.
 ///
 /// # Errors
-/// When one of them cannot be read.
+/// When they cannot be listed.
 pub fn read(places: &Places, policy: &Policy, since: Option<Timestamp>) -> Result<Seen, Report> {
     let mut seen = Seen::default();
     let entries = match fs::read_dir(places.workers()) {
@@ -63,22 +65,28 @@ pub fn read(places: &Places, policy: &Policy, since: Option<Timestamp>) -> Resul
         // Another agent's log is not even opened.
         let other = id.and_then(|id| running::who(places, &id)).is_some_and(|worker| worker.agent != *policy.agent());
         if !other && let Some(log) = WorkerLog::open(&entry.path())? {
-            of_one(&log, policy, since, &mut seen)?;
+            of_one(&log, policy, since, &mut seen);
         }
     }
     Ok(seen)
 }
 
 /// One worker's log.
-fn of_one(log: &WorkerLog, policy: &Policy, since: Option<Timestamp>, seen: &mut Seen) -> Result<(), Report> {
+fn of_one(log: &WorkerLog, policy: &Policy, since: Option<Timestamp>, seen: &mut Seen) {
     let (agent, mut observes) = (policy.agent(), false);
     let mut open: HashMap<u64, (CallStart, Timestamp)> = HashMap::new();
     for record in log.lines() {
-        let Record { line, .. } = record?;
+        let line = match record {
+            Ok(record) => record.line,
+            Err(error) => {
+                seen.flaws.push(error);
+                break;
+            }
+        };
         let recent = since.is_none_or(|since| line.time >= since);
         match line.event {
-            Event::WorkerStart(start) if start.agent != agent.as_str() => return Ok(()),
-            Event::SegmentStart(start) if start.agent != agent.as_str() => return Ok(()),
+            Event::WorkerStart(start) if start.agent != agent.as_str() => return,
+            Event::SegmentStart(start) if start.agent != agent.as_str() => return,
             Event::WorkerStart(start) => observes = start.observe,
             Event::SegmentStart(start) => observes = start.observe,
             Event::CallStart(start) if recent => drop(open.insert(start.call, (start, line.time))),
@@ -96,7 +104,6 @@ fn of_one(log: &WorkerLog, policy: &Policy, since: Option<Timestamp>, seen: &mut
     for (start, time) in open.into_values() {
         seen.take(policy, (&start, time), None);
     }
-    Ok(())
 }
 
 impl Seen {

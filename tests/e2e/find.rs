@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::credentials::leased;
-use crate::harness::{Exeat, TokenEndpoint, Upstream};
+use crate::harness::{Exeat, Run, TokenEndpoint, Upstream};
 
 /// A call with a credential that leaked into its answer, one that its upstream failed, a refusal and an alert.
 fn with_calls() -> (Exeat, Upstream, TokenEndpoint) {
@@ -319,4 +319,51 @@ fn a_log_that_cannot_be_read_hides_no_other() {
     let run = exeat.exeat(&["calls"]).finish();
     assert_eq!((run.code, run.stdout.lines().count()), (Some(1), before + 1), "{run:#?}");
     assert!(run.stderr.contains("is left out") && !run.stderr.contains('\u{1b}'), "{run:#?}");
+}
+
+/// What the index can take for a refusal, and is no record.
+const FALSE: &str = r#"{"seq":900,"time":"2026-01-31T12:00:00Z","event":"refused","to":"false.example.net:443"}"#;
+
+fn append(worker: &std::path::Path, line: &str) {
+    let segment = worker.join("calls/000001.jsonl");
+    OpenOptions::new().append(true).open(segment).unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn a_line_that_is_almost_a_record_silences_no_tool_about_another_worker() {
+    let upstream = Upstream::start();
+    let listed = "paths = [\"/slow\"]";
+    let exeat = Exeat::new().allow_with("api.example.com", &upstream, listed).option(&["--observe"]);
+    let exeat = exeat.tampers_with_the_log();
+    exeat.sh("curl -sS https://api.example.com/echo/first").ok();
+    let first = worker(&exeat);
+    exeat.sh("curl -sS -X PUT https://api.example.com/second").ok();
+    append(&first, FALSE);
+    let left_out = |run: &Run| {
+        assert_eq!(run.stderr.matches("what follows in this log is left out").count(), 1, "{run:#?}");
+        assert!(run.stderr.contains(first.to_str().unwrap()) && run.stderr.contains("byte"), "{run:#?}");
+        for shown in ["/first", "/second"] {
+            assert!(run.stdout.contains(shown), "{run:#?}");
+        }
+    };
+    // With an index, without one, and where it is the only one that is shown.
+    for _ in 0..2 {
+        left_out(&exeat.exeat(&["calls"]).finish().ended_with(1));
+        fs::remove_dir_all(exeat.state().join("index")).unwrap();
+    }
+    assert_eq!(exeat.exeat(&["calls", "--host", "false.example.net"]).finish().ended_with(1).stdout.lines().count(), 1);
+    left_out(&exeat.exeat(&["calls", "export", "--ocsf"]).finish().ended_with(1));
+    left_out(&exeat.exeat(&["suggest", "--agent", "bot"]).finish().ok());
+
+    let live = exeat.start(&["sh", "-c", "curl -sS https://api.example.com/slow?ms=2000; sleep 600"]);
+    upstream.wait_for(3);
+    let mut following = exeat.exeat(&["calls", "-f"]);
+    following.wait_for("/slow");
+    let running =
+        fs::read_dir(exeat.state().join("workers")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    append(&running, FALSE);
+    let third = exeat.start(&["sh", "-c", "curl -sS https://api.example.com/third; sleep 600"]);
+    following.wait_for("/third");
+    assert!(!following.stdout().contains("false.example.net"), "{}", following.stdout());
+    drop((live, third));
 }
