@@ -88,6 +88,13 @@ impl Batch {
         self.parts.iter().map(|part| part.entries.len()).sum()
     }
 
+    /// The same without its records, as they were taken.
+    pub fn without_records(mut self) -> Batch {
+        self.parts.iter_mut().for_each(|part| part.entries.clear());
+        self.parts.retain(|part| !part.calls.is_empty());
+        self
+    }
+
     /// Two batches with what is in this one, if there is more than one thing in it.
     ///
     /// # Errors

@@ -81,13 +81,18 @@ impl<'p> Lane<'p> {
         let mut rejected = 0;
         let mut open = VecDeque::from([batch]);
         let mut pause = FIRST_PAUSE;
-        while let Some(batch) = open.pop_front() {
+        while let Some(mut batch) = open.pop_front() {
             let mut stop = self.stop.clone();
             let sent = tokio::select! {
                 biased;
                 sent = self.send(&batch) => sent,
                 _ = stop.wait_for(|stop| *stop) => return Ok(None),
             };
+            if let Err(Untaken { records: Some(taken), .. }) = &sent {
+                self.unwanted(taken);
+                rejected += taken.rejected;
+                batch = batch.without_records();
+            }
             match sent {
                 Ok(taken) => {
                     self.taken(&taken)?;
@@ -101,7 +106,8 @@ impl<'p> Lane<'p> {
                     }
                     Err(one) => {
                         let records = one.records() as u64;
-                        tracing::warn!(receiver = %self.target.name, %why, "a single record is too large for it, and is left out");
+                        let what = if records == 0 { "span" } else { "record" };
+                        tracing::warn!(receiver = %self.target.name, %why, "a single {what} is too large for it, and is left out");
                         rejected += records;
                     }
                 },
@@ -142,14 +148,18 @@ impl<'p> Lane<'p> {
 
     fn taken(&mut self, taken: &Taken) -> Result<(), Report> {
         self.failures = 0;
-        if taken.rejected > 0 {
-            tracing::warn!(receiver = %self.target.name, rejected = taken.rejected, why = %taken.why, "it does not want some of it");
-        }
+        self.unwanted(taken);
         if let Some(trouble) = self.trouble.take() {
             tracing::warn!(receiver = %self.target.name, since = %trouble.since, attempts = trouble.attempts, "it takes the logs again");
             Trouble::end(&self.directory)?;
         }
         Ok(())
+    }
+
+    fn unwanted(&self, taken: &Taken) {
+        if taken.rejected > 0 {
+            tracing::warn!(receiver = %self.target.name, rejected = taken.rejected, why = %taken.why, "it does not want some of it");
+        }
     }
 
     fn untaken(&mut self, why: String) -> Result<(), Report> {

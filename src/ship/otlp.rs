@@ -35,8 +35,6 @@ pub struct Collector {
     logs: Endpoint,
     traces: Endpoint,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Of the batch that is being sent: its logs were taken, its spans not yet.
-    half: bool,
 }
 
 impl Collector {
@@ -61,37 +59,36 @@ impl Collector {
             value.set_sensitive(true);
             headers.push((name.parse().map_err(|_| format!("`{name}` is not a header"))?, value));
         }
-        Ok(Self { outbound, logs, traces, headers, half: false })
+        Ok(Self { outbound, logs, traces, headers })
     }
 
-    /// Sends a batch, or what of it was not taken the last time.
+    /// Sends a batch.
     ///
     /// # Errors
-    /// When not all of it was taken. It has to be sent once more.
-    pub async fn send(&mut self, batch: &Batch) -> Result<Taken, Untaken> {
+    /// When not all of it was taken: what was not has to be sent once more.
+    pub async fn send(&self, batch: &Batch) -> Result<Taken, Untaken> {
         let mut taken = Taken::default();
-        if !self.half {
-            let request = message::logs(batch, Timestamp::now());
-            if !request.resource_logs.is_empty() {
-                let answer = self.post(&self.logs, request.encode_to_vec()).await?;
-                let partial = ExportLogsServiceResponse::decode(&answer.body[..]).ok();
-                let partial = partial.and_then(|response| response.partial_success);
-                if let Some(partial) = partial.filter(|partial| partial.rejected_log_records > 0) {
-                    taken.reject(partial.rejected_log_records.unsigned_abs(), &partial.error_message);
-                }
+        let request = message::logs(batch, Timestamp::now());
+        if !request.resource_logs.is_empty() {
+            let answer = self.post(&self.logs, request.encode_to_vec()).await?;
+            let partial = ExportLogsServiceResponse::decode(&answer.body[..]).ok();
+            let partial = partial.and_then(|response| response.partial_success);
+            if let Some(partial) = partial.filter(|partial| partial.rejected_log_records > 0) {
+                taken.reject(partial.rejected_log_records.unsigned_abs(), &partial.error_message);
             }
         }
-        self.half = true;
         let request = message::traces(batch);
         if !request.resource_spans.is_empty() {
-            let answer = self.post(&self.traces, request.encode_to_vec()).await?;
+            let answer = match self.post(&self.traces, request.encode_to_vec()).await {
+                Ok(answer) => answer,
+                Err(untaken) => return Err(Untaken { records: Some(taken), ..untaken }),
+            };
             let partial = ExportTraceServiceResponse::decode(&answer.body[..]).ok();
             let partial = partial.and_then(|response| response.partial_success);
             if let Some(partial) = partial.filter(|partial| partial.rejected_spans > 0) {
                 taken.reject(partial.rejected_spans.unsigned_abs(), &partial.error_message);
             }
         }
-        self.half = false;
         Ok(taken)
     }
 

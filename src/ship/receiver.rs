@@ -13,6 +13,7 @@ use config::ShipTarget;
 use super::batch::Batch;
 use super::otlp::Collector;
 use super::syslog::Syslog;
+use crate::plain::plain;
 use crate::report::chain;
 
 /// A batch that was taken.
@@ -29,7 +30,7 @@ impl Taken {
     pub fn reject(&mut self, more: u64, why: &str) {
         self.rejected += more;
         // They are printed.
-        self.why = why.chars().take(200).map(|c| if c.is_control() { '?' } else { c }).collect();
+        self.why = plain(&why.chars().take(200).collect::<String>()).into_owned();
     }
 }
 
@@ -42,6 +43,8 @@ pub struct Untaken {
     pub wait: Option<Duration>,
     /// Whether it might take less at a time.
     pub too_large: bool,
+    /// The records were taken, only their spans were not: what became of them.
+    pub records: Option<Taken>,
 }
 
 impl Untaken {

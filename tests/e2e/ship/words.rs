@@ -11,6 +11,7 @@ use hyper::Response;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use rustix::process::Signal;
 
@@ -28,6 +29,8 @@ struct Heard {
     words: Words,
     /// More records at a time are too many.
     most: Option<usize>,
+    /// More spans at a time are too many.
+    most_spans: Option<usize>,
     /// Of each request that is taken, so many are not wanted.
     unwanted: i64,
     /// When requests came, and how many records of each were taken.
@@ -56,7 +59,13 @@ fn collector(heard: &Arc<Mutex<Heard>>) -> Server {
             }
             let mut heard = heard.lock().unwrap();
             if head.uri.path() == "/otlp/v1/traces" {
-                heard.spans += 1;
+                let traces = ExportTraceServiceRequest::decode(body).unwrap();
+                let spans = traces.resource_spans.iter().flat_map(|spans| &spans.scope_spans);
+                let spans = spans.map(|spans| spans.spans.len()).sum::<usize>();
+                if heard.most_spans.is_some_and(|most| spans > most) {
+                    return say(413, Vec::new());
+                }
+                heard.spans += spans;
                 return say(200, Vec::new());
             }
             assert_eq!(head.uri.path(), "/otlp/v1/logs");
@@ -139,6 +148,23 @@ fn what_is_too_much_at_a_time_is_sent_in_parts_and_what_is_too_much_alone_is_cou
     let run = exeat.exeat(&["ship", "--once"]).finish().ok();
     assert_eq!((taken(&heard), &status(&exeat)["receivers"][0]["rejected"]), (0, &records.into()));
     assert!(run.stderr.contains("a single record is too large"), "{}", run.stderr);
+}
+
+#[test]
+fn spans_that_are_too_many_or_too_large_cost_no_record_and_send_none_twice() {
+    for most in [1, 0] {
+        let (exeat, heard, _server, _) = set_up(Words::new(), |heard| heard.most_spans = Some(most));
+        exeat.sh("for n in 1 2 3; do curl -sS https://api.example.com/echo; done").ok();
+        let ship = exeat.exeat(&["ship"]);
+        let shipped = || status(&exeat)["receivers"][0]["lag"]["records"] == 0;
+        within(PATIENCE, "all of it", shipped);
+        exeat.run(&["curl", "-sS", "https://api.example.com/echo"]).ok();
+        within(PATIENCE, "what came later", shipped);
+        ship.signal(Signal::TERM);
+        let run = ship.finish().ok();
+        assert_eq!((taken(&heard), heard.lock().unwrap().spans), (exeat.log().lines.len(), 5 * most), "{run:#?}");
+        assert_eq!(run.stderr.contains("a single span is too large"), most == 0, "{run:#?}");
+    }
 }
 
 #[test]
