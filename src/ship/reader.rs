@@ -77,7 +77,7 @@ impl<'p> Reader<'p> {
             if more.finished {
                 self.sources.remove(*worker);
             }
-            read.gaps.extend(more.gap);
+            read.gaps.extend(more.gaps);
             if let Some(part) = more.part {
                 records = records.saturating_sub(part.entries.len());
                 bytes = bytes.saturating_sub(part.entries.iter().map(|entry| entry.text.len()).sum());

@@ -26,8 +26,8 @@ pub struct More {
     pub part: Option<Part>,
     /// How far the log is shipped once that has arrived.
     pub mark: Mark,
-    /// What was gone before it was read.
-    pub gap: Option<Gap>,
+    /// What was gone before it was read, in order.
+    pub gaps: Vec<Gap>,
     /// Whether there is nothing else, and never will be.
     pub finished: bool,
 }
@@ -72,7 +72,7 @@ impl Source {
         // Before it is read to its end: what is written afterwards is found next time.
         let is_held = running::lives(&self.directory).unwrap_or(true);
         let mut part = Part { author: Arc::clone(&self.author), entries: Vec::new(), calls: Vec::new() };
-        let (mut gap, mut sum, mut at_end) = (None, 0, true);
+        let (mut gaps, mut sum, mut at_end) = (Vec::new(), 0, true);
         if let Some(log) = WorkerLog::open(&self.directory)? {
             let mut texts = log.texts(self.mark.next);
             loop {
@@ -88,7 +88,10 @@ impl Source {
                 let bytes = text.bytes.clone();
                 match text.record(&self.directory) {
                     Ok(record) => {
-                        gap = gap.or_else(|| self.gap_before(record.line.seq));
+                        if let Some(gap) = self.gap_before(record.line.seq) {
+                            part.entries.push(missed(&gap));
+                            gaps.push(gap);
+                        }
                         self.mark.seq = record.line.seq;
                         self.has_end |= matches!(record.line.event, Event::WorkerEnd(_));
                         let span = self.span(&record.line.event);
@@ -109,6 +112,8 @@ impl Source {
                     Err(error) => {
                         tracing::warn!(%error, "it is shipped as it stands there; see `exeat verify`");
                         part.entries.push(Entry::unreadable(&bytes));
+                        // It stands where a record stood.
+                        self.mark.seq = self.mark.seq.saturating_add(1);
                     }
                 }
             }
@@ -118,12 +123,9 @@ impl Source {
         if finished {
             part.calls.extend(self.open.drain());
         }
-        if let Some(gap) = &gap {
-            part.entries.insert(0, missed(gap));
-        }
         self.mark.from = self.open.oldest().map_or(self.mark.next, |oldest| oldest.min(self.mark.next));
         let part = Some(part).filter(|part| !part.entries.is_empty() || !part.calls.is_empty());
-        Ok(More { part, mark: self.mark, gap, finished })
+        Ok(More { part, mark: self.mark, gaps, finished })
     }
 
     /// The span of the call that a record goes on with.
@@ -137,7 +139,8 @@ impl Source {
 
     /// What is missing before the record of this number.
     fn gap_before(&self, seq: u64) -> Option<Gap> {
-        let from = self.mark.seq + 1;
+        // A line that somebody forged may have any number.
+        let from = self.mark.seq.saturating_add(1);
         let gap = |from| Gap { worker: self.author.worker.clone(), from, to: Some(seq - 1), found: Timestamp::now() };
         (seq > from).then(|| gap(from))
     }
@@ -173,7 +176,7 @@ fn missed(gap: &Gap) -> Entry {
 
 /// What a receiver is told of a log that is gone as a whole.
 pub fn gone(worker: &str, mark: Mark) -> (Gap, Part) {
-    let gap = Gap { worker: worker.to_owned(), from: mark.seq + 1, to: None, found: Timestamp::now() };
+    let gap = Gap { worker: worker.to_owned(), from: mark.seq.saturating_add(1), to: None, found: Timestamp::now() };
     let author = Arc::new(Author { worker: worker.to_owned(), ..Author::default() });
     let part = Part { author, entries: vec![missed(&gap)], calls: Vec::new() };
     (gap, part)
@@ -187,6 +190,32 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn each_gap_is_told_in_its_place_and_a_line_that_is_no_record_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let places = Places { config: directory.path().to_owned(), state: directory.path().to_owned() };
+        let worker = directory.path().join("w");
+        fs::create_dir_all(worker.join(record::DIRECTORY)).unwrap();
+        let line = |seq: u64| {
+            let prev = "0".repeat(64);
+            format!(
+                r#"{{"seq":{seq},"time":"2026-01-31T12:00:00Z","prev":"{prev}","event":"name-asked","name":"a","kind":"A"}}"#
+            )
+        };
+        let lines = [line(1), line(4), "no record".to_owned(), line(6), line(9), line(u64::MAX), line(10), line(12)];
+        fs::write(Segment::plain(&worker, 1), lines.join("\n") + "\n").unwrap();
+        let mut source = Source::open(&places, &worker, Mark::default(), 1024).unwrap().unwrap();
+        let more = source.more(100, 1 << 20).unwrap();
+        let gaps: Vec<_> = more.gaps.iter().map(|gap| (gap.from, gap.to.unwrap())).collect();
+        assert_eq!(gaps, [(2, 3), (7, 8), (10, u64::MAX - 1), (11, 11)]);
+        let entries = more.part.unwrap().entries;
+        let order: Vec<_> = entries.iter().map(|entry| entry.seq.map_or(&*entry.kind, |_| "-")).collect();
+        let [gap, bad] = ["ship-gap", "unreadable"];
+        assert_eq!(order, ["-", gap, "-", bad, "-", gap, "-", gap, "-", "-", gap, "-"]);
+        let (gap, _) = gone("w", Mark { seq: u64::MAX, ..Mark::default() });
+        assert_eq!(gap.from, u64::MAX);
+    }
 
     #[test]
     fn a_worker_that_says_its_end_and_goes_on_is_not_done() {
