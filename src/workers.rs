@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::places::Places;
+use crate::plain::plain;
 use crate::report::Report;
 use crate::running::{self, Outcome, Running};
 
@@ -87,7 +88,7 @@ fn second(time: Timestamp) -> String {
 /// The first mistake of several. Somebody else may have written to a log.
 fn first_line(reason: &str) -> String {
     const SHOWN: usize = 300;
-    reason.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+    plain(&reason.lines().next().unwrap_or_default().chars().take(SHOWN).collect::<String>()).into_owned()
 }
 
 /// What a running worker has done so far, by its log.

@@ -17,6 +17,7 @@ use super::reader::workers;
 use super::receiver::place;
 use super::trouble::Trouble;
 use crate::places::Places;
+use crate::plain::plain;
 use crate::report::Report;
 
 /// Changes when a field changes its meaning or goes; fields may be added.
@@ -134,7 +135,7 @@ fn told(status: &Status, now: Timestamp) -> String {
         text += &format!("{} segments of the logs stay until they are shipped\n", status.needed_segments);
     }
     for Standing { name, place, shipped, rejected, last, lag, trouble, gaps, gaps_ever } in &status.receivers {
-        text += &format!("\n{name}  {place}\n");
+        text += &format!("\n{}  {}\n", plain(name), plain(place));
         text += &match lag.oldest {
             None if lag.records == 0 => "  behind by nothing\n".to_owned(),
             oldest => {
@@ -147,17 +148,19 @@ fn told(status: &Status, now: Timestamp) -> String {
         text += &format!("  shipped: {shipped}{last}; not wanted there: {rejected}\n");
         if let Some(Trouble { since, attempts, error, last }) = trouble {
             let (since, last) = (length(now, *since), length(now, *last));
+            let error = plain(error);
             text += &format!("  takes nothing for {since}, tried {attempts} times, the last {last} ago: {error}\n");
         }
         for Gap { worker, from, to, .. } in gaps {
             let to = to.map_or_else(|| "its end".to_owned(), |to| to.to_string());
+            let worker = plain(worker);
             text += &format!("  never shipped, removed before: records {from} to {to} of {worker}\n");
         }
         if *gaps_ever > gaps.len() as u64 {
             text += &format!("  and {} gaps before these\n", gaps_ever - gaps.len() as u64);
         }
     }
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+    text
 }
 
 /// How long ago, to the second.
