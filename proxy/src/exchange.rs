@@ -51,7 +51,7 @@ async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let told = Told::of(&request);
+    let told = Told::of(&request, &worker.swap);
     let reader = Reader::of(request.version(), request.headers());
     let to_head = request.method() == http::Method::HEAD;
     let response = call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
@@ -70,7 +70,7 @@ async fn call(
 ) -> Result<Response<Body>, Refusal> {
     let busy = connection.seat.busy();
     connection.verdict.clone()?;
-    let (mut call, rest) = Call::read(request, connection)?;
+    let (mut call, rest) = Call::read(request, connection, &worker.swap)?;
     let policy = worker.policy.current();
     let permit = authorize::call(&policy, &call, &worker.swap)?;
     worker.rates.admit(permit.counts_against(), permit.rate())?;
@@ -173,13 +173,13 @@ fn outgoing(
             parts.headers.remove(range);
         }
     }
+    trace::pass_on(&mut parts.headers, call.trace.as_ref(), &worker.swap);
     if let (Some(plan), Some(lease)) = (plan, lease) {
         plan.apply(&mut parts, lease.secret.expose()).map_err(|error| Refusal::CredentialUnavailable {
             credential: plan.credential().clone(),
             reason: error.to_string(),
         })?;
     }
-    trace::pass_on(&mut parts.headers, call.trace.as_ref());
     Ok(Request::from_parts(parts, body))
 }
 

@@ -15,7 +15,7 @@ use hyper::ext::Protocol;
 
 use crate::connection::Connection;
 use crate::error::{Refusal, printable};
-use crate::swap::Head;
+use crate::swap::{Head, Swap};
 use crate::trace::Trace;
 use crate::upstream::Body;
 use crate::{limit, sign};
@@ -66,9 +66,9 @@ pub(crate) struct Told {
 
 impl Told {
     /// Before anything of it was judged.
-    pub(crate) fn of(request: &Request<Incoming>) -> Self {
+    pub(crate) fn of(request: &Request<Incoming>, swap: &Swap) -> Self {
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        Self { method, path, trace: Trace::of(request.headers()) }
+        Self { method, path, trace: Trace::of(request.headers(), swap) }
     }
 }
 
@@ -87,11 +87,11 @@ impl Call {
         CallFacts { destination: &self.destination, scheme: self.scheme, method: &self.method, path: &self.path }
     }
 
-    /// Reads a request that came on `connection`.
+    /// Reads a request that came on `connection`; a placeholder of `swap` is no trace.
     ///
     /// # Errors
     /// [`Refusal::Malformed`], [`Refusal::MethodNotOffered`], [`Refusal::Witness`].
-    pub fn read(mut request: Request<Incoming>, connection: &Connection) -> Result<(Self, Rest), Refusal> {
+    pub fn read(mut request: Request<Incoming>, connection: &Connection, swap: &Swap) -> Result<(Self, Rest), Refusal> {
         let version = request.version();
         let websocket = wants_websocket(&request);
         if request.method() == http::Method::CONNECT && !websocket {
@@ -116,7 +116,7 @@ impl Call {
         let mut headers = parts.headers;
         let trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
         strip_hop(&mut headers);
-        let trace = Trace::of(&headers);
+        let trace = Trace::of(&headers, swap);
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }

@@ -249,6 +249,11 @@ impl Swap {
         self.0.grants.is_empty()
     }
 
+    /// Whether a placeholder is in `text`, as [`Self::plan`] looks for one.
+    pub fn is_in(&self, text: &[u8]) -> bool {
+        !self.0.all(text).is_empty()
+    }
+
     /// `text` fit for a log: placeholders are named, not shown.
     pub fn redact(&self, text: &str) -> String {
         self.0.redact(text)

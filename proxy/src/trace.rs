@@ -1,10 +1,12 @@
 //! The trace that a call belongs to (W3C Trace Context).
 //!
 //! Enters: a request's head. Leaves: the trace that its client says it is part of, exeat's own span in it, and both fields as they go
-//! upstream. Never: a field made up where the client sent none; one that could be read in two ways passed on.
+//! upstream. Never: a field made up where the client sent none; one that could be read in two ways passed on; a placeholder read as a trace.
 
 use aws_lc_rs::rand;
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::swap::Swap;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -25,11 +27,11 @@ pub struct Trace {
 
 impl Trace {
     /// The trace that a request says it is part of, with a new span. `None` where it says nothing that has one reading: whoever
-    /// receives that begins a trace of its own.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    /// receives that begins a trace of its own. `None` also where a placeholder is in it, which is no trace, and no log's.
+    pub fn of(headers: &HeaderMap, swap: &Swap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
-        let (id, parent, flags) = parse(value.as_bytes())?;
+        let (id, parent, flags) = parse(value.as_bytes()).filter(|_| !holds_placeholder(headers, swap))?;
         Some(Self { id, parent, span: new_span()?, flags })
     }
 
@@ -66,14 +68,20 @@ impl Trace {
     }
 }
 
-/// Puts what goes upstream in the place of what came.
-pub(crate) fn pass_on(headers: &mut HeaderMap, trace: Option<&Trace>) {
+/// Puts what goes upstream in the place of what came, before anything is swapped: where a placeholder is, the fields are like any others.
+pub(crate) fn pass_on(headers: &mut HeaderMap, trace: Option<&Trace>, swap: &Swap) {
     match trace {
+        _ if holds_placeholder(headers, swap) => {}
         // `tracestate` passes as it came.
         Some(trace) => drop(headers.insert(TRACEPARENT, trace.field())),
         // Without its parent the state belongs to no trace (section 3.3).
         None => [TRACEPARENT, TRACESTATE].into_iter().for_each(|field| drop(headers.remove(field))),
     }
+}
+
+fn holds_placeholder(headers: &HeaderMap, swap: &Swap) -> bool {
+    let fields = [TRACEPARENT, TRACESTATE];
+    fields.iter().flat_map(|field| headers.get_all(field)).any(|value| swap.is_in(value.as_bytes()))
 }
 
 fn parse(field: &[u8]) -> Option<(String, String, u8)> {
@@ -123,10 +131,14 @@ mod tests {
         fields.iter().map(field).chain([(TRACESTATE, HeaderValue::from_static("vendor=1"))]).collect()
     }
 
+    fn read(headers: &HeaderMap) -> Option<Trace> {
+        Trace::of(headers, &Swap::new(Vec::new()))
+    }
+
     fn passed_on(fields: &[&str]) -> HeaderMap {
         let mut head = head(fields);
-        let trace = Trace::of(&head);
-        pass_on(&mut head, trace.as_ref());
+        let trace = read(&head);
+        pass_on(&mut head, trace.as_ref(), &Swap::new(Vec::new()));
         head
     }
 
@@ -134,7 +146,7 @@ mod tests {
     fn a_call_is_a_span_of_the_trace_that_its_client_names() {
         for (flags, sent) in [("00", "00"), ("01", "01"), ("03", "03"), ("ff", "03")] {
             let field = format!("00-{ID}-{PARENT}-{flags}");
-            let trace = Trace::of(&head(&[&field])).unwrap();
+            let trace = read(&head(&[&field])).unwrap();
             assert_eq!((trace.id(), trace.parent()), (ID, PARENT));
             assert_ne!(trace.span(), PARENT);
             let sent = format!("00-{ID}-{}-{sent}", trace.span());
@@ -146,10 +158,10 @@ mod tests {
     #[test]
     fn a_later_version_is_read_by_what_it_has_in_common() {
         for later in ["cc-{}-01", "cc-{}-01-what-the-future-brings", "fe-{}-01-"] {
-            let trace = Trace::of(&head(&[&later.replace("{}", &format!("{ID}-{PARENT}"))])).unwrap();
+            let trace = read(&head(&[&later.replace("{}", &format!("{ID}-{PARENT}"))])).unwrap();
             assert!(trace.field().to_str().unwrap().starts_with("00-"));
         }
-        assert_eq!(Trace::of(&head(&[&format!("cc-{ID}-{PARENT}-01.x")])), None);
+        assert_eq!(read(&head(&[&format!("cc-{ID}-{PARENT}-01.x")])), None);
     }
 
     #[test]
@@ -172,7 +184,7 @@ mod tests {
             format!("+1-{ID}-{PARENT}-01"),
             format!("00-{ID}-{PARENT}-+1"),
         ] {
-            assert_eq!(Trace::of(&head(&[&bad])), None, "{bad:?}");
+            assert_eq!(read(&head(&[&bad])), None, "{bad:?}");
             assert_eq!(passed_on(&[&bad]), HeaderMap::new(), "{bad:?}");
         }
         let good = format!("00-{ID}-{PARENT}-01");
@@ -185,11 +197,11 @@ mod tests {
         fn what_goes_upstream_is_always_well_formed(field in "[0-9a-fA-F-]{0,70}|(00|01|ff)-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,3}") {
             let Ok(value) = HeaderValue::from_str(&field) else { return Ok(()) };
             let mut head = HeaderMap::from_iter([(TRACEPARENT, value)]);
-            let trace = Trace::of(&head);
-            pass_on(&mut head, trace.as_ref());
+            let trace = read(&head);
+            pass_on(&mut head, trace.as_ref(), &Swap::new(Vec::new()));
             if let Some(trace) = &trace {
                 prop_assert!(field.contains(trace.id()) && field.contains(trace.parent()));
-                let again = Trace::of(&head).unwrap();
+                let again = read(&head).unwrap();
                 prop_assert_eq!((again.id(), again.parent()), (trace.id(), trace.span()));
             } else {
                 prop_assert!(head.is_empty());
