@@ -1,13 +1,10 @@
 //! SIGHUP, told apart: the end of a terminal, or somebody who wants files read again.
 //!
 //! For: a process that passes the one on to its command, and acts on the other. In: the signal, kept for reading. Out: who sent it, and
-//! whether the session that the process was started in is over. Never: a signal that ends the process, from when it is made.
+//! who led the session that the process was started in, to be waited for. Never: a signal that ends the process, from when it is made.
 
 use crate::sys;
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{PidfdFlags, getpid, getsid, pidfd_open},
-};
+use rustix::process::{PidfdFlags, getpid, getsid, pidfd_open};
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -63,12 +60,9 @@ impl Hangups {
         }
     }
 
-    /// Whether who led the session is gone, and the session with them.
-    pub fn session_is_over(&self) -> bool {
-        self.leader.as_ref().is_some_and(|leader| {
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            poll(&mut [PollFd::new(leader, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
-        })
+    /// Who leads the session: there is something to read once they are gone, and the session with them.
+    pub fn take_leader(&mut self) -> Option<OwnedFd> {
+        self.leader.take()
     }
 }
 

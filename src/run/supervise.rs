@@ -20,7 +20,7 @@ use super::ready;
 const STOPPED_GRACE: Duration = Duration::from_secs(5);
 /// A second SIGTERM within this is the first one: timeout(1) sends it to its child, and then to the child's group.
 const SAME: Duration = Duration::from_secs(1);
-/// A shell that ends with its terminal passes SIGHUP on to its jobs, and is gone within this.
+/// A shell that ends with its terminal passes SIGHUP on to its jobs, and is gone within this; or was, if another process passes it on.
 const LAST_OF_A_SESSION: Duration = Duration::from_secs(2);
 
 /// How it ended.
@@ -50,6 +50,7 @@ pub enum Cause {
 /// The signals that are passed on. From when it is made, none of them ends this process.
 pub struct Signals {
     hangups: AsyncFd<Hangups>,
+    leader: Option<AsyncFd<OwnedFd>>,
     interrupt: Signal,
     quit: Signal,
     terminate: Signal,
@@ -68,7 +69,8 @@ pub struct Times {
 
 /// Waits for the end. Where the wall clock runs out first, or an operator's word or SIGTERM comes, everything in the sandbox is asked to
 /// end, and is killed when its grace is over. Before an operator's word is passed on, `cut` ends what goes out. A SIGHUP that a process sent is
-/// for exeat, which is to `reload`; should the session be over soon after, it was the end of that, and goes to the command like the kernel's.
+/// for exeat, which is to `reload`; should the session end then, it was the end of that, and goes to the command like the kernel's. One that
+/// comes long after the session is nobody's end.
 ///
 /// # Errors
 /// When the process cannot be waited for.
@@ -87,7 +89,7 @@ pub async fn until_end(
     let mut asked_to_stop = std::pin::pin!(asked_to_stop);
     let mut ending = Ending::default();
     let mut cut = Some(cut);
-    let mut session_asked = None;
+    let (mut session_asked, mut session_over) = (None, None::<Instant>);
     loop {
         tokio::select! {
             ended = &mut over => {
@@ -109,12 +111,15 @@ pub async fn until_end(
                 }
                 Told::Reload => {
                     reload();
-                    session_asked = Some(Instant::now() + LAST_OF_A_SESSION);
+                    if session_over.is_none_or(|over| over.elapsed() <= LAST_OF_A_SESSION) {
+                        session_asked = Some(Instant::now() + LAST_OF_A_SESSION);
+                    }
                 }
+                Told::SessionOver => session_over = Some(Instant::now()),
             },
             () = at(session_asked) => {
                 session_asked = None;
-                if signals.hangups.get_ref().session_is_over() {
+                if session_over.is_some() {
                     running.signal(SignalKind::hangup().as_raw_value())?;
                 }
             }
@@ -190,8 +195,9 @@ impl Signals {
     ///
     /// # Errors
     /// When the kernel has no room for it.
-    pub fn listen(hangups: Hangups) -> io::Result<Self> {
+    pub fn listen(mut hangups: Hangups) -> io::Result<Self> {
         Ok(Self {
+            leader: hangups.take_leader().map(ready::to_read).transpose()?,
             hangups: ready::to_read(hangups)?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
@@ -208,6 +214,10 @@ impl Signals {
                 Hangup::OfTheTerminal => SignalKind::hangup(),
                 Hangup::Sent => return Ok(Told::Reload),
             },
+            gone = gone(self.leader.as_ref()) => {
+                self.leader = None;
+                return gone.map(|()| Told::SessionOver);
+            }
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.quit.recv() => SignalKind::quit(),
             _ = self.terminate.recv() => SignalKind::terminate(),
@@ -224,6 +234,16 @@ enum Told {
     Signal(i32),
     /// Files read again.
     Reload,
+    /// Nothing: who led the session is gone.
+    SessionOver,
+}
+
+/// Waits until who leads the session is gone; for ever where that is nobody.
+async fn gone(leader: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
+    match leader {
+        Some(leader) => leader.readable().await.map(drop),
+        None => pending().await,
+    }
 }
 
 async fn hangup(hangups: &AsyncFd<Hangups>) -> io::Result<Hangup> {

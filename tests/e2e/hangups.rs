@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use record::Event;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Exeat, Live, binary, within};
 
@@ -78,6 +78,28 @@ fn one_that_the_shell_sends_before_it_leaves_is_passed_on_once_it_is_gone() {
     let run = exeat.run(&["sh", "-c", &format!("echo >out; {TRAPPED}")]).ok();
     assert!(run.stdout.contains("not-yet"), "{run:#?}");
     within(SOON, "the command told", || exeat.work().join("said").exists());
+}
+
+#[test]
+fn one_that_is_sent_long_after_the_shell_left_is_no_end_of_a_session() {
+    let script = "\"$@\" >/dev/null 2>&1 & echo $! >pid; until test -s out; do sleep 0.1; done";
+    let exeat =
+        Exeat::new().rule("").sandbox("wall_clock = \"1m\"").through(&["setsid", "--wait", "sh", "-c", script, "sh"]);
+    exeat.run(&["sh", "-c", &format!("echo >out; {TRAPPED}")]).ok();
+    let pid: i32 = fs::read_to_string(exeat.work().join("pid")).unwrap().trim().parse().unwrap();
+    let tell = |signal| kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    // Longer than a shell that ends takes.
+    std::thread::sleep(Duration::from_secs(3));
+    fs::write(exeat.policy_file(), "[[alow]]\n").unwrap();
+    let rejections =
+        || exeat.log().lines.iter().filter(|line| matches!(line.event, Event::PolicyRejected { .. })).count();
+    within(SOON, "the rejection", || rejections() == 1);
+    tell(Signal::HUP);
+    within(SOON, "the second rejection", || rejections() == 2);
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(!exeat.work().join("said").exists());
+    tell(Signal::TERM);
+    within(SOON, "the end", || exeat.log().lines.iter().any(|line| matches!(line.event, Event::WorkerEnd(_))));
 }
 
 fn at_a_terminal_that_goes(exeat: &Exeat, typed: &str, command: &[&str]) {
