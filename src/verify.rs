@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::args;
 use crate::places::Places;
 use crate::plain::plain;
+use crate::progress::Progress;
 use crate::report::Report;
 use crate::running;
 
@@ -94,7 +95,9 @@ fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report>
     workers.extend(notary.workers().into_iter().map(str::to_owned));
     workers.retain(|worker| arguments.worker.is_none_or(|wanted| wanted.to_string() == *worker));
     let mut logs = Vec::new();
-    for worker in workers {
+    let progress = Progress::of("logs verified", workers.len() as u64);
+    for (worker, done) in workers.into_iter().zip(0..) {
+        progress.to(done);
         let directory = places.workers().join(&worker);
         let runs = runs.contains(&worker);
         let mut audited = audit::log(&directory, &notary, &keys)?;
