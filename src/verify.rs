@@ -111,7 +111,7 @@ fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report>
         // A log that is not what was written does not say whose it is.
         let of = of.or(audited.agent.clone().filter(|_| audited.findings.is_empty()));
         if arguments.agent.as_ref().is_none_or(|wanted| of.is_none_or(|agent| agent == wanted.as_str())) {
-            logs.push(Told { index: index(&places, &directory)?, runs, audited });
+            logs.push(Told { index: index(places, &directory)?, runs, audited });
         }
     }
     if logs.is_empty() && (arguments.agent.is_some() || arguments.worker.is_some()) {

@@ -7,17 +7,17 @@
 mod finding;
 mod notary;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::finding::{Fault, Finding};
 pub use self::notary::Notary;
 use crate::checkpoint::{self, Checkpoint};
+use crate::event::{Event, Line};
 use crate::hash::Hash;
 use crate::log::Head;
 use crate::note::{self, VerifierKey};
@@ -46,16 +46,6 @@ pub struct Audited {
     pub removed: Vec<Removed>,
     /// What is wrong.
     pub findings: Vec<Finding>,
-}
-
-/// What a line says of itself.
-#[derive(Deserialize)]
-struct Kind<'l> {
-    event: &'l str,
-    #[serde(default)]
-    agent: Option<Cow<'l, str>>,
-    #[serde(default)]
-    worker: Option<Cow<'l, str>>,
 }
 
 /// The log in this directory, against what is signed.
@@ -252,27 +242,36 @@ impl Audit {
 
     /// A record that follows from the one before.
     fn record(&mut self, line: &[u8], head: Head, at: Position) {
-        let Ok(Kind { event, agent, worker }) = serde_json::from_slice(line) else {
-            return self.find(Fault::Unreadable, format!("record {} is none", head.size), Some((head.size, at)));
+        let said = match serde_json::from_slice(line) {
+            Ok(Line { event: Event::WorkerStart(start), .. }) => Some((start.worker, start.agent)),
+            Ok(Line { event: Event::SegmentStart(start), .. }) => Some((start.worker, start.agent)),
+            Ok(Line { event: Event::WorkerEnd(_), .. }) => {
+                if self.end.replace(self.end.unwrap_or(head.size)).is_some() {
+                    self.find(
+                        Fault::Appended,
+                        format!("record {} ends the log once more", head.size),
+                        Some((head.size, at)),
+                    );
+                }
+                None
+            }
+            Ok(_) => None,
+            Err(_) => {
+                self.find(Fault::Unreadable, format!("record {} is none", head.size), Some((head.size, at)));
+                None
+            }
         };
-        if event == "worker-start" || event == "segment-start" {
-            if worker.as_deref().is_some_and(|worker| worker != self.audited.worker) {
+        if let Some((worker, agent)) = said {
+            if worker != self.audited.worker {
                 let says = format!("record {} is of the log of another worker", head.size);
                 self.find(Fault::Foreign, says, Some((head.size, at)));
             }
-            match (agent.map(Cow::into_owned), self.audited.agent.clone()) {
-                // What the broker has on its roll counts, or what the log said first.
-                (Some(agent), Some(known)) if agent != known => {
-                    let says =
-                        format!("record {} says that it is of agent `{agent}`, and it is of `{known}`", head.size);
-                    self.find(Fault::Foreign, says, Some((head.size, at)));
-                }
-                (agent, known) => self.audited.agent = known.or(agent),
+            // What the broker has on its roll counts, or what the log said first.
+            let known = self.audited.agent.get_or_insert_with(|| agent.clone()).clone();
+            if known != agent {
+                let says = format!("record {} says that it is of agent `{agent}`, and it is of `{known}`", head.size);
+                self.find(Fault::Foreign, says, Some((head.size, at)));
             }
-        }
-        if event == "worker-end" && self.end.replace(self.end.unwrap_or(head.size)).is_some() {
-            let says = format!("record {} ends the log once more", head.size);
-            self.find(Fault::Appended, says, Some((head.size, at)));
         }
         match self.signed.get(&head.size) {
             Some(root) if *root == head.root => self.agreed = head.size,

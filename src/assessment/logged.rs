@@ -142,7 +142,10 @@ fn follow(directory: &Path, records: u64, mut take: impl FnMut(&Line)) -> Result
         chain
             .follow(&text.bytes)
             .map_err(|_| Report::new(format!("the log in `{}` was changed while it was read", directory.display())))?;
-        take(&text.record(directory)?.line);
+        // One that is none is a finding of the log already.
+        if let Ok(record) = text.record(directory) {
+            take(&record.line);
+        }
     }
     Ok(())
 }
