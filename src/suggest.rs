@@ -9,13 +9,12 @@ mod seen;
 mod told;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::{AgentId, Destination, Policy, Sighting, Suggested, Suggestion, Times, suggest};
+use config::{AgentId, Destination, Sighting, Suggested, Suggestion, Times, suggest};
 use proxy::resolve;
 
 use crate::ago::since;
@@ -51,17 +50,18 @@ struct Learned {
 /// When the logs cannot be listed, or the agent's file cannot be read, or would not load with the rules.
 pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Report> {
     let file = places.agent_file(&arguments.agent);
-    let policy = Policy::load_without_secrets(&file)?;
+    let original = edit::Original::read(arguments.agent.clone(), file.clone())?;
+    let policy = original.policy();
     let since = arguments.since.as_deref().map(since).transpose()?;
-    let seen = seen::read(places, &policy, since)?;
+    let seen = seen::read(places, policy, since)?;
     // What the others show stands.
     calls::say(&seen.flaws);
     let calls: Vec<Sighting> = seen.calls.into_values().collect();
-    let mut suggestion = suggest(&policy, &calls);
+    let mut suggestion = suggest(policy, &calls);
     suggestion.allowed += seen.allowed;
     // What was refused then is told of only as far as it would be refused now.
     let denied: Vec<Sighting> = seen.denied.into_values().collect();
-    suggestion.denied.extend(suggest(&policy, &denied).denied);
+    suggestion.denied.extend(suggest(policy, &denied).denied);
     let (mut rules, mut distrusted, mut out_of_reach) = (Vec::new(), Vec::new(), Vec::new());
     for rule in std::mem::take(&mut suggestion.rules) {
         match what(&rule) {
@@ -86,9 +86,8 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
         written: None,
     };
     if arguments.write && !learned.rules.is_empty() {
-        let text = fs::read_to_string(&learned.file)?;
-        let edited = edit::with_rules(&policy, &learned.file, &text, &learned.rules)?;
-        edit::replace(&learned.file, &text, &edited.text)?;
+        let edited = original.with_rules(&learned.rules)?;
+        original.replace(&edited.text)?;
         learned.written = Some(edited.to_string());
     }
     let mut out = io::stdout().lock();

@@ -86,7 +86,8 @@ pub(crate) fn load_log(path: &Path) -> Result<LogSettings, LoadError> {
     parse_log(path, &text)
 }
 
-fn read(path: &Path) -> Result<String, LoadError> {
+/// No larger than a file may be.
+pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
     let refused = |reason: String, remedy: &str| LoadError::whole_file(&path.display().to_string(), reason, remedy);
     let mut bytes = Vec::new();
     File::open(path)

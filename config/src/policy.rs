@@ -46,6 +46,11 @@ impl Policy {
         file::load_policy(path.as_ref(), Secrets::LeftOut)
     }
 
+    /// The text of an agent's file, for whoever goes on with the very text that is parsed.
+    pub fn text_of(path: impl AsRef<Path>) -> Result<String, LoadError> {
+        file::read(path.as_ref())
+    }
+
     /// Reads an agent's file from text. Paths in it are relative to the directory of `file`.
     pub fn parse(agent: AgentId, file: impl AsRef<Path>, text: &str) -> Result<Self, LoadError> {
         file::parse_policy(agent, file.as_ref(), text, Secrets::Read)

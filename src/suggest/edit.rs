@@ -9,9 +9,9 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use config::{Effect, IpNet, Method, Pattern, Policy, Rule, Suggested, TlsMode};
+use config::{AgentId, Effect, IpNet, Method, Pattern, Policy, Rule, Suggested, TlsMode};
 use rustix::fs::{Gid, Uid, fchown};
 use tempfile::Builder;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
@@ -42,63 +42,90 @@ impl fmt::Display for Edited {
     }
 }
 
-/// The text of `file` with `rules`; `policy` is what it says without them.
-///
-/// # Errors
-/// When it could not be loaded with them.
-pub fn with_rules(policy: &Policy, file: &Path, text: &str, rules: &[Suggested]) -> Result<Edited, Report> {
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| Report::new(error))?;
-    let by_hand = || {
-        Report::new(format!("`{}` has its rules in a form that is not added to", file.display()))
-            .hint("write rules as [[allow]], or add the lines that `exeat suggest` prints by hand")
-    };
-    let allow = document.entry("allow").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-    let allow = allow.as_array_of_tables_mut().ok_or_else(by_hand)?;
-    let (mut added, mut longer) = (0, BTreeSet::new());
-    for rule in rules {
-        let into = policy.rules().iter().filter(|one| one.effect() == Effect::Allow).enumerate();
-        let extended = into
-            .filter_map(|(at, one)| Some((at, one.id(), same_but_for(one, rule)?)))
-            .find_map(|(at, id, key)| extend(allow.get_mut(at)?, key, rule).map(|()| format!("{key} of {id}")));
-        match extended {
-            Some(what) => drop(longer.insert(what)),
-            None => {
-                allow.push(table(rule).ok_or_else(by_hand)?);
-                added += 1;
-            }
-        }
-    }
-    let edited = Edited { text: document.to_string(), added, longer };
-    Policy::parse_without_secrets(policy.agent().clone(), file, &edited.text).map_err(|error| {
-        Report::new(error).hint(format!("`{}` was not changed: it would not load with these rules", file.display()))
-    })?;
-    Ok(edited)
+/// A file as it was read, once: rules are told apart by where they stand, so that what is edited is the very text that was judged by.
+#[derive(Debug)]
+pub struct Original {
+    file: PathBuf,
+    text: String,
+    policy: Policy,
 }
 
-/// Puts `edited` in the place of `file`, if that still is `text`.
-///
-/// # Errors
-/// When it is not, or cannot be replaced.
-pub fn replace(file: &Path, text: &str, edited: &str) -> Result<(), Report> {
-    // Where it is a link, what it leads to is edited, as an editor would.
-    let file = fs::canonicalize(file)?;
-    let directory = file.parent().unwrap_or(Path::new("/"));
-    let metadata = fs::metadata(&file)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let mut fresh = Builder::new().prefix(&format!(".{name}.")).suffix(".new").tempfile_in(directory)?;
-    fresh.write_all(edited.as_bytes())?;
-    fresh.as_file().set_permissions(metadata.permissions())?;
-    let own = fresh.as_file().metadata()?;
-    if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
-        fchown(fresh.as_file(), Some(Uid::from_raw(metadata.uid())), Some(Gid::from_raw(metadata.gid())))?;
+impl Original {
+    /// Reads the agent's file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or does not load.
+    pub fn read(agent: AgentId, file: PathBuf) -> Result<Self, Report> {
+        let text = Policy::text_of(&file)?;
+        let policy = Policy::parse_without_secrets(agent, &file, &text)?;
+        Ok(Self { file, text, policy })
     }
-    fresh.as_file().sync_all()?;
-    if fs::read_to_string(&file)? != text {
-        return Err(Report::new(format!("`{}` was changed meanwhile", file.display())).hint("try again"));
+
+    /// What it says.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
-    fresh.persist(&file)?;
-    File::open(directory)?.sync_all()?;
-    Ok(())
+
+    /// The file with `rules`.
+    ///
+    /// # Errors
+    /// When it could not be loaded with them.
+    pub fn with_rules(&self, rules: &[Suggested]) -> Result<Edited, Report> {
+        let Self { file, text, policy } = self;
+        let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| Report::new(error))?;
+        let by_hand = || {
+            Report::new(format!("`{}` has its rules in a form that is not added to", file.display()))
+                .hint("write rules as [[allow]], or add the lines that `exeat suggest` prints by hand")
+        };
+        let allow = document.entry("allow").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+        let allow = allow.as_array_of_tables_mut().ok_or_else(by_hand)?;
+        let (mut added, mut longer) = (0, BTreeSet::new());
+        for rule in rules {
+            let into = policy.rules().iter().filter(|one| one.effect() == Effect::Allow).enumerate();
+            let extended = into
+                .filter_map(|(at, one)| Some((at, one.id(), same_but_for(one, rule)?)))
+                .find_map(|(at, id, key)| extend(allow.get_mut(at)?, key, rule).map(|()| format!("{key} of {id}")));
+            match extended {
+                Some(what) => drop(longer.insert(what)),
+                None => {
+                    allow.push(table(rule).ok_or_else(by_hand)?);
+                    added += 1;
+                }
+            }
+        }
+        let edited = Edited { text: document.to_string(), added, longer };
+        Policy::parse_without_secrets(policy.agent().clone(), file, &edited.text).map_err(|error| {
+            Report::new(error).hint(format!("`{}` was not changed: it would not load with these rules", file.display()))
+        })?;
+        Ok(edited)
+    }
+
+    /// Puts `edited` in the place of the file, if that still is what was read.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be replaced.
+    pub fn replace(&self, edited: &str) -> Result<(), Report> {
+        // Where it is a link, what it leads to is edited, as an editor would.
+        let file = fs::canonicalize(&self.file)?;
+        let directory = file.parent().unwrap_or(Path::new("/"));
+        let metadata = fs::metadata(&file)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let mut fresh = Builder::new().prefix(&format!(".{name}.")).suffix(".new").tempfile_in(directory)?;
+        fresh.write_all(edited.as_bytes())?;
+        fresh.as_file().set_permissions(metadata.permissions())?;
+        let own = fresh.as_file().metadata()?;
+        if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
+            fchown(fresh.as_file(), Some(Uid::from_raw(metadata.uid())), Some(Gid::from_raw(metadata.gid())))?;
+        }
+        fresh.as_file().sync_all()?;
+        if Policy::text_of(&file)? != self.text {
+            return Err(Report::new(format!("`{}` was changed while the logs were read", file.display()))
+                .hint("nothing was written: try again"));
+        }
+        fresh.persist(&file)?;
+        File::open(directory)?.sync_all()?;
+        Ok(())
+    }
 }
 
 /// What of a rule has to be longer for it to be this one as well: everything else is the same, and it is for itself alone.
@@ -192,7 +219,40 @@ fn table(rule: &Suggested) -> Option<Table> {
 
 #[cfg(test)]
 mod tests {
+    use config::{CallFacts, NormalPath, Scheme, Sighting, Times};
+
     use super::*;
+
+    #[test]
+    fn a_file_that_is_another_by_now_is_left_as_it_is_whatever_rule_stands_where_another_did() {
+        const OWN: &str = "[[allow]]\nto = \"api.example.com\"\nmethods = [\"GET\"]\npaths = [\"/a\"]\n";
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("bot.toml");
+        fs::write(&file, OWN).unwrap();
+        let original = Original::read("bot".parse().unwrap(), file.clone()).unwrap();
+        // Where the rule stood that is to be longer stands one with a credential.
+        let fresh = format!("{}credential = \"api\"\n\n{OWN}", OWN.replace("/a", "/secret"));
+        fs::write(&file, &fresh).unwrap();
+        let seen = Sighting {
+            destination: "api.example.com:443".parse().unwrap(),
+            scheme: Scheme::Https,
+            method: "GET".parse().unwrap(),
+            path: NormalPath::parse("/b").unwrap(),
+            forbidden: None,
+            times: Times::once(jiff::Timestamp::UNIX_EPOCH),
+        };
+        let edited = original.with_rules(&config::suggest(original.policy(), &[seen.clone()]).rules).unwrap();
+        let Sighting { destination, scheme, method, path, .. } = &seen;
+        let policy = Policy::parse_without_secrets("bot".parse().unwrap(), &file, &edited.text).unwrap();
+        assert!(policy.call(&CallFacts { destination, scheme: *scheme, method, path }).is_ok(), "{}", edited.text);
+        let refused = original.replace(&edited.text).unwrap_err().to_string();
+        assert!(refused.contains("was changed while the logs were read"), "{refused}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), fresh);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no draft is left");
+        fs::write(&file, OWN).unwrap();
+        original.replace(&edited.text).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), edited.text);
+    }
 
     fn pushed(list: &str) -> String {
         let mut document: DocumentMut = format!("a = {list}").parse().unwrap();
