@@ -237,6 +237,7 @@ fn a_path_that_what_it_became_one_with_does_not_have_gets_a_pattern_of_its_own()
     assert_eq!(covered(&paths), ["/f/*.whl", "/f/x;v=1.whl"]);
     paths.push("/f/%253Bx/y".to_owned());
     assert_eq!(covered(&paths), ["/f/**"], "and no more are kept than are needed");
+    assert_eq!(covered(&["/%253Bx/y".to_owned()]), ["/**"], "nothing narrower has it");
 }
 
 #[test]

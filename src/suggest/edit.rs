@@ -241,7 +241,8 @@ mod tests {
             forbidden: None,
             times: Times::once(jiff::Timestamp::UNIX_EPOCH),
         };
-        let edited = original.with_rules(&config::suggest(original.policy(), &[seen.clone()]).rules).unwrap();
+        let edited =
+            original.with_rules(&config::suggest(original.policy(), std::slice::from_ref(&seen)).rules).unwrap();
         let Sighting { destination, scheme, method, path, .. } = &seen;
         let policy = Policy::parse_without_secrets("bot".parse().unwrap(), &file, &edited.text).unwrap();
         assert!(policy.call(&CallFacts { destination, scheme: *scheme, method, path }).is_ok(), "{}", edited.text);

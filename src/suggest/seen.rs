@@ -111,7 +111,8 @@ impl Seen {
     fn take(&mut self, policy: &Policy, (start, time): (&CallStart, Timestamp), end: Option<&CallEnd>) {
         let sighting = sighting(&start.to, &start.scheme, (&start.method, &start.path), time);
         let forbidden = end.and_then(|end| end.forbidden);
-        let Some(sighting) = sighting.map(|sighting| Sighting { forbidden, ..sighting }) else { return };
+        let Some(mut sighting) = sighting.map(|sighting| Sighting { forbidden, ..sighting }) else { return };
+        sighting.times.observed = u64::from(start.observed.is_some());
         let answered = end.is_none_or(|end| end.outcome != "refused" || end.head_ms.is_some());
         if forbidden.is_none() && is_allowed(policy, &sighting) {
             self.allowed += 1;

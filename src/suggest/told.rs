@@ -15,7 +15,7 @@ use crate::plain::plain;
 const NAMED: usize = 3;
 
 /// How often and when: `seen 12 times, 2026-01-31T12:00:00Z to 2026-02-01T12:00:00Z`.
-pub fn seen(Times { calls, first, last }: Times) -> String {
+pub fn seen(Times { calls, first, last, .. }: Times) -> String {
     let at = |time: jiff::Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     match (calls, at(first), at(last)) {
         (1, first, _) => format!("seen once, {first}"),
@@ -35,7 +35,17 @@ pub fn comments(rule: &Suggested) -> Vec<String> {
         };
         comments.push(format!("{}{more} were seen; this lets out to every name below, at any depth", named.join(", ")));
     }
-    if rule.is_for_any_path() {
+    match (rule.times.observed, rule.times.calls) {
+        (observed, calls) if observed >= calls => {}
+        (0, _) => comments
+            .push("not while observing: a policy of then had a rule for it, which may be gone on purpose".to_owned()),
+        (observed, calls) => {
+            comments.push(format!("{observed} of {calls} while observing: for the others a policy of then had a rule"));
+        }
+    }
+    if rule.is_for_all_paths() {
+        comments.push("what was seen begins in a way that no pattern says: this lets out every path".to_owned());
+    } else if rule.is_for_any_path() {
         comments.push(
             "what was seen differs from the first segment on: this lets out every path that looks alike".to_owned(),
         );
@@ -125,7 +135,7 @@ fn shown(text: &str) -> String {
 /// The same for a program.
 pub fn document(learned: &Learned) -> Value {
     let Learned { agent, rules, distrusted, out_of_reach, suggestion, .. } = learned;
-    let times = |Times { calls, first, last }: &Times| json!({ "calls": calls, "first": first, "last": last });
+    let times = |Times { calls, first, last, .. }: &Times| json!({ "calls": calls, "first": first, "last": last });
     let rule = |rule: &Suggested| {
         let mut value = json!({
             "to": rule.to,
@@ -139,6 +149,7 @@ pub fn document(learned: &Learned) -> Value {
             "lines": lines(rule),
         });
         merge(&mut value, times(&rule.times));
+        value["observed"] = rule.times.observed.into();
         value
     };
     let with_why = |(suggested, why): &(Suggested, String)| {

@@ -94,6 +94,7 @@ fn written(path: &NormalPath, to: &Pattern) -> Vec<String> {
         .map(|(pattern, _)| pattern)
         .take(BEGINNING)
         .collect();
+    // Where the first segment is odd nothing is kept: no narrower pattern has such a path.
     kept.push("**".to_owned());
     kept
 }

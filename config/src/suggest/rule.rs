@@ -29,12 +29,14 @@ pub struct Times {
     pub first: Timestamp,
     /// The last time.
     pub last: Timestamp,
+    /// How often it passed only as the worker observed; otherwise a policy of then had a rule for it.
+    pub observed: u64,
 }
 
 impl Times {
     /// Seen once.
     pub fn once(at: Timestamp) -> Self {
-        Self { calls: 1, first: at, last: at }
+        Self { calls: 1, first: at, last: at, observed: 0 }
     }
 
     /// Both together.
@@ -44,6 +46,7 @@ impl Times {
             calls: self.calls.saturating_add(other.calls),
             first: self.first.min(other.first),
             last: self.last.max(other.last),
+            observed: self.observed.saturating_add(other.observed),
         }
     }
 }
@@ -167,6 +170,11 @@ impl Suggested {
     /// Whether it lets out every path that looks alike, from the first segment on.
     pub fn is_for_any_path(&self) -> bool {
         self.paths.iter().any(|path| path.as_str().starts_with("/*"))
+    }
+
+    /// Whether it lets out every path there is, as what was seen begins in a way that no pattern says.
+    pub fn is_for_all_paths(&self) -> bool {
+        self.paths.iter().any(|path| path.as_str() == "/**")
     }
 
     /// Whether it is for every host below a domain.
