@@ -6,7 +6,7 @@
 use super::draft::Draft;
 use super::place::Place;
 use super::project::Project;
-use super::remote::{self, Remote};
+use super::remote::{self, Remote, Remotes};
 use super::rule::Rule;
 use super::stub::Stub;
 
@@ -25,7 +25,11 @@ enum Forge {
 
 /// Adds them.
 pub(super) fn add(project: &Project, draft: &mut Draft) {
-    let (remotes, others) = remote::all(project);
+    let Remotes { read: remotes, others, unread } = remote::all(project);
+    let no_remote = unread.as_deref().unwrap_or("no remote is there");
+    if let Some(why) = &unread {
+        draft.found("git remotes", format!("no rule: {why}, so none is known"));
+    }
     for name in others {
         draft.found(format!("git remote {name}"), "no rule: its URL is none that goes over HTTPS");
     }
@@ -53,13 +57,13 @@ pub(super) fn add(project: &Project, draft: &mut Draft) {
     }
     let of = |wanted: Forge| remotes.iter().filter(move |remote| kind(&remote.at) == wanted);
     if let (Some(variable), Some(at)) = (github_set, &github) {
-        on_github(project, variable, at, &of(Forge::GitHub).collect::<Vec<_>>(), draft);
+        on_github(project, variable, at, (&of(Forge::GitHub).collect::<Vec<_>>(), no_remote), draft);
     }
     let at = of(Forge::GitLab).next().map(|remote| remote.at.clone()).or_else(|| gitlab.clone());
     let at = at.or_else(|| Place::of("gitlab.com")).filter(|at| !at.is_plain());
     if let (Some(variable), Some(at)) = (gitlab_set, at) {
         let here: Vec<&Remote> = of(Forge::GitLab).filter(|remote| remote.at.to() == at.to()).collect();
-        on_gitlab(variable, &at, &here, draft);
+        on_gitlab(variable, &at, (&here, no_remote), draft);
     }
 }
 
@@ -84,7 +88,14 @@ fn fetch(remote: &Remote, credential: Option<&'static str>, draft: &mut Draft) {
     draft.rules.add(rule);
 }
 
-fn on_github(project: &Project, variable: &'static str, at: &Place, remotes: &[&Remote], draft: &mut Draft) {
+/// Why there are none is beside the remotes.
+fn on_github(
+    project: &Project,
+    variable: &'static str,
+    at: &Place,
+    (remotes, no_remote): (&[&Remote], &str),
+    draft: &mut Draft,
+) {
     let host = at.to();
     let (api, below) = match host.as_str() {
         "github.com" => (Place::of("api.github.com"), ""),
@@ -101,10 +112,9 @@ fn on_github(project: &Project, variable: &'static str, at: &Place, remotes: &[&
         "GitHub's API, to read. Add \"POST\" and the like to the methods where the agent is to write",
     );
     if paths.is_empty() {
-        rule.why.push(
-            "no remote is there, so it is for what the credential may read: narrow it, as in \"/repos/OWNER/NAME/**\""
-                .to_owned(),
-        );
+        rule.why.push(format!(
+            "{no_remote}, so it is for what the credential may read: narrow it, as in \"/repos/OWNER/NAME/**\""
+        ));
         paths.extend([format!("{below}/user"), format!("{below}/repos/**")]);
     }
     rule = rule.paths(paths);
@@ -132,7 +142,7 @@ fn on_github(project: &Project, variable: &'static str, at: &Place, remotes: &[&
     draft.credential(variable, stub);
 }
 
-fn on_gitlab(variable: &'static str, at: &Place, remotes: &[&Remote], draft: &mut Draft) {
+fn on_gitlab(variable: &'static str, at: &Place, (remotes, no_remote): (&[&Remote], &str), draft: &mut Draft) {
     let mut paths = Vec::new();
     for Remote { repository, .. } in remotes {
         let id = repository.trim_start_matches('/').replace('/', "%2F");
@@ -144,7 +154,9 @@ fn on_gitlab(variable: &'static str, at: &Place, remotes: &[&Remote], draft: &mu
         "GitLab's API, to read. Add \"POST\" and the like to the methods where the agent is to write",
     );
     if paths.is_empty() {
-        rule.why.push("no remote is there, so it is for what the credential may read: narrow it, as in \"/api/v4/projects/OWNER%2FNAME/**\"".to_owned());
+        rule.why.push(format!(
+            "{no_remote}, so it is for what the credential may read: narrow it, as in \"/api/v4/projects/OWNER%2FNAME/**\""
+        ));
         paths.extend(["/api/v4/user".to_owned(), "/api/v4/projects/**".to_owned()]);
     }
     rule.encoded_slash = true;

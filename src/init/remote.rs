@@ -3,6 +3,7 @@
 //! Enters: the repository's own configuration, read by git as a file, which runs nothing that stands in it. Leaves: where each remote is over
 //! HTTPS, if it can be. Never: a user or password of a remote's URL.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,27 +21,51 @@ pub(super) struct Remote {
     pub(super) repository: String,
 }
 
-/// The remotes, and the names of those that no rule can be written for.
-pub(super) fn all(project: &Project) -> (Vec<Remote>, Vec<String>) {
-    let Some(config) = configuration(&project.root) else { return Default::default() };
-    let mut git = Command::new("git");
-    git.args(["config", "-z", "--no-includes", "--file"]).arg(&config).args(["--get-regexp", r"^remote\..*\.url$"]);
+/// What is known of the project's remotes.
+#[derive(Debug, Default)]
+pub(super) struct Remotes {
+    pub(super) read: Vec<Remote>,
+    /// Names of those that no rule can be written for.
+    pub(super) others: Vec<String>,
+    /// Why nothing is known.
+    pub(super) unread: Option<String>,
+}
+
+/// The remotes.
+pub(super) fn all(project: &Project) -> Remotes {
+    configuration(&project.root).map_or_else(Remotes::default, |config| listed("git", &config))
+}
+
+/// As `git` lists them.
+fn listed(git: &str, config: &Path) -> Remotes {
+    let mut git = Command::new(git);
+    git.args(["config", "-z", "--no-includes", "--file"]).arg(config).args(["--get-regexp", r"^remote\..*\.url$"]);
     // What another repository or a caller had set.
     for variable in ["GIT_DIR", "GIT_CONFIG", "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_TRACE"] {
         git.env_remove(variable);
     }
-    let output = git.stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let said = output.map(|output| output.stdout).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    let (mut remotes, mut others) = (Vec::new(), Vec::new());
+    let unread = |why: String| Remotes { unread: Some(why), ..Remotes::default() };
+    let output = match git.stdin(Stdio::null()).stderr(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return unread("git is not on this machine".to_owned());
+        }
+        Err(error) => return unread(format!("git cannot be run: {error}")),
+    };
+    // With 1 git says that none is there.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        return unread("git cannot read the repository's configuration".to_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut remotes = Remotes::default();
     for (key, url) in said.split('\0').filter_map(|entry| entry.split_once('\n')) {
         let name = key.trim_start_matches("remote.").trim_end_matches(".url");
         match Remote::read(name, url) {
-            Some(remote) => remotes.push(remote),
-            None => others.push(name.to_owned()),
+            Some(remote) => remotes.read.push(remote),
+            None => remotes.others.push(name.to_owned()),
         }
     }
-    (remotes, others)
+    remotes
 }
 
 impl Remote {
@@ -90,6 +115,22 @@ fn configuration(root: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_git_it_is_said_that_nothing_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("config");
+        std::fs::write(&config, "[remote \"origin\"]\nurl = https://github.com/acme/site\n").unwrap();
+        let without = listed("exeat-no-such-git", &config);
+        assert!(without.read.is_empty() && without.unread.unwrap().contains("not on this machine"));
+        let with = listed("git", &config);
+        assert_eq!((with.read.len(), with.unread), (1, None));
+        std::fs::write(&config, "[core]\n").unwrap();
+        let none = listed("git", &config);
+        assert_eq!((none.read.len(), none.unread), (0, None));
+        std::fs::write(&config, "[remote").unwrap();
+        assert!(listed("git", &config).unread.unwrap().contains("cannot read"));
+    }
 
     #[test]
     fn a_remote_is_where_it_is_over_https() {
