@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::args;
 use crate::leases::runtime;
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 
@@ -26,7 +27,7 @@ const HINT: &str =
 pub fn list(places: &Places, arguments: &args::Approvals) -> Result<ExitCode, Report> {
     let mut all = all(places)?;
     all.retain(|approval| arguments.all || approval.state == ApprovalState::Pending);
-    let mut out = io::stdout().lock();
+    let mut out = out();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string(&all)?)?;
     } else {
@@ -76,7 +77,7 @@ fn decide(places: &Places, id: ApprovalId, decision: &Decision, json: bool) -> R
         failed.map_or(Ok(None), |error| Err(Report::new(error)))
     })?;
     let Some(approval) = decided else { return Err(Report::new(format!("no request {id} waits")).hint(HINT)) };
-    let mut out = io::stdout().lock();
+    let mut out = out();
     if json {
         writeln!(out, "{}", serde_json::to_string(&approval)?)?;
         return Ok(ExitCode::SUCCESS);

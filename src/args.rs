@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use config::{AgentId, WorkerId};
 
-pub use self::calls::{Calls, CallsCommand, Show, Stats, Wanted};
+pub use self::calls::{Calls, CallsCommand, Limit, Show, Stats, Wanted};
 pub use self::check::Check;
 pub use self::codes::{codes, command, offered, told};
 pub use self::export::Export;

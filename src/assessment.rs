@@ -28,7 +28,7 @@ mod walls;
 mod tests;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -40,6 +40,7 @@ pub(crate) use self::facts::{Group, Probed};
 use self::measure::Measured;
 use crate::ago::ago;
 use crate::args::{self, Documented};
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 
@@ -76,7 +77,7 @@ pub fn run(places: &Places, arguments: &args::Report) -> Result<ExitCode, Report
     match &arguments.output {
         Some(file) => fs::write(file, text)
             .map_err(|error| Report::new(format!("cannot write the report to `{}`: {error}", file.display())))?,
-        None => io::stdout().lock().write_all(text.as_bytes())?,
+        None => out().write_all(text.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,7 +91,7 @@ pub fn schema(arguments: &args::Schema) -> Result<ExitCode, Report> {
         Documented::Record => record::SCHEMA,
         Documented::Report => document::JSON_SCHEMA,
     };
-    io::stdout().lock().write_all(schema.as_bytes())?;
+    out().write_all(schema.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -23,6 +23,7 @@ use sandbox::{Capability, Limits, Offered};
 
 use self::replay::Replayed;
 use crate::args;
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 use crate::run::shown::told;
@@ -57,7 +58,7 @@ pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report>
     } else if !arguments.files_only {
         checked.machine = Some(machine(&policies));
     }
-    let mut out = io::stdout().lock();
+    let mut out = out();
     match arguments.json {
         true => document::write(&mut out, places, &checked)?,
         false => write(&mut out, places, &checked)?,

@@ -3,12 +3,13 @@
 //! Enters: the definition of the command line. Leaves: a script for a shell, which also completes the names of agents, by the files that are
 //! there when somebody presses a key. Never: a name from a file that is no agent's, which a shell might take for more than a name.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap_complete::{Shell, generate};
 
 use crate::args;
+use crate::out::out;
 use crate::report::Report;
 
 /// A shell's own words for the names of agents.
@@ -45,7 +46,7 @@ const FISH: Names = Names {
 /// # Errors
 /// When standard output cannot be written to.
 pub fn print(arguments: &args::Completions) -> Result<ExitCode, Report> {
-    io::stdout().lock().write_all(script(arguments.shell).as_bytes())?;
+    out().write_all(script(arguments.shell).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

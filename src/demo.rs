@@ -13,7 +13,7 @@ mod seen;
 mod server;
 mod steps;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use self::files::{Addresses, Files};
 use self::narrator::Narrator;
 use self::server::{Client, Server};
 use crate::args;
+use crate::out::out;
 use crate::report::Report;
 
 /// The agent of the demo: agents/demo.toml.
@@ -55,7 +56,7 @@ pub fn run(arguments: &args::Demo) -> Result<ExitCode, Report> {
         files::say_what_is_kept(&mut narrator, directory)?;
     }
     if arguments.json {
-        writeln!(io::stdout(), "{}", narrator.json(took))?;
+        writeln!(out(), "{}", narrator.json(took))?;
     }
     Ok(if narrator.all_behaved() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

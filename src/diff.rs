@@ -21,6 +21,7 @@ use self::change::{Change, Changes};
 pub(crate) use self::tree::remove as remove_tree;
 use crate::args;
 use crate::layers::{self, Layer};
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 use crate::running;
@@ -58,7 +59,7 @@ pub fn run(places: &Places, arguments: &args::Diff) -> Result<ExitCode, Report> 
         told.push(Told { tree: tree.clone(), changes, unread });
     }
     let mut complete = told.iter().all(|told| told.unread.is_empty());
-    let mut out = io::stdout().lock();
+    let mut out = out();
     if arguments.export.is_some() || arguments.apply {
         let left_out = match &arguments.export {
             Some(directory) => export::export(directory, &layers, &told)?,
@@ -70,13 +71,13 @@ pub fn run(places: &Places, arguments: &args::Diff) -> Result<ExitCode, Report> 
         }
     } else if arguments.json {
         let json = serde_json::to_string(&told)?;
-        match out.is_terminal() {
+        match io::stdout().is_terminal() {
             true => writeln!(out, "{}", patch::harmless(json.as_bytes()))?,
             false => writeln!(out, "{json}")?,
         }
     } else if arguments.patch {
         for (layer, told) in layers.iter().zip(&told) {
-            if out.is_terminal() {
+            if io::stdout().is_terminal() {
                 let mut patch = Vec::new();
                 patch::write(&mut patch, layer, told)?;
                 out.write_all(patch::harmless(&patch).as_bytes())?;
@@ -158,7 +159,7 @@ fn discard(places: &Places, worker: &WorkerId) -> Result<ExitCode, Report> {
         return Err(none(&format!("worker {worker} has")));
     }
     tree::remove(&directory).map_err(|error| Report::new(format!("cannot remove {}: {error}", shown(&directory))))?;
-    writeln!(io::stdout(), "{worker}: discarded")?;
+    writeln!(out(), "{worker}: discarded")?;
     Ok(ExitCode::SUCCESS)
 }
 

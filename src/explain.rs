@@ -7,13 +7,14 @@
 mod answer;
 mod rate;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use config::{Asked, Credentials, Permit, Policy};
 
 use self::answer::{Allowed, Answer, Lent};
 use crate::args;
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 
@@ -41,7 +42,7 @@ pub fn run(places: &Places, arguments: &args::Explain) -> Result<ExitCode, Repor
         }
         Err(denial) => Answer::refused(&asked.to_string(), &file, &denial),
     };
-    let mut out = io::stdout().lock();
+    let mut out = out();
     match arguments.json {
         true => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
         false => write!(out, "{answer}")?,

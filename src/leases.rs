@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::args;
 use crate::broker::{self, unusable};
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 
@@ -29,7 +30,7 @@ pub fn list(places: &Places, arguments: &args::Leases) -> Result<ExitCode, Repor
     let now = Timestamp::now();
     let mut found = ledger::read(&places.ledgers()).map_err(unusable)?;
     found.retain(|found| arguments.all || found.entry.is_open(now));
-    let mut out = io::stdout().lock();
+    let mut out = out();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string(&found)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -57,7 +58,7 @@ pub fn list(places: &Places, arguments: &args::Leases) -> Result<ExitCode, Repor
 /// When there is no such lease.
 pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Report> {
     let which = arguments.which().ok_or_else(|| Report::new("nothing is named to be revoked"))?;
-    let mut out = io::stdout().lock();
+    let mut out = out();
     if let Some(socket) = &arguments.broker {
         let ended = runtime()?.block_on(async { Client::connect(socket).await?.revoke(&which).await });
         let ended = ended.map_err(|error| {

@@ -23,6 +23,7 @@ mod layers;
 mod leases;
 mod manual;
 mod offboard;
+mod out;
 mod places;
 mod plain;
 mod probe;

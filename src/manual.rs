@@ -13,6 +13,7 @@ use clap_mangen::Man;
 use roff::{Roff, bold, italic, roman};
 
 use crate::args;
+use crate::out::out;
 use crate::report::Report;
 
 /// What people write and read, below the directories that `--config` and `--state` name.
@@ -45,7 +46,7 @@ const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 pub fn run(arguments: &args::Man) -> Result<ExitCode, Report> {
     let Some(directory) = &arguments.directory else {
         let (_, page) = pages()?.swap_remove(0);
-        io::stdout().lock().write_all(&page)?;
+        out().write_all(&page)?;
         return Ok(ExitCode::SUCCESS);
     };
     let failed = |path: &Path, error: io::Error| {
@@ -59,7 +60,7 @@ pub fn run(arguments: &args::Man) -> Result<ExitCode, Report> {
         fs::write(&path, page).map_err(|error| failed(&path, error))?;
         written += &format!("{}\n", path.display());
     }
-    io::stdout().lock().write_all(written.as_bytes())?;
+    out().write_all(written.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

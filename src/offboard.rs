@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 use crate::running::{self, Outcome};
@@ -92,8 +93,8 @@ pub fn run(places: &Places, arguments: &args::Offboard) -> Result<ExitCode, Repo
         })?;
         log(places, &json!({ "agent": agent, "at": at, "by": by, "undone": true }))?;
         match arguments.json {
-            true => writeln!(io::stdout(), "{}", json!({ "agent": agent, "at": at, "by": by, "undone": true }))?,
-            false => writeln!(io::stdout(), "{agent} may run again, and use what the files say")?,
+            true => writeln!(out(), "{}", json!({ "agent": agent, "at": at, "by": by, "undone": true }))?,
+            false => writeln!(out(), "{agent} may run again, and use what the files say")?,
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -117,7 +118,7 @@ pub fn run(places: &Places, arguments: &args::Offboard) -> Result<ExitCode, Repo
         rows,
     };
     log(places, &evidence)?;
-    let mut out = io::stdout().lock();
+    let mut out = out();
     match arguments.json {
         true => writeln!(out, "{}", serde_json::to_string(&evidence)?)?,
         false => show(&mut out, &evidence)?,

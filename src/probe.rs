@@ -27,6 +27,7 @@ use self::telling::Told;
 pub(crate) use self::worker::BATTERY;
 use self::worker::Battery;
 use crate::args;
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 
@@ -65,7 +66,7 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
         findings: &findings,
     };
     // Shown first: where it cannot be kept it is not lost, and the exit code says what was found. Nor is it lost where it cannot be shown.
-    let mut out = io::stdout().lock();
+    let mut out = out();
     let shown = if arguments.json { told.json(&mut out) } else { told.text(&mut out) };
     if let Err(report) = kept::keep(places, &arguments.agent, &told) {
         let file = places.probe(&arguments.agent);

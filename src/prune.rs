@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::args::Prune;
 use crate::clerk;
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 use crate::run::ending::size;
@@ -57,7 +58,7 @@ pub fn run(places: &Places, arguments: &Prune) -> Result<ExitCode, Report> {
     let needed = |worker: &Path| lacking.oldest(worker);
     let retention = Retention { workers: &workers, keep, lives: &lives, needed: &needed, now: Timestamp::now() };
     let compressed = if arguments.dry_run { 0 } else { retention.compress_left()? };
-    let mut out = io::stdout().lock();
+    let mut out = out();
     let mut document = Document { dry_run: arguments.dry_run, compressed, segments: Vec::new() };
     let mut written = Ok(());
     let busy = "a worker's clerk does the same in passing: try again in a moment";

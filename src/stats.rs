@@ -8,15 +8,22 @@ mod table;
 mod tally;
 
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use self::chart::Drawing;
 use self::tally::Tally;
-use crate::args;
+use crate::args::{self, Limit};
 use crate::calls::{self, Filter, Finder};
+use crate::out::out;
 use crate::places::Places;
 use crate::plain::plain_json;
 use crate::report::Report;
+
+/// Rows that a person reads; an agent can call as many hosts as it thinks of.
+const SHOWN: usize = 50;
+/// Groups in a document, some MiB of it.
+const LISTED: usize = 10_000;
 
 /// Counts the calls.
 ///
@@ -31,16 +38,18 @@ pub fn run(places: &Places, arguments: &args::Stats) -> Result<ExitCode, Report>
             tally.count(sheet, entry);
         }
     });
-    let summary = tally.summary(filter.span);
-    let (mut out, terminal) = (io::stdout().lock(), io::stdout().is_terminal());
-    let written = match (arguments.json, terminal) {
-        (true, false) => writeln!(out, "{}", serde_json::to_string(&summary)?),
-        (true, true) => writeln!(out, "{}", plain_json(&serde_json::to_string(&summary)?)),
-        (false, true) => table::show(&mut out, &summary, Drawing::of_terminal().as_ref()),
-        (false, false) => table::show(&mut out, &summary, None),
+    let most = match arguments.limit {
+        Some(Limit(limit)) => limit.map_or(usize::MAX, NonZeroUsize::get),
+        None if arguments.json => LISTED,
+        None => SHOWN,
     };
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(calls::say(&flaws)),
+    let summary = tally.summary(filter.span, most);
+    let (mut out, terminal) = (out(), io::stdout().is_terminal());
+    match (arguments.json, terminal) {
+        (true, false) => writeln!(out, "{}", serde_json::to_string(&summary)?)?,
+        (true, true) => writeln!(out, "{}", plain_json(&serde_json::to_string(&summary)?))?,
+        (false, true) => table::show(&mut out, &summary, Drawing::of_terminal().as_ref())?,
+        (false, false) => table::show(&mut out, &summary, None)?,
     }
+    Ok(calls::say(&flaws))
 }

@@ -9,7 +9,7 @@ mod seen;
 mod told;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use proxy::resolve;
 use crate::ago::since;
 use crate::args;
 use crate::calls;
+use crate::out::out;
 use crate::places::Places;
 use crate::report::Report;
 
@@ -90,14 +91,10 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
         original.replace(&edited.text)?;
         learned.written = Some(edited.to_string());
     }
-    let mut out = io::stdout().lock();
-    let printed = match arguments.json {
-        true => writeln!(out, "{}", told::document(&learned)),
-        false => write!(out, "{learned}"),
-    };
-    match printed {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        printed => printed?,
+    let mut out = out();
+    match arguments.json {
+        true => writeln!(out, "{}", told::document(&learned))?,
+        false => write!(out, "{learned}")?,
     }
     if let Some(added) = &learned.written {
         crate::remark(&Report::new(format!("added {added}, in `{}`", learned.file.display())));

@@ -17,6 +17,7 @@ use record::read::WorkerLog;
 use serde::Serialize;
 
 use crate::args;
+use crate::out::out;
 use crate::places::Places;
 use crate::plain::plain;
 use crate::progress::Progress;
@@ -75,7 +76,7 @@ pub fn run(places: &Places, arguments: &args::Verify) -> Result<ExitCode, Report
     let state = arguments.directory.clone().unwrap_or_else(|| places.state.clone());
     let places = Places { state, config: places.config.clone() };
     let verdict = verdict(&places, arguments)?;
-    let mut out = io::stdout().lock();
+    let mut out = out();
     match arguments.json {
         true => writeln!(out, "{}", serde_json::to_string(&verdict)?)?,
         false => show(&mut out, &verdict)?,

@@ -4,7 +4,7 @@
 //! question to a worker, which may not answer; what it wrote before it acted is there.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use record::{Event, Line, WorkerStart};
 use serde::Serialize;
 
 use crate::args;
+use crate::out::out;
 use crate::places::Places;
 use crate::plain::plain;
 use crate::report::Report;
@@ -61,7 +62,7 @@ impl fmt::Display for Told {
 pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Report> {
     let told: Vec<Told> =
         running::all(places)?.into_iter().map(|running| tell(places, running)).collect::<Result<_, _>>()?;
-    let mut out = io::stdout().lock();
+    let mut out = out();
     if arguments.json {
         writeln!(out, "{}", serde_json::to_string(&told)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -150,7 +151,7 @@ pub fn stop(places: &Places, arguments: &args::Stop) -> Result<ExitCode, Report>
     if workers.is_empty() {
         return Err(Report::new("no such worker runs in this state directory").hint("`exeat workers` lists them"));
     }
-    let mut out = io::stdout().lock();
+    let mut out = out();
     let mut code = ExitCode::SUCCESS;
     let stopped = running::stop(places, &workers, &because("exeat stop"))?;
     if arguments.json {

@@ -112,6 +112,9 @@ pub struct Stats {
     /// Which calls
     #[command(flatten)]
     pub wanted: Wanted,
+    /// So many agents and hosts, those with most calls first, or `all` (default: 50, with --json 10,000)
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<Limit>,
     /// One JSON document
     #[arg(long)]
     pub json: bool,

@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 use self::chain::{Chain, Scan};
 use super::{CallId, Filter, Finder};
 use crate::args;
+use crate::out::out;
 use crate::places::Places;
 use crate::plain::plain_json;
 use crate::report::Report;
@@ -79,20 +80,16 @@ struct Rule {
 /// When there is no such call, or its log cannot be read.
 pub(super) fn run(places: &Places, arguments: &args::Show) -> Result<ExitCode, Report> {
     let story = story(places, &arguments.id)?;
-    let mut out = io::stdout().lock();
-    let written = match arguments.json {
+    let mut out = out();
+    match arguments.json {
         true => {
             let json = serde_json::to_string(&story)?;
             match io::stdout().is_terminal() {
-                true => writeln!(out, "{}", plain_json(&json)),
-                false => writeln!(out, "{json}"),
+                true => writeln!(out, "{}", plain_json(&json))?,
+                false => writeln!(out, "{json}")?,
             }
         }
-        false => told::tell(&mut out, &story),
-    };
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-        _ => {}
+        false => told::tell(&mut out, &story)?,
     }
     Ok(if story.chain.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

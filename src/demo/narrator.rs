@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::out::out;
 use crate::plain::plain;
 
 const BOLD: &str = "1";
@@ -120,7 +121,7 @@ impl Narrator {
         if self.silent {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
+        let mut out = out();
         writeln!(out, "{line}")?;
         out.flush()
     }

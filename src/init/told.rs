@@ -13,6 +13,8 @@ use super::draft::{Draft, Found};
 use super::writing::shown;
 use super::written::ToWrite;
 
+use crate::out::out;
+
 /// Changes when a field changes its meaning or goes; fields may be added.
 const SCHEMA: &str = "exeat-init/1";
 
@@ -64,7 +66,7 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn tell(&self, json: bool) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = out();
         match json {
             true => writeln!(out, "{}", self.document()),
             false if self.dry_run => self.text_of_files(&mut out),

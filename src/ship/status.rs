@@ -3,7 +3,7 @@
 //! Enters: what the shipping process keeps on the disk, and the logs. Leaves: lines for a person, or one JSON document. Never: a control
 //! character of an error on a terminal.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use config::{LogSettings, ShipTarget};
@@ -16,6 +16,7 @@ use super::needed::Needed;
 use super::reader::workers;
 use super::receiver::place;
 use super::trouble::Trouble;
+use crate::out::out;
 use crate::places::Places;
 use crate::plain::plain;
 use crate::report::Report;
@@ -66,7 +67,7 @@ pub fn print(places: &Places, settings: &LogSettings, json: bool) -> Result<Exit
     let running = places.shipped().exists() && cursor::lock(&places.shipped())?.is_none();
     let receivers = settings.ship.iter().map(|target| standing(places, target)).collect::<Result<_, _>>()?;
     let status = Status { schema: SCHEMA, running, needed_segments: needed(places)?, receivers };
-    let mut out = io::stdout().lock();
+    let mut out = out();
     match json {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?,
         false => write!(out, "{}", told(&status, Timestamp::now()))?,

@@ -86,7 +86,11 @@ fn groups(out: &mut impl Write, summary: &Summary, drawing: Option<&Drawing>) ->
         let row = format!("{names}{numbers} {bar}");
         writeln!(out, "{}", row.trim_end())?;
     }
-    Ok(())
+    match summary.more_groups {
+        0 => Ok(()),
+        1 => writeln!(out, "and 1 row more: --limit all"),
+        more => writeln!(out, "and {more} rows more: --limit all"),
+    }
 }
 
 fn numbers(group: &Group) -> [String; COLUMNS.len()] {

@@ -89,6 +89,8 @@ pub(super) struct Summary {
     pub(super) errors: u64,
     /// Those with most calls first.
     pub(super) groups: Vec<Group>,
+    /// How many groups more there are; their calls are in the sums.
+    pub(super) more_groups: usize,
     /// The most frequent first.
     pub(super) refusals: Vec<Refusals>,
     pub(super) over_time: Option<Spread>,
@@ -120,8 +122,8 @@ impl Tally {
         }
     }
 
-    /// The numbers; over time, those of this span where it has ends.
-    pub(super) fn summary(self, span: Span) -> Summary {
+    /// The numbers; over time, those of this span where it has ends. Of the groups so many at most.
+    pub(super) fn summary(self, span: Span, most: usize) -> Summary {
         let over_time = spread(&self.times, span);
         let mut groups = Vec::new();
         for (agent, of_agent) in self.groups {
@@ -137,15 +139,10 @@ impl Tally {
         });
         refusals.truncate(REFUSALS);
         let sum = |of: fn(&Group) -> u64| groups.iter().map(of).sum();
-        Summary {
-            schema: "exeat-stats/1",
-            calls: sum(|group| group.calls),
-            refused: sum(|group| group.refused),
-            errors: sum(|group| group.errors),
-            groups,
-            refusals,
-            over_time,
-        }
+        let (calls, refused) = (sum(|group| group.calls), sum(|group| group.refused));
+        let (errors, more_groups) = (sum(|group| group.errors), groups.len().saturating_sub(most));
+        groups.truncate(most);
+        Summary { schema: "exeat-stats/1", calls, refused, errors, groups, more_groups, refusals, over_time }
     }
 }
 

@@ -226,6 +226,12 @@ fn calls_are_counted_by_agent_and_host() {
     assert_eq!((count("calls"), count("refused")), (2, 2));
     let one = exeat.exeat(&["stats", "--json", "--status", "5xx"]).finish().ok().json();
     assert_eq!((&one["calls"], &one["groups"].as_array().unwrap().len()), (&1.into(), &1));
+    // The rest is in the sums, and said.
+    let first = exeat.exeat(&["stats", "--limit", "1"]).finish().ok().stdout;
+    assert!(first.starts_with("2 calls, 2 refused, 1 errors\n") && first.contains("and 2 rows more"), "{first}");
+    let first = exeat.exeat(&["stats", "--json", "--limit", "1"]).finish().ok().json();
+    assert_eq!((first["groups"].as_array().unwrap().len(), &first["more_groups"]), (1, &2.into()));
+    assert_eq!((&first["refused"], &json["more_groups"]), (&2.into(), &0.into()));
     let none = Exeat::new().exeat(&["stats"]).finish().ok().stdout;
     assert_eq!(none, "0 calls, 0 refused, 0 errors\n");
 }

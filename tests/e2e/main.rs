@@ -76,6 +76,7 @@ mod tls;
 mod trace;
 mod tunnels;
 mod unauthorized;
+mod unread;
 mod upstream_proxy;
 mod vault;
 mod verify;
