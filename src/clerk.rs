@@ -15,6 +15,7 @@ use rustix::process::fchdir;
 use crate::places::Places;
 use crate::prune;
 use crate::report::{FAILED, Report};
+use crate::running;
 
 /// By this name it is known to `ps`.
 const NAME: &CStr = c"exeat-clerk";
@@ -65,5 +66,5 @@ fn work(desk: Desk, places: &Places, settings: &LogSettings) -> std::io::Result<
         }
     };
     let look: &mut (dyn FnMut() + Send) = &mut look;
-    desk.serve(worker, limits(settings), keep.is_bounded().then_some(look))
+    desk.serve(worker, limits(settings), &running::lives, keep.is_bounded().then_some(look))
 }

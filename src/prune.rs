@@ -35,6 +35,8 @@ enum Row {
     },
     /// It was to go, and stays.
     Stays { worker: String, segment: u64, why: String },
+    /// It is none of a log's files, and was passed over.
+    Odd { path: String, why: String },
 }
 
 /// All of it.
@@ -95,6 +97,7 @@ impl Row {
         match told {
             Told::Removed { worker, bytes, removed } => Row::Removed { worker: name(&worker), bytes, removed },
             Told::Stays { worker, segment, why } => Row::Stays { worker: name(&worker), segment, why },
+            Told::Odd { path, why } => Row::Odd { path: path.to_string_lossy().into_owned(), why },
         }
     }
 
@@ -113,6 +116,9 @@ impl Row {
             // An error may quote what is in a changed log.
             Row::Stays { worker, segment, why } => {
                 writeln!(out, "{worker} segment {segment}: STAYS: {}", why.escape_debug())
+            }
+            Row::Odd { path, why } => {
+                writeln!(out, "{}: passed over: {}", path.escape_debug(), why.escape_debug())
             }
         }
     }

@@ -104,8 +104,9 @@ impl Presence {
         Ok(why)
     }
 
-    /// Says that nothing of it is under way any more. What it leased may still be being revoked, which is its broker's to do.
-    pub fn has_stopped(self) {
+    /// Says that nothing of it is under way any more. What it leased may still be being revoked, which is its broker's to do; the lock stays, as its
+    /// log is not at its end.
+    pub fn has_stopped(&self) {
         // Nobody may have asked.
         let _ = unlinkat(&self.opened, STOP, AtFlags::empty());
     }

@@ -22,13 +22,16 @@ use rustix::process::setpriority_process;
 
 use crate::compress::compress;
 use crate::rotation::SegmentLimits;
-use crate::segment::Segment;
+use crate::segment::{DIRECTORY, Segment};
 
 /// The log of a worker that has ended stays plain below this: it would save next to nothing.
 pub const WORTH_COMPRESSING: u64 = 64 * 1024;
 
 /// The most patient there is.
 const NICE: i32 = 19;
+
+/// A worker that ends closes its line a moment before it gives up its lock. Nobody waits for what comes then.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// From the worker: the directory beside this is its own. Comes once, before the worker reads anything from its sandbox.
 const HERE: u8 = b'h';
@@ -49,6 +52,8 @@ pub struct Clerk(OwnedFd);
 #[derive(Debug)]
 pub(crate) enum Answer {
     Segment(File),
+    /// It is there, and did not come through: this process had no descriptor free for it.
+    Lost,
     None(io::Error),
 }
 
@@ -88,6 +93,7 @@ impl Clerk {
                 Ok(Some(Answer::None(io::Error::from_raw_os_error(number))))
             }
             Ok((1, Some(file))) if bytes[0] == SEGMENT => Ok(Some(Answer::Segment(file.into()))),
+            Ok((1, None)) if bytes[0] == SEGMENT => Ok(Some(Answer::Lost)),
             Ok(_) => Err(Errno::PIPE),
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(errno),
@@ -115,7 +121,8 @@ impl Desk {
     }
 
     /// Serves the worker with this directory to its end, and compresses what it leaves. `at_leisure` is called at once and whenever a segment was
-    /// closed. Neither that nor what is compressed keeps a worker waiting that asks.
+    /// closed. Neither that nor what is compressed keeps a worker waiting that asks. While the worker `lives`, whatever became of the line,
+    /// nothing is touched that it may write.
     ///
     /// # Errors
     /// When the line fails other than by the worker's end.
@@ -123,6 +130,7 @@ impl Desk {
         self,
         worker: &Path,
         limits: SegmentLimits,
+        lives: &dyn Fn(&Path) -> io::Result<bool>,
         mut at_leisure: Option<&mut (dyn FnMut() + Send)>,
     ) -> io::Result<()> {
         let mut shelf = Shelf { worker, limits, number: 1, since: Instant::now(), handed_out: false };
@@ -151,6 +159,12 @@ impl Desk {
             served
         })?;
         be_patient();
+        // A worker that is there all the same learns that nobody answers any more.
+        drop(self);
+        // As long as the worker, which has no bound of its own. What cannot be told is a worker that lives.
+        while lives(worker)? {
+            std::thread::sleep(LOOK);
+        }
         shelf.clear_up();
         Ok(())
     }
@@ -203,12 +217,17 @@ impl Shelf<'_> {
     /// Makes the next one, if the one in use is nearly full or old: a worker that was taken over gets no more files than it fills.
     fn next(&mut self) -> io::Result<File> {
         let length = fs::metadata(Segment::plain(self.worker, self.number))?.len();
-        if self.handed_out || !self.limits.is_near(length, self.since.elapsed()) {
+        if !self.limits.is_near(length, self.since.elapsed()) {
             return Err(Errno::AGAIN.into());
         }
         let path = Segment::plain(self.worker, self.number + 1);
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-        self.handed_out = true;
+        let file = OpenOptions::new().append(true).create_new(!self.handed_out).mode(0o600).open(path)?;
+        // Whoever asks twice did not get it the first time; but what is begun was got.
+        if std::mem::replace(&mut self.handed_out, true) && file.metadata()?.len() > 0 {
+            return Err(Errno::AGAIN.into());
+        }
+        // What is in a file whose name a loss of power takes is lost with it.
+        File::open(self.worker.join(DIRECTORY))?.sync_all()?;
         Ok(file)
     }
 
@@ -274,8 +293,9 @@ impl SegmentLimits {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
-    use crate::segment::DIRECTORY;
 
     #[test]
     fn a_worker_that_was_taken_over_gets_no_more_files_than_it_fills_and_names_none() {
@@ -289,7 +309,7 @@ mod tests {
         let directory = worker.path().to_owned();
         let serving = std::thread::spawn(move || {
             desk.worker().unwrap().unwrap();
-            desk.serve(&directory, limits, None).unwrap();
+            desk.serve(&directory, limits, &|_| Ok(false), None).unwrap();
         });
         let ask = || {
             clerk.ask().unwrap();
@@ -308,8 +328,11 @@ mod tests {
         }
         fs::write(plain(1), [b'x'; 950]).unwrap();
         let Answer::Segment(second) = ask() else { panic!("there is a next one now") };
-        // And then one.
+        // And then one, which is handed over again as long as it is not begun.
+        assert!(matches!(ask(), Answer::Segment(_)) && !plain(3).exists());
+        (&second).write_all(b"a line\n").unwrap();
         assert!(matches!(ask(), Answer::None(_)) && !plain(3).exists());
+        second.set_len(0).unwrap();
         let flags = rustix::fs::fcntl_getfl(&second).unwrap();
         assert!(flags.contains(rustix::fs::OFlags::APPEND | rustix::fs::OFlags::WRONLY), "{flags:?}");
         // A longer word is none, and ends it; so would a directory beside one.

@@ -36,6 +36,8 @@ pub struct LogError {
 pub struct CallLog {
     path: PathBuf,
     state: Mutex<State>,
+    /// One at a time: one that began before another failed would not see it.
+    syncing: Mutex<()>,
     open: watch::Sender<usize>,
     ended: watch::Sender<Option<Head>>,
 }
@@ -44,17 +46,20 @@ pub struct CallLog {
 struct State {
     file: Arc<File>,
     rotation: Rotation,
-    /// Files of segments that are closed, and not on the disk for all that is known.
+    /// Files of segments that are closed, and at first the directories that have the first one; not on the disk for all that is known.
     closed: Vec<Arc<File>>,
     prev: Hash,
     tree: Tree,
     broken: Option<io::ErrorKind>,
+    /// Why it is not on the disk, and never will be: a kernel that could not write something once forgets it, and syncs well the next time.
+    unsynced: Option<io::ErrorKind>,
 }
 
 impl State {
     fn new(file: File) -> State {
         let (file, rotation, closed) = (Arc::new(file), Rotation::first(), Vec::new());
-        State { file, rotation, closed, prev: Hash::NONE, tree: Tree::default(), broken: None }
+        let (prev, tree) = (Hash::NONE, Tree::default());
+        State { file, rotation, closed, prev, tree, broken: None, unsynced: None }
     }
 
     fn write(&mut self, time: Timestamp, event: Event) -> io::Result<()> {
@@ -98,15 +103,23 @@ impl CallLog {
     pub fn create(worker: &Path) -> Result<Self, LogError> {
         let path = Segment::plain(worker, 1);
         let created = DirBuilder::new().mode(0o700).create(worker.join(DIRECTORY));
-        match created.and_then(|()| OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)) {
-            Ok(file) => Ok(Self::of(path, file)),
+        let made = created.and_then(|()| {
+            let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+            Ok((file, [File::open(worker.join(DIRECTORY))?, File::open(worker)?]))
+        });
+        match made {
+            Ok((file, directories)) => {
+                let log = Self::of(path, file);
+                log.state.lock().unwrap_or_else(PoisonError::into_inner).closed.extend(directories.map(Arc::new));
+                Ok(log)
+            }
             Err(source) => Err(LogError { action: "create", path, source }),
         }
     }
 
     fn of(path: PathBuf, file: File) -> Self {
         let (open, ended) = (watch::Sender::new(0), watch::Sender::new(None));
-        Self { path, state: Mutex::new(State::new(file)), open, ended }
+        Self { path, state: Mutex::new(State::new(file)), syncing: Mutex::new(()), open, ended }
     }
 
     /// Goes on in a new segment whenever the one in use is as large or as old as this; who makes the files is at the other end of the line.
@@ -185,18 +198,22 @@ impl CallLog {
     /// Waits until what was appended is on the disk. Who appends meanwhile does not wait.
     ///
     /// # Errors
-    /// When the kernel cannot.
+    /// When the kernel cannot. From then on every sync and every append fails: what was lost would be signed for.
     pub fn sync(&self) -> Result<(), LogError> {
+        let failed = |source| LogError { action: "sync", path: self.path.clone(), source };
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, closed) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(kind) = state.unsynced {
+                return Err(failed(kind.into()));
+            }
             (Arc::clone(&state.file), std::mem::take(&mut state.closed))
         };
-        for (number, file) in closed.iter().chain([&file]).enumerate() {
+        for file in closed.iter().chain([&file]) {
             if let Err(source) = file.sync_data() {
-                // The next time again.
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.closed.splice(0..0, closed.iter().skip(number).cloned());
-                return Err(LogError { action: "sync", path: self.path.clone(), source });
+                (state.broken, state.unsynced) = (Some(source.kind()), Some(source.kind()));
+                return Err(failed(source));
             }
         }
         Ok(())
@@ -217,5 +234,24 @@ mod tests {
         assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
         assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
         assert_eq!(log.head(), Head { size: 0, root: Tree::default().root() });
+    }
+
+    #[test]
+    fn a_log_that_could_not_be_synced_once_is_not_signed_for_and_takes_nothing_more() {
+        let event = || Event::NameAsked(NameAsked { name: "a".to_owned(), kind: "A".to_owned() });
+        let worker = tempfile::tempdir().unwrap();
+        let log = CallLog::create(worker.path()).unwrap();
+        log.append(Timestamp::UNIX_EPOCH, event()).unwrap();
+        log.sync().unwrap();
+        // A file that takes what is written, and can be synced as little as a disk that fails.
+        let null = OpenOptions::new().append(true).open("/dev/null").unwrap();
+        let whole = std::mem::replace(&mut log.state.lock().unwrap().file, Arc::new(null));
+        log.append(Timestamp::UNIX_EPOCH, event()).unwrap();
+        assert!(log.sync().is_err());
+        // The kernel tells it once.
+        log.state.lock().unwrap().file = whole;
+        assert!(log.sync().is_err());
+        assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
+        assert_eq!(log.head().size, 2);
     }
 }

@@ -72,6 +72,13 @@ pub enum Told {
         /// Why.
         why: String,
     },
+    /// It is none of a log's files, or cannot be looked at, and was passed over.
+    Odd {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// Nothing was removed.
@@ -119,7 +126,7 @@ impl Retention<'_> {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
             Ok(()) => {}
         }
-        let (mut shelves, mut total) = self.shelves().map_err(failed)?;
+        let (mut shelves, mut total) = self.shelves(tell).map_err(failed)?;
         let oldest = |shelves: &[Shelf]| {
             let of = |shelf: &Shelf| shelf.closed.last().map(|closed| closed.changed);
             (0..shelves.len()).filter_map(|at| Some((of(&shelves[at])?, at))).min().map(|(_, at)| at)
@@ -152,7 +159,7 @@ impl Retention<'_> {
     /// When the directories cannot be listed.
     pub fn compress_left(&self) -> Result<usize, Unkept> {
         let failed = |source| Unkept::Look { path: self.workers.to_owned(), source };
-        let (shelves, _) = self.shelves().map_err(failed)?;
+        let (shelves, _) = self.shelves(&mut |_| {}).map_err(failed)?;
         let mut done = 0;
         for Shelf { worker, closed } in shelves.iter().filter(|shelf| matches!((self.lives)(&shelf.worker), Ok(false)))
         {
@@ -164,32 +171,45 @@ impl Retention<'_> {
     }
 
     /// What could go, and how much there is of everything.
-    fn shelves(&self) -> io::Result<(Vec<Shelf>, u64)> {
+    fn shelves(&self, tell: &mut dyn FnMut(Told)) -> io::Result<(Vec<Shelf>, u64)> {
         let (mut shelves, mut total) = (Vec::new(), 0);
         for entry in fs::read_dir(self.workers)? {
             let worker = entry?.path();
-            let mut closed = Vec::new();
-            for segment in Segment::all(&worker)? {
-                // One that is gone or renamed meanwhile is the next time's.
-                let Ok(metadata) = fs::metadata(segment.path()) else { continue };
-                total += metadata.len();
-                if metadata.len() > 0 {
-                    closed.push(Closed { segment, bytes: metadata.len(), changed: metadata.modified()? });
-                }
+            match self.shelf(&worker, &mut total, tell) {
+                Ok(shelf) => shelves.extend(shelf),
+                Err(error) => tell(Told::Odd { path: worker, why: error.to_string() }),
             }
-            if closed.is_empty() {
-                continue;
-            }
-            // The last one of a worker that runs is the one that it writes.
-            if (self.lives)(&worker)? {
-                closed.pop();
-            }
-            let needed = (self.needed)(&worker).unwrap_or(u64::MAX);
-            closed.retain(|closed| closed.segment.number() < needed);
-            closed.reverse();
-            shelves.push(Shelf { worker, closed });
         }
         Ok((shelves, total))
+    }
+
+    fn shelf(&self, worker: &Path, total: &mut u64, tell: &mut dyn FnMut(Told)) -> io::Result<Option<Shelf>> {
+        let mut closed = Vec::new();
+        let mut needed = (self.needed)(worker).unwrap_or(u64::MAX);
+        for segment in Segment::all(worker)? {
+            // One that is gone or renamed meanwhile is the next time's.
+            let Ok(metadata) = fs::symlink_metadata(segment.path()) else { continue };
+            if !metadata.is_file() {
+                // Whatever is behind it is not the oldest of what there was.
+                needed = needed.min(segment.number());
+                tell(Told::Odd { path: segment.path().to_owned(), why: "it is no file".to_owned() });
+                continue;
+            }
+            *total += metadata.len();
+            if metadata.len() > 0 {
+                closed.push(Closed { segment, bytes: metadata.len(), changed: metadata.modified()? });
+            }
+        }
+        if closed.is_empty() {
+            return Ok(None);
+        }
+        // The last one of a worker that runs is the one that it writes.
+        if (self.lives)(worker)? {
+            closed.pop();
+        }
+        closed.retain(|closed| closed.segment.number() < needed);
+        closed.reverse();
+        Ok(Some(Shelf { worker: worker.to_owned(), closed }))
     }
 
     fn why(&self, changed: SystemTime, total: u64) -> Option<Why> {

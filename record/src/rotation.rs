@@ -36,7 +36,12 @@ struct Whose {
 /// The segment in use, and the way to the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Rotation {
+    /// Never closed before the worker ends: a clerk takes the end of the line for the worker's.
     clerk: Option<(Clerk, SegmentLimits)>,
+    /// Whether it answers no more.
+    is_gone: bool,
+    /// Whether it does not know yet that the log is in the file that it made last.
+    untold: bool,
     whose: Whose,
     number: u64,
     written: u64,
@@ -75,13 +80,16 @@ impl Rotation {
 
     /// Asks for the next file, if it is nearly time for one.
     pub fn ask(&mut self, now: Timestamp) -> Result<(), SegmentKept> {
-        if self.asked || self.next.is_some() || self.written < self.not_before || !self.is_time(now, 9) {
+        if self.is_gone || self.asked || self.next.is_some() || self.written < self.not_before || !self.is_time(now, 9)
+        {
             return Ok(());
         }
         let Some((clerk, _)) = &self.clerk else { return Ok(()) };
-        match clerk.ask() {
+        let told = if self.untold { clerk.has_turned() } else { Ok(()) };
+        self.untold = told.is_err();
+        match told.and_then(|()| clerk.ask()) {
             Ok(()) => self.asked = true,
-            Err(errno) => return Err(self.gone(errno)),
+            Err(errno) => return Err(self.failed(errno)),
         }
         Ok(())
     }
@@ -91,15 +99,17 @@ impl Rotation {
         if !self.is_time(now, 10) {
             return Ok(None);
         }
-        if let (true, Some((clerk, limits))) = (self.asked, &self.clerk) {
+        if let (true, Some((clerk, _))) = (self.asked, &self.clerk) {
             match clerk.answer() {
                 Ok(None) => {}
                 Ok(Some(Answer::Segment(file))) => (self.asked, self.next) = (false, Some(file)),
                 Ok(Some(Answer::None(error))) => {
-                    (self.asked, self.not_before) = (false, self.written + limits.size / 10);
-                    return Err(self.kept(format!("the next file could not be made ({error})")));
+                    return Err(self.later(format!("the next file could not be made ({error})")));
                 }
-                Err(errno) => return Err(self.gone(errno)),
+                Ok(Some(Answer::Lost)) => {
+                    return Err(self.later("the worker had no descriptor free for the next file".to_owned()));
+                }
+                Err(errno) => return Err(self.failed(errno)),
             }
         }
         Ok(self.next.take())
@@ -112,9 +122,22 @@ impl Rotation {
         self.written >= limits.size / 10 * u64::from(tenths) || age >= limits.age / 10 * tenths
     }
 
-    fn gone(&mut self, errno: Errno) -> SegmentKept {
-        self.clerk = None;
-        self.kept(format!("who makes the next file is gone ({})", io::Error::from(errno)))
+    fn failed(&mut self, errno: Errno) -> SegmentKept {
+        let error = io::Error::from(errno);
+        // Anything else is a shortage, which passes.
+        self.is_gone = matches!(errno, Errno::PIPE | Errno::CONNRESET);
+        self.asked = false;
+        match self.is_gone {
+            true => self.kept(format!("who makes the next file is gone ({error})")),
+            false => self.later(format!("who makes the next file could not be asked ({error})")),
+        }
+    }
+
+    /// Not now, and asked again when some more is written.
+    fn later(&mut self, reason: String) -> SegmentKept {
+        let size = self.clerk.as_ref().map_or(0, |(_, limits)| limits.size);
+        (self.asked, self.not_before) = (false, self.written + size / 10);
+        self.kept(reason)
     }
 
     fn kept(&self, reason: String) -> SegmentKept {
@@ -138,6 +161,6 @@ impl Rotation {
         self.number += 1;
         (self.written, self.since, self.not_before, self.said) = (0, None, 0, false);
         // If that is gone, it will be found when the next one is asked for.
-        let _ = self.clerk.as_ref().map(|(clerk, _)| clerk.has_turned());
+        self.untold = self.clerk.as_ref().is_some_and(|(clerk, _)| clerk.has_turned().is_err());
     }
 }

@@ -23,6 +23,8 @@ struct House {
     /// Which of them run.
     living: Vec<&'static str>,
     needed: Option<u64>,
+    /// How many entries are none of a log's.
+    odd: usize,
 }
 
 impl House {
@@ -35,7 +37,7 @@ impl House {
                 fs::copy(segment.path(), to.join("calls").join(segment.path().file_name().unwrap())).unwrap();
             }
         }
-        House { directory, living: Vec::new(), needed: None }
+        House { directory, living: Vec::new(), needed: None, odd: 0 }
     }
 
     fn worker(&self, name: &str) -> PathBuf {
@@ -62,7 +64,7 @@ impl House {
 
     /// What goes and what stays, as `a1`.
     fn apply(&self, keep: Keep, later: Duration, dry: bool) -> (Vec<String>, Vec<String>) {
-        let (mut gone, mut stays) = (Vec::new(), Vec::new());
+        let (mut gone, mut stays, mut odd) = (Vec::new(), Vec::new(), Vec::new());
         let of = |worker: &Path, segment| format!("{}{segment}", worker.file_name().unwrap().to_str().unwrap());
         let lives = |worker: &Path| Ok::<_, io::Error>(self.living.iter().any(|name| worker.ends_with(name)));
         let needed = |_: &Path| self.needed;
@@ -70,9 +72,11 @@ impl House {
         let retention = Retention { workers: self.directory.path(), keep, lives: &lives, needed: &needed, now };
         let mut tell = |told| match told {
             Told::Removed { worker, removed, .. } => gone.push(of(&worker, removed.segment)),
+            Told::Odd { path, .. } => odd.push(path),
             Told::Stays { worker, segment, why } => stays.push(format!("{}: {why}", of(&worker, segment))),
         };
         retention.apply(dry, &mut tell).unwrap();
+        assert_eq!(odd.len(), self.odd, "{odd:?}");
         (gone, stays)
     }
 }
@@ -256,4 +260,19 @@ fn what_a_killed_clerk_left_plain_is_compressed_once_its_worker_is_gone() {
     house.living.clear();
     assert_eq!((compress(&house), compressed(&house)), (1, true));
     assert_eq!(follow(&house.worker("a"), |_| {}).unwrap().head, log.head);
+}
+
+#[test]
+fn what_is_no_file_of_a_log_is_passed_over_and_said() {
+    let log = Written::new(4096, 60);
+    let mut house = House::new(&[("a", &log), ("b", &log)]);
+    fs::write(house.worker("c"), "no directory").unwrap();
+    // In place of one of its files: it is not what was written, and stays, and those behind it are not the oldest that it has.
+    fs::remove_file(Segment::compressed(&house.worker("b"), 2)).unwrap();
+    fs::create_dir(Segment::plain(&house.worker("b"), 2)).unwrap();
+    house.odd = 2;
+    let (all, other) = (house.numbers("a").len(), house.numbers("b"));
+    let (gone, stays) = house.apply(older_than(DAY), 3 * DAY, false);
+    assert_eq!((gone.len(), house.numbers("a"), house.numbers("b")), (all, Vec::new(), other), "{gone:?}");
+    assert!(stays.len() == 1 && stays[0].starts_with("b1: it is not what was written"), "{stays:?}");
 }

@@ -5,7 +5,10 @@
 mod written;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -105,6 +108,32 @@ fn a_next_file_that_is_empty_does_not_end_the_one_before_it() {
 }
 
 #[test]
+fn a_clerk_whose_line_ends_touches_nothing_of_a_worker_that_lives() {
+    let lives = Arc::new(AtomicBool::new(true));
+    let looked = Arc::clone(&lives);
+    let limits = SegmentLimits { size: 1 << 30, age: Duration::from_secs(3600) };
+    let mut log = Written::begin_with(limits, move |desk, worker, limits| {
+        desk.serve(worker, limits, &|_| Ok(looked.load(Ordering::SeqCst)), None).unwrap();
+    });
+    // More than what is worth compressing.
+    (0..300).for_each(|number| log.append(number));
+    let plain = Segment::plain(log.path(), 1);
+    let mut file = fs::File::options().append(true).open(&plain).unwrap();
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        let stood = plain.exists();
+        file.write_all(b"late\n").unwrap();
+        lives.store(false, Ordering::SeqCst);
+        stood
+    });
+    log.close();
+    assert!(ending.join().unwrap(), "compressed while its worker wrote it");
+    let segment = Segment::all(log.path()).unwrap().remove(0);
+    let packed = fs::File::open(segment.path()).unwrap();
+    assert!(segment.is_compressed() && zstd::decode_all(packed).unwrap().ends_with(b"late\n"));
+}
+
+#[test]
 fn a_segment_is_closed_for_its_age_too() {
     let mut log = Written::begin(1 << 30, Duration::from_millis(150));
     for number in 0..12 {
@@ -134,7 +163,7 @@ fn without_its_clerk_a_log_goes_on_in_its_file_and_says_so_once() {
 fn where_the_next_file_cannot_be_made_it_is_said_once_and_tried_again() {
     let limits = SegmentLimits { size: 3000, age: Duration::from_secs(3600) };
     let mut log = Written::begin_with(limits, |desk, worker, limits| {
-        desk.serve(worker, limits, None).unwrap();
+        desk.serve(worker, limits, &|_| Ok(false), None).unwrap();
     });
     // Somebody else's file is in its place.
     fs::write(Segment::plain(log.path(), 2), "").unwrap();

@@ -267,6 +267,62 @@ fn where_the_disk_is_full_nothing_of_the_log_is_lost() {
     assert!(files(&worker).len() > 1 && parts(&worker) == 0, "{:?}", files(&worker));
 }
 
+/// All connections that a sandbox can open, held open, and refused calls meanwhile; the number of each that was answered is told.
+const HOARD: &str = "
+import http.client, os, secrets, socket, time
+connection = http.client.HTTPSConnection('api.example.com')
+def refused(number):
+    connection.request('GET', f'/not/{number}/' + secrets.token_hex(300))
+    answer = connection.getresponse()
+    assert answer.status == 403, answer.status
+    answer.read()
+    print(number, flush=True)
+refused(0)
+address = connection.sock.getpeername()
+for _ in range(2):
+    told, tell = os.pipe()
+    if os.fork() == 0:
+        held = []
+        try:
+            while len(held) < 50:
+                held.append(socket.create_connection(address, timeout=1))
+        except OSError:
+            pass
+        os.write(tell, b'x')
+        time.sleep(60)
+        os._exit(0)
+    os.read(told, 1)
+for number in range(1, 400):
+    refused(number)
+os.kill(0, 9)
+";
+
+/// Without a descriptor it cannot read either whether it is to stop, and does; what it answered until then is in its log.
+#[test]
+fn a_sandbox_that_holds_every_descriptor_of_its_worker_has_all_its_calls_in_the_log() {
+    let upstream = Upstream::start();
+    // It may be stopped before a next file is due.
+    for _ in 0..6 {
+        let exeat = house(&upstream, "").through(&["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]);
+        let exeat = exeat.rule("[[deny]]\nto = \"api.example.com\"\npaths = [\"/not/**\"]");
+        let run = exeat.run(&["python3", "-c", HOARD]);
+        let log = exeat.log();
+        let refusals = log.refusals();
+        let paths = refusals.iter().filter_map(|refused| refused.path.as_deref());
+        let logged: BTreeSet<&str> = paths.filter_map(|path| path.split('/').nth(2)).collect();
+        let answered: BTreeSet<&str> = run.stdout.lines().collect();
+        assert!(answered.is_subset(&logged), "{:?}", answered.difference(&logged));
+        let verified = exeat.exeat(&["verify"]).finish().ok().stdout;
+        assert!(verified.contains(&format!("{} records", log.lines.len())), "{verified}");
+        let of =
+            |line: &record::Line| matches!(&line.event, Event::SegmentKept(kept) if kept.reason.contains("descriptor"));
+        if log.lines.iter().any(of) {
+            return;
+        }
+    }
+    panic!("it was never short of a descriptor when the next file came");
+}
+
 #[test]
 fn mistakes_in_log_toml_are_told_before_anything_runs() {
     let exeat = Exeat::new();

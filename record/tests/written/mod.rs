@@ -54,7 +54,7 @@ impl Written {
     pub fn begin(size: u64, age: Duration) -> Written {
         let limits = SegmentLimits { size, age };
         let written = Written::begin_with(limits, |desk, worker, limits| {
-            desk.serve(worker, limits, None).unwrap();
+            desk.serve(worker, limits, &|_| Ok(false), None).unwrap();
         });
         Written { patient: true, ..written }
     }
@@ -124,17 +124,22 @@ impl Written {
 
     /// The worker ends, and its clerk has cleared up.
     pub fn end(&mut self) {
-        let log = self.log.take().unwrap();
-        self.head = log.head();
-        self.ended = log.segment_ended().borrow().unwrap_or(self.head);
-        drop(log);
-        self.clerk.take().unwrap().join().unwrap();
+        self.close();
         for record in WorkerLog::open(self.path()).unwrap().unwrap().lines() {
             let line = record.unwrap().line;
             if matches!(line.event, Event::SegmentStart(_)) {
                 self.ends.push(line.seq);
             }
         }
+    }
+
+    /// The same, without a look at what is there then.
+    pub fn close(&mut self) {
+        let log = self.log.take().unwrap();
+        self.head = log.head();
+        self.ended = log.segment_ended().borrow().unwrap_or(self.head);
+        drop(log);
+        self.clerk.take().unwrap().join().unwrap();
     }
 
     /// Makes a compressed segment plain again.
