@@ -68,6 +68,8 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let clerk = clerk::fork(places, &logging)?;
     // Not before: the kernel lets nobody map the users of a process that is closed.
     sandbox::close_memory()?;
+    // The command and the clerk keep what was given.
+    sandbox::raise_open_files()?;
     let load = if arguments.observe { Standing::load_observing } else { Standing::load };
     let standing = Arc::new(load(places.agent_file(&arguments.agent))?);
     if standing.current().digest() != digest {

@@ -89,6 +89,7 @@ pub use expand::{Expanded, Purpose, expand};
 pub use filesystem::HOME;
 pub use hangup::{Hangup, Hangups};
 pub use home::HomeFile;
+pub use limits::raise_open_files;
 pub use lock::{Lacking, Lock, Reach, close_memory, lock_in};
 pub use met::{Limit, Met};
 pub use offer::Offered;

@@ -1,7 +1,7 @@
 //! What the kernel counts for each process: rlimits.
 //!
 //! For: `spawn`, which reports them, and `init`, which sets them right before the command. In: the limits asked for and
-//! those we are under ourselves. Out: the stricter of both. Never: a limit raised.
+//! those we are under ourselves. Out: the stricter of both. Never: a hard limit raised.
 
 use crate::spec::Limits;
 use rustix::{
@@ -21,6 +21,15 @@ impl From<&config::SandboxSettings> for Limits {
             required: settings.limits == config::LimitsMode::Required,
         }
     }
+}
+
+/// Lets this process have as many files open as it may: each call has some. The command's own limit was set before, and stays.
+///
+/// # Errors
+/// When the kernel says no.
+pub fn raise_open_files() -> std::io::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 /// Where a cgroup counts processes this is only the second fence: the first one says that it was met.

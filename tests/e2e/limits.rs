@@ -368,3 +368,21 @@ fn where_nobody_looks_after_a_limit_any_more_nobody_runs_on() {
     assert!(run.code != Some(0) && run.took < Duration::from_secs(30), "{run:#?}");
     assert!(run.stderr.contains("looks after the limits is gone"), "{run:#?}");
 }
+
+#[test]
+fn a_worker_has_as_many_files_open_as_it_may_and_the_command_what_it_was_given() {
+    let exeat = Exeat::new().through(&["sh", "-c", "ulimit -Sn 1024; exec \"$@\"", "sh"]);
+    let mut live = exeat.start_with_input(&["sh", "-c", "ulimit -Sn; ulimit -Hn; echo up; read -r _"]);
+    live.wait_for("up");
+    let limits = |pid| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap().to_owned();
+        let words: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        (words[0], words[1])
+    };
+    let (soft, hard) = limits(live.pid());
+    assert!(hard > 1024, "a machine that allows no more is no machine for this test");
+    assert_eq!((soft, limits(live.clerk())), (hard, (1024, hard)));
+    live.write("go\n");
+    assert!(live.finish().ok().stdout.starts_with("1024\n1024\n"));
+}
