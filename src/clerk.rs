@@ -4,6 +4,7 @@
 //! compress what that left. Never: a secret, as it is forked before any is read; a file outside the logs; a run that waits for it.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ fn work(desk: Desk, places: &Places, settings: &LogSettings) -> std::io::Result<
     let Some(worker) = desk.worker()? else { return Ok(()) };
     // What it is given open it finds from there, also where the way to it is closed to it.
     fchdir(worker)?;
+    // Opened anew, or its lock would be this process's as well; and now, as the way to it is closed to it below.
+    let lock = File::open(".")?;
     let (worker, workers, keep) = (Path::new("."), Path::new(".."), keep(settings));
     let own = worker.join(DIRECTORY);
     // What was not sent on yet is not removed: how far that is lies elsewhere.
@@ -66,5 +69,5 @@ fn work(desk: Desk, places: &Places, settings: &LogSettings) -> std::io::Result<
         }
     };
     let look: &mut (dyn FnMut() + Send) = &mut look;
-    desk.serve(worker, limits(settings), &running::lives, keep.is_bounded().then_some(look))
+    desk.serve(worker, limits(settings), &|_| running::is_held(&lock), keep.is_bounded().then_some(look))
 }

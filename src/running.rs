@@ -209,3 +209,15 @@ pub fn lives(directory: &Path) -> io::Result<bool> {
         lock => Ok(matches!(lock?.try_lock_shared(), Err(TryLockError::WouldBlock))),
     }
 }
+
+/// Whether a worker holds the lock on this directory of its own.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn is_held(directory: &File) -> io::Result<bool> {
+    match directory.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
