@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,14 @@ const NAME: &CStr = c"exeat-clerk";
 /// Old segments are looked for this often at most, as that takes a look at each file of each log.
 const LOOK_APART: Duration = Duration::from_secs(60);
 
-/// Forks it. The caller has one thread and has read no secret yet.
+/// Forks it. The caller has one thread and has read no secret yet. What is to be held open takes the kernel long to close, for which nobody waits at the
+/// clerk's end.
 ///
 /// # Errors
 /// When the process cannot be made.
-pub fn fork(places: &Places, settings: &LogSettings) -> Result<Clerk, Report> {
+pub fn fork(places: &Places, settings: &LogSettings, held: Option<BorrowedFd<'_>>) -> Result<Clerk, Report> {
     let (clerk, desk) = Clerk::pair()?;
-    sandbox::fork_aside(NAME, desk, |desk| work(desk, places, settings).map_or(FAILED, |()| 0))?;
+    sandbox::fork_aside(NAME, desk, held, |desk| work(desk, places, settings).map_or(FAILED, |()| 0))?;
     Ok(clerk)
 }
 

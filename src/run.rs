@@ -14,6 +14,7 @@ mod summary;
 mod supervise;
 
 use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,7 +66,8 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     // The sandbox begins as a copy of this process, so the secrets that the policy names are read afterwards.
     let preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
     // While that makes itself.
-    let clerk = clerk::fork(places, &logging)?;
+    let watching = lookout::instance();
+    let clerk = clerk::fork(places, &logging, watching.as_ref().map(AsFd::as_fd))?;
     // Not before: the kernel lets nobody map the users of a process that is closed.
     sandbox::close_memory()?;
     // The command and the clerk keep what was given.
@@ -88,7 +90,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     enlisted.worker.log().rotate(&enlisted.directory, clerk, clerk::limits(&logging))?;
     let reach = reach::of(places, &enlisted.worker.policy(), enlisted.presence.orders(), arguments.broker.as_deref());
     // Both before the lock: no file can be put under watch behind it, and no thread may be there that does not keep the signal.
-    let lookout = Arc::new(lookout(places, &enlisted));
+    let lookout = Arc::new(lookout(places, &enlisted, watching));
     let hangups = Hangups::listen()?;
     let lacking = if arguments.unlocked_worker { Lacking::GoOn } else { Lacking::Refuse };
     let lock = prepared.lock_in(&reach, lacking).map_err(|error| enlisted.undone(error))?;
@@ -255,11 +257,11 @@ async fn finish(
 }
 
 /// The policy's file, those beside it, and the directory of orders.
-fn lookout(places: &Places, enlisted: &Enlisted) -> Lookout {
+fn lookout(places: &Places, enlisted: &Enlisted, watching: Option<OwnedFd>) -> Lookout {
     let policy = enlisted.worker.policy();
     let file = places.agent_file(policy.agent());
     let files = std::iter::once(file.as_path()).chain(policy.files_beside());
-    Lookout::over(files, enlisted.presence.orders())
+    Lookout::over(watching, files, enlisted.presence.orders())
 }
 
 /// What the sandbox shall be.

@@ -61,12 +61,17 @@ struct Heard {
     written: BTreeSet<(i32, OsString)>,
 }
 
+/// What the kernel will tell by, if it has one to give.
+pub fn instance() -> Option<OwnedFd> {
+    inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()
+}
+
 impl Lookout {
     /// Puts the directories of these files under watch, those of the links on the way to them, and the directory of orders. What cannot be
     /// is looked at by the clock.
-    pub fn over<'a>(files: impl Iterator<Item = &'a Path>, orders: &Path) -> Self {
+    pub fn over<'a>(inotify: Option<OwnedFd>, files: impl Iterator<Item = &'a Path>, orders: &Path) -> Self {
         let mut lookout = Self { complete: true, ..Self::default() };
-        let Ok(inotify) = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) else {
+        let Some(inotify) = inotify else {
             return Self { complete: false, ..lookout };
         };
         let told = WatchFlags::MODIFY

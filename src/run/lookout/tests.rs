@@ -16,7 +16,7 @@ fn tree() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn over(directory: &tempfile::TempDir, file: &Path) -> Lookout {
-    let lookout = Lookout::over([file].into_iter(), &directory.path().join("orders"));
+    let lookout = Lookout::over(instance(), [file].into_iter(), &directory.path().join("orders"));
     assert!(lookout.complete && lookout.hears_orders());
     lookout
 }
@@ -112,7 +112,7 @@ fn an_order_is_heard_of_and_a_directory_that_goes_away_is_a_sign() {
 fn where_the_kernel_tells_of_nothing_the_clock_does() {
     let lookout = Lookout::default();
     assert!(lookout.pause() == QUICK && !lookout.hears_orders() && !lookout.is_being_written());
-    let gone = Lookout::over([Path::new("/nowhere/at/all.toml")].into_iter(), Path::new("/nowhere"));
+    let gone = Lookout::over(instance(), [Path::new("/nowhere/at/all.toml")].into_iter(), Path::new("/nowhere"));
     assert!(!gone.hears_orders());
     lookout.ask();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
