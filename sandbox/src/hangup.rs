@@ -4,7 +4,7 @@
 //! who led the session that the process was started in, to be waited for. Never: a signal that ends the process, from when it is made.
 
 use crate::sys;
-use rustix::process::{PidfdFlags, getpid, getsid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -26,7 +26,7 @@ pub enum Hangup {
 #[derive(Debug)]
 pub struct Hangups {
     signals: OwnedFd,
-    /// Who leads the session, where that is somebody else who lives.
+    /// Who leads the session, where that is somebody else who lives and whom this process can name: a container's may stand outside of it.
     leader: Option<OwnedFd>,
 }
 
@@ -37,7 +37,7 @@ impl Hangups {
     /// When the kernel has no room for it.
     pub fn listen() -> io::Result<Self> {
         sys::block_signal(libc::SIGHUP)?;
-        let leader = getsid(None).ok().filter(|leader| *leader != getpid());
+        let leader = Pid::from_raw(sys::session_leader()).filter(|leader| *leader != getpid());
         let leader = leader.and_then(|leader| pidfd_open(leader, PidfdFlags::empty()).ok());
         Ok(Self { signals: sys::signal_fd_of(libc::SIGHUP)?, leader })
     }

@@ -13,7 +13,7 @@ use crate::{
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     io::{Errno, ioctl_fionbio, read, write},
-    process::{Signal, getpgrp, kill_current_process_group},
+    process::{Signal, kill_current_process_group},
     stdio::stdin,
     termios::{
         OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
@@ -230,7 +230,7 @@ impl Ends {
 
 fn in_foreground(terminals: Terminals) -> bool {
     // Not our controlling terminal: then nobody stops us for using it.
-    tcgetpgrp(terminals.outer()).map_or(true, |group| group == getpgrp())
+    tcgetpgrp(terminals.outer()).map_or(true, |group| group.as_raw_pid() == sys::process_group())
 }
 
 fn without_returns(piece: &[u8]) -> Vec<u8> {

@@ -102,6 +102,21 @@ fn one_that_is_sent_long_after_the_shell_left_is_no_end_of_a_session() {
     within(SOON, "the end", || exeat.log().lines.iter().any(|line| matches!(line.event, Event::WorkerEnd(_))));
 }
 
+/// As in a container that a shell outside of it entered: nobody in there can name who leads the session or the group.
+#[test]
+fn a_session_that_is_led_from_outside_of_the_container_is_as_good_as_any() {
+    let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let inside = format!("unshare --user --map-user={user} --map-group={group} \"$@\"; exit $?");
+    let script = if user == 0 { "\"$@\"; exit $?" } else { &inside };
+    let mut container =
+        vec!["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh"];
+    if user == 0 {
+        container.drain(1..3);
+    }
+    let run = Exeat::new().rule("").through(&container).run(&["sh", "-c", "echo ran"]).ok();
+    assert_eq!(run.stdout, "ran\n", "{run:#?}");
+}
+
 fn at_a_terminal_that_goes(exeat: &Exeat, typed: &str, command: &[&str]) {
     let mut outside = Command::new("/usr/bin/python3");
     outside.args(["-c", GONE, typed]).args(command).current_dir(exeat.work());

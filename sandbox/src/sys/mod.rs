@@ -18,7 +18,7 @@ pub(crate) use landlock::{Ruled, landlock_abi, landlock_allow, landlock_enter, l
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub(crate) use process::{
     close_all_but, close_other_fds, enter_cgroup_namespace, execute, filters_are_there, fresh_session_keyring,
-    refuse_by, spawn, written_by_children,
+    process_group, refuse_by, session_leader, spawn, written_by_children,
 };
 pub(crate) use signal::{
     block_signal, block_signals, default_sigpipe, kill_everybody, poke_on, signal_fd, signal_fd_of, unblock_signals,

@@ -114,3 +114,16 @@ pub(crate) fn filters_are_there() -> Result<()> {
     let answer = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
     if answer == 0 { Ok(()) } else { Err(last_errno()) }
 }
+
+/// `getsid(2)`: who leads this process's session; 0 where they have no number here, as someone outside of the PID namespace has none
+/// (`pid_namespaces(7)`).
+pub(crate) fn session_leader() -> libc::pid_t {
+    // SAFETY: nothing is passed but a number; 0 is the calling process, which cannot fail.
+    unsafe { libc::getsid(0) }
+}
+
+/// `getpgrp(2)`: this process's group; 0 where its leader has no number here.
+pub(crate) fn process_group() -> libc::pid_t {
+    // SAFETY: nothing is passed, and it cannot fail.
+    unsafe { libc::getpgrp() }
+}
