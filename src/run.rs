@@ -9,6 +9,7 @@ mod observing;
 mod reach;
 mod ready;
 mod reload;
+mod serving;
 pub mod shown;
 mod summary;
 mod supervise;
@@ -35,6 +36,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::lookout::Lookout;
+use self::serving::Serving;
 use self::shown::Shown;
 use self::supervise::{Ended, Signals, Times};
 use crate::args;
@@ -79,7 +81,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     }
     let seen = spec.clone();
     standing.keep_secrets_from(move |file| seen.shows(file))?;
-    // This thread looks after the command and speaks to the broker; the proxy has threads of its own, from the lock on.
+    // This thread looks after the command and speaks to the broker; the proxy has one of its own, from the lock on.
     let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let enlisted = own.block_on(enlist(places, arguments, standing, authority, embedded))?;
     // All that does not need the sandbox was done while it was made.
@@ -97,10 +99,10 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     let start = worker_start(arguments, &enlisted, &prepared, &lock)?;
     enlisted.worker.log().append(Timestamp::now(), Event::WorkerStart(start))?;
     observing::begins(&enlisted.worker, &prepared.status().capture).iter().for_each(crate::remark);
-    let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build()?;
+    let serving = Serving::begin()?;
     let done = own.block_on(work(enlisted, prepared, (lookout, hangups), serving.handle(), arguments.quiet));
-    // All is said and written; a name that is still being looked up is not waited for.
-    serving.shutdown_background();
+    // All is said and written.
+    serving.end();
     own.shutdown_background();
     done
 }
