@@ -35,6 +35,11 @@ impl Draft {
             _ => false,
         }
     }
+
+    /// The digest of the policy that it is, if it is one.
+    pub fn digest(&self) -> Option<&str> {
+        self.0.as_ref().ok().map(Policy::digest)
+    }
 }
 
 /// Whether the sandbox would see a file.

@@ -127,11 +127,15 @@ impl Worker {
         self.policy.read()
     }
 
-    /// Puts what was read in force. What is under way is asked about again.
+    /// Puts what was read in force, and into the log before that: nothing is cut off by a policy that the log does not know. What is under
+    /// way is asked about again.
     ///
     /// # Errors
     /// The mistakes in it; the last good policy stays in force.
     pub fn take(&self, draft: Draft) -> Result<(), LoadError> {
+        if let Some(digest) = draft.digest() {
+            self.record(Event::PolicyReloaded { policy: digest.to_owned() });
+        }
         self.policy.take(draft)?;
         self.policy_changed.send_replace(());
         Ok(())

@@ -61,11 +61,8 @@ pub async fn watch(worker: Arc<Worker>, lookout: Arc<Lookout>) {
 
 /// Puts it in force, or says why not: once, as the file is looked at until it is mended; and to whoever asks.
 fn take(worker: &Worker, draft: Draft, said: &mut Option<String>, asked: bool) {
-    let event = match worker.take(draft) {
-        Ok(()) => {
-            *said = None;
-            Event::PolicyReloaded { policy: worker.policy().digest().to_owned() }
-        }
+    match worker.take(draft) {
+        Ok(()) => *said = None,
         Err(error) => {
             let reason = error.to_string();
             if said.as_ref() == Some(&reason) && !asked {
@@ -73,10 +70,9 @@ fn take(worker: &Worker, draft: Draft, said: &mut Option<String>, asked: bool) {
             }
             tracing::warn!("the last good policy stays in force\n{reason}");
             *said = Some(reason.clone());
-            Event::PolicyRejected { reason }
+            record(worker, Event::PolicyRejected { reason });
         }
-    };
-    record(worker, event);
+    }
 }
 
 fn record(worker: &Worker, event: Event) {
