@@ -4,6 +4,7 @@
 //! which one failed; one thread, so that what it costs is easy to take away.
 
 mod attack;
+mod calls;
 mod http;
 mod load;
 mod lookup;

@@ -93,7 +93,14 @@ pub enum Load {
         /// For how long.
         seconds: f64,
     },
-    /// The same, to a name each that the other side has a certificate for only from then on. Looked up beforehand.
+    /// TCP connection, TLS handshake without resumption, one request, orderly end; to one name.
+    Calls {
+        /// How many at once.
+        at_once: usize,
+        /// For how long.
+        seconds: f64,
+    },
+    /// Handshakes again, to a name each that the other side has a certificate for only from then on. Looked up beforehand.
     NewNames {
         /// How many at once.
         at_once: usize,

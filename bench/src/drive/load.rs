@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::job::{Job, Load, Outcome, numbered};
 
 use super::attack::Attackers;
+use super::calls;
 use super::http::{Client, Link};
 use super::lookup::Lookup;
 
@@ -72,6 +73,13 @@ impl Opened {
                 }
                 Self::Addresses(vec![(job.host.clone(), to)])
             }
+            Load::Calls { .. } => {
+                let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
+                for _ in 0..WARM {
+                    calls::one(client, job, to).await?;
+                }
+                Self::Addresses(vec![(job.host.clone(), to)])
+            }
             Load::NewNames { first, count, .. } => {
                 let lookup = lookup(job).await?;
                 let mut addresses = Vec::new();
@@ -109,6 +117,11 @@ impl Opened {
             }
             (Self::Addresses(addresses), Load::NewNames { at_once, .. }) => {
                 many_handshakes(client, *at_once, addresses.into_iter()).await?
+            }
+            (Self::Addresses(addresses), Load::Calls { at_once, seconds }) => {
+                let end = started + Duration::from_secs_f64(*seconds);
+                let tos = addresses.iter().map(|(_, to)| *to).cycle().take(*at_once);
+                together(tos.map(|to| calls::until(Rc::clone(client), Rc::clone(job), to, end))).await?
             }
             (Self::Lookup(lookup), Load::FirstRequests { first, count }) => {
                 let mut times = histogram()?;
@@ -225,10 +238,10 @@ pub async fn address(job: &Job, name: &str, lookup: Option<&Lookup>) -> Result<S
 }
 
 /// Three digits are right, from nanoseconds on.
-fn histogram() -> Result<Histogram<u64>, Error> {
+pub fn histogram() -> Result<Histogram<u64>, Error> {
     Ok(Histogram::new_with_max(CEILING, 3)?)
 }
 
-fn note(times: &mut Histogram<u64>, begun: Instant) {
+pub fn note(times: &mut Histogram<u64>, begun: Instant) {
     times.saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(CEILING));
 }

@@ -43,10 +43,13 @@ struct Rounds(Vec<Vec<Turn>>);
 
 /// Every table about load.
 pub fn tables(installation: &Installation, rounds: u32, seconds: f64) -> Result<String, Error> {
-    let sandboxed = |agent| Player::start(installation.command(agent, &["./driver", "drive"]), true);
-    let players = [Player::start(installation.directly(), false)?, sandboxed(PLAIN)?, sandboxed(SWAPS)?];
-    let mut stage = Stage { installation, players, rounds };
+    let mut stage = Stage::set(installation, rounds)?;
     Ok([requests(&mut stage, seconds)?, latency(&mut stage, seconds)?, handshakes(&mut stage, seconds)?].concat())
+}
+
+/// The table about connections alone.
+pub fn connections(installation: &Installation, rounds: u32, seconds: f64) -> Result<String, Error> {
+    handshakes(&mut Stage::set(installation, rounds)?, seconds)
 }
 
 fn requests(stage: &mut Stage<'_>, seconds: f64) -> Result<String, Error> {
@@ -129,8 +132,10 @@ fn handshakes(stage: &mut Stage<'_>, seconds: f64) -> Result<String, Error> {
     let new = move |round| Load::NewNames { at_once: AT_ONCE, first: round * NAMES, count: NAMES };
     let first = move |round| Load::FirstRequests { first: 1_000_000 + round * FIRST, count: FIRST };
     let cached = move |_| Load::Handshakes { at_once: AT_ONCE, seconds };
-    let kinds: [(_, _, &dyn Fn(u32) -> Load); 3] = [
+    let calls = move |_| Load::Calls { at_once: AT_ONCE, seconds };
+    let kinds: [(_, _, &dyn Fn(u32) -> Load); 4] = [
         ("handshakes, leaf in the cache", "h1.bench.example", &cached),
+        ("connections with one request each, name known", "h1.bench.example", &calls),
         // Before the other new names: these are looked up while the clock runs, and must not find the name server's rate used up.
         ("first request to a new name", "names.bench.example", &first),
         ("handshakes, a leaf minted each time", "names.bench.example", &new),
@@ -161,7 +166,13 @@ fn handshakes(stage: &mut Stage<'_>, seconds: f64) -> Result<String, Error> {
     Ok(table.end())
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    fn set(installation: &'a Installation, rounds: u32) -> Result<Self, Error> {
+        let sandboxed = |agent| Player::start(installation.command(agent, &["./driver", "drive"]), true);
+        let players = [Player::start(installation.directly(), false)?, sandboxed(PLAIN)?, sandboxed(SWAPS)?];
+        Ok(Self { installation, players, rounds })
+    }
+
     /// All three, in turn. The credential is demanded from those who have it.
     fn scene(&mut self, scene: &Scene, seconds: f64) -> Result<Rounds, Error> {
         let Scene { protocol, bytes, connections, streams, .. } = *scene;
