@@ -14,9 +14,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use proxy::leaf::{Authority, Leaves};
-use record::{CallLog, CallStart, CredentialUse, Event, TlsLeg};
 use proxy::scrub::Scrub;
 use proxy::swap::{Head, Swap};
+use record::{CallLog, CallStart, CredentialUse, Event, TlsLeg};
 
 const PLACEHOLDER: &str = "exeat_q7Xr2mNcV9bLk4TzWf8HdYs3Jp6Ga1";
 const SECRET: &str = "ghs_A8fK2mQ9xV4nB7cL1zR5tY3wE6uI0oP8sDfG";

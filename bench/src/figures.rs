@@ -4,6 +4,7 @@
 //! are compared and were not measured turn by turn.
 
 mod attacks;
+mod bodies;
 mod crowd;
 mod installation;
 mod machine;
@@ -41,7 +42,7 @@ pub struct Settings {
     /// Seconds of each turn
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Measure only this part: start, memory, crowd, serving, connections (of serving), attacks, pure
+    /// Measure only this part: start, memory, crowd, serving, connections (of serving), bodies, attacks, pure
     #[arg(long, value_name = "PART")]
     only: Option<String>,
     /// Only one of the attacks, by its number from 1 on
@@ -74,6 +75,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     }
     if settings.only.as_deref() == Some("connections") {
         text += &serving::connections(&installation, settings.rounds, settings.seconds)?;
+    }
+    if wanted("bodies") {
+        text += &bodies::tables(&installation, settings.rounds, settings.seconds)?;
     }
     if wanted("attacks") {
         text += &attacks::table(&installation, settings.seconds, settings.attack)?;

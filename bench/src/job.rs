@@ -77,6 +77,13 @@ pub enum Load {
         /// For how long.
         seconds: f64,
     },
+    /// Uploads of as many bytes as the path says, one after the other on connections that stand.
+    Uploads {
+        /// How many connections.
+        connections: usize,
+        /// For how long; at least one.
+        seconds: f64,
+    },
     /// A request now and then on a connection that stands, and one now and then on a connection of its own.
     Polite {
         /// Milliseconds from one to the next.

@@ -3,6 +3,7 @@
 //! | part | module | enters → leaves |
 //! |---|---|---|
 //! | upstream | [`upstream`], [`identity`] | a directory → an HTTPS server and its authority's certificate |
+//! | | [`payload`] | a length → a body |
 //! | driver | [`drive`] | jobs on standard input → outcomes on standard output; runs in the sandbox and outside of it |
 //! | | [`job`] | what the two sides say to each other |
 //! | figures | [`figures`] | the binaries → all rounds, interleaved → tables in Markdown |
@@ -16,6 +17,7 @@ mod error;
 mod figures;
 mod identity;
 mod job;
+mod payload;
 mod upstream;
 
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! The server at the other end: HTTPS, HTTP/1.1 on one port and both versions on another, one thread.
 //!
-//! Enters: `GET /open/BYTES`, and `GET /guarded/BYTES` which demands the credential. Leaves: as many bytes of text. Never: an answer
-//! that looks like success where the credential did not arrive.
+//! Enters: `GET /open/BYTES`, and `GET /guarded/BYTES` which demands the credential; `POST` with as many bytes. Leaves: as many bytes of
+//! text, or of a `POST` their number. Never: an answer that looks like success where the credential did not arrive.
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
@@ -14,12 +14,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::Full;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
@@ -28,16 +28,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::error::Error;
 use crate::identity::Identity;
+use crate::payload::{self, PIECE, Payload};
 
 /// What the broker has and the sandbox must not.
 pub const CREDENTIAL: &str = "bench-3f9Kq27TzXw8Lr5VbNcY1uHs";
-/// The largest answer.
-const LARGEST: usize = 1024 * 1024;
+/// The largest body.
+const LARGEST: u64 = 1 << 30;
 /// Where a gigabyte is to be had that is a megabyte until it is decoded.
 pub const BOMB: &str = "/bomb";
-/// A piece of JSON such as an API would say, over and over.
-const TEXT: &str =
-    "{\"id\":4711,\"name\":\"release-42\",\"draft\":false,\"body\":\"Fixes three bugs.\",\"tags\":[\"a\",\"b\"]}\n";
 
 /// Where it listens.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -55,10 +53,7 @@ pub fn run(authority: &Path) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
-        let served = Rc::new(Served {
-            text: TEXT.bytes().cycle().take(LARGEST).collect::<Vec<u8>>().into(),
-            bomb: OnceCell::new(),
-        });
+        let served = Rc::new(Served { text: payload::text(), bomb: OnceCell::new() });
         let one = TcpListener::bind("127.0.0.1:0").await?;
         let both = TcpListener::bind("127.0.0.1:0").await?;
         let addresses = Addresses { http1: one.local_addr()?, both: both.local_addr()? };
@@ -94,9 +89,16 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, served: Rc<Served>) {
     let _ = stream.set_nodelay(true);
     let Ok(stream) = tls.accept(stream).await else { return };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service = service_fn(move |request| {
-        let answer = answer(&request, &served);
-        async move { Ok::<_, Infallible>(answer) }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let served = Rc::clone(&served);
+        async move {
+            let mut answer = answer(&request, &served);
+            if request.method() == Method::POST && answer.status() == StatusCode::OK {
+                let received = receive(request.into_body()).await.to_string();
+                *answer.body_mut() = Payload::new(received.clone().into(), received.len() as u64);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let stream = TokioIo::new(stream);
     if http2 {
@@ -108,14 +110,25 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, served: Rc<Served>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>> {
+/// How many bytes come.
+async fn receive(mut body: Incoming) -> u64 {
+    let mut received = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        received += frame.data_ref().map_or(0, Bytes::len) as u64;
+    }
+    received
+}
+
+fn answer(request: &Request<Incoming>, served: &Served) -> Response<Payload> {
     let refused = |status| {
-        let mut response = Response::new(Full::default());
+        let mut response = Response::new(Payload::default());
         *response.status_mut() = status;
         response
     };
     if request.uri().path() == BOMB {
-        let mut response = Response::new(Full::new(served.bomb.get_or_init(bomb).clone()));
+        let bomb = served.bomb.get_or_init(bomb).clone();
+        let length = bomb.len() as u64;
+        let mut response = Response::new(Payload::new(bomb, length));
         response.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
         return response;
     }
@@ -123,15 +136,14 @@ fn answer(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>>
         Some(length) => (false, Some(length)),
         None => (true, request.uri().path().strip_prefix("/guarded/")),
     };
-    let Some(length) = length.and_then(|length| length.parse::<usize>().ok()).filter(|&length| length <= LARGEST)
-    else {
+    let Some(length) = length.and_then(|length| length.parse::<u64>().ok()).filter(|&length| length <= LARGEST) else {
         return refused(StatusCode::NOT_FOUND);
     };
     let carried = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if guarded && carried.strip_prefix("Bearer ") != Some(CREDENTIAL) {
         return refused(StatusCode::UNAUTHORIZED);
     }
-    let mut response = Response::new(Full::new(served.text.slice(..length)));
+    let mut response = Response::new(Payload::new(served.text.clone(), length));
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response
 }
@@ -139,7 +151,7 @@ fn answer(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>>
 /// A gigabyte of nothing, compressed. Zeros are written to memory that is there.
 fn bomb() -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let zeros = vec![0; LARGEST];
+    let zeros = vec![0; PIECE];
     for _ in 0..1024 {
         let _ = encoder.write_all(&zeros);
     }

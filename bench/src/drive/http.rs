@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::client::conn::{http1, http2};
-use hyper::{Request, StatusCode, Version};
+use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
@@ -24,9 +24,12 @@ use tokio_rustls::client::TlsStream;
 use crate::error::Error;
 use crate::identity::provider;
 use crate::job::Protocol;
+use crate::payload::{self, Payload};
 
 /// Of anything that is waited for: far over what a loaded machine needs.
 const WAIT: Duration = Duration::from_secs(10);
+/// Bytes a second of a body, at the least.
+const SLOWEST: u64 = 32 << 20;
 /// Where the sandbox has the placeholder; outside it is the credential itself.
 pub const VARIABLE: &str = "BENCH_CREDENTIAL";
 /// As long as a credential, for the agent that has none.
@@ -37,6 +40,7 @@ pub struct Client {
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
     authorization: String,
+    text: Bytes,
 }
 
 impl Client {
@@ -53,6 +57,7 @@ impl Client {
             http1: configuration(&roots, b"http/1.1")?,
             http2: configuration(&roots, b"h2")?,
             authorization: format!("Bearer {credential}"),
+            text: payload::text(),
         })
     }
 
@@ -102,12 +107,12 @@ impl Client {
     /// One request with an answer of any length and coding, read to its end or its breaking off; `piece` is told of each piece.
     pub async fn swallow(
         &self,
-        sender: &mut http1::SendRequest<Empty<Bytes>>,
+        sender: &mut http1::SendRequest<Payload>,
         (name, path): (&str, &str),
         piece: impl Fn(usize),
     ) -> Result<(), Error> {
         let request = Request::get(path).header("host", name).header("authorization", &self.authorization);
-        let mut body = sender.send_request(request.body(Empty::new())?).await?.into_body();
+        let mut body = sender.send_request(request.body(Payload::default())?).await?.into_body();
         while let Some(Ok(frame)) = body.frame().await {
             piece(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -129,17 +134,31 @@ impl Client {
 
     /// One request, answered whole.
     pub async fn ask(&self, link: &mut Link, name: &str, path: &str) -> Result<(), Error> {
-        within("a request", async {
-            let request = Request::get(match link {
+        self.call(link, name, path, Method::GET).await
+    }
+
+    /// One request with as many bytes as its path says, taken whole.
+    pub async fn send(&self, link: &mut Link, name: &str, path: &str) -> Result<(), Error> {
+        self.call(link, name, path, Method::POST).await
+    }
+
+    async fn call(&self, link: &mut Link, name: &str, path: &str, method: Method) -> Result<(), Error> {
+        let length = path.rsplit('/').next().and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
+        let wait = WAIT + Duration::from_secs(length / SLOWEST);
+        let sends = method == Method::POST;
+        let body = if sends { Payload::new(self.text.clone(), length) } else { Payload::default() };
+        let called = async {
+            let uri = match link {
                 Link::Http1(_) => path.to_owned(),
                 Link::Http2(_) => format!("https://{name}{path}"),
-            });
+            };
+            let request = Request::builder().method(method).uri(uri).header("content-type", "application/json");
             let request = request.header("authorization", &self.authorization).header("accept", "application/json");
             let response = match link {
-                Link::Http1(sender) => sender.send_request(request.header("host", name).body(Empty::new())?).await?,
+                Link::Http1(sender) => sender.send_request(request.header("host", name).body(body)?).await?,
                 Link::Http2(sender) => {
                     sender.ready().await?;
-                    sender.send_request(request.version(Version::HTTP_2).body(Empty::new())?).await?
+                    sender.send_request(request.version(Version::HTTP_2).body(body)?).await?
                 }
             };
             let status = response.status();
@@ -147,30 +166,30 @@ impl Client {
             let mut first = None;
             while let Some(frame) = body.frame().await {
                 if let Ok(bytes) = frame?.into_data() {
-                    read += bytes.len();
+                    read += bytes.len() as u64;
                     first.get_or_insert(bytes);
                 }
             }
-            let whole = path.rsplit('/').next().and_then(|length| length.parse().ok()) == Some(read);
+            let first = first.unwrap_or_default();
+            let whole = if sends { *first == *length.to_string().as_bytes() } else { read == length };
             if status != StatusCode::OK || !whole {
-                let first = first.unwrap_or_default();
                 return Err(Error::new(format!("{status} with {read} bytes: {}", String::from_utf8_lossy(&first))));
             }
             if let Link::Http1(sender) = link {
                 sender.ready().await?;
             }
             Ok(())
-        })
-        .await
+        };
+        within_of("a request", wait, called).await
     }
 }
 
 /// A connection that requests can be made on.
 pub enum Link {
     /// One at a time.
-    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http1(http1::SendRequest<Payload>),
     /// Many at once.
-    Http2(http2::SendRequest<Empty<Bytes>>),
+    Http2(http2::SendRequest<Payload>),
 }
 
 impl Link {
@@ -194,8 +213,12 @@ fn configuration(roots: &Arc<RootCertStore>, protocol: &[u8]) -> Result<Arc<Clie
 }
 
 async fn within<T>(what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(WAIT, work).await {
+    within_of(what, WAIT, work).await
+}
+
+async fn within_of<T>(what: &str, wait: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(wait, work).await {
         Ok(done) => done.map_err(|error| error.during(what)),
-        Err(_) => Err(Error::new(format!("{what} took more than {} s", WAIT.as_secs()))),
+        Err(_) => Err(Error::new(format!("{what} took more than {} s", wait.as_secs()))),
     }
 }

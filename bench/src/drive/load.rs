@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::error::Error;
 use crate::job::{Job, Load, Outcome, numbered};
+use crate::payload;
 
 use super::attack::Attackers;
 use super::calls;
@@ -51,11 +52,16 @@ impl Opened {
                     links.extend((1..streams).filter_map(|_| first.another()));
                     links.push(first);
                 }
-                for link in &mut links {
-                    for _ in 0..WARM {
-                        client.ask(link, &job.host, &job.path).await?;
-                    }
+                warm(client, job, &mut links).await?;
+                Self::Links(links)
+            }
+            Load::Uploads { connections, .. } => {
+                let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
+                let mut links = Vec::new();
+                for _ in 0..connections {
+                    links.push(client.open(to, &job.host, job.protocol).await?);
                 }
+                warm(client, job, &mut links).await?;
                 Self::Links(links)
             }
             Load::Polite { .. } => {
@@ -105,6 +111,10 @@ impl Opened {
             (Self::Links(links), Load::Requests { seconds, .. }) => {
                 let end = started + Duration::from_secs_f64(*seconds);
                 together(links.into_iter().map(|link| requests(Rc::clone(client), Rc::clone(job), link, end))).await?
+            }
+            (Self::Links(links), Load::Uploads { seconds, .. }) => {
+                let end = started + Duration::from_secs_f64(*seconds);
+                together(links.into_iter().map(|link| uploads(Rc::clone(client), Rc::clone(job), link, end))).await?
             }
             (Self::Polite(link, to), Load::Polite { every, seconds, anew }) => {
                 let end = started + Duration::from_secs_f64(*seconds);
@@ -156,6 +166,19 @@ impl Opened {
     }
 }
 
+/// Asks for as much as the job does, or for little where that is long.
+async fn warm(client: &Client, job: &Job, links: &mut [Link]) -> Result<(), Error> {
+    let (before, length) = job.path.rsplit_once('/').unwrap_or_default();
+    let short = length.parse::<u64>().is_ok_and(|length| length <= payload::PIECE as u64);
+    let path = if short { job.path.clone() } else { format!("{before}/{}", payload::PIECE) };
+    for link in links {
+        for _ in 0..WARM {
+            client.ask(link, &job.host, &path).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Names to shake hands for, taken by whichever task is free.
 type Names = Rc<RefCell<dyn Iterator<Item = (String, SocketAddr)>>>;
 
@@ -167,6 +190,18 @@ async fn requests(client: Rc<Client>, job: Rc<Job>, mut link: Link, end: Instant
         note(&mut times, begun);
     }
     Ok(times)
+}
+
+async fn uploads(client: Rc<Client>, job: Rc<Job>, mut link: Link, end: Instant) -> Result<Histogram<u64>, Error> {
+    let mut times = histogram()?;
+    loop {
+        let begun = Instant::now();
+        client.send(&mut link, &job.host, &job.path).await?;
+        note(&mut times, begun);
+        if Instant::now() >= end {
+            return Ok(times);
+        }
+    }
 }
 
 /// Clients that are in no hurry: what is measured is how long one request takes, with the connection where it is a new one.

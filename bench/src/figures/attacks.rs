@@ -121,7 +121,7 @@ impl Rounds {
 }
 
 /// The most that was ever resident, in KiB.
-fn peak(process: u32) -> Result<u64, Error> {
+pub fn peak(process: u32) -> Result<u64, Error> {
     let text = fs::read_to_string(format!("/proc/{process}/status"))?;
     let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     peak.ok_or_else(|| Error::new("the kernel does not say what was resident at most"))

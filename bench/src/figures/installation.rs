@@ -136,8 +136,9 @@ fn serve(authority: &Path) -> Result<Served, Error> {
 fn policy(agent: &str, addresses: &Addresses, neighbours: &Addresses) -> String {
     let Addresses { http1, both } = addresses;
     let credential = if agent != PLAIN { "credential = \"bench\"\n" } else { "" };
-    let rule =
-        |to: &str, dial| format!("[[allow]]\nto = \"{to}\"\ndial = \"{dial}\"\nmethods = [\"GET\"]\n{credential}");
+    let rule = |to: &str, dial| {
+        format!("[[allow]]\nto = \"{to}\"\ndial = \"{dial}\"\nmethods = [\"GET\", \"POST\"]\n{credential}")
+    };
     let theirs = match agent {
         ATTACKED => [
             rule(job::neighbours::HTTP1, &neighbours.http1),
