@@ -12,6 +12,7 @@ mod lookup;
 use std::io::BufRead;
 use std::rc::Rc;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
@@ -23,6 +24,9 @@ use self::load::Opened;
 
 /// Does jobs until standard input ends.
 pub fn run() -> Result<(), Error> {
+    // A connection is a descriptor.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Rc::new(Client::new()?);
     let mut lines = std::io::stdin().lock().lines();

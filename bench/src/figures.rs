@@ -6,6 +6,7 @@
 mod attacks;
 mod bodies;
 mod crowd;
+mod idle;
 mod installation;
 mod machine;
 mod memory;
@@ -42,7 +43,7 @@ pub struct Settings {
     /// Seconds of each turn
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Measure only this part: start, memory, crowd, serving, connections (of serving), bodies, attacks, pure
+    /// Measure only this part: start, memory, crowd, serving, connections (of serving), bodies, idle, attacks, pure
     #[arg(long, value_name = "PART")]
     only: Option<String>,
     /// Only one of the attacks, by its number from 1 on
@@ -66,6 +67,9 @@ pub fn run(settings: &Settings) -> Result<(), Error> {
     }
     if wanted("memory") {
         text += &memory::table(&installation)?;
+    }
+    if wanted("idle") {
+        text += &idle::table(&installation)?;
     }
     if wanted("crowd") {
         text += &crowd::table(&installation, settings.workers)?;

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -63,9 +62,6 @@ impl Shared {
 impl Attackers {
     /// Begins; `job` says where the addresses come from.
     pub fn start(attack: Attack, job: &Job) -> Result<Self, Error> {
-        // A connection is a descriptor.
-        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
         let shared = Arc::new(Shared::default());
         let (theirs, job) = (Arc::clone(&shared), job.clone());
         let thread = std::thread::spawn(move || {
