@@ -20,6 +20,7 @@ mod log;
 mod oauth;
 mod paths;
 mod protocol;
+mod reach;
 mod reader;
 mod sandbox;
 mod secret;
@@ -44,8 +45,10 @@ pub(crate) use credential::parse_credentials;
 pub(crate) use identity::parse_identity;
 pub(crate) use log::parse_log;
 
-/// Some hundred times what a person writes; keeps the checks that compare all rules with all others short.
+/// Some hundred times what a person writes.
 const MAX_FILE: u64 = 256 * 1024;
+/// An agent's file may be made by a program: as many rules as there may be, at 200 bytes each.
+const MAX_POLICY: u64 = 2 * 1024 * 1024;
 
 /// Whether the files are read that a policy names for secrets.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub(crate) enum Secrets {
 
 /// The policy of a file that may still say what `current` says: then it is not read once more, unless something beside it may have changed.
 pub(crate) fn load_another(path: &Path, current: &Policy) -> Result<Option<Policy>, LoadError> {
-    let text = read(path)?;
+    let text = read_policy(path)?;
     let same = hash(&text) == current.digest() && current.files_beside().next().is_none();
     (!same).then(|| parse_policy(current.agent().clone(), path, &text, Secrets::Read)).transpose()
 }
@@ -67,40 +70,45 @@ pub(crate) fn load_policy(path: &Path, secrets: Secrets) -> Result<Policy, LoadE
         let remedy = format!("the file's name is the agent's: `release-bot.toml`; {}", malformed.hint());
         LoadError::whole_file(&path.display().to_string(), malformed.to_string(), remedy)
     })?;
-    let text = read(path)?;
+    let text = read_policy(path)?;
     parse_policy(agent, path, &text, secrets)
 }
 
 pub(crate) fn load_credentials(path: &Path) -> Result<Credentials, LoadError> {
-    let text = read(path)?;
+    let text = read(path, MAX_FILE)?;
     parse_credentials(path, &text)
 }
 
 pub(crate) fn load_identity(path: &Path) -> Result<IdentitySettings, LoadError> {
-    let text = read(path)?;
+    let text = read(path, MAX_FILE)?;
     parse_identity(path, &text)
 }
 
 pub(crate) fn load_log(path: &Path) -> Result<LogSettings, LoadError> {
-    let text = read(path)?;
+    let text = read(path, MAX_FILE)?;
     parse_log(path, &text)
 }
 
+/// The text of an agent's file.
+pub(crate) fn read_policy(path: &Path) -> Result<String, LoadError> {
+    read(path, MAX_POLICY)
+}
+
 /// No larger than a file may be.
-pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
+fn read(path: &Path, most: u64) -> Result<String, LoadError> {
     let refused = |reason: String, remedy: &str| LoadError::whole_file(&path.display().to_string(), reason, remedy);
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
         .map_err(|error| refused(format!("cannot be read: {error}"), "check the path and who may read it"))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(too_large(path));
+    if bytes.len() as u64 > most {
+        return Err(too_large(path, most));
     }
     String::from_utf8(bytes).map_err(|_| refused("is not UTF-8".into(), "save it as UTF-8 text"))
 }
 
-fn too_large(path: &Path) -> LoadError {
-    let reason = format!("is larger than {} KiB", MAX_FILE / 1024);
+fn too_large(path: &Path, most: u64) -> LoadError {
+    let reason = format!("is larger than {} KiB", most / 1024);
     LoadError::whole_file(&path.display().to_string(), reason, "write fewer rules; a pattern can stand for many")
 }
 

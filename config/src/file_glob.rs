@@ -21,7 +21,7 @@ const MAX_GLOB: usize = 1024;
 const MAX_SEGMENTS: usize = 64;
 
 /// A path, or a pattern for paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileGlob {
     text: Box<str>,
     below_home: bool,
@@ -29,7 +29,7 @@ pub struct FileGlob {
     segments: Vec<Segment>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Segment {
     /// `**`: any number of directories.
     AnyDepth,
@@ -37,7 +37,7 @@ enum Segment {
     Name(Vec<Piece>),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Piece {
     Any,
     One,

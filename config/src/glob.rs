@@ -9,7 +9,9 @@
 //! itself.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::error::{Malformed, quoted};
 use crate::path::{self, NormalPath, PathError};
@@ -18,14 +20,18 @@ use crate::text::travels_as_text;
 /// Longer than any path a person writes by hand.
 const MAX_GLOB: usize = 1024;
 
-/// A pattern for paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathGlob {
+/// A pattern for paths. Shared, as denials repeat it.
+#[derive(Clone, Debug)]
+pub struct PathGlob(Arc<Normal>);
+
+/// The text in normal form, and what it was read as.
+#[derive(Debug)]
+struct Normal {
     text: Box<str>,
-    segments: Vec<Segment>,
+    segments: Box<[Segment]>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Segment {
     /// `**`: any number of segments.
     AnyDepth,
@@ -38,7 +44,7 @@ enum Segment {
 impl PathGlob {
     /// The pattern in normal form.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// Whether a path as the call log has it matches. One that has no normal form, and was refused for that, is compared as it stands.
@@ -48,53 +54,101 @@ impl PathGlob {
 
     /// Whether the pattern is for every path.
     pub(crate) fn is_every_path(&self) -> bool {
-        &*self.text == "/**"
+        self.as_str() == "/**"
     }
 
     /// Whether only a path with an escaped slash can match.
     pub(crate) fn has_encoded_slash(&self) -> bool {
-        self.text.contains("%2F")
+        self.as_str().contains("%2F")
     }
 
     /// Whether the person who wrote it thought of `;parameters`.
     pub(crate) fn has_parameters(&self) -> bool {
-        let mut texts = self.segments.iter().filter_map(|segment| match segment {
+        let mut texts = self.0.segments.iter().filter_map(|segment| match segment {
             Segment::Text(pieces) => Some(pieces),
             _ => None,
         });
         texts.any(|pieces| pieces.iter().any(|piece| piece.contains(';')))
     }
 
+    /// The segments that it begins with and that stand for themselves: a path that matches begins with them.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.0.segments.iter().map_while(|segment| match segment {
+            Segment::Text(pieces) => match &pieces[..] {
+                [whole] => Some(&**whole),
+                _ => None,
+            },
+            Segment::AnyDepth | Segment::Any => None,
+        })
+    }
+
     /// Whether a decoded path matches. After a mismatch only the last `**` is widened: an earlier one that took more
     /// could not reach anything that this one can't.
     pub(crate) fn matches(&self, decoded: &str) -> bool {
-        let path: Vec<&str> = decoded.strip_prefix('/').unwrap_or(decoded).split('/').collect();
-        let (mut at, mut segment) = (0, 0);
-        let mut widened: Option<(usize, usize)> = None;
-        while at < path.len() {
-            match self.segments.get(segment) {
-                Some(Segment::AnyDepth) => {
-                    widened = Some((at, segment + 1));
-                    segment += 1;
+        let mut segments = &self.0.segments[..];
+        // What is left of the path; `None` is behind its last segment.
+        let mut left = Some(decoded.strip_prefix('/').unwrap_or(decoded));
+        let mut widened: Option<(&str, &[Segment])> = None;
+        while let Some(path) = left {
+            match segments {
+                [Segment::AnyDepth, behind @ ..] => {
+                    widened = Some((path, behind));
+                    segments = behind;
+                    continue;
                 }
-                Some(one) if one.matches(path[at]) => {
-                    at += 1;
-                    segment += 1;
-                }
-                _ => match &mut widened {
-                    Some((from, behind)) => {
-                        *from += 1;
-                        (at, segment) = (*from, *behind);
+                [one, behind @ ..] => {
+                    if let Some(rest) = one.behind(path) {
+                        (left, segments) = (rest, behind);
+                        continue;
                     }
-                    None => return false,
-                },
+                }
+                [] => {}
             }
+            let Some((from, behind)) = &mut widened else { return false };
+            let Some(wider) = first_and_rest(from).1 else { return false };
+            *from = wider;
+            (left, segments) = (Some(wider), behind);
         }
-        self.segments[segment..].iter().all(|rest| *rest == Segment::AnyDepth)
+        segments.iter().all(|rest| *rest == Segment::AnyDepth)
+    }
+}
+
+/// A path's first segment, and what comes behind its slash.
+fn first_and_rest(path: &str) -> (&str, Option<&str>) {
+    // Segments are short, so that a search by words would begin in vain.
+    match path.bytes().position(|byte| byte == b'/') {
+        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+        None => (path, None),
+    }
+}
+
+impl PartialEq for PathGlob {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for PathGlob {}
+
+impl Hash for PathGlob {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
     }
 }
 
 impl Segment {
+    /// What is left of a path behind its first segment, where that matches.
+    fn behind<'p>(&self, path: &'p str) -> Option<Option<&'p str>> {
+        if let Self::Text(pieces) = self
+            && let [whole] = &pieces[..]
+        {
+            let rest = path.strip_prefix(&**whole)?;
+            return if rest.is_empty() { Some(None) } else { rest.strip_prefix('/').map(Some) };
+        }
+        let (first, rest) = first_and_rest(path);
+        self.matches(first).then_some(rest)
+    }
+
     fn matches(&self, text: &str) -> bool {
         let pieces = match self {
             Self::AnyDepth | Self::Any => return true,
@@ -143,7 +197,7 @@ impl FromStr for PathGlob {
         if segments.last() == Some(&Segment::AnyDepth) {
             segments.push(Segment::Any);
         }
-        Ok(Self { text: normal.as_str().into(), segments })
+        Ok(Self(Arc::new(Normal { text: normal.as_str().into(), segments: segments.into() })))
     }
 }
 
@@ -169,7 +223,7 @@ fn hint_for(error: PathError) -> &'static str {
 
 impl fmt::Display for PathGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 

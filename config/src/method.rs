@@ -3,6 +3,7 @@
 //! Enters: a method as written or sent. Leaves: an upper-case RFC 9110 method name. Never: a lower-case one, which HTTP
 //! holds to be a different method and some servers do not.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,7 +15,10 @@ const MAX_METHOD: usize = 32;
 
 /// A method, upper case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Method(Box<str>);
+pub struct Method(Cow<'static, str>);
+
+/// Those that nearly every request has: reading and repeating them costs no allocation.
+const USUAL: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 impl Method {
     /// The method as text.
@@ -27,9 +31,12 @@ impl FromStr for Method {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
+        if let Some(usual) = USUAL.into_iter().find(|usual| *usual == text) {
+            return Ok(Self(Cow::Borrowed(usual)));
+        }
         let tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if (1..=MAX_METHOD).contains(&text.len()) && text.bytes().all(|b| tchar(b) && !b.is_ascii_lowercase()) {
-            return Ok(Self(text.into()));
+            return Ok(Self(Cow::Owned(text.to_owned())));
         }
         let hint = "methods are written in capitals: `GET`, `POST`; leave `methods` out to mean all of them";
         Err(Malformed::new(format!("{} is not a method", quoted(text)), hint))

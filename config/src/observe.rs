@@ -51,8 +51,7 @@ impl Policy {
     /// lists.
     pub fn way_to(&self, destination: &Destination) -> Option<Way> {
         let mut way: Option<Way> = None;
-        let of_it = |rule: &&Arc<Rule>| rule.tls() == TlsMode::Intercept && rule.to().matches(destination);
-        for rule in self.with_effect(Effect::Allow).filter(of_it) {
+        for rule in self.allowing(destination).filter(|rule| rule.tls() == TlsMode::Intercept) {
             let way = way.get_or_insert_with(|| Way { dial: rule.dial(), addresses: Vec::new() });
             let fresh = rule.addresses().iter().filter(|range| !way.addresses.contains(range)).copied();
             let fresh: Vec<IpNet> = fresh.collect();
@@ -67,7 +66,10 @@ impl Policy {
         destination: &Destination,
         denial: Denial,
     ) -> Result<ConnectPermit, Denial> {
-        let Some(proxy) = self.way_out(destination, Scheme::Https).filter(|_| self.observes) else {
+        if !self.observes {
+            return Err(denial);
+        }
+        let Some(proxy) = self.way_out(destination, Scheme::Https) else {
             return Err(denial);
         };
         Ok(ConnectPermit {
@@ -80,12 +82,19 @@ impl Policy {
     }
 
     /// Leave for a call that no rule covers.
-    pub(crate) fn observed_call(&self, call: &CallFacts<'_>, denial: Denial) -> Result<CallPermit, Denial> {
+    pub(crate) fn observed_call(
+        &self,
+        call: &CallFacts<'_>,
+        denial: Denial,
+        nearest: Option<&Arc<Rule>>,
+    ) -> Result<CallPermit, Denial> {
+        if !self.observes {
+            return Err(denial);
+        }
         let way_out = self.way_out(call.destination, call.scheme);
-        let Some(proxy) = way_out.filter(|_| self.observes && is_for_want_of_a_rule(denial.kind())) else {
+        let Some(proxy) = way_out.filter(|_| is_for_want_of_a_rule(denial.kind())) else {
             return Err(denial);
         };
-        let nearest = self.rules.iter().find(|rule| Some(rule.id()) == denial.rule()).cloned();
         Ok(CallPermit {
             destination: call.destination.clone(),
             scheme: call.scheme,
@@ -94,7 +103,7 @@ impl Policy {
             rule: Arc::new(self.no_rule(call.destination)),
             proxy,
             policy: self.digest.clone(),
-            observed: Some(Box::new(Observed { denial, nearest })),
+            observed: Some(Box::new(Observed { denial, nearest: nearest.cloned() })),
         })
     }
 

@@ -6,15 +6,20 @@
 //! only by a rule that says `encoded_slash = true`.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Longer than any path seen in practice; keeps matching cheap whatever a client sends.
 const MAX_PATH: usize = 16 * 1024;
 
-/// A path that every server reads alike: absolute, without dot segments, each character in one spelling.
+/// A path that every server reads alike: absolute, without dot segments, each character in one spelling. Shared, as permits and records
+/// repeat it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct NormalPath {
-    normal: Box<str>,
-    decoded: Box<str>,
+    normal: Arc<str>,
+    /// `None` where nothing in it is escaped.
+    decoded: Option<Arc<str>>,
+    /// Whether servers may still differ in what they do with it.
+    ambiguous: bool,
 }
 
 /// Why a path was refused.
@@ -67,12 +72,17 @@ impl NormalPath {
         if raw.len() > MAX_PATH {
             return Err(PathError::TooLong);
         }
+        if is_normal(raw) {
+            return Ok(Self { normal: raw.into(), decoded: None, ambiguous: false });
+        }
         let normal = without_dot_segments(&respelled(raw)?)?;
         if normal.len() > MAX_PATH {
             return Err(PathError::TooLong);
         }
         let decoded = decoded(&normal)?;
-        Ok(Self { normal: normal.into(), decoded: decoded.into() })
+        let ambiguous = decoded.contains([';', '%', ENCODED_SLASH]);
+        let decoded = (decoded != normal).then(|| decoded.into());
+        Ok(Self { normal: normal.into(), decoded, ambiguous })
     }
 
     /// The normal form: what is logged and sent.
@@ -83,34 +93,41 @@ impl NormalPath {
     /// Every escape decoded: what rules are matched on, so that `/@me` and `/%40me` are judged alike. An escaped slash is
     /// [`ENCODED_SLASH`], so its slashes are the path's own.
     pub(crate) fn decoded(&self) -> &str {
-        &self.decoded
+        self.decoded.as_ref().unwrap_or(&self.normal)
+    }
+
+    /// Whether it has parameters, a percent sign that is left after decoding, or an escaped slash.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.ambiguous
     }
 
     /// Whether a segment has an escaped slash in it.
     pub fn has_encoded_slash(&self) -> bool {
-        self.decoded.contains(ENCODED_SLASH)
+        self.ambiguous && self.decoded().contains(ENCODED_SLASH)
     }
 
     /// The decoded form as a server sees it that takes `%2F` for a separator; `None` where there is none.
     pub(crate) fn with_slashes_decoded(&self) -> Option<String> {
-        self.has_encoded_slash().then(|| self.decoded.replace(ENCODED_SLASH, "/"))
+        self.has_encoded_slash().then(|| self.decoded().replace(ENCODED_SLASH, "/"))
     }
-}
-
-/// A decoded path as a server sees it that takes `;parameters` off each segment; `None` where there are none.
-pub(crate) fn without_parameters(decoded: &str) -> Option<String> {
-    let bare = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
-    decoded.contains(';').then(|| decoded.split('/').map(bare).collect::<Vec<_>>().join("/"))
-}
-
-/// A decoded path as a server sees it that decodes what is left (`100%ab`) once more; `None` where nothing is.
-pub(crate) fn decoded_again(decoded: &str) -> Option<String> {
-    let again = percent_encoding::percent_decode_str(decoded).decode_utf8_lossy();
-    (again != decoded).then(|| again.into_owned())
 }
 
 /// What stands for an escaped slash in a decoded path, which has no control character of its own.
 const ENCODED_SLASH: char = '\0';
+
+/// Whether a path is plainly in normal form already, with nothing escaped and nothing that could be read in two ways: nearly every one is.
+fn is_normal(raw: &str) -> bool {
+    let mut before = b'/';
+    let plain = raw.bytes().skip(1).all(|byte| {
+        let fits = match byte {
+            b'/' | b'.' => before != b'/',
+            byte => byte.is_ascii_alphanumeric() || b"-_~!$&'()*+,=:@".contains(&byte),
+        };
+        before = byte;
+        fits
+    });
+    raw.starts_with('/') && plain
+}
 
 /// Each byte in its one spelling: unreserved characters plain, other escapes in capitals, everything that RFC 3986
 /// keeps out of a path escaped.
@@ -256,6 +273,35 @@ mod tests {
             assert_eq!(NormalPath::parse(raw).unwrap().as_str(), normal, "{raw}");
         }
         assert_eq!(NormalPath::parse("/%40me/100%25").unwrap().decoded(), "/@me/100%");
+    }
+
+    #[test]
+    fn what_is_taken_as_it_stands_is_what_the_long_way_finds() {
+        for raw in [
+            "/",
+            "/a/b/",
+            "/a.b/c..d/-_~!$&'()*+,=:@",
+            "/.a",
+            "/a//b",
+            "/a/.",
+            "/a;b",
+            "/%61",
+            "a",
+            "",
+            "/é",
+            "/a?",
+            "//",
+            "/a\n",
+        ] {
+            let long = respelled(raw)
+                .and_then(|raw| without_dot_segments(&raw))
+                .and_then(|normal| Ok((decoded(&normal)?, normal)));
+            match NormalPath::parse(raw) {
+                Ok(path) => assert_eq!(Ok((path.decoded().to_owned(), path.as_str().to_owned())), long, "{raw}"),
+                Err(error) => assert_eq!(Err(error), long, "{raw}"),
+            }
+        }
+        assert!(is_normal("/a.b/c") && !is_normal("/a/.b") && !is_normal("a/b"));
     }
 
     #[test]

@@ -25,8 +25,9 @@ pub struct Pattern {
     port: Option<u16>,
 }
 
+/// A set of hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Hosts {
+pub(crate) enum Hosts {
     Name(DnsName),
     Below(DnsName),
     Network(IpNet),
@@ -56,21 +57,18 @@ impl Pattern {
 
     /// Whether every destination of `other` is in this set.
     pub fn covers(&self, other: &Pattern) -> bool {
-        let hosts = match (&self.hosts, &other.hosts) {
-            (Hosts::Name(own), Hosts::Name(name)) => own == name,
-            (Hosts::Below(parent), Hosts::Name(name)) => name.is_below(parent),
-            (Hosts::Below(parent), Hosts::Below(other)) => other == parent || other.is_below(parent),
-            (Hosts::Network(network), Hosts::Network(other)) => network.contains(other),
-            _ => false,
-        };
-        hosts && self.port.is_none_or(|port| other.port == Some(port))
+        self.hosts.cover(&other.hosts) && self.port.is_none_or(|port| other.port == Some(port))
     }
 
     /// Whether some destination is in both sets. Of two sets of hosts that meet, one has the other.
     pub(crate) fn meets(&self, other: &Pattern) -> bool {
-        let on_every_port = |pattern: &Pattern| Pattern { port: None, ..pattern.clone() };
         let ports = self.port.is_none() || other.port.is_none() || self.port == other.port;
-        ports && (on_every_port(self).covers(other) || on_every_port(other).covers(self))
+        ports && (self.hosts.cover(&other.hosts) || other.hosts.cover(&self.hosts))
+    }
+
+    /// The hosts, whatever the port.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// The port it is bound to; `None` is every port.
@@ -107,6 +105,18 @@ impl Pattern {
         match self.hosts {
             Hosts::Network(network) => Some(network),
             _ => None,
+        }
+    }
+}
+
+impl Hosts {
+    fn cover(&self, other: &Hosts) -> bool {
+        match (self, other) {
+            (Self::Name(own), Self::Name(name)) => own == name,
+            (Self::Below(parent), Self::Name(name)) => name.is_below(parent),
+            (Self::Below(parent), Self::Below(other)) => other == parent || other.is_below(parent),
+            (Self::Network(network), Self::Network(other)) => network.contains(other),
+            _ => false,
         }
     }
 }

@@ -3,7 +3,13 @@
 //! Enters: an agent's file, then facts. Leaves: permits and denials. Never: a policy that is half valid, nor an answer
 //! that depends on anything but the rules and the facts.
 
-use std::collections::BTreeSet;
+#[cfg(any(test, fuzzing))]
+mod linear;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashSet};
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +21,8 @@ use crate::destination::Destination;
 use crate::error::LoadError;
 use crate::expectation::Expectation;
 use crate::file::{self, Secrets};
+use crate::index::Index;
+use crate::reading::Readings;
 use crate::rule::{Effect, Rule, TlsMode};
 use crate::sandbox::SandboxSettings;
 use crate::upstream::{ProxyLogin, UpstreamProxy};
@@ -29,6 +37,8 @@ pub struct Policy {
     pub(crate) extra_roots: Vec<PathBuf>,
     pub(crate) proxy: Option<Arc<UpstreamProxy>>,
     pub(crate) rules: Vec<Arc<Rule>>,
+    pub(crate) allow: Index,
+    pub(crate) deny: Index,
     /// Whether what no rule covers passes, and says so.
     pub(crate) observes: bool,
     pub(crate) expectations: Vec<Expectation>,
@@ -48,7 +58,7 @@ impl Policy {
 
     /// The text of an agent's file, for whoever goes on with the very text that is parsed.
     pub fn text_of(path: impl AsRef<Path>) -> Result<String, LoadError> {
-        file::read(path.as_ref())
+        file::read_policy(path.as_ref())
     }
 
     /// Reads an agent's file from text. Paths in it are relative to the directory of `file`.
@@ -130,19 +140,17 @@ impl Policy {
     /// Whether a connection may be made at all: some allow rule has its destination, or the policy observes, and no deny rule has all of
     /// it.
     pub fn connect(&self, destination: &Destination) -> Result<ConnectPermit, Denial> {
-        let denied = |rule: &&Arc<Rule>| rule.is_whole() && rule.to.matches(destination);
-        if let Some(rule) = self.with_effect(Effect::Deny).find(denied) {
+        if let Some(rule) = self.at(self.deny.summary(destination).whole) {
             return Err(self.denial(DenialKind::DeniedByRule, Some(rule), destination, None));
         }
-        let Some(rule) = self.first(destination) else {
+        let listed = self.allow.summary(destination);
+        let Some(rule) = self.at(listed.first) else {
             let denial = self.denial(self.unlisted(destination), None, destination, None);
             return self.observed_connection(destination, denial);
         };
-        let plain =
-            self.observes || self.with_effect(Effect::Allow).any(|rule| rule.plain && rule.to.matches(destination));
         Ok(ConnectPermit {
             destination: destination.clone(),
-            plain,
+            plain: self.observes || listed.plain,
             rule: Arc::clone(rule),
             proxy: self.proxy_for(destination, rule),
             policy: self.digest.clone(),
@@ -152,14 +160,21 @@ impl Policy {
     /// Whether a call may be made: no deny rule has it, and the first allow rule that has it says how; where there is none, an observing
     /// policy lets it pass and the permit says so.
     pub fn call(&self, call: &CallFacts<'_>) -> Result<CallPermit, Denial> {
-        if let Some(rule) = self.with_effect(Effect::Deny).find(|rule| rule.matches(call)) {
+        let readings = Readings::of(call.path);
+        let speaks = |place: u32| self.rules[place as usize].matches(call, &readings);
+        // A deny rule has a path if it has any reading of it; what an allow rule has, it has as it was decoded too.
+        if let Some(rule) = self.at(self.deny.find(call.destination, &readings.each(), speaks)) {
             return Err(self.denial(DenialKind::DeniedByRule, Some(rule), call.destination, Some(call)));
         }
-        if let Some(rule) = self.first(call.destination).filter(|rule| rule.tls != TlsMode::Intercept) {
+        let first = self.at(self.allow.summary(call.destination).first);
+        if let Some(rule) = first.filter(|rule| rule.tls != TlsMode::Intercept) {
             return Err(self.denial(DenialKind::PassesUnread, Some(rule), call.destination, Some(call)));
         }
-        let rule = self.with_effect(Effect::Allow).find(|rule| rule.matches(call));
-        let Some(rule) = rule else { return self.observed_call(call, self.for_want_of_a_rule(call)) };
+        let rule = self.at(self.allow.find(call.destination, &std::iter::once(readings.own()), speaks));
+        let Some(rule) = rule else {
+            let (denial, nearest) = self.for_want_of_a_rule(call, &readings);
+            return self.observed_call(call, denial, nearest);
+        };
         Ok(CallPermit {
             destination: call.destination.clone(),
             scheme: call.scheme,
@@ -177,9 +192,13 @@ impl Policy {
         self.proxy.clone().filter(|proxy| rule.dial().is_none() && proxy.is_for(destination))
     }
 
-    /// The first allow rule of a destination, which decides what becomes of connections to it.
-    fn first(&self, destination: &Destination) -> Option<&Arc<Rule>> {
-        self.with_effect(Effect::Allow).find(|rule| rule.to.matches(destination))
+    fn at(&self, place: Option<u32>) -> Option<&Arc<Rule>> {
+        place.map(|place| &self.rules[place as usize])
+    }
+
+    /// The allow rules of a destination, in the order of the file.
+    pub(crate) fn allowing(&self, destination: &Destination) -> impl Iterator<Item = &Arc<Rule>> {
+        self.allow.all(destination).into_iter().map(|place| &self.rules[place as usize])
     }
 
     pub(crate) fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Arc<Rule>> {
@@ -198,25 +217,24 @@ impl Policy {
 
     /// The host has no rule, or none with this port.
     fn unlisted(&self, destination: &Destination) -> DenialKind {
-        let with_host = self.with_effect(Effect::Allow).filter(|rule| rule.to.matches_host(destination.host()));
-        let ports: BTreeSet<u16> = with_host.filter_map(|rule| rule.to.port()).collect();
+        let ports = self.allow.ports(destination.host());
         if ports.is_empty() { DenialKind::unlisted(destination.host()) } else { DenialKind::PortNotListed { ports } }
     }
 
     /// Which step of host, port, scheme, path and method no allow rule got past, and the first rule that got furthest.
-    fn for_want_of_a_rule(&self, call: &CallFacts<'_>) -> Denial {
-        let allowing: Vec<&Rule> = self.with_effect(Effect::Allow).map(|rule| &**rule).collect();
-        let listed = keep(&allowing, |rule| rule.tls == TlsMode::Intercept && rule.to.matches(call.destination));
+    fn for_want_of_a_rule(&self, call: &CallFacts<'_>, readings: &Readings<'_>) -> (Denial, Option<&Arc<Rule>>) {
+        let listed: Vec<_> = self.allowing(call.destination).filter(|rule| rule.tls == TlsMode::Intercept).collect();
         let with_scheme = keep(&listed, |rule| rule.has_scheme(call.scheme));
-        let with_path = keep(&with_scheme, |rule| rule.has_path(call.path));
+        let with_path = keep(&with_scheme, |rule| rule.has_path(call.path, readings));
         let (kind, nearest) = if listed.is_empty() {
             (self.unlisted(call.destination), None)
         } else if with_scheme.is_empty() {
             (DenialKind::PlainNotAllowed, listed.first().copied())
-        } else if let (true, Some(rule)) =
-            (with_path.is_empty(), with_scheme.iter().find(|rule| rule.would_have(call.path)))
+        } else if with_path.is_empty()
+            && call.path.has_encoded_slash()
+            && let Some(rule) = with_scheme.iter().copied().find(|rule| rule.would_have(readings))
         {
-            (DenialKind::EncodedSlash, Some(*rule))
+            (DenialKind::EncodedSlash, Some(rule))
         } else if with_path.is_empty() {
             let with_method = keep(&with_scheme, |rule| rule.has_method(call.method));
             let rules = if with_method.is_empty() { with_scheme } else { with_method };
@@ -226,20 +244,16 @@ impl Policy {
             let methods = distinct(with_path.iter().filter_map(|rule| rule.methods()).flatten());
             (DenialKind::MethodNotAllowed { methods }, with_path.first().copied())
         };
-        self.denial(kind, nearest, call.destination, Some(call))
+        (self.denial(kind, nearest.map(AsRef::as_ref), call.destination, Some(call)), nearest)
     }
 }
 
-fn keep<'a>(rules: &[&'a Rule], matches: impl Fn(&Rule) -> bool) -> Vec<&'a Rule> {
+fn keep<'a>(rules: &[&'a Arc<Rule>], matches: impl Fn(&Rule) -> bool) -> Vec<&'a Arc<Rule>> {
     rules.iter().copied().filter(|rule| matches(rule)).collect()
 }
 
-fn distinct<'a, T: Clone + PartialEq + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<T> {
-    let mut kept: Vec<T> = Vec::new();
-    for item in items {
-        if !kept.contains(item) {
-            kept.push(item.clone());
-        }
-    }
-    kept
+/// Each once, in the order in which they come first.
+fn distinct<'a, T: Clone + Eq + Hash + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    items.filter(|item| seen.insert(*item)).cloned().collect()
 }

@@ -80,7 +80,7 @@ impl GraphQl {
 }
 
 /// A kind of GraphQL operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Reads.
     Query,
@@ -117,7 +117,7 @@ impl fmt::Display for Operation {
 }
 
 /// A pattern for names, in which `*` stands for any characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NameGlob(Box<str>);
 
 impl NameGlob {

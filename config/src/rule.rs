@@ -17,9 +17,11 @@ use crate::error::{Malformed, quoted};
 use crate::glob::PathGlob;
 use crate::limits::Rate;
 use crate::method::Method;
-use crate::path::{NormalPath, decoded_again, without_parameters};
+use crate::path::NormalPath;
+use crate::paths::Paths;
 use crate::pattern::Pattern;
 use crate::protocol::Protocol;
+use crate::reading::Readings;
 
 /// Whether a rule lets out or keeps in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,12 +97,12 @@ impl fmt::Display for RuleId {
 }
 
 /// An allow or a deny rule. A deny rule has `to`, `methods` and `paths` only.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Rule {
     pub(crate) id: RuleId,
     pub(crate) to: Pattern,
     pub(crate) methods: Option<Vec<Method>>,
-    pub(crate) paths: Option<Vec<PathGlob>>,
+    pub(crate) paths: Option<Paths>,
     pub(crate) credential: Option<CredentialName>,
     pub(crate) rate: Option<Rate>,
     pub(crate) dial: Option<SocketAddr>,
@@ -157,7 +159,7 @@ impl Rule {
 
     /// The paths it is for; `None` is all.
     pub fn paths(&self) -> Option<&[PathGlob]> {
-        self.paths.as_deref()
+        self.paths.as_ref().map(Paths::globs)
     }
 
     /// The credential it puts in.
@@ -207,13 +209,13 @@ impl Rule {
         self.client_certificate.as_ref()
     }
 
-    /// Whether the rule speaks of this call.
-    pub(crate) fn matches(&self, call: &CallFacts<'_>) -> bool {
+    /// Whether the rule speaks of this call, whose path can be read in these ways.
+    pub(crate) fn matches(&self, call: &CallFacts<'_>, readings: &Readings<'_>) -> bool {
         self.tls == TlsMode::Intercept
             && self.to.matches(call.destination)
             && self.has_scheme(call.scheme)
             && self.has_method(call.method)
-            && self.has_path(call.path)
+            && self.has_path(call.path, readings)
     }
 
     /// Whether the rule speaks of everything at its destinations.
@@ -234,35 +236,25 @@ impl Rule {
     ///
     /// Some take `%2F` for a separator, some for a character. It is let through only where the rule says that its server
     /// takes it for a character, and denied if either reading is.
-    pub(crate) fn has_path(&self, path: &NormalPath) -> bool {
+    pub(crate) fn has_path(&self, path: &NormalPath, readings: &Readings<'_>) -> bool {
+        let Some(paths) = &self.paths else {
+            return self.effect() == Effect::Deny || self.encoded_slash || !path.has_encoded_slash();
+        };
         match self.effect() {
             Effect::Allow | Effect::Observe => {
-                (self.encoded_slash || !path.has_encoded_slash()) && self.would_have(path)
+                (self.encoded_slash || !path.has_encoded_slash()) && self.would_have(readings)
             }
-            Effect::Deny => {
-                let either =
-                    |read: &str| self.lists(read) || without_parameters(read).is_some_and(|bare| self.lists(&bare));
-                let split = path.with_slashes_decoded();
-                let once = [Some(path.decoded()), split.as_deref()];
-                once.into_iter()
-                    .flatten()
-                    .any(|read| either(read) || decoded_again(read).is_some_and(|twice| either(&twice)))
-            }
+            Effect::Deny => readings.each().any(|read| paths.have(read)),
         }
     }
 
     /// Whether an allow rule has the path, or would if it said `encoded_slash = true`.
-    pub(crate) fn would_have(&self, path: &NormalPath) -> bool {
-        let both = |read: &str| {
-            let named = |globs: &Vec<PathGlob>| globs.iter().any(|glob| glob.has_parameters() && glob.matches(read));
-            let bare = |bare: String| self.lists(&bare) || self.paths.as_ref().is_some_and(named);
-            self.lists(read) && without_parameters(read).is_none_or(bare)
-        };
-        both(path.decoded()) && decoded_again(path.decoded()).is_none_or(|twice| both(&twice))
-    }
-
-    fn lists(&self, read: &str) -> bool {
-        self.paths.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(read)))
+    pub(crate) fn would_have(&self, readings: &Readings<'_>) -> bool {
+        let Some(paths) = &self.paths else { return true };
+        readings.all(|read, bare| {
+            let named = || paths.globs().iter().any(|glob| glob.has_parameters() && glob.matches(read));
+            paths.have(read) && bare.is_none_or(|bare| paths.have(bare) || named())
+        })
     }
 
     /// Whether every call that `other` speaks of is one that this rule speaks of, or would be were it not for what this rule
@@ -279,8 +271,8 @@ impl Rule {
         };
         let paths = match (&self.paths, &other.paths) {
             (None, _) => true,
-            (Some(own), _) if own.iter().any(PathGlob::is_every_path) => true,
-            (Some(own), Some(others)) => others.iter().all(|path| own.contains(path)),
+            (Some(own), _) if own.have_every_path() => true,
+            (Some(own), Some(others)) => own.have_all(others),
             (Some(_), None) => false,
         };
         let schemes = self.effect() == Effect::Deny || self.plain || !other.plain;

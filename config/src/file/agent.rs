@@ -9,19 +9,21 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::reader::{Field, Reader, Section};
-use super::{Secrets, expect, protocol, sandbox, secret, upstream};
+use super::{MAX_POLICY, Secrets, expect, protocol, reach, sandbox, secret, upstream};
 use crate::agent::AgentId;
 use crate::destination::split_port;
 use crate::error::{LoadError, Malformed, quoted};
 use crate::expectation::Expectation;
 use crate::glob::PathGlob;
+use crate::index::Index;
+use crate::paths::Paths;
 use crate::pattern::{Pattern, parse_range};
 use crate::policy::Policy;
 use crate::rule::{Effect, Rule, RuleId, TlsMode};
 
-/// Each call looks at every rule.
-const MAX_RULES: usize = 1000;
-/// Each of them looks at every rule, whenever the file is checked.
+/// Of either effect. As many as are measured (bench/README.md): a decision takes no longer for them, reading the file does.
+const MAX_RULES: usize = 10_000;
+/// Each of them is judged and told of, whenever the file is checked.
 const MAX_EXPECTATIONS: usize = 1000;
 /// What an allow rule has and a deny rule has not.
 const ALLOW_ONLY: [&str; 10] = [
@@ -41,7 +43,7 @@ const READ_ONLY: [&str; 8] =
     ["methods", "paths", "credential", "plain", "mcp", "graphql", "encoded_slash", "client_certificate"];
 
 pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Secrets) -> Result<Policy, LoadError> {
-    Reader::new(file, text).with(secrets).read(|reader, mut top| {
+    Reader::new(file, text).with(secrets).up_to(MAX_POLICY).read(|reader, mut top| {
         let sandbox = top.take("sandbox").and_then(|field| reader.section(&field));
         let upstream = top.take("upstream").and_then(|field| reader.section(&field));
         let upstream = upstream.map(|section| upstream::read(reader, section, file)).unwrap_or_default();
@@ -59,16 +61,17 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Sec
             }
             for (i, section) in sections.into_iter().enumerate() {
                 let at = section.at;
-                let id = RuleId { effect, number: i + 1, line: reader.place(at).0 };
-                rules.extend(read_rule(reader, section, id).map(|rule| (at, rule)));
+                let id = RuleId { effect, number: i + 1, line: reader.line(at) };
+                rules.extend(read_rule(reader, section, id).map(|rule| (at, Arc::new(rule))));
             }
         }
         let expectations = top.take("expect").map(|field| read_expectations(reader, &field)).unwrap_or_default();
         reader.nothing_else(top);
         rules.sort_by_key(|(at, _)| *at);
-        check_that_each_can_come_to_pass(reader, &rules);
-        check_that_each_can_be_applied(reader, &rules);
+        reach::check_that_each_can_come_to_pass(reader, &rules);
+        reach::check_that_each_can_be_applied(reader, &rules);
         upstream::check_that_none_leads_to_the_proxy(reader, &rules, upstream.proxy.as_ref());
+        let rules: Vec<Arc<Rule>> = rules.into_iter().map(|(_, rule)| rule).collect();
         Policy {
             agent,
             file: reader.file_name(),
@@ -76,7 +79,9 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Sec
             sandbox: sandbox.map(|section| sandbox::read(reader, section)).unwrap_or_default(),
             extra_roots: upstream.roots,
             proxy: upstream.proxy.map(Arc::new),
-            rules: rules.into_iter().map(|(_, rule)| Arc::new(rule)).collect(),
+            allow: Index::of(&rules, Effect::Allow),
+            deny: Index::of(&rules, Effect::Deny),
+            rules,
             observes: false,
             expectations,
         }
@@ -125,7 +130,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
         }
         reader.nothing_else(section);
         let (methods, paths) = (all_or(methods)?, all_or(paths)?);
-        return Some(Rule { methods, paths, ..Rule::everything(id, to?) });
+        return Some(Rule { methods, paths: paths.map(Paths::new), ..Rule::everything(id, to?) });
     }
     let credential_field = section.take("credential");
     let credential = credential_field.as_ref().and_then(|field| reader.value(field, str::parse));
@@ -167,7 +172,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
     }
     Some(Rule {
         methods,
-        paths,
+        paths: paths.map(Paths::new),
         credential,
         rate,
         dial,
@@ -213,44 +218,4 @@ fn parse_dial(text: &str) -> Result<SocketAddr, Malformed> {
         let hint = "write an address and a port: `127.0.0.1:8443`, `[::1]:8443`";
         Malformed::new(format!("{} is not an address to dial", quoted(text)), hint)
     })
-}
-
-/// A deny rule for some requests of a destination cannot be applied where its connections pass unread.
-fn check_that_each_can_be_applied(reader: &mut Reader<'_>, rules: &[(usize, Rule)]) {
-    let unread = |denied: &Rule| {
-        rules.iter().map(|(_, rule)| rule).find(|rule| rule.tls != TlsMode::Intercept && rule.to.meets(&denied.to))
-    };
-    for (at, rule) in rules.iter().filter(|(_, rule)| rule.effect() == Effect::Deny && !rule.is_whole()) {
-        if let Some(other) = unread(rule) {
-            let reason = format!("it cannot be applied: connections that {} allows pass unread", other.id);
-            let remedy = "deny the whole destination, or take `tls` out of the other rule";
-            reader.mistake(format!("deny[{}]", rule.id.number), *at, reason, remedy);
-        }
-    }
-}
-
-/// An allow rule is never reached where a deny rule, or an allow rule before it, speaks of all that it speaks of.
-fn check_that_each_can_come_to_pass(reader: &mut Reader<'_>, rules: &[(usize, Rule)]) {
-    for (i, (at, rule)) in rules.iter().enumerate().filter(|(_, (_, rule))| rule.effect() == Effect::Allow) {
-        let key = format!("allow[{}]", rule.id.number);
-        let denying = rules.iter().find(|(_, other)| other.effect() == Effect::Deny && other.covers(rule));
-        let before = rules[..i].iter().find(|(_, other)| other.effect() == Effect::Allow && other.covers(rule));
-        if let Some((_, other)) = denying {
-            let reason = format!("it can never allow anything: {} has all of it, and a deny rule wins", other.id);
-            reader.mistake(
-                key,
-                *at,
-                reason,
-                "take one of the two out, or narrow the deny rule with `methods` or `paths`",
-            );
-        } else if let Some((_, other)) = before {
-            let reason = format!("it is never reached: {} comes first and has all of it", other.id);
-            let remedy = match (other.protocol(), rule.protocol()) {
-                (None, None) => "put the narrower rule first, or take one of the two out",
-                // The rule is chosen by the head of a request alone.
-                _ => "list in one rule what either allows, or tell the two apart by `paths` or `methods`",
-            };
-            reader.mistake(key, *at, reason, remedy);
-        }
-    }
 }

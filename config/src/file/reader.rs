@@ -3,7 +3,9 @@
 //! Enters: text. Leaves: checked values one by one, and at the end every mistake. Never: a guess at what was meant; a
 //! value of the wrong type is a mistake, also where it could be converted.
 
+use std::collections::HashSet;
 use std::fmt::Display;
+use std::hash::Hash;
 use std::path::Path;
 
 use toml::Spanned;
@@ -19,6 +21,11 @@ const MAX_MISTAKES: usize = 100;
 pub(super) struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    /// Whether a byte is a character, in all of it.
+    ascii: bool,
+    most: u64,
     secrets: Secrets,
     mistakes: Vec<Mistake>,
 }
@@ -45,7 +52,13 @@ pub(super) struct Section<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, secrets: Secrets::Read, mistakes: Vec::new() }
+        let (most, secrets) = (super::MAX_FILE, Secrets::Read);
+        Self { file, text, lines: Vec::new(), ascii: text.is_ascii(), most, secrets, mistakes: Vec::new() }
+    }
+
+    /// The same, of a file that may have so many bytes.
+    pub fn up_to(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// The same, reading the files for secrets or leaving them alone.
@@ -63,9 +76,10 @@ impl<'a> Reader<'a> {
 
     /// Runs `walk` over the file's table. Its value is returned if it made no mistake.
     pub fn read<T>(mut self, walk: impl FnOnce(&mut Reader<'a>, Section<'_>) -> T) -> Result<T, LoadError> {
-        if self.text.len() as u64 > super::MAX_FILE {
-            return Err(super::too_large(self.file));
+        if self.text.len() as u64 > self.most {
+            return Err(super::too_large(self.file, self.most));
         }
+        self.lines = std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             let at = error.span().map_or(0, |span| span.start);
@@ -82,11 +96,18 @@ impl<'a> Reader<'a> {
         self.file.display().to_string()
     }
 
+    /// The line, from 1.
+    pub fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at)
+    }
+
     /// Line and column, from 1.
     pub fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let line = self.line(at);
+        let start = self.lines[line - 1];
+        let before = self.text.get(start..at).unwrap_or_default();
+        let characters = if self.ascii { before.len() } else { before.chars().count() };
+        (line, characters + 1)
     }
 
     pub fn mistake(&mut self, key: String, at: usize, reason: impl Into<String>, remedy: impl Into<String>) {
@@ -148,24 +169,27 @@ impl<'a> Reader<'a> {
     }
 
     /// A list of strings that `parse` takes, none of them twice.
-    pub fn values<T: PartialEq + Display>(
+    pub fn values<T: Eq + Hash + Display>(
         &mut self,
         field: &Field<'_>,
         parse: impl Fn(&str) -> Result<T, Malformed>,
     ) -> Option<Vec<T>> {
-        let mut values: Vec<T> = Vec::new();
-        for (element, value) in self.each(field, parse)? {
-            if values.contains(&value) {
-                self.mistake_at(&element, format!("{} is listed twice", quoted(&value.to_string())), "list it once");
-            } else {
+        let read = self.each(field, parse)?;
+        let mut seen = HashSet::new();
+        let first: Vec<bool> = read.iter().map(|(_, value)| seen.insert(value)).collect();
+        let mut values: Vec<T> = Vec::with_capacity(read.len());
+        for ((element, value), first) in read.into_iter().zip(first) {
+            if first {
                 values.push(value);
+            } else {
+                self.mistake_at(&element, format!("{} is listed twice", quoted(&value.to_string())), "list it once");
             }
         }
         Some(values)
     }
 
     /// A list that has at least one element; `without` says what it would mean to leave the key out.
-    pub fn some_values<T: PartialEq + Display>(
+    pub fn some_values<T: Eq + Hash + Display>(
         &mut self,
         field: &Field<'_>,
         without: &str,

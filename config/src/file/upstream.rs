@@ -3,6 +3,7 @@
 //! Enters: text. Leaves: an [`Upstream`]. Never: a proxy that the sandbox could talk to itself.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::paths::read_paths;
 use super::reader::{Reader, Section};
@@ -36,7 +37,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Pat
 /// A proxy that takes a client anywhere is no destination for the sandbox.
 pub(super) fn check_that_none_leads_to_the_proxy(
     reader: &mut Reader<'_>,
-    rules: &[(usize, Rule)],
+    rules: &[(usize, Arc<Rule>)],
     proxy: Option<&UpstreamProxy>,
 ) {
     let Some(proxy) = proxy else { return };

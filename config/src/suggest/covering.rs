@@ -7,7 +7,9 @@ use super::segment;
 use super::tree::Tree;
 use crate::glob::PathGlob;
 use crate::path::NormalPath;
+use crate::paths::Paths;
 use crate::pattern::Pattern;
+use crate::reading::Readings;
 use crate::rule::{Effect, Rule, RuleId};
 
 /// Deeper than any API; what lies deeper is covered by its beginning.
@@ -16,7 +18,7 @@ const DEEPEST: usize = 32;
 const BEGINNING: usize = 8;
 
 /// A pattern, and the rule by which it is asked what it has.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Asked {
     pub(super) glob: PathGlob,
     rule: Rule,
@@ -27,13 +29,17 @@ impl Asked {
     fn new(text: &str, to: &Pattern) -> Option<Self> {
         let glob: PathGlob = text.parse().ok()?;
         let id = RuleId { effect: Effect::Allow, number: 0, line: 0 };
-        let rule = Rule { paths: Some(vec![glob.clone()]), encoded_slash: true, ..Rule::everything(id, to.clone()) };
+        let rule = Rule {
+            paths: Some(Paths::new(vec![glob.clone()])),
+            encoded_slash: true,
+            ..Rule::everything(id, to.clone())
+        };
         Some(Self { glob, rule })
     }
 
     /// Whether a rule with this pattern has the path.
     pub(super) fn has(&self, path: &NormalPath) -> bool {
-        self.rule.has_path(path)
+        self.rule.has_path(path, &Readings::of(path))
     }
 }
 

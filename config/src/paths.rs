@@ -1,0 +1,51 @@
+//! The path patterns that one rule lists.
+//!
+//! Enters: patterns, none of them twice. Leaves: whether one of them matches. Never: a cost that grows with their number, but for those that
+//! begin alike.
+
+use std::collections::HashSet;
+
+use crate::glob::PathGlob;
+use crate::prefixes::Prefixes;
+
+/// A rule's `paths`. Never empty.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    globs: Box<[PathGlob]>,
+    by_prefix: Option<Box<Prefixes>>,
+}
+
+impl Paths {
+    pub(crate) fn new(globs: Vec<PathGlob>) -> Self {
+        let by_prefix = Prefixes::of_many((0..).zip(globs.iter().map(Some))).map(Box::new);
+        Self { globs: globs.into(), by_prefix }
+    }
+
+    pub(crate) fn globs(&self) -> &[PathGlob] {
+        &self.globs
+    }
+
+    /// Whether a pattern matches the decoded path.
+    pub(crate) fn have(&self, decoded: &str) -> bool {
+        let has = |number: u32| self.globs[number as usize].matches(decoded);
+        match &self.by_prefix {
+            None => self.globs.iter().any(|glob| glob.matches(decoded)),
+            Some(prefixes) => prefixes.of(decoded).any(|mut run| run.any(has)),
+        }
+    }
+
+    pub(crate) fn have_every_path(&self) -> bool {
+        self.globs.iter().any(PathGlob::is_every_path)
+    }
+
+    /// Whether each pattern of `other` is one of these.
+    pub(crate) fn have_all(&self, other: &Paths) -> bool {
+        /// Above this many comparisons a set is cheaper.
+        const MANY: usize = 256;
+        if self.globs.len() * other.globs.len() <= MANY {
+            return other.globs.iter().all(|glob| self.globs.contains(glob));
+        }
+        let own: HashSet<&PathGlob> = self.globs.iter().collect();
+        other.globs.iter().all(|glob| own.contains(glob))
+    }
+}
