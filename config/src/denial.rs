@@ -14,7 +14,7 @@ pub use self::hint::command_in;
 use crate::agent::{AgentId, CredentialName};
 use crate::decision::{CallFacts, Scheme};
 use crate::destination::{Destination, Host};
-use crate::error::listed;
+use crate::error::{listed, listed_of};
 use crate::glob::PathGlob;
 use crate::method::Method;
 use crate::path::NormalPath;
@@ -46,8 +46,10 @@ pub enum DenialKind {
     },
     /// Allow rules have the destination, with these paths.
     PathNotAllowed {
-        /// The paths.
+        /// The first of the paths, each once.
         paths: Vec<PathGlob>,
+        /// How many more are listed.
+        more: usize,
     },
     /// Allow rules have the path, but do not say that a slash in it may be escaped.
     EncodedSlash,
@@ -169,8 +171,8 @@ impl Denial {
             DenialKind::MethodNotAllowed { methods } => {
                 format!("{asked} is not allowed: the methods listed for it are {}{nearest}", listed(methods))
             }
-            DenialKind::PathNotAllowed { paths } => {
-                format!("{asked} is not allowed: the paths listed for it are {}{nearest}", listed(paths))
+            DenialKind::PathNotAllowed { paths, more } => {
+                format!("{asked} is not allowed: the paths listed for it are {}{nearest}", listed_of(paths, *more))
             }
             DenialKind::EncodedSlash => format!(
                 "{asked} is not allowed: its path has an escaped slash (`%2F`), which some servers read as `/` and others as \

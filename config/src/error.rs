@@ -119,10 +119,15 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// Names in backticks with commas, for messages that list what there is; of many, the first ones.
 pub(crate) fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    listed_of(items, 0)
+}
+
+/// The same of the first ones of a list that has so many more.
+pub(crate) fn listed_of<T: fmt::Display>(items: impl IntoIterator<Item = T>, more: usize) -> String {
     const SHOWN: usize = 12;
     let mut items = items.into_iter().map(|item| format!("`{item}`"));
     let mut shown: Vec<String> = items.by_ref().take(SHOWN).collect();
-    match items.count() {
+    match items.count() + more {
         0 => {}
         more => shown.push(format!("and {more} more")),
     }

@@ -71,14 +71,12 @@ impl PathGlob {
         texts.any(|pieces| pieces.iter().any(|piece| piece.contains(';')))
     }
 
-    /// The segments that it begins with and that stand for themselves: a path that matches begins with them.
-    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
-        self.0.segments.iter().map_while(|segment| match segment {
-            Segment::Text(pieces) => match &pieces[..] {
-                [whole] => Some(&**whole),
-                _ => None,
-            },
-            Segment::AnyDepth | Segment::Any => None,
+    /// The segments that stand for themselves, and in which place from the path's beginning: a path that matches has them there.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = (usize, &str)> {
+        let fixed = self.0.segments.iter().take_while(|segment| matches!(segment, Segment::Text(_)));
+        fixed.enumerate().filter_map(|(place, segment)| match segment {
+            Segment::Text(pieces) if pieces.len() == 1 => Some((place, &*pieces[0])),
+            _ => None,
         })
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::by_host::{ByHost, Ports};
 use crate::destination::{Destination, Host};
-use crate::prefixes::Prefixes;
+use crate::literals::Literals;
 use crate::rule::{Effect, Rule};
 
 /// Where the rules of one effect are, by what they are for.
@@ -25,7 +25,7 @@ struct Places {
     whole: Option<u32>,
     /// Whether one of them lets plain HTTP through.
     plain: bool,
-    by_path: Option<Box<Prefixes>>,
+    by_literals: Option<Box<Literals>>,
 }
 
 /// What the rules of a destination say of connections.
@@ -66,13 +66,27 @@ impl Index {
         paths: &(impl Iterator<Item = &'a str> + Clone),
         speaks: impl Fn(u32) -> bool,
     ) -> Option<u32> {
-        self.by_host.of(destination).fold(None, |found, places| match &places.by_path {
+        self.by_host.of(destination).fold(None, |found, places| match &places.by_literals {
             None => first(places.all.iter().copied(), found, &speaks),
-            Some(prefixes) => {
-                let runs = paths.clone().flat_map(|path| prefixes.of(path));
+            Some(literals) => {
+                let runs = paths.clone().flat_map(|path| literals.of(path));
                 runs.fold(found, |found, run| first(run, found, &speaks))
             }
         })
+    }
+
+    /// The rules of a destination that may have the decoded path, in their order.
+    pub(crate) fn with_path(&self, destination: &Destination, path: &str) -> Vec<u32> {
+        let mut with_path = Vec::new();
+        for places in self.by_host.of(destination) {
+            match &places.by_literals {
+                None => with_path.extend_from_slice(&places.all),
+                Some(literals) => with_path.extend(literals.of(path).flatten()),
+            }
+        }
+        with_path.sort_unstable();
+        with_path.dedup();
+        with_path
     }
 
     /// All rules of a destination, in their order.
@@ -99,7 +113,7 @@ impl Places {
         Self {
             whole: all.iter().copied().find(|place| rule(*place).is_whole()),
             plain: all.iter().any(|place| rule(*place).plain()),
-            by_path: if many { Prefixes::of_many(patterns).map(Box::new) } else { None },
+            by_literals: if many { Literals::of_many(patterns).map(Box::new) } else { None },
             all: all.into(),
         }
     }

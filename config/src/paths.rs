@@ -1,24 +1,24 @@
 //! The path patterns that one rule lists.
 //!
 //! Enters: patterns, none of them twice. Leaves: whether one of them matches. Never: a cost that grows with their number, but for those that
-//! begin alike.
+//! have the same segments in the same places.
 
 use std::collections::HashSet;
 
 use crate::glob::PathGlob;
-use crate::prefixes::Prefixes;
+use crate::literals::Literals;
 
 /// A rule's `paths`. Never empty.
 #[derive(Debug)]
 pub(crate) struct Paths {
     globs: Box<[PathGlob]>,
-    by_prefix: Option<Box<Prefixes>>,
+    by_literals: Option<Box<Literals>>,
 }
 
 impl Paths {
     pub(crate) fn new(globs: Vec<PathGlob>) -> Self {
-        let by_prefix = Prefixes::of_many((0..).zip(globs.iter().map(Some))).map(Box::new);
-        Self { globs: globs.into(), by_prefix }
+        let by_literals = Literals::of_many((0..).zip(globs.iter().map(Some))).map(Box::new);
+        Self { globs: globs.into(), by_literals }
     }
 
     pub(crate) fn globs(&self) -> &[PathGlob] {
@@ -28,9 +28,9 @@ impl Paths {
     /// Whether a pattern matches the decoded path.
     pub(crate) fn have(&self, decoded: &str) -> bool {
         let has = |number: u32| self.globs[number as usize].matches(decoded);
-        match &self.by_prefix {
+        match &self.by_literals {
             None => self.globs.iter().any(|glob| glob.matches(decoded)),
-            Some(prefixes) => prefixes.of(decoded).any(|mut run| run.any(has)),
+            Some(literals) => literals.of(decoded).any(|mut run| run.any(has)),
         }
     }
 

@@ -27,6 +27,9 @@ use crate::rule::{Effect, Rule, TlsMode};
 use crate::sandbox::SandboxSettings;
 use crate::upstream::{ProxyLogin, UpstreamProxy};
 
+/// What a denial lists of paths or methods: far more than is shown, and far less than there may be.
+const MOST_KEPT: usize = 64;
+
 /// One agent's policy. One that exists is valid.
 #[derive(Debug)]
 pub struct Policy {
@@ -198,7 +201,11 @@ impl Policy {
 
     /// The allow rules of a destination, in the order of the file.
     pub(crate) fn allowing(&self, destination: &Destination) -> impl Iterator<Item = &Arc<Rule>> {
-        self.allow.all(destination).into_iter().map(|place| &self.rules[place as usize])
+        self.rules_at(self.allow.all(destination))
+    }
+
+    fn rules_at(&self, places: Vec<u32>) -> impl Iterator<Item = &Arc<Rule>> {
+        places.into_iter().map(|place| &self.rules[place as usize])
     }
 
     pub(crate) fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Arc<Rule>> {
@@ -225,7 +232,10 @@ impl Policy {
     fn for_want_of_a_rule(&self, call: &CallFacts<'_>, readings: &Readings<'_>) -> (Denial, Option<&Arc<Rule>>) {
         let listed: Vec<_> = self.allowing(call.destination).filter(|rule| rule.tls == TlsMode::Intercept).collect();
         let with_scheme = keep(&listed, |rule| rule.has_scheme(call.scheme));
-        let with_path = keep(&with_scheme, |rule| rule.has_path(call.path, readings));
+        let with_path: Vec<_> = self.rules_at(self.allow.with_path(call.destination, readings.own())).collect();
+        let with_path = keep(&with_path, |rule| {
+            rule.tls == TlsMode::Intercept && rule.has_scheme(call.scheme) && rule.has_path(call.path, readings)
+        });
         let (kind, nearest) = if listed.is_empty() {
             (self.unlisted(call.destination), None)
         } else if with_scheme.is_empty() {
@@ -238,10 +248,10 @@ impl Policy {
         } else if with_path.is_empty() {
             let with_method = keep(&with_scheme, |rule| rule.has_method(call.method));
             let rules = if with_method.is_empty() { with_scheme } else { with_method };
-            let paths = distinct(rules.iter().filter_map(|rule| rule.paths()).flatten());
-            (DenialKind::PathNotAllowed { paths }, rules.first().copied())
+            let (paths, more) = distinct(rules.iter().filter_map(|rule| rule.paths()).flatten());
+            (DenialKind::PathNotAllowed { paths, more }, rules.first().copied())
         } else {
-            let methods = distinct(with_path.iter().filter_map(|rule| rule.methods()).flatten());
+            let (methods, _) = distinct(with_path.iter().filter_map(|rule| rule.methods()).flatten());
             (DenialKind::MethodNotAllowed { methods }, with_path.first().copied())
         };
         (self.denial(kind, nearest.map(AsRef::as_ref), call.destination, Some(call)), nearest)
@@ -252,8 +262,18 @@ fn keep<'a>(rules: &[&'a Arc<Rule>], matches: impl Fn(&Rule) -> bool) -> Vec<&'a
     rules.iter().copied().filter(|rule| matches(rule)).collect()
 }
 
-/// Each once, in the order in which they come first.
-fn distinct<'a, T: Clone + Eq + Hash + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<T> {
+/// Each once, in the order in which they come first; of many, the first ones, and how many are left.
+fn distinct<'a, T: Clone + Eq + Hash + 'a>(mut items: impl Iterator<Item = &'a T>) -> (Vec<T>, usize) {
     let mut seen = HashSet::new();
-    items.filter(|item| seen.insert(*item)).cloned().collect()
+    let mut kept = Vec::new();
+    while let Some(item) = items.next() {
+        if !seen.insert(item) {
+            continue;
+        }
+        if kept.len() == MOST_KEPT {
+            return (kept, 1 + items.count());
+        }
+        kept.push(item.clone());
+    }
+    (kept, 0)
 }

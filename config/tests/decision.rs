@@ -294,7 +294,7 @@ paths = ["/repos/acme/payroll/**"]
     );
 
     let (kind, reason, _) = refusal(rules, "GET", "https://api.github.com/user");
-    assert!(matches!(kind, DenialKind::PathNotAllowed { paths } if paths[0].as_str() == "/repos/acme/**"));
+    assert!(matches!(kind, DenialKind::PathNotAllowed { paths, .. } if paths[0].as_str() == "/repos/acme/**"));
     assert!(reason.contains("the paths listed for it are `/repos/acme/**`"), "{reason}");
 
     let (kind, reason, remedy) = refusal(rules, "GET", "https://api.github.com/repos/acme/payroll/x");
@@ -391,6 +391,14 @@ fn what_passes_unread_is_a_connection_and_never_a_call() {
     // A rule that lets a host's connections pass unread does not widen what its requests may be where they are read.
     assert_eq!(
         refusal(rules, "GET", "https://a.example/y").0,
-        DenialKind::PathNotAllowed { paths: vec!["/x".parse().unwrap()] }
+        DenialKind::PathNotAllowed { paths: vec!["/x".parse().unwrap()], more: 0 }
     );
+}
+
+#[test]
+fn a_denial_shows_some_of_many_paths_and_counts_the_others() {
+    let rules: String = (0..500).map(|i| format!("[[allow]]\nto = \"a.example\"\npaths = [\"/r{i}/**\"]\n")).collect();
+    let (kind, reason, _) = refusal(&rules, "GET", "https://a.example/x");
+    assert!(matches!(kind, DenialKind::PathNotAllowed { paths, more: 436 } if paths.len() == 64));
+    assert!(reason.contains("`/r11/**`, and 488 more (nearest: allow #1 (line 1))"), "{reason}");
 }

@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use super::Policy;
+use super::{MOST_KEPT, Policy};
 use crate::decision::{CallFacts, CallPermit, ConnectPermit};
 use crate::denial::{Denial, DenialKind};
 use crate::destination::Destination;
+use crate::glob::PathGlob;
 use crate::observe::Way;
 use crate::path::NormalPath;
 use crate::reading::{decoded_again, without_parameters};
@@ -121,13 +122,16 @@ impl Policy {
             let has = |rule: &Rule| rule.has_method(call.method);
             let all = !keep(&with_scheme, &has);
             let rules: Vec<&Rule> = with_scheme.iter().copied().filter(|rule| all || has(rule)).collect();
-            let mut paths = Vec::new();
+            let mut paths: Vec<PathGlob> = Vec::new();
+            let mut more = 0;
             for path in rules.iter().filter_map(|rule| rule.paths()).flatten() {
-                if !paths.contains(path) {
+                if more > 0 || paths.len() == MOST_KEPT && !paths.contains(path) {
+                    more += 1;
+                } else if !paths.contains(path) {
                     paths.push(path.clone());
                 }
             }
-            (DenialKind::PathNotAllowed { paths }, rules.first().copied())
+            (DenialKind::PathNotAllowed { paths, more }, rules.first().copied())
         } else {
             let mut methods = Vec::new();
             for method in with_path.iter().filter_map(|rule| rule.methods()).flatten() {

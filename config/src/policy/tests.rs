@@ -42,7 +42,7 @@ const PATTERNS: [&str; 14] = [
     "[2001:db8::/48]",
     "192.0.2.0/24",
 ];
-const GLOBS: [&str; 10] = ["x", "y", "*", "**", "x*", "*y", "@me", "x;*", "x%2Fy", "100%25ab"];
+const GLOBS: [&str; 11] = ["z", "x", "y", "*", "**", "x*", "*y", "@me", "x;*", "x%2Fy", "100%25ab"];
 const SEGMENTS: [&str; 10] = ["x", "y", "xy", "@me", "x;p=1", "x%2Fy", "%78", "100%25ab", "x%2578", "y;%25%37%38"];
 
 /// A rule's table, which may be a mistake beside others.
