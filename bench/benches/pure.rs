@@ -23,8 +23,8 @@ const SECRET: &str = "ghs_A8fK2mQ9xV4nB7cL1zR5tY3wE6uI0oP8sDfG";
 const TEXT: &str =
     "{\"id\":4711,\"name\":\"release-42\",\"draft\":false,\"body\":\"Fixes three bugs.\",\"tags\":[\"a\",\"b\"]}\n";
 
-/// `rules` allow rules over a tenth as many hosts; the call is for the last of them.
-fn policy(rules: usize) -> (Policy, Destination) {
+/// The text of `rules` allow rules over a tenth as many hosts, with a deny rule for each, and the last of the hosts.
+fn rules(rules: usize) -> (String, Destination) {
     let hosts = rules.div_ceil(10);
     let mut text = String::new();
     for rule in 0..rules {
@@ -33,24 +33,44 @@ fn policy(rules: usize) -> (Policy, Destination) {
             writeln!(text, "[[allow]]\nto = \"h{host}.example.com\"\nmethods = [\"GET\"]\npaths = [\"/r{rule}/**\"]");
         line.unwrap();
     }
-    let policy = Policy::parse("bench".parse().unwrap(), "bench.toml", &text).unwrap();
+    for host in 0..hosts {
+        writeln!(text, "[[deny]]\nto = \"h{host}.example.com\"\npaths = [\"/r{}/secret/**\"]", rules - 1).unwrap();
+    }
     let last = format!("h{}.example.com:443", hosts - 1);
-    (policy, Destination::parse_authority(&last, 443).unwrap())
+    (text, Destination::parse_authority(&last, 443).unwrap())
+}
+
+/// The text of `rules` rules for as many paths of one host.
+fn one_host(rules: usize) -> (String, Destination) {
+    let rule = |rule| format!("[[allow]]\nto = \"h.example.com\"\npaths = [\"/r{rule}/**\"]\n");
+    ((0..rules).map(rule).collect(), Destination::parse_authority("h.example.com", 443).unwrap())
+}
+
+fn parse(text: &str) -> Policy {
+    Policy::parse("bench".parse().unwrap(), "bench.toml", text).unwrap()
 }
 
 fn decide(c: &mut Criterion) {
     let mut group = c.benchmark_group("decide");
-    // A file may have 256 KiB and 1000 rules at most.
-    for rules in [10, 100, 1000] {
-        let (policy, destination) = policy(rules);
-        let method: Method = "GET".parse().unwrap();
-        let path = NormalPath::parse(&format!("/r{}/releases/latest", rules - 1)).unwrap();
-        let call = CallFacts { destination: &destination, scheme: Scheme::Https, method: &method, path: &path };
-        assert!(policy.call(&call).is_ok());
-        group.bench_function(format!("{rules} rules, the last one"), |b| {
-            b.iter(|| policy.call(black_box(&call)).is_ok());
-        });
+    let get: Method = "GET".parse().unwrap();
+    let mut ask = |name: String, policy: &Policy, destination: &Destination, path: &str, allowed: bool| {
+        let path = NormalPath::parse(path).unwrap();
+        let call = CallFacts { destination, scheme: Scheme::Https, method: &get, path: &path };
+        assert_eq!(policy.call(&call).is_ok(), allowed);
+        group.bench_function(name, |b| b.iter(|| policy.call(black_box(&call)).is_ok()));
+    };
+    for count in [10, 100, 1000, 10_000] {
+        let (text, destination) = rules(count);
+        let (policy, last) = (parse(&text), count - 1);
+        ask(format!("{count} rules, the last one"), &policy, &destination, &format!("/r{last}/releases/latest"), true);
+        ask(format!("{count} rules, none"), &policy, &destination, "/other/releases/latest", false);
+        ask(format!("{count} rules, denied"), &policy, &destination, &format!("/r{last}/secret/key"), false);
     }
+    let (text, destination) = one_host(10_000);
+    ask("10000 rules of one host, the last one".to_owned(), &parse(&text), &destination, "/r9999/releases/latest", true);
+    ask("10000 rules of one host, none".to_owned(), &parse(&text), &destination, "/other/releases/latest", false);
+    let (text, _) = rules(10_000);
+    group.sample_size(10).bench_function("10000 rules read from their text", |b| b.iter(|| parse(black_box(&text))));
     group.finish();
 }
 

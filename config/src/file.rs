@@ -16,6 +16,7 @@ mod github;
 mod home_file;
 mod identity;
 mod keep;
+mod lines;
 mod log;
 mod oauth;
 mod paths;

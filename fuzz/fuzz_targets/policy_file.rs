@@ -1,5 +1,5 @@
-//! A policy is valid or every mistake of it is printable with its place; a valid one answers every call, and one without an
-//! allow rule allows none.
+//! A policy is valid or every mistake of it is printable with its place; a valid one answers every call as if every rule had been asked,
+//! and one without an allow rule allows none.
 #![no_main]
 
 use config::{CallFacts, Effect, Policy, Scheme};
@@ -22,9 +22,12 @@ fuzz_target!(|text: &str| {
         [("api.example.com", Scheme::Https), ("10.0.0.1:80", Scheme::Http), ("[::1]:8443", Scheme::Https)]
     {
         let destination = config::Destination::parse_authority(authority, 443).expect("a destination");
-        for (method, path) in [("GET", "/"), ("POST", "/repos/acme/x")] {
+        for (method, path) in [("GET", "/"), ("POST", "/repos/acme/x"), ("GET", "/repos;a/%78%2Facme/100%2561")] {
             let (method, path) = (method.parse().expect("a method"), config::NormalPath::parse(path).expect("a path"));
-            let judged = policy.call(&CallFacts { destination: &destination, scheme, method: &method, path: &path });
+            let call = CallFacts { destination: &destination, scheme, method: &method, path: &path };
+            let differs = policy.differs(&call);
+            assert!(differs.is_none(), "{differs:?}");
+            let judged = policy.call(&call);
             match judged {
                 Ok(_) => assert!(!none_allowed && policy.connect(&destination).is_ok()),
                 Err(denial) => assert!(!denial.reason().is_empty() && !denial.remedy().is_empty()),

@@ -61,7 +61,7 @@ pub(crate) fn parse_policy(agent: AgentId, file: &Path, text: &str, secrets: Sec
             }
             for (i, section) in sections.into_iter().enumerate() {
                 let at = section.at;
-                let id = RuleId { effect, number: i + 1, line: reader.line(at) };
+                let id = RuleId { effect, number: i + 1, line: reader.lines.line(at) };
                 rules.extend(read_rule(reader, section, id).map(|rule| (at, Arc::new(rule))));
             }
         }

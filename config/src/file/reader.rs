@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Secrets;
+use super::lines::Lines;
 use crate::error::{LoadError, Malformed, Mistake, listed, quoted};
 
 /// More than anybody reads; a file of nothing but mistakes does not grow a list without end.
@@ -21,10 +22,7 @@ const MAX_MISTAKES: usize = 100;
 pub(super) struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
-    /// Where each line begins.
-    lines: Vec<usize>,
-    /// Whether a byte is a character, in all of it.
-    ascii: bool,
+    pub lines: Lines<'a>,
     most: u64,
     secrets: Secrets,
     mistakes: Vec<Mistake>,
@@ -53,7 +51,7 @@ pub(super) struct Section<'a> {
 impl<'a> Reader<'a> {
     pub fn new(file: &'a Path, text: &'a str) -> Self {
         let (most, secrets) = (super::MAX_FILE, Secrets::Read);
-        Self { file, text, lines: Vec::new(), ascii: text.is_ascii(), most, secrets, mistakes: Vec::new() }
+        Self { file, text, lines: Lines::of(text), most, secrets, mistakes: Vec::new() }
     }
 
     /// The same, of a file that may have so many bytes.
@@ -79,7 +77,6 @@ impl<'a> Reader<'a> {
         if self.text.len() as u64 > self.most {
             return Err(super::too_large(self.file, self.most));
         }
-        self.lines = std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
             let at = error.span().map_or(0, |span| span.start);
@@ -96,18 +93,9 @@ impl<'a> Reader<'a> {
         self.file.display().to_string()
     }
 
-    /// The line, from 1.
-    pub fn line(&self, at: usize) -> usize {
-        self.lines.partition_point(|start| *start <= at)
-    }
-
     /// Line and column, from 1.
     pub fn place(&self, at: usize) -> (usize, usize) {
-        let line = self.line(at);
-        let start = self.lines[line - 1];
-        let before = self.text.get(start..at).unwrap_or_default();
-        let characters = if self.ascii { before.len() } else { before.chars().count() };
-        (line, characters + 1)
+        self.lines.place(at)
     }
 
     pub fn mistake(&mut self, key: String, at: usize, reason: impl Into<String>, remedy: impl Into<String>) {
