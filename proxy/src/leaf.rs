@@ -13,8 +13,10 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls::ServerConfig;
-use rustls::server::NoServerSessionStorage;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::limit;
 
@@ -42,6 +44,10 @@ pub struct Authority {
     /// One key for all leaves of the worker. It differs from the authority's, and a fresh one for each leaf would double
     /// the cost of a handshake for nothing: all of them live in this process and end with it.
     leaf_key: KeyPair,
+    /// The same, as it signs handshakes. Read once: that costs as much as a signature.
+    signing: Arc<dyn SigningKey>,
+    /// What the configurations of all leaves have in common.
+    common: ServerConfig,
     certificate: CertificateDer<'static>,
     pem: String,
 }
@@ -85,7 +91,10 @@ impl Authority {
         params.not_after = (now + CA_LIFE).into();
         let certificate = params.self_signed(&key).map_err(failed)?;
         let (pem, der) = (certificate.pem(), certificate.der().clone());
-        Ok(Self { issuer: Issuer::new(params, key), leaf_key, certificate: der, pem })
+        let failed = |source: rustls::Error| LeafError::new(&"the worker's authority", source);
+        let signing = any_ecdsa_type(&PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into()).map_err(failed)?;
+        let common = common().map_err(failed)?;
+        Ok(Self { issuer: Issuer::new(params, key), leaf_key, signing, common, certificate: der, pem })
     }
 
     /// The authority's certificate, to be trusted inside the sandbox.
@@ -111,6 +120,22 @@ impl Authority {
         params.not_after = (now + LEAF_LIFE).into();
         Ok(params.signed_by(&self.leaf_key, &self.issuer).map_err(failed)?.der().clone())
     }
+}
+
+/// A configuration that has no leaf yet.
+fn common() -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut common = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    // A session is never taken up again: it would be kept in memory for each leaf, could be carried to another worker, and
+    // would save one signature on loopback. No early data either, as it can be replayed.
+    common.session_storage = Arc::new(NoServerSessionStorage {});
+    common.send_tls13_tickets = 0;
+    common.max_early_data_size = 0;
+    common.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(common)
 }
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -159,20 +184,9 @@ impl Leaves {
 
     fn configure(&self, host: &Host, now: SystemTime) -> Result<ServerConfig, LeafError> {
         let chain = vec![self.authority.leaf(host, now)?, self.authority.certificate.clone()];
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.authority.leaf_key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut configuration = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-            .map_err(|source| LeafError::new(host, source))?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|source| LeafError::new(host, source))?;
-        // A session is never taken up again: it would be kept in memory for each leaf, could be carried to another worker, and
-        // would save one signature on loopback. No early data either, as it can be replayed.
-        configuration.session_storage = Arc::new(NoServerSessionStorage {});
-        configuration.send_tls13_tickets = 0;
-        configuration.max_early_data_size = 0;
-        configuration.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut configuration = self.authority.common.clone();
+        let certified = CertifiedKey::new(chain, Arc::clone(&self.authority.signing));
+        configuration.cert_resolver = Arc::new(SingleCertAndKey::from(certified));
         Ok(configuration)
     }
 }

@@ -36,6 +36,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
         let taken = self.prefix.len().min(buffer.remaining());
         buffer.put_slice(&self.prefix[..taken]);
         self.prefix.advance(taken);
+        if self.prefix.is_empty() {
+            // Gives its memory back, which an idle connection would keep.
+            self.prefix = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
