@@ -18,6 +18,8 @@ const ROOM: usize = 16 * 1024;
 /// Finds placeholders in a body that may be coded.
 pub struct CodedWatch {
     watch: BodyWatch,
+    /// Whether there is nothing to look for.
+    nothing: bool,
     decoding: Option<Decoding>,
     /// The framing around it, and a watch over the lines in that.
     chunks: Option<(AwsChunks, BodyWatch)>,
@@ -49,7 +51,7 @@ impl CodedWatch {
         };
         let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
         let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
-        Ok(Self { watch: swap.body(head), decoding, chunks, messages })
+        Ok(Self { watch: swap.body(head), nothing: swap.is_empty(), decoding, chunks, messages })
     }
 
     /// Examines the next chunk. Nothing of it may go upstream before.
@@ -57,6 +59,9 @@ impl CodedWatch {
     /// # Errors
     /// For a placeholder, and where the coding is broken or hides too much.
     pub fn push(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
+        if self.nothing {
+            return Ok(());
+        }
         if let Some(messages) = &mut self.messages {
             messages.push(chunk).map_err(|compressed| Refusal::UnexaminedBody(compressed.to_string()))?;
         }
