@@ -12,6 +12,7 @@ use broker::{Client, Registration};
 use config::{CallPermit, Draft, LoadError, Policy, Standing};
 use jiff::Timestamp;
 use record::{CallLog, Event, NameAsked, Refused};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -246,6 +247,9 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
     let seats = Arc::new(Seats::new(limit::CONNECTIONS));
     for listener in listeners.tcp {
         listener.set_nonblocking(true)?;
+        // What it accepts inherits that. The path is the loopback device: there is nothing to probe for, and a host's `bbr` would pace
+        // each answer by a timer. Reno is in every kernel, and anybody's to choose.
+        let _ = SockRef::from(&listener).set_tcp_congestion(b"reno");
         let listener = TcpListener::from_std(listener)?;
         let accepting = accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&seats));
         let share = worker.turns.share();
