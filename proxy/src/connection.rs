@@ -91,7 +91,7 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     let host = server_name.map_or_else(|| connection.destination.host().clone(), Host::Name);
     let leaf = worker.leaves.configuration(&host, SystemTime::now());
     let leaf = leaf.map_err(|error| Refusal::ClientTls(connection.destination.clone(), error.to_string()))?;
-    let stream = match terminate::finish(stream, leaf, &connection.destination).await {
+    let stream = match terminate::finish(stream.reading_ahead(), leaf, &connection.destination).await {
         Ok(stream) => stream,
         // What would have been refused anyhow matters more than that the answer could not be read.
         Err(unfinished) => return Err(connection.verdict.err().unwrap_or(unfinished)),

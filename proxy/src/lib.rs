@@ -13,6 +13,7 @@
 //! | authorize | [`authorize`] | policy and witnesses → permit or refusal |
 //! | leaf | [`leaf`] | a name → a certificate of the worker's CA |
 //! | terminate | [`terminate`] | the client's handshake, finished |
+//! | | `gathered` | TLS records, many at a time, on both sides |
 //! | | [`tunnel`] | a connection that its rule lets pass unread |
 //! | | [`exchange`] | one request, a line per step |
 //! | request | [`request`] | an HTTP request → a `Call` with one reading |
@@ -38,6 +39,7 @@ mod coding;
 pub mod connection;
 pub mod error;
 pub mod exchange;
+mod gathered;
 pub mod grpc;
 pub mod hello;
 pub mod leaf;

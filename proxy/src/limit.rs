@@ -129,6 +129,12 @@ pub const TUNNEL_IDLE: Duration = Duration::from_secs(60 * 60);
 pub const TUNNEL_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// What is under way in a tunnel, each way: as much as a socket takes at once.
 pub const TUNNEL_BUFFER: usize = 16 * 1024;
+/// What is read from a socket at once, where more comes than a TLS record: four of them, and below what the allocator maps anew each time.
+pub const READ_AHEAD: usize = 64 * 1024;
+/// TLS records that are passed on at once, in the clear: what passes through as many hands as a call of a few bytes.
+pub const GATHERED: usize = 64 * 1024;
+/// HTTP/2 frames that either side is asked for: four times the least, which costs a turn of several tasks each.
+pub const FRAME: u32 = 64 * 1024;
 /// Idle upstream connections of one destination.
 pub const IDLE_PER_DESTINATION: usize = 32;
 /// Idle upstream connections are closed by most servers after 60 s or more; ours go first.

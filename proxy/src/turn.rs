@@ -51,6 +51,11 @@ pub(crate) async fn slice() {
     std::future::poll_fn(|context| poll_slice(context)).await;
 }
 
+/// The turn under way on this thread, told by its end; none outside of turns.
+pub(crate) fn under_way() -> Option<Instant> {
+    UNTIL.get()
+}
+
 /// All shares of a worker.
 #[derive(Debug)]
 pub(crate) struct Turns {

@@ -203,7 +203,8 @@ impl Upstream {
         protocols: Protocols,
     ) -> Result<(TlsStream<Prefixed<TcpStream>>, Arc<Peer>), Refusal> {
         let certificate = permit.route().client_certificate().map(|certificate| &**certificate);
-        let stream = self.tls.handshake(permit.destination(), stream, floor, protocols, certificate).await?;
+        let stream =
+            self.tls.handshake(permit.destination(), stream.reading_ahead(), floor, protocols, certificate).await?;
         let tls = Some(terminate::leg(stream.get_ref().1));
         Ok((stream, Arc::new(Peer { reached, tls })))
     }

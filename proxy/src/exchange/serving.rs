@@ -16,6 +16,7 @@ use super::answer;
 use super::frames::Counted;
 use crate::connection::Connection;
 use crate::error::Refusal;
+use crate::gathered::Gathered;
 use crate::limit;
 use crate::serve::Worker;
 use crate::turn::{InTurn, Share};
@@ -34,7 +35,7 @@ where
     let service = service_fn(move |request| answer(Arc::clone(&worker), Arc::clone(&connection), request));
     // The two builders share no trait; each connection is told once to finish what it has.
     let served = if http2 {
-        let (stream, flood) = Counted::new(stream);
+        let (stream, flood) = Counted::new(Gathered::both_ways(stream));
         let mut serving = std::pin::pin!(builder2(share).serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             served = serving.as_mut() => served,
@@ -48,7 +49,7 @@ where
             }
         }
     } else {
-        let stream = TokioIo::new(stream);
+        let stream = TokioIo::new(Gathered::reads(stream));
         let mut serving = std::pin::pin!(builder1().serve_connection(stream, service).with_upgrades());
         tokio::select! {
             served = serving.as_mut() => served,
@@ -87,6 +88,7 @@ fn builder2(share: Arc<Share>) -> http2::Builder<InTurn> {
         .max_header_list_size(u32::try_from(limit::HEAD_BYTES).unwrap_or(u32::MAX))
         .initial_stream_window_size(limit::STREAM_WINDOW)
         .initial_connection_window_size(limit::CONNECTION_WINDOW)
+        .max_frame_size(limit::FRAME)
         .keep_alive_interval(limit::HEAD_WAIT)
         .keep_alive_timeout(limit::HEAD_WAIT);
     builder

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Body, Failure, Peer, tls, websocket};
 use crate::error::Refusal;
+use crate::gathered::Gathered;
 use crate::limit;
 use crate::turn::{InTurn, Share};
 
@@ -196,7 +197,7 @@ where
 {
     let mut builder = http1::Builder::new();
     builder.max_headers(limit::HEAD_FIELDS).max_buf_size(limit::ANSWER_HEAD_BYTES);
-    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let handshake = builder.handshake(TokioIo::new(Gathered::reads(stream))).await;
     let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
     share.spawn(connection.with_upgrades());
     Ok(Link::Http1(sender))
@@ -240,7 +241,7 @@ where
     }))
 }
 
-type Connection<S> = http2::Connection<TokioIo<S>, Body, InTurn>;
+type Connection<S> = http2::Connection<TokioIo<Gathered<S>>, Body, InTurn>;
 
 fn builder(share: &Arc<Share>) -> http2::Builder<InTurn> {
     let mut builder = http2::Builder::new(InTurn(Arc::clone(share)));
@@ -248,7 +249,8 @@ fn builder(share: &Arc<Share>) -> http2::Builder<InTurn> {
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limit::ANSWER_HEAD_BYTES).unwrap_or(u32::MAX))
         .initial_stream_window_size(limit::UPSTREAM_STREAM_WINDOW)
-        .initial_connection_window_size(limit::UPSTREAM_CONNECTION_WINDOW);
+        .initial_connection_window_size(limit::UPSTREAM_CONNECTION_WINDOW)
+        .max_frame_size(limit::FRAME);
     builder
 }
 
@@ -260,7 +262,7 @@ async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    builder.handshake(TokioIo::new(stream)).await.map_err(|error| no_http(destination)(&error))
+    builder.handshake(TokioIo::new(Gathered::both_ways(stream))).await.map_err(|error| no_http(destination)(&error))
 }
 
 fn shared(sender: http2::SendRequest<Body>) -> Link {
