@@ -15,9 +15,10 @@ use crate::error::Refusal;
 
 /// Different refusals that are counted apart for the end of a run: more than anybody reads, and at most some hundred KiB.
 pub const REFUSALS_TOLD_APART: usize = 256;
-/// Client connections of one sandbox at once: a browser or a parallel download stays well below; a flood does not. Beyond them the
-/// idle make room.
-pub const CONNECTIONS: usize = 1024;
+/// Client connections of one sandbox at once: two thousand that stand, as a load test or a crawler has them, and what comes and goes
+/// beside them. At 24 KiB for an idle one they stay below half of the 128 MiB that a worker under attack may take. Beyond them the idle
+/// make room.
+pub const CONNECTIONS: usize = 2560;
 /// Until the first bytes tell what a connection is. A client on loopback has them ready.
 pub const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// A ClientHello or the start of a request line; post-quantum hellos take about 2 KiB.

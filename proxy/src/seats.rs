@@ -4,22 +4,34 @@
 //! that of whoever has had nothing to ask for longest, those that never asked anything first. Never: more connections than places,
 //! nor a connection that is cut off in the middle of a call.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Whoever is asked to leave and has nothing to do does so at once.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// When there are fewer free places, who never asked anything is asked to leave: whoever comes next need not wait until it has gone.
+const SPARE: usize = 32;
 
 /// All places of a worker.
 #[derive(Debug)]
 pub(crate) struct Seats {
     free: Arc<Semaphore>,
-    taken: Arc<DashMap<u64, Weak<Seat>>>,
+    spare: usize,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// Who has a place, by number; thus who came first is first.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Who never asked anything, and was not asked to leave yet.
+    silent: BTreeMap<u64, Weak<Seat>>,
+    /// The others.
+    called: BTreeMap<u64, Weak<Seat>>,
 }
 
 /// One place. It is free again when nobody holds it any more: neither the connection, nor a call or socket of it.
@@ -32,7 +44,7 @@ pub(crate) struct Seat {
     called: AtomicBool,
     idle_since: Mutex<Instant>,
     leave: Notify,
-    taken: Arc<DashMap<u64, Weak<Seat>>>,
+    taken: Arc<Mutex<Taken>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -42,11 +54,14 @@ pub(crate) struct Busy(Arc<Seat>);
 
 impl Seats {
     pub fn new(places: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(places)), taken: Arc::default() }
+        Self { free: Arc::new(Semaphore::new(places)), spare: SPARE.min(places / 4), taken: Arc::default() }
     }
 
     /// A place for connection `number`. Where all are taken and all have something to do, whoever comes waits.
     pub async fn take(&self, number: u64) -> Arc<Seat> {
+        if self.free.available_permits() <= self.spare {
+            self.ask_silent();
+        }
         let place = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => self.next().await,
@@ -60,23 +75,37 @@ impl Seats {
             taken: Arc::clone(&self.taken),
             _place: place,
         });
-        self.taken.insert(number, Arc::downgrade(&seat));
+        lock(&self.taken).silent.insert(number, Arc::downgrade(&seat));
         seat
     }
 
     /// Asks who is worth least to leave, until somebody does.
     async fn next(&self) -> OwnedSemaphorePermit {
         loop {
-            // One that is gone is dropped after the map was looked through: it takes itself out of it.
-            let seats: Vec<_> = self.taken.iter().filter_map(|seat| seat.upgrade()).collect();
-            let idle = seats.into_iter().filter(|seat| seat.is_idle());
-            if let Some(seat) = idle.min_by_key(|seat| seat.worth()) {
-                seat.leave.notify_one();
+            if !self.ask_silent() {
+                self.ask_idle();
             }
             // It may have had a call meanwhile, and somebody else an end.
             if let Ok(Ok(place)) = timeout(ASK_AGAIN, Arc::clone(&self.free).acquire_owned()).await {
                 return place;
             }
+        }
+    }
+
+    /// Asks who came first of those that never asked anything. It goes at once, or has its first call and is no longer one of them.
+    fn ask_silent(&self) -> bool {
+        // Dropped once the lock is not held any more: it takes itself out of the list.
+        let first = lock(&self.taken).silent.pop_first();
+        let seat = first.and_then(|(_, seat)| seat.upgrade());
+        seat.inspect(|seat| seat.leave.notify_one()).is_some()
+    }
+
+    /// Asks who has had nothing to ask for longest.
+    fn ask_idle(&self) {
+        let seats: Vec<_> = lock(&self.taken).called.values().filter_map(Weak::upgrade).collect();
+        let idle = seats.iter().filter(|seat| seat.is_idle());
+        if let Some(seat) = idle.min_by_key(|seat| *lock(&seat.idle_since)) {
+            seat.leave.notify_one();
         }
     }
 }
@@ -85,7 +114,11 @@ impl Seat {
     /// A call begins.
     pub fn busy(self: &Arc<Self>) -> Busy {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.called.store(true, Ordering::Relaxed);
+        if !self.called.swap(true, Ordering::Relaxed) {
+            let mut taken = lock(&self.taken);
+            taken.silent.remove(&self.number);
+            taken.called.insert(self.number, Arc::downgrade(self));
+        }
         Busy(Arc::clone(self))
     }
 
@@ -108,22 +141,23 @@ impl Seat {
     fn is_idle(&self) -> bool {
         self.calls.load(Ordering::Relaxed) == 0
     }
-
-    /// Who is worth least goes first.
-    fn worth(&self) -> (bool, Instant) {
-        (self.called.load(Ordering::Relaxed), *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.taken.remove(&self.number);
+        let mut taken = lock(&self.taken);
+        taken.silent.remove(&self.number);
+        taken.called.remove(&self.number);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.0.idle_since) = Instant::now();
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -166,6 +200,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_never_asked_leaves_before_all_places_are_taken_first_come_first_gone() {
+        let seats = Seats::new(4);
+        let first = seats.take(1).await;
+        let call = first.busy();
+        let [second, third] = [seats.take(2).await, seats.take(3).await];
+        assert_eq!(seats.free.available_permits(), 1);
+        let [second, third] = [second, third].map(polite);
+        timeout(SOON, seats.take(4)).await.unwrap();
+        assert_eq!(timeout(SOON, second).await.unwrap().unwrap(), 2);
+        assert!(!third.is_finished(), "there is room again");
+        drop((first, call));
+    }
+
+    #[tokio::test]
     async fn a_place_is_free_when_its_last_call_has_ended_though_the_connection_is_gone() {
         let seats = Seats::new(1);
         let seat = seats.take(1).await;
@@ -174,6 +222,6 @@ mod tests {
         assert!(timeout(NOT_YET, seats.take(2)).await.is_err());
         drop(socket);
         timeout(SOON, seats.take(3)).await.unwrap();
-        assert!(seats.taken.is_empty());
+        assert!(lock(&seats.taken).silent.is_empty() && lock(&seats.taken).called.is_empty());
     }
 }

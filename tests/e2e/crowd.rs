@@ -12,7 +12,7 @@ fn crowded(says: &str) -> String {
 stream = urllib.request.urlopen('https://api.example.com/sse?n=30&ms=100')
 assert stream.readline().startswith(b'data:')
 to, crowd = (socket.gethostbyname('api.example.com'), 443), []
-for _ in range(1536):
+for _ in range(3840):
     crowd.append(socket.create_connection(to))
     crowd[-1].sendall({says})
 begun = time.monotonic()
@@ -27,14 +27,14 @@ print(sum(line.startswith(b'data:') for line in stream))"
 #[test]
 fn half_open_handshakes_make_room_for_who_has_something_to_ask() {
     let upstream = Upstream::start();
-    let exeat = Exeat::new().sandbox("files = 4096").allow("api.example.com", &upstream).limit(Duration::from_secs(50));
+    let exeat = Exeat::new().sandbox("files = 8192").allow("api.example.com", &upstream).limit(Duration::from_secs(50));
     for says in ["b''", "b'\\x16\\x03\\x01\\x02\\x00\\x01'"] {
         let run = exeat.python(&crowded(says)).ok();
         assert_eq!(run.stdout, "200\n29\n", "{says}");
     }
     let log = exeat.log();
     assert!(
-        log.refused_kinds().iter().filter(|kind| **kind == "crowded").count() >= 2 * 512,
+        log.refused_kinds().iter().filter(|kind| **kind == "crowded").count() >= 2 * 1280,
         "{:?}",
         log.refused_kinds().len()
     );
@@ -44,10 +44,10 @@ fn half_open_handshakes_make_room_for_who_has_something_to_ask() {
 #[test]
 fn connections_that_were_used_and_are_idle_make_room_too() {
     // Half a minute is how long an idle connection is kept otherwise.
-    let exeat = Exeat::new().sandbox("files = 4096").limit(Duration::from_secs(25));
+    let exeat = Exeat::new().sandbox("files = 8192").limit(Duration::from_secs(25));
     let program = "import http.client, socket
 to, crowd = socket.gethostbyname('denied.example.com'), []
-for _ in range(1100):
+for _ in range(2700):
     crowd.append(http.client.HTTPConnection(to))
     crowd[-1].request('GET', '/', headers={'Host': 'denied.example.com'})
     assert crowd[-1].getresponse().read()
