@@ -5,7 +5,9 @@
 
 mod issuer;
 
-use crate::agent::AgentId;
+use std::collections::BTreeSet;
+
+use crate::agent::{AgentId, CredentialName};
 use crate::credential::{Credential, Credentials, IssuerSettings};
 use crate::error::listed;
 use crate::policy::Policy;
@@ -14,13 +16,17 @@ use crate::risk::{Finding, Risk};
 /// A key of a credential, what is so about it, and what to write instead.
 type Said = (Risk, &'static str, String, String);
 
+/// An agent, and the credentials that its rules name.
+type Named<'a> = (&'a AgentId, BTreeSet<CredentialName>);
+
 /// Everything that the files show.
 pub fn audit(policies: &[Policy], credentials: &Credentials) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let named: Vec<Named<'_>> = policies.iter().map(|policy| (policy.agent(), policy.credentials())).collect();
     for credential in credentials.iter() {
         let said = issuer::said(&credential.issuer).into_iter().chain(breadth(credential)).chain(reuse(credential));
         findings.extend(said.chain(same_secret(credential, credentials)).map(|said| finding(credential, said)));
-        findings.extend(credential.agents.iter().filter_map(|agent| without_rule(credential, agent, policies)));
+        findings.extend(credential.agents.iter().filter_map(|agent| without_rule(credential, agent, &named)));
     }
     for policy in policies {
         findings.extend(every_call(policy, credentials));
@@ -98,14 +104,14 @@ fn same_secret(credential: &Credential, credentials: &Credentials) -> Option<Sai
 }
 
 /// A grant to an agent that has no rule for it, and so no use.
-fn without_rule(credential: &Credential, agent: &AgentId, policies: &[Policy]) -> Option<Finding> {
+fn without_rule(credential: &Credential, agent: &AgentId, named: &[Named<'_>]) -> Option<Finding> {
     let name = credential.grant.credential();
     // Where the broker is a service, the agents' files may be elsewhere.
-    if policies.is_empty() {
+    if named.is_empty() {
         return None;
     }
-    let reason = match policies.iter().find(|policy| policy.agent() == agent) {
-        Some(policy) if policy.credentials().contains(name) => return None,
+    let reason = match named.iter().find(|(own, _)| *own == agent) {
+        Some((_, credentials)) if credentials.contains(name) => return None,
         Some(_) => format!("no rule of agent `{agent}` names it"),
         None => format!("there is no agent `{agent}`"),
     };
