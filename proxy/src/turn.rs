@@ -2,12 +2,15 @@
 //!
 //! Enters: the work of connections, a share for each, in one task or in many. Leaves: that work, a slice at a time. A share has an
 //! allowance, which comes back while it rests: what fits in goes first. The rest is start-time fair queueing (Goyal, Vin, Cheng,
-//! SIGCOMM 1996). Never: a share that is served more often because it has more tasks; a panic that ends the work of another.
+//! SIGCOMM 1996). In its turn a share has its tasks done one after the other, so that what many of them send goes out at once. Never: a
+//! share that is served more often because it has more tasks; one that is served twice at once; a panic that ends the work of another.
 
 mod task;
+mod waiting;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{coop, yield_now};
 
 use self::task::{Cancel, Task, caught};
+use self::waiting::Waiting;
 
 /// What one turn takes, if its work has more to do: some tens of requests, or of TLS records.
 const SLICE: Duration = Duration::from_micros(250);
@@ -70,7 +74,7 @@ pub(crate) struct Turns {
 struct Queue {
     /// Those with something to do that fits into their allowance, by how much of it they have had, in steps; then first come, first
     /// served.
-    light: BTreeMap<(u64, u64), Arc<Share>>,
+    light: BinaryHeap<Reverse<Waiting>>,
     /// How many were put there.
     came: u64,
     /// Turns that these had in a row.
@@ -82,7 +86,7 @@ struct Queue {
     /// How many wait for something to do.
     idle: usize,
     /// The others with something to do, by when their turn begins. Older ones first.
-    heavy: BTreeMap<(u64, u64), Arc<Share>>,
+    heavy: BinaryHeap<Reverse<Waiting>>,
 }
 
 /// The part of the worker that one connection has.
@@ -99,18 +103,20 @@ struct State {
     /// The virtual time at which its next turn begins at the earliest.
     next: u64,
     allowance: Duration,
-    /// Turns under way.
-    turns: usize,
+    place: Place,
     rests_since: Instant,
-    place: Option<Place>,
     ready: VecDeque<Arc<Task>>,
 }
 
-/// Where a share stands in the queue.
-#[derive(Debug, Clone, Copy)]
+/// Where a share is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    Light,
-    Heavy((u64, u64)),
+    /// It has nothing to do.
+    Rests,
+    /// In the queue.
+    Waits,
+    /// It has its turn, in which whatever becomes ready is done too, or it waits again afterwards.
+    InTurn,
 }
 
 impl Turns {
@@ -123,8 +129,7 @@ impl Turns {
         let mut queue = lock(&self.queue);
         queue.shares += 1;
         let (next, rests_since) = (queue.clock, Instant::now());
-        let state =
-            State { next, allowance: Duration::ZERO, turns: 0, rests_since, place: None, ready: VecDeque::new() };
+        let state = State { next, allowance: Duration::ZERO, place: Place::Rests, rests_since, ready: VecDeque::new() };
         Arc::new(Share { turns: Arc::clone(self), number: queue.shares, state: Mutex::new(state) })
     }
 
@@ -139,25 +144,34 @@ impl Turns {
     }
 
     async fn give(self: Arc<Self>, spare: bool) {
-        let mut looked = Instant::now();
+        let mut now = Instant::now();
+        let mut looked = now;
         loop {
-            let Some((task, paid)) = self.next(spare) else {
+            let next = lock(&self.queue).next(spare);
+            let Some((share, paid)) = next else {
                 self.wait(spare).await;
-                looked = Instant::now();
+                now = Instant::now();
+                looked = now;
                 continue;
             };
-            let begun = Instant::now();
+            let begun = now;
             UNTIL.set(Some(begun + SLICE));
-            let again = task.run();
+            loop {
+                let more = share.step();
+                now = Instant::now();
+                if !more || now - begun >= SLICE || !coop::has_budget_remaining() {
+                    break;
+                }
+            }
             UNTIL.set(None);
-            let ended = Instant::now();
-            task.settle(ended - begun, paid, again);
+            share.settle(now - begun, paid, now);
             // Sockets and timers have to be looked at, which the runtime does in between; and who else waits for this core, such as the
             // client of the next turn, would wait for the kernel's next tick otherwise.
-            if ended - looked >= SLICE || !coop::has_budget_remaining() {
+            if now - looked >= SLICE || !coop::has_budget_remaining() {
                 std::thread::yield_now();
                 yield_now().await;
-                looked = Instant::now();
+                now = Instant::now();
+                looked = now;
             }
         }
     }
@@ -171,37 +185,46 @@ impl Turns {
             lock(&self.queue).idle -= 1;
         }
     }
+}
 
+impl Queue {
     /// Whose turn it is, and what was paid for it in advance.
-    fn next(&self, spare: bool) -> Option<(Arc<Task>, Duration)> {
-        let mut queue = lock(&self.queue);
-        let enough = !spare && queue.in_a_row >= IN_A_ROW && !queue.heavy.is_empty();
-        queue.in_a_row = if enough { 0 } else { queue.in_a_row.saturating_add(1) };
-        let light = if enough { None } else { queue.light.pop_first() };
+    fn next(&mut self, spare: bool) -> Option<(Arc<Share>, Duration)> {
+        let enough = !spare && self.in_a_row >= IN_A_ROW && !self.heavy.is_empty();
+        self.in_a_row = if enough { 0 } else { self.in_a_row.saturating_add(1) };
+        let light = if enough { None } else { self.light.pop() };
         let (share, paid) = match light {
-            Some((_, share)) => (share, Duration::ZERO),
+            Some(Reverse(waiting)) => (waiting.share, Duration::ZERO),
             None if spare => return None,
-            None => match queue.heavy.pop_first() {
-                Some(((begins, _), share)) => {
-                    queue.clock = queue.clock.max(begins);
-                    queue.in_a_row = 0;
-                    (share, SLICE)
+            None => match self.heavy.pop() {
+                Some(Reverse(waiting)) => {
+                    self.clock = self.clock.max(waiting.first);
+                    self.in_a_row = 0;
+                    (waiting.share, SLICE)
                 }
                 None => {
-                    queue.idle += 1;
+                    self.idle += 1;
                     return None;
                 }
             },
         };
         let mut state = lock(&share.state);
         state.next += nanoseconds(paid);
-        state.turns += 1;
-        state.place = None;
-        let task = state.ready.pop_front();
-        if !state.ready.is_empty() {
-            share.queue_up(&mut queue, &mut state);
+        state.place = Place::InTurn;
+        drop(state);
+        Some((share, paid))
+    }
+
+    fn put(&mut self, share: &Arc<Share>, state: &mut State) {
+        state.place = Place::Waits;
+        if state.allowance >= ENOUGH {
+            self.came += 1;
+            let had = nanoseconds(ALLOWANCE - state.allowance) / nanoseconds(STEP);
+            self.light.push(Reverse(Waiting { first: had, then: self.came, share: Arc::clone(share) }));
+        } else {
+            state.next = state.next.max(self.clock);
+            self.heavy.push(Reverse(Waiting { first: state.next, then: share.number, share: Arc::clone(share) }));
         }
-        task.map(|task| (task, paid))
     }
 }
 
@@ -224,11 +247,10 @@ impl Share {
         }
     }
 
-    /// Does `work` in this share's turns, whoever waits for it.
+    /// Does `work` in this share's turns, whoever waits for it. A panic in it has been told; nobody else asks.
     pub fn spawn(self: &Arc<Self>, work: impl Future + Send + 'static) {
         self.begin(async move {
-            // A panic has been told; nobody else asks.
-            let _ = caught(work).await;
+            work.await;
         });
     }
 
@@ -240,41 +262,42 @@ impl Share {
     }
 
     fn wants(self: &Arc<Self>, task: Arc<Task>) {
+        {
+            let mut state = lock(&self.state);
+            state.ready.push_back(task);
+            if state.place != Place::Rests {
+                return;
+            }
+        }
         let mut queue = lock(&self.turns.queue);
         let mut state = lock(&self.state);
-        state.ready.push_back(task);
-        if state.place.is_none() {
-            if state.turns == 0 {
-                let now = Instant::now();
-                state.allowance = ALLOWANCE.min(state.allowance + (now - state.rests_since) / REST);
-                state.rests_since = now;
-            }
-            self.queue_up(&mut queue, &mut state);
+        if state.place != Place::Rests {
+            return;
         }
+        let rested = state.rests_since.elapsed();
+        state.allowance = ALLOWANCE.min(state.allowance + rested / REST);
+        queue.put(self, &mut state);
         // Who is busy looks for more by itself.
         if queue.idle > 0 {
             self.turns.more.notify_one();
-        } else if matches!(state.place, Some(Place::Light)) {
+        } else if state.allowance >= ENOUGH {
             self.turns.light.notify_one();
         }
     }
 
-    fn queue_up(self: &Arc<Self>, queue: &mut Queue, state: &mut State) {
-        if state.allowance >= ENOUGH {
-            state.place = Some(Place::Light);
-            queue.came += 1;
-            let had = nanoseconds(ALLOWANCE - state.allowance) / nanoseconds(STEP);
-            queue.light.insert((had, queue.came), Arc::clone(self));
-        } else {
-            state.next = state.next.max(queue.clock);
-            let place = (state.next, self.number);
-            state.place = Some(Place::Heavy(place));
-            queue.heavy.insert(place, Arc::clone(self));
+    /// Does one piece of what it has to do. Whether there is more.
+    fn step(&self) -> bool {
+        let Some(task) = lock(&self.state).ready.pop_front() else { return false };
+        let again = task.run();
+        let mut state = lock(&self.state);
+        if again {
+            state.ready.push_back(task);
         }
+        !state.ready.is_empty()
     }
 
-    /// Settles what a turn cost against the allowance, and against what was paid for it.
-    fn pay(self: &Arc<Self>, took: Duration, paid: Duration) {
+    /// Settles what a turn cost against the allowance, and against what was paid for it. If there is more to do, it waits for another.
+    fn settle(self: &Arc<Self>, took: Duration, paid: Duration, now: Instant) {
         let mut queue = lock(&self.turns.queue);
         let mut state = lock(&self.state);
         let took = took.min(DEAREST);
@@ -284,11 +307,10 @@ impl Share {
             state.next = state.next.max(queue.clock);
         }
         state.next = (state.next + nanoseconds(over)).saturating_sub(nanoseconds(paid));
-        state.turns -= 1;
-        state.rests_since = Instant::now();
-        if let Some(Place::Heavy(place)) = state.place {
-            queue.heavy.remove(&place);
-            self.queue_up(&mut queue, &mut state);
+        state.rests_since = now;
+        state.place = Place::Rests;
+        if !state.ready.is_empty() {
+            queue.put(self, &mut state);
         }
     }
 }

@@ -8,10 +8,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use super::{Share, lock};
 
@@ -21,20 +20,17 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Task {
     /// Whose it is.
     pub(super) share: Arc<Share>,
-    stage: Mutex<Stage>,
+    stage: AtomicU8,
     /// None once it is done or nobody wants it any more.
     work: Mutex<Option<Work>>,
     unwanted: AtomicBool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Asleep,
-    Ready,
-    Running,
-    /// Woken while it ran.
-    RunningAgain,
-}
+const ASLEEP: u8 = 0;
+const READY: u8 = 1;
+const RUNNING: u8 = 2;
+/// Woken while it ran.
+const RUNNING_AGAIN: u8 = 3;
 
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,50 +40,53 @@ impl fmt::Debug for Task {
 
 impl Task {
     pub(super) fn new(share: Arc<Share>, work: Work) -> Self {
-        Self { share, stage: Mutex::new(Stage::Asleep), work: Mutex::new(Some(work)), unwanted: AtomicBool::new(false) }
+        Self { share, stage: AtomicU8::new(ASLEEP), work: Mutex::new(Some(work)), unwanted: AtomicBool::new(false) }
     }
 
-    /// Has its turn. Whether it was woken meanwhile.
+    /// Has its turn, and is over with a panic. Whether it was woken meanwhile.
     pub(super) fn run(self: &Arc<Self>) -> bool {
-        *lock(&self.stage) = Stage::Running;
+        self.stage.store(RUNNING, Ordering::Release);
         let waker = Waker::from(Arc::clone(self));
         let mut work = lock(&self.work);
-        let over = self.unwanted.load(Ordering::Acquire)
-            || work.as_mut().is_none_or(|work| work.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        let mut poll = |work: &mut Work| {
+            let poll = AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(&waker)));
+            catch_unwind(poll).map_or(true, |poll| poll.is_ready())
+        };
+        let over = self.unwanted.load(Ordering::Acquire) || work.as_mut().is_none_or(&mut poll);
         let ended = if over { work.take() } else { None };
         drop(work);
         drop(ended);
-        let mut stage = lock(&self.stage);
-        let again = *stage == Stage::RunningAgain;
-        *stage = if again { Stage::Ready } else { Stage::Asleep };
-        again
-    }
-
-    /// The turn is over.
-    pub(super) fn settle(self: &Arc<Self>, took: Duration, paid: Duration, again: bool) {
-        self.share.pay(took, paid);
-        if again {
-            self.share.wants(Arc::clone(self));
+        let asleep = self.stage.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if !asleep {
+            self.stage.store(READY, Ordering::Release);
         }
+        !asleep
     }
 }
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        if self.is_woken() {
+            Arc::clone(&self.share).wants(self);
+        }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let mut stage = lock(&self.stage);
-        let before = *stage;
-        *stage = match before {
-            Stage::Asleep | Stage::Ready => Stage::Ready,
-            Stage::Running | Stage::RunningAgain => Stage::RunningAgain,
-        };
-        drop(stage);
-        if before == Stage::Asleep {
+        if self.is_woken() {
             self.share.wants(Arc::clone(self));
         }
+    }
+}
+
+impl Task {
+    /// Takes note of a wake. Whether it slept, so that it has to be put where it gets a turn.
+    fn is_woken(&self) -> bool {
+        let woken = |stage| match stage {
+            ASLEEP => Some(READY),
+            RUNNING => Some(RUNNING_AGAIN),
+            _ => None,
+        };
+        self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, woken) == Ok(ASLEEP)
     }
 }
 

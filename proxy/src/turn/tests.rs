@@ -9,10 +9,10 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// Gives a turn by hand, one that costs `took`. Whose it was.
 fn turn(turns: &Turns, took: Duration) -> Option<u64> {
-    let (task, paid) = turns.next(false)?;
-    let again = task.run();
-    task.settle(took, paid, again);
-    Some(task.share.number)
+    let (share, paid) = lock(&turns.queue).next(false)?;
+    share.step();
+    share.settle(took, paid, Instant::now());
+    Some(share.number)
 }
 
 /// Asks for another turn in the middle of one.
@@ -58,11 +58,11 @@ async fn time_counts_and_not_turns() {
     short.spawn(busy());
     let mut times = [0_u64; 2];
     for _ in 0..1000 {
-        let (task, paid) = turns.next(false).unwrap();
-        let took = if task.share.number == long.number { 400 } else { 100 };
-        let again = task.run();
-        task.settle(Duration::from_micros(took), paid, again);
-        times[usize::from(task.share.number == short.number)] += took;
+        let (share, paid) = lock(&turns.queue).next(false).unwrap();
+        let took = if share.number == long.number { 400 } else { 100 };
+        share.step();
+        share.settle(Duration::from_micros(took), paid, Instant::now());
+        times[usize::from(share.number == short.number)] += took;
     }
     assert!(times[0].abs_diff(times[1]) <= 500, "{times:?}");
 }
@@ -91,8 +91,7 @@ async fn who_asks_for_little_goes_before_all_who_always_have_more_to_do() {
     }
     // Without a rest it is one of them.
     let rested = lock(&light.state).allowance;
-    lock(&light.state).turns += 1;
-    light.pay(rested + SLICE, Duration::ZERO);
+    light.settle(rested + SLICE, Duration::ZERO, Instant::now());
     wake.send(()).unwrap();
     assert_ne!(turn(&turns, SLICE), Some(light.number));
 }
