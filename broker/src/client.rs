@@ -156,6 +156,11 @@ impl Client {
         Ok(registration)
     }
 
+    /// Whether a lease is known to be taken back, or nobody is left who would say so.
+    pub fn is_revoked(&self, lease: LeaseId) -> bool {
+        !self.0.standing.holds(lease)
+    }
+
     /// Waits until a lease is taken back, or nobody is left who would say so. Known within a quarter of a second.
     pub async fn revoked(&self, lease: LeaseId) {
         self.0.standing.end_of(lease).await;

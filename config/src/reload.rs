@@ -74,6 +74,11 @@ impl Standing {
         self.current.load_full()
     }
 
+    /// Whether that is this one.
+    pub fn is_current(&self, policy: &Arc<Policy>) -> bool {
+        Arc::ptr_eq(&self.current.load(), policy)
+    }
+
     /// No policy is in force any more, nor will one be, that names a secret in a file of which `shown` says that the sandbox would
     /// see it.
     ///

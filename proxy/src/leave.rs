@@ -3,6 +3,7 @@
 //! Enters: a call, the policy that let it out, and the lease it carries. Leaves: the refusal, once a later policy would not let it
 //! out, its lease is revoked, or its worker has stopped. Never: a stream or socket that outlives its leave by a second.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -70,6 +71,7 @@ impl Leave {
     pub async fn withdrawn(self) -> Refusal {
         let Inner { worker, lease, taken_back, .. } = &*self.0;
         let refusal = tokio::select! {
+            biased;
             refusal = self.denied() => refusal,
             refusal = revoked(worker, lease.as_deref()) => refusal,
             () = stopped(worker.stop.clone()) => Refusal::Stopped,
@@ -77,9 +79,33 @@ impl Leave {
         taken_back.get_or_init(|| refusal).clone()
     }
 
+    /// Does `work` for as long as it is not taken back.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, Refusal> {
+        let (mut work, mut withdrawn) = (std::pin::pin!(work), std::pin::pin!(self.clone().withdrawn()));
+        poll_fn(|cx| {
+            if !self.is_untouched()
+                && let Poll::Ready(refusal) = withdrawn.as_mut().poll(cx)
+            {
+                return Poll::Ready(Err(refusal));
+            }
+            match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Ok(done)),
+                Poll::Pending => withdrawn.as_mut().poll(cx).map(Err),
+            }
+        })
+        .await
+    }
+
     /// Why it was taken back, if that is why something went wrong; otherwise `other`.
     pub fn or<E: From<Refusal>>(&self, other: E) -> E {
         self.0.taken_back.get().cloned().map_or(other, E::from)
+    }
+
+    /// Whether nothing has happened that could have taken it back. Where something has, [`Leave::withdrawn`] says whether it did.
+    fn is_untouched(&self) -> bool {
+        let Inner { worker, judged_by, lease, .. } = &*self.0;
+        let revoked = lease.as_ref().is_some_and(|lease| worker.broker.is_revoked(lease.id));
+        !revoked && !*worker.stop.borrow() && worker.policy.is_current(judged_by)
     }
 
     /// Waits for a policy that would not let the call out.
@@ -105,8 +131,7 @@ impl Leave {
 
     /// The same body, which breaks off when the leave is taken back.
     pub fn hold<B: http_body::Body>(self, body: B) -> Held<B> {
-        let withdrawn = (!body.is_end_stream()).then(|| Box::pin(self.clone().withdrawn()) as Withdrawn);
-        Held { body, withdrawn, leave: self }
+        Held { body, withdrawn: None, leave: self, over: false }
     }
 }
 
@@ -130,9 +155,25 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 /// A body with its leave.
 pub(crate) struct Held<B> {
     body: B,
-    /// Until it was.
+    /// From the first wait on.
     withdrawn: Option<Withdrawn>,
     leave: Leave,
+    /// Whether it was taken back, and that has been said.
+    over: bool,
+}
+
+impl<B> Held<B> {
+    /// Looks whether the leave was taken back, and has whoever polls woken when it is.
+    fn poll_withdrawn(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
+        if self.over {
+            return Poll::Pending;
+        }
+        let leave = &self.leave;
+        let withdrawn = self.withdrawn.get_or_insert_with(|| Box::pin(leave.clone().withdrawn()));
+        let refusal = ready!(withdrawn.as_mut().poll(cx));
+        (self.withdrawn, self.over) = (None, true);
+        Poll::Ready(refusal)
+    }
 }
 
 impl<B> http_body::Body for Held<B>
@@ -144,13 +185,20 @@ where
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(Poll::Ready(refusal)) = self.withdrawn.as_mut().map(|withdrawn| withdrawn.as_mut().poll(cx)) {
-            self.withdrawn = None;
+        // Most answers are here whole, or go on at once: who need not wait needs nobody to wake them.
+        if !self.leave.is_untouched()
+            && let Poll::Ready(refusal) = self.poll_withdrawn(cx)
+        {
             return Poll::Ready(Some(Err(refusal.into())));
         }
         // A body that comes as fast as it goes has no end of its own to its turn.
         ready!(turn::poll_slice(cx));
         let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_pending()
+            && let Poll::Ready(refusal) = self.poll_withdrawn(cx)
+        {
+            return Poll::Ready(Some(Err(refusal.into())));
+        }
         frame.map_err(|error| self.leave.or(error.into()))
     }
 

@@ -24,6 +24,7 @@
 //! | | [`tool`] | the body of an MCP or GraphQL request → what it asks for, if that is listed |
 //! | upstream | [`resolve`], [`upstream`] | permit → checked address → connection → answer |
 //! | | `exchange::attempt` | sent; once more with another lease where the first is refused |
+//! | | `aside` | what a connection or call is ended by, waited for at next to no cost |
 //! | | `leave` | what a call under way stands on; taken back → cut off |
 //! | scrub | [`scrub`] | credential → placeholder, in the answer |
 //! | record | [`record`] | the call log |
@@ -34,6 +35,7 @@
 //! Never: it holds no long-lived secret, dials nothing without a permit, tunnels nothing that no rule says it shall.
 #![forbid(unsafe_code)]
 
+mod aside;
 pub mod authorize;
 mod coding;
 pub mod connection;

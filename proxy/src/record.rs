@@ -181,9 +181,10 @@ impl Drop for CallRecord {
         if let Some(reason) = self.stopped.get().cloned() {
             self.finish("refused", Some(reason));
         }
+        let (call, end) = (self.end.call, std::mem::take(&mut self.end));
         // A log that fails here fails for the next call's start too, and that call is refused.
-        if let Err(error) = self.log.append(Timestamp::now(), Event::CallEnd(self.end.clone())) {
-            tracing::error!(call = self.end.call, %error, "the end of a call is not in the log");
+        if let Err(error) = self.log.append(Timestamp::now(), Event::CallEnd(end)) {
+            tracing::error!(call, %error, "the end of a call is not in the log");
         }
         self.log.closed();
     }
@@ -199,13 +200,16 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 pub struct Recorded<B> {
     body: B,
     record: Option<CallRecord>,
-    idle: Pin<Box<tokio::time::Sleep>>,
+    /// From the first wait on.
+    idle: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Whether a frame has come since that was set.
+    came: bool,
 }
 
 impl<B: Body> Recorded<B> {
     /// Ties `record` to `body`.
     pub fn new(body: B, record: CallRecord) -> Self {
-        let mut recorded = Self { body, record: Some(record), idle: Box::pin(tokio::time::sleep(limit::BODY_IDLE)) };
+        let mut recorded = Self { body, record: Some(record), idle: None, came: false };
         recorded.end_if_whole();
         recorded
     }
@@ -215,6 +219,21 @@ impl<B: Body> Recorded<B> {
         if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) {
             self.end("done", None);
         }
+    }
+
+    /// Waits until nothing has come for too long. Of an answer that is never waited for no clock has to know.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let came = std::mem::take(&mut self.came);
+        let idle = match &mut self.idle {
+            None => self.idle.insert(Box::pin(tokio::time::sleep(limit::BODY_IDLE))),
+            Some(idle) => {
+                if came {
+                    idle.as_mut().reset(tokio::time::Instant::now() + limit::BODY_IDLE);
+                }
+                idle
+            }
+        };
+        idle.as_mut().poll(cx)
     }
 
     fn end(&mut self, outcome: &str, reason: Option<String>) {
@@ -234,12 +253,12 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            ready!(self.idle.as_mut().poll(cx));
+            ready!(self.poll_idle(cx));
             let silent = format!("no byte for {} s", limit::BODY_IDLE.as_secs());
             self.end("broken", Some(silent.clone()));
             return Poll::Ready(Some(Err(silent.into())));
         };
-        self.idle.as_mut().reset(tokio::time::Instant::now() + limit::BODY_IDLE);
+        self.came = true;
         match frame {
             Some(Ok(frame)) => {
                 if let (Some(record), Some(bytes)) = (&mut self.record, frame.data_ref()) {

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::aside::Aside;
 use crate::connection::{self, Accepted};
 use crate::error::{Refusal, printable};
 use crate::leaf::{Authority, Leaves};
@@ -327,8 +328,9 @@ async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
     let _ = stream.set_nodelay(true);
     let (number, to, seat) = (accepted.number, accepted.destination.clone(), Arc::clone(&accepted.seat));
     let served = tokio::select! {
+        biased;
         served = connection::run(Arc::clone(&worker), stream, accepted) => served,
-        called = seat.given_up() => if called { Ok(()) } else { Err(Refusal::Crowded(to.clone())) },
+        called = Aside::new(seat.given_up()) => if called { Ok(()) } else { Err(Refusal::Crowded(to.clone())) },
     };
     if let Err(refusal) = served {
         worker.refuse(number, &to.to_string(), None, &refusal);

@@ -181,12 +181,19 @@ impl CallLog {
 
     /// A call has begun that will have an end.
     pub fn opened(&self) {
-        self.open.send_modify(|open| *open += 1);
+        self.open.send_if_modified(|open| {
+            *open += 1;
+            // Whoever waits does so for the last end.
+            false
+        });
     }
 
     /// A call has ended.
     pub fn closed(&self) {
-        self.open.send_modify(|open| *open -= 1);
+        self.open.send_if_modified(|open| {
+            *open -= 1;
+            *open == 0
+        });
     }
 
     /// Waits until every call that has begun has ended.

@@ -64,17 +64,14 @@ impl Attempt<'_> {
         let send = async {
             if self.upgrade {
                 let http2 = call.version == Version::HTTP_2;
-                worker.upstream.send_alone(permit, connection.floor, request, http2).await
+                // Few calls are sent so; the others need not have the room for it.
+                Box::pin(worker.upstream.send_alone(permit, connection.floor, request, http2)).await
             } else {
                 worker.upstream.send(permit, connection.floor, request).await
             }
         };
-        tokio::select! {
-            biased;
-            refusal = leave.clone().withdrawn() => Err(refusal),
-            // Its body may have seen it first, and the connection failed over that since this was asked above.
-            sent = send => sent.map_err(|refusal| leave.or(refusal)),
-        }
+        // Its body may have seen first that it was taken back, and the connection failed over that since this was asked.
+        leave.during(send).await?.map_err(|refusal| leave.or(refusal))
     }
 
     /// Sends a call once more that was `answered`, if that is worth it; otherwise that is its answer. With it come the lease that it
@@ -92,10 +89,9 @@ impl Attempt<'_> {
         if answered.response.status() != StatusCode::UNAUTHORIZED || changed {
             return (Ok(answered), leave, Some(refused));
         }
-        let other = tokio::select! {
-            biased;
-            refusal = leave.clone().withdrawn() => return (Err(refusal), leave, Some(refused)),
-            other = self.other(&refused) => other,
+        let other = match leave.during(self.other(&refused)).await {
+            Ok(other) => other,
+            Err(refusal) => return (Err(refusal), leave, Some(refused)),
         };
         // Also where it cannot be sent once more: the client may do that itself.
         let replay = other.and_then(|lease| self.replay(&lease, kept, upload).map(|body| (lease, body)));

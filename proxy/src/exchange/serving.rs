@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::answer;
 use super::frames::Counted;
+use crate::aside::Aside;
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::gathered::Gathered;
@@ -38,9 +39,10 @@ where
         let (stream, flood) = Counted::new(Gathered::both_ways(stream));
         let mut serving = std::pin::pin!(builder2(share).serve_connection(TokioIo::new(stream), service));
         tokio::select! {
+            biased;
             served = serving.as_mut() => served,
-            () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
-            () = flood.begun() => {
+            () = Aside::new(told_to_stop(&mut stop)) => { serving.as_mut().graceful_shutdown(); serving.await }
+            () = Aside::new(flood.begun()) => {
                 serving.as_mut().graceful_shutdown();
                 flood.end();
                 // A client that does not even read is not waited for.
@@ -52,8 +54,9 @@ where
         let stream = TokioIo::new(Gathered::reads(stream));
         let mut serving = std::pin::pin!(builder1().serve_connection(stream, service).with_upgrades());
         tokio::select! {
+            biased;
             served = serving.as_mut() => served,
-            () = told_to_stop(&mut stop) => { serving.as_mut().graceful_shutdown(); serving.await }
+            () = Aside::new(told_to_stop(&mut stop)) => { serving.as_mut().graceful_shutdown(); serving.await }
         }
     };
     match served {

@@ -59,7 +59,7 @@ impl Pool {
                 return Some(open);
             }
         }
-        idle.remove(key);
+        // The key stays: whoever takes the only link brings it back in a moment.
         None
     }
 
@@ -71,7 +71,10 @@ impl Pool {
                 return;
             }
         }
-        let links = idle.entry(key.clone()).or_default();
+        let links = match idle.get_mut(key) {
+            Some(links) => links,
+            None => idle.entry(key.clone()).or_default(),
+        };
         if matches!(open.link, Link::Http2(_)) {
             links.retain(|(other, _)| !matches!(other.link, Link::Http2(_)));
         }
@@ -80,8 +83,12 @@ impl Pool {
         }
     }
 
-    /// Puts a link back once its answer was read to the end; the wait ends with the connection at the latest.
+    /// Puts a link back once its answer was read to the end; the wait ends with the connection at the latest. A short answer is read
+    /// with its head.
     pub(super) fn put_when_ready(self: &Arc<Self>, key: &Key, mut sender: http1::SendRequest<Body>, peer: Arc<Peer>) {
+        if sender.is_ready() {
+            return self.put(key, Open { link: Link::Http1(sender), peer });
+        }
         let (pool, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
             if sender.ready().await.is_ok() {
