@@ -36,7 +36,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::record::{CallRecord, Recorded, milliseconds};
-use crate::request::{Call, Told, strip_hop};
+use crate::request::{Call, Came, Told, strip_hop};
 use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
@@ -51,18 +51,19 @@ async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let told = Told::of(&request, &worker.swap);
+    let came = Came::of(&request, &worker.swap);
     let reader = Reader::of(request.version(), request.headers());
     let to_head = request.method() == http::Method::HEAD;
     let response = call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
-        worker.refuse(connection.number, &connection.destination.to_string(), Some(told), &refusal);
+        worker.refuse(connection.number, &connection.destination.to_string(), Some(came.told()), &refusal);
         answered(&refusal, reader)
     });
     // RFC 9110 section 9.3.2; over HTTP/2 a body would be sent.
     Ok(if to_head { response.map(|_| empty()) } else { response })
 }
 
-/// The life of a request.
+/// The life of a request. What few requests need is in a box: all that a request may have to wait for has its place in the future, which is
+/// made and moved for each.
 async fn call(
     worker: &Arc<Worker>,
     connection: &Connection,
@@ -88,7 +89,8 @@ async fn call(
     let mut asked = Asked::default();
     if permit.protocol().is_some() {
         let (upload, came) = (body.upload(), body.unswapped());
-        let judged = tool::judge(&worker.room, &worker.swap, &permit, &call, rest.upgrade.is_some(), came).await;
+        let judged = tool::judge(&worker.room, &worker.swap, &permit, &call, rest.upgrade.is_some(), came);
+        let judged = Box::pin(judged).await;
         let (judged, asks) = judged.map_err(|refusal| upload.or(refusal))?;
         (body, asked) = (examine(judged, &head, &worker.swap).await?, asks);
     }
@@ -114,9 +116,9 @@ async fn call(
     let sent = attempt.send(&leave, request).await;
     let carried = lease.clone().filter(|_| plans[0].is_some() || upload.sent().has_swapped());
     let (sent, leave, lease) = match (sent, carried) {
-        (Ok(answered), Some(lease)) => {
+        (Ok(answered), Some(lease)) if answered.response.status() == StatusCode::UNAUTHORIZED => {
             let carried = Carried { lease, kept: &kept, upload: &upload };
-            attempt.again(answered, carried, leave, &mut record).await
+            Box::pin(attempt.again(answered, carried, leave, &mut record)).await
         }
         (sent, _) => (sent, leave, lease),
     };
@@ -265,7 +267,8 @@ async fn passed_on(
         (false, _) => match listing {
             None => Response::from_parts(parts, Recorded::new(leave.hold(plan.wrap(body)), record).boxed_unsync()),
             Some(listing) => {
-                match listing.over(&worker.room, &mut parts, leave.hold(plan.wrap(body)), record.stopped()).await {
+                let listing = listing.over(&worker.room, &mut parts, leave.hold(plan.wrap(body)), record.stopped());
+                match Box::pin(listing).await {
                     Ok(body) => Response::from_parts(parts, Recorded::new(body, record).boxed_unsync()),
                     Err(objection) => refused(&Refusal::Tool(Box::new(objection)), call, record),
                 }

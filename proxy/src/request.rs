@@ -4,12 +4,12 @@
 //! fields that concern one hop only. Never: a request with two lengths, two hosts, a path with two readings, or an authority
 //! that is not the connection's.
 
-use config::{CallFacts, CredentialName, Destination, Method, NormalPath, Scheme};
+use config::{CallFacts, CredentialName, Destination, Host, Method, NormalPath, Scheme};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Request, Version};
+use http::{Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 
@@ -21,16 +21,16 @@ use crate::upstream::Body;
 use crate::{limit, sign};
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
-const HOP: [&str; 9] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
+const HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
 ];
 
 /// A request with one reading.
@@ -64,11 +64,22 @@ pub(crate) struct Told {
     pub(crate) trace: Option<Trace>,
 }
 
-impl Told {
-    /// Before anything of it was judged.
+/// The same, before anything of it was judged. It is read only if it is told.
+#[derive(Debug)]
+pub(crate) struct Came {
+    method: http::Method,
+    uri: Uri,
+    trace: Option<Trace>,
+}
+
+impl Came {
     pub(crate) fn of(request: &Request<Incoming>, swap: &Swap) -> Self {
-        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        Self { method, path, trace: Trace::of(request.headers(), swap) }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { method, uri, trace: Trace::of(request.headers(), swap) }
+    }
+
+    pub(crate) fn told(self) -> Told {
+        Told { method: self.method.to_string(), path: self.uri.path().to_owned(), trace: self.trace }
     }
 }
 
@@ -152,7 +163,7 @@ impl Call {
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.method.as_str().parse().map_err(|error| malformed("method", &error))?;
-        *request.uri_mut() = target.parse().map_err(|error| malformed("target", &error))?;
+        *request.uri_mut() = Uri::try_from(target).map_err(|error| malformed("target", &error))?;
         request.headers_mut().clone_from(&self.headers);
         Ok(request)
     }
@@ -195,7 +206,7 @@ fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::Malformed`].
 pub(crate) fn trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
-    let head_only = |name: &HeaderName| HOP.contains(&name.as_str()) || [HOST, CONTENT_LENGTH].contains(name);
+    let head_only = |name: &HeaderName| HOP.contains(name) || [HOST, CONTENT_LENGTH].contains(name);
     if let Some(name) = trailers.keys().find(|name| head_only(name)) {
         return Err(Refusal::Malformed(format!("`{name}` behind the body, which belongs before it")));
     }
@@ -238,6 +249,14 @@ fn witnesses(request: &Request<Incoming>, connection: &Connection) -> Result<(),
 }
 
 fn agree(connection: &Connection, witness: &'static str, claimed: &[u8]) -> Result<(), Refusal> {
+    let own = &connection.destination;
+    // As nearly all have it: the name as it is written, and the scheme's own port.
+    if let Host::Name(name) = own.host()
+        && own.port() == connection.scheme.default_port()
+        && name.as_str().as_bytes() == claimed
+    {
+        return Ok(());
+    }
     let destination = std::str::from_utf8(claimed)
         .ok()
         .and_then(|text| Destination::parse_authority(text, connection.scheme.default_port()).ok());
@@ -288,7 +307,7 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP {
+    for name in &HOP {
         headers.remove(name);
     }
 }

@@ -104,7 +104,8 @@ impl Upstream {
                 Err(Failure::Failed(refusal)) => return Err(refusal),
             }
         }
-        let mut open = self.connect(permit, floor, Protocols::Any).await?;
+        // Not every call has to hold the room that a handshake takes.
+        let mut open = Box::pin(self.connect(permit, floor, Protocols::Any)).await?;
         // A new connection has room.
         open.claim();
         self.over(&key, open, request).await.map_err(|failure| failure.final_for(permit))

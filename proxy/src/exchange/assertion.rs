@@ -20,6 +20,7 @@ use crate::limit;
 use crate::record::{CallRecord, Sent};
 use crate::request::Call;
 use crate::serve::Worker;
+use crate::swap::Asserted;
 use crate::tool::Asked;
 use crate::upstream::Body;
 
@@ -39,7 +40,20 @@ pub(super) async fn answer(
 ) -> Result<ControlFlow<Response<Body>, Body>, Refusal> {
     let asserted = worker.swap.asserted(&call.head(permit.credential())).filter(|_| call.method.as_str() == "POST");
     let short = body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY);
-    let Some(asserted) = asserted.filter(|_| short) else { return Ok(ControlFlow::Continue(body)) };
+    match asserted.filter(|_| short) {
+        Some(asserted) => Box::pin(read(asserted, worker, connection, call, permit, body)).await,
+        None => Ok(ControlFlow::Continue(body)),
+    }
+}
+
+async fn read(
+    asserted: Asserted,
+    worker: &Worker,
+    connection: &Connection,
+    call: &Call,
+    permit: &CallPermit,
+    body: Body,
+) -> Result<ControlFlow<Response<Body>, Body>, Refusal> {
     let (form, trailers) = body::whole(body).await?;
     if !asserted.is_in(&form) {
         let rest = Full::new(form).with_trailers(async move { trailers.map(Ok) });

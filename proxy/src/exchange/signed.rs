@@ -92,7 +92,7 @@ pub(super) async fn verified(
     body: Body,
 ) -> Result<(Option<Signing>, Body), Refusal> {
     match signed {
-        Some(signed) => signed.verify(call, room, body).await.map(|(signing, body)| (Some(signing), body)),
+        Some(signed) => Box::pin(signed.verify(call, room, body)).await.map(|(signing, body)| (Some(signing), body)),
         None => Ok((None, body)),
     }
 }
@@ -115,7 +115,7 @@ pub(super) async fn again(
     upload: &Upload,
 ) -> Result<Request<Body>, Refusal> {
     match signing {
-        Some(signing) => signing.sign(request, call, lease, room, upload).await,
+        Some(signing) => Box::pin(signing.sign(request, call, lease, room, upload)).await,
         None => Ok(request),
     }
 }

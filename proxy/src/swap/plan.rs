@@ -12,6 +12,7 @@ use config::{CredentialName, Grant, Placeholder};
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
+use memchr::memmem;
 use zeroize::Zeroizing;
 
 use crate::spelling::percent_encoded;
@@ -132,7 +133,7 @@ impl Plan {
 
 /// `None` where `from` is not in `text`.
 fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let next = |text: &[u8]| text.windows(from.len()).position(|window| window == from);
+    let next = |text: &[u8]| memmem::find(text, from);
     let mut at = next(text)?;
     // Room for all: a buffer that grew would leave a copy of the secret behind.
     let mut out = Zeroizing::new(Vec::with_capacity(text.len() + text.len() / from.len() * to.len()));

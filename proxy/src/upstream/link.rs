@@ -142,15 +142,18 @@ fn describe(error: &dyn std::error::Error) -> String {
 
 /// The authority as a server expects it: without the scheme's own port.
 pub(crate) fn authority(destination: &Destination, scheme: Scheme) -> String {
-    let text = destination.to_string();
-    let default = format!(":{}", scheme.default_port());
-    text.strip_suffix(&default).map_or_else(|| text.clone(), str::to_owned)
+    let mut text = destination.to_string();
+    if destination.port() == scheme.default_port() {
+        text.truncate(text.rfind(':').unwrap_or(text.len()));
+    }
+    text
 }
 
 /// Origin form with one `Host` (RFC 9112 section 3.2.1).
 fn for_http1(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Result<Request<Body>, http::Error> {
-    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    *request.uri_mut() = Uri::builder().path_and_query(path).build()?;
+    let target = request.uri().path_and_query().cloned();
+    let target = target.unwrap_or(http::uri::PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(target);
     *request.version_mut() = http::Version::HTTP_11;
     if request.headers().contains_key(TE) {
         request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
@@ -159,7 +162,7 @@ fn for_http1(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Re
     if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let host = HeaderValue::from_str(&authority(to, scheme))?;
+    let host = HeaderValue::try_from(authority(to, scheme))?;
     request.headers_mut().insert(HOST, host);
     Ok(request)
 }
