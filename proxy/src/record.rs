@@ -314,14 +314,17 @@ mod tests {
         }
     }
 
-    async fn outcome_after(frames: u64) -> String {
-        let directory = tempfile::tempdir().unwrap();
-        let log = Arc::new(CallLog::create(directory.path()).unwrap());
+    fn record(directory: &std::path::Path) -> CallRecord {
+        let log = Arc::new(CallLog::create(directory).unwrap());
         let end = CallEnd { outcome: "abandoned".to_owned(), ..CallEnd::default() };
         let (sent, scrubbed, stopped) = Default::default();
         log.opened();
-        let record = CallRecord { log: Arc::clone(&log), started: Instant::now(), end, sent, scrubbed, stopped };
-        let mut body = Recorded::new(Announced(3), record);
+        CallRecord { log, started: Instant::now(), end, sent, scrubbed, stopped }
+    }
+
+    async fn outcome_after(frames: u64) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let mut body = Recorded::new(Announced(3), record(directory.path()));
         for _ in 0..frames {
             body.frame().await.unwrap().unwrap();
         }
@@ -334,5 +337,34 @@ mod tests {
     async fn an_answer_is_done_when_all_that_was_announced_has_passed_and_not_before() {
         assert_eq!(outcome_after(2).await, "abandoned");
         assert_eq!(outcome_after(3).await, "done");
+    }
+
+    /// Bytes that come each so long after the one before, and then nothing.
+    struct Slow(Vec<Pin<Box<tokio::time::Sleep>>>);
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            let Some(next) = self.0.last_mut() else { return Poll::Pending };
+            ready!(next.as_mut().poll(cx));
+            self.0.pop();
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_breaks_off_when_it_was_silent_for_too_long_since_its_last_byte() {
+        let directory = tempfile::tempdir().unwrap();
+        let begun = tokio::time::Instant::now();
+        let at = |quarters: u32| Box::pin(tokio::time::sleep_until(begun + limit::BODY_IDLE * quarters / 4));
+        let mut body = Recorded::new(Slow(vec![at(6), at(3), at(0)]), record(directory.path()));
+        for _ in 0..3 {
+            body.frame().await.unwrap().unwrap();
+        }
+        assert!(body.frame().await.unwrap().is_err());
+        let quarters = (begun.elapsed().as_secs_f64() * 4.0 / limit::BODY_IDLE.as_secs_f64()).round();
+        assert!(quarters == 10.0, "{quarters}");
     }
 }
