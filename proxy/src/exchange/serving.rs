@@ -7,7 +7,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ where
     // The two builders share no trait; each connection is told once to finish what it has.
     let served = if http2 {
         let (stream, flood) = Counted::new(Gathered::both_ways(stream));
+        // hyper hands the future of a stream from one function to the next, and it has more than ten thousand bytes.
+        let service = service_fn(move |request| Box::pin(service.call(request)));
         let mut serving = std::pin::pin!(builder2(share).serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             biased;
