@@ -57,14 +57,14 @@ pub struct Connection {
     pub(crate) share: Arc<Share>,
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. What it becomes has a place of its own (`Box::pin`): while it waits for its first bytes it is small.
 ///
 /// # Errors
 /// The refusal of a connection on which no request could be answered; the caller records it.
 pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> Result<(), Refusal> {
     // The server may have to speak first, so nothing is waited for.
     if let Some(permit) = unread(&worker, &accepted).filter(|(_, permit)| permit.mode() == TlsMode::Tcp) {
-        return tunnel::carry(&worker, stream, &accepted, permit).await;
+        return Box::pin(tunnel::carry(&worker, stream, &accepted, permit)).await;
     }
     let (hello, stream) = match hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await {
         Ok(received) => received,
@@ -79,20 +79,21 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     }
     // What names no server, or another, is answered and thereby refused, as everywhere else.
     if let (Some(permit), Hello::Tls { .. }, Ok(())) = (tunnel, &hello, &verdict) {
-        return tunnel::carry(&worker, stream, &accepted, permit).await;
+        return Box::pin(tunnel::carry(&worker, stream, &accepted, permit)).await;
     }
     let (scheme, floor) = (authorize::scheme(&hello), authorize::floor(&hello));
     let Accepted { number, destination, seat, share, .. } = accepted;
     let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict, seat, share };
     let Hello::Tls { server_name, .. } = hello else {
         let http2 = matches!(hello, Hello::Http2Preface);
-        return exchange::serve(worker, connection, stream, http2).await;
+        return Box::pin(exchange::serve(worker, connection, stream, http2)).await;
     };
     let host = server_name.map_or_else(|| connection.destination.host().clone(), Host::Name);
     let leaf = worker.leaves.configuration(&host, SystemTime::now());
     let leaf = leaf.map_err(|error| Refusal::ClientTls(connection.destination.clone(), error.to_string()))?;
     let stream = match terminate::finish(stream.reading_ahead(), leaf, &connection.destination).await {
-        Ok(stream) => stream,
+        // Handed on, it leaves no room behind.
+        Ok(stream) => Box::new(stream),
         // What would have been refused anyhow matters more than that the answer could not be read.
         Err(unfinished) => return Err(connection.verdict.err().unwrap_or(unfinished)),
     };
@@ -100,11 +101,11 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     let http2 = leg.alpn.as_deref() == Some("h2");
     connection.tls = Some(leg);
     if !http2 {
-        return exchange::serve(worker, connection, stream, false).await;
+        return Box::pin(exchange::serve(worker, connection, stream, false)).await;
     }
     // hyper waits for the preface for as long as it takes.
-    match hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await {
-        Ok((Hello::Http2Preface, stream)) => exchange::serve(worker, connection, stream, true).await,
+    match Box::pin(hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT)).await {
+        Ok((Hello::Http2Preface, stream)) => Box::pin(exchange::serve(worker, connection, stream, true)).await,
         Ok(_) => Err(Refusal::NotHttp("it agreed on HTTP/2 and speaks something else".to_owned())),
         Err(HelloError::Silent) => Ok(()),
         Err(error) => Err(Refusal::NotHttp(error.to_string())),

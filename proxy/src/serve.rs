@@ -309,7 +309,8 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
         };
         match connection::destination(&stream, &worker.names, seat, worker.turns.share()) {
             Ok(accepted) => {
-                let (share, one) = (Arc::clone(&accepted.share), one(Arc::clone(&worker), stream, accepted));
+                // In a place of its own: each future that it is handed through would be as large otherwise.
+                let (share, one) = (Arc::clone(&accepted.share), Box::pin(one(Arc::clone(&worker), stream, accepted)));
                 connections.spawn(async move { share.run(one).await });
             }
             Err(refusal) => worker.refuse(number, "exeat", None, &refusal),

@@ -33,13 +33,13 @@ where
     let mut stop = worker.stop.clone();
     let connection = Arc::new(connection);
     let share = Arc::clone(&connection.share);
-    let service = service_fn(move |request| answer(Arc::clone(&worker), Arc::clone(&connection), request));
+    // hyper keeps room for an answer in each connection: for a pointer, as what makes it is some ten KiB large.
+    let service = service_fn(move |request| Box::pin(answer(Arc::clone(&worker), Arc::clone(&connection), request)));
     // The two builders share no trait; each connection is told once to finish what it has.
     let served = if http2 {
         let (stream, flood) = Counted::new(Gathered::both_ways(stream));
-        // hyper hands the future of a stream from one function to the next, and it has more than ten thousand bytes.
-        let service = service_fn(move |request| Box::pin(service.call(request)));
-        let mut serving = std::pin::pin!(builder2(share).serve_connection(TokioIo::new(stream), service));
+        // In a place of its own: over HTTP/1.1 there would be room for it too.
+        let mut serving = Box::pin(builder2(share).serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             biased;
             served = serving.as_mut() => served,
