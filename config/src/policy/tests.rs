@@ -42,11 +42,16 @@ const PATTERNS: [&str; 14] = [
     "[2001:db8::/48]",
     "192.0.2.0/24",
 ];
-const GLOBS: [&str; 11] = ["z", "x", "y", "*", "**", "x*", "*y", "@me", "x;*", "x%2Fy", "100%25ab"];
+const GLOBS: [&str; 12] = ["z", "xx", "x", "y", "*", "**", "x*", "*y", "@me", "x;*", "x%2Fy", "100%25ab"];
 const SEGMENTS: [&str; 10] = ["x", "y", "xy", "@me", "x;p=1", "x%2Fy", "%78", "100%25ab", "x%2578", "y;%25%37%38"];
 
 /// A rule's table, which may be a mistake beside others.
 fn some_rule() -> impl Strategy<Value = String> {
+    rule_for(&PATTERNS, 0.25)
+}
+
+/// One for some of these patterns, a deny rule more or less often.
+fn rule_for(patterns: &'static [&'static str], denies: f64) -> impl Strategy<Value = String> {
     let glob = prop::collection::vec(select(&GLOBS[..]), 0..4).prop_map(|segments| format!("/{}", segments.join("/")));
     let paths = prop::collection::btree_set(glob, 0..4);
     let methods = prop::collection::btree_set(select(&["GET", "POST", "PURGE"][..]), 0..3);
@@ -55,7 +60,7 @@ fn some_rule() -> impl Strategy<Value = String> {
     let way =
         prop_oneof![6 => Just(""), 1 => Just("dial = \"127.0.0.1:9\"\n"), 1 => Just("addresses = [\"10.0.0.0/8\"]\n")];
     let rest = (modes, way, prop::bool::weighted(0.2), prop::bool::weighted(0.3));
-    (prop::bool::weighted(0.25), select(&PATTERNS[..]), port, methods, paths, rest).prop_map(
+    (prop::bool::weighted(denies), select(patterns), port, methods, paths, rest).prop_map(
         |(deny, to, port, methods, paths, (mode, way, plain, slash))| {
             let port = port.map(|port| format!(":{port}")).unwrap_or_default();
             let mut text = format!("[[{}]]\nto = \"{to}{port}\"\n", if deny { "deny" } else { "allow" });
@@ -107,9 +112,14 @@ fn policy(mut rules: Vec<String>) -> Policy {
     }
 }
 
-/// Few hosts and many rules, as rules of other hosts make no difference; now and then few rules.
+/// Few rules; many; and many for one host, of which most are not asked.
 fn some_rules() -> impl Strategy<Value = Vec<String>> {
-    prop_oneof![prop::collection::vec(some_rule(), 0..12), prop::collection::vec(some_rule(), 40..90)]
+    prop_oneof![
+        prop::collection::vec(some_rule(), 0..12),
+        prop::collection::vec(some_rule(), 40..90),
+        prop::collection::vec(rule_for(&PATTERNS[..1], 0.2), 30..60),
+        prop::collection::vec(rule_for(&PATTERNS[..1], 0.7), 30..60),
+    ]
 }
 
 fn some_call() -> impl Strategy<Value = (&'static str, u16, Scheme, &'static str, String)> {
@@ -173,4 +183,34 @@ proptest! {
             prop_assert!(mistake.reason.starts_with(reason), "{} {}", mistake, reason);
         }
     }
+}
+
+#[test]
+fn of_rules_that_treat_connections_otherwise_the_first_decides() {
+    let read = "[[allow]]\nto = \"*.a.example\"\npaths = [\"/x\"]\n";
+    let unread = "[[allow]]\nto = \"b.a.example\"\ntls = \"passthrough\"\n";
+    let error = parse(&format!("{read}{unread}")).unwrap_err().to_string();
+    assert!(error.contains("allow[2]: it is never reached: allow #1 (line 1) comes first"), "{error}");
+    assert!(parse(&format!("{unread}{read}")).is_ok());
+}
+
+#[test]
+fn among_many_deny_rules_one_is_found_by_every_reading_of_a_path() {
+    let mut rules = "[[allow]]\nto = \"a.example\"\nencoded_slash = true\n".to_owned();
+    for name in (0..40).map(|i| format!("r{i}")).chain(["pay".to_owned()]) {
+        let _ = write!(rules, "[[deny]]\nto = \"a.example\"\npaths = [\"/{name}/**\"]\n");
+    }
+    let policy = parse(&rules).unwrap();
+    let destination = Destination::parse_authority("a.example", 443).unwrap();
+    let denied = |path: &str| {
+        let path = NormalPath::parse(path).unwrap();
+        let method = "GET".parse().unwrap();
+        let call = CallFacts { destination: &destination, scheme: Scheme::Https, method: &method, path: &path };
+        assert_eq!(policy.differs(&call), None);
+        policy.call(&call).is_err()
+    };
+    for path in ["/pay/1", "/pay;x/1", "/pay%2F1", "/%2570ay/1", "/pay%253Bx/1", "/pay;x%2F1", "/p%2561y%2F1"] {
+        assert!(denied(path), "{path}");
+    }
+    assert!(!denied("/payroll/1") && !denied("/r40/x") && denied("/r39/x"));
 }
