@@ -88,7 +88,7 @@ impl Upstream {
     /// # Errors
     /// [`RootsError::Tls`].
     pub(crate) fn new(roots: Roots, turns: Arc<Turns>) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots.0)?, pool: Arc::default(), turns })
+        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default(), turns })
     }
 
     /// Sends `request` where `permit` says and waits for the head of the answer. TLS is not below `floor`.

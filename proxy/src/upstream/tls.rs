@@ -4,22 +4,24 @@
 //! Never: TLS below 1.2 or below what the client offered, a name other than the permitted one, a certificate by a worker's
 //! CA, data before the handshake is finished (0-RTT, which can be replayed).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use config::{ClientCertificate, Destination, Host};
 use jiff::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
-    SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::Roots;
 use crate::error::Refusal;
 use crate::{leaf, limit};
 
@@ -53,12 +55,9 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Trusts `roots`.
-    pub(super) fn new(roots: RootCertStore) -> Result<Self, Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?;
-        let verifier = Arc::new(Verifier(inner));
+    pub(super) fn new(roots: Roots) -> Result<Self, Error> {
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        let verifier = Arc::new(Verifier { roots: Mutex::new(Some(roots)), inner: OnceLock::new(), algorithms });
         Ok(Self {
             any12: client(&verifier, Floor::Tls12, Protocols::Any, None)?,
             any13: client(&verifier, Floor::Tls13, Protocols::Any, None)?,
@@ -155,7 +154,24 @@ fn client(
 
 /// webpki's verdict, and no certificate that a worker's CA has made: one of those vouches for any name it is asked for.
 #[derive(Debug)]
-struct Verifier(Arc<WebPkiServerVerifier>);
+struct Verifier {
+    /// Until there is somebody to be judged by them.
+    roots: Mutex<Option<Roots>>,
+    inner: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    /// Nobody is vouched for where there are no roots after all.
+    fn inner(&self) -> Result<&WebPkiServerVerifier, Error> {
+        let made = self.inner.get_or_init(|| {
+            let roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner).take()?.into_store();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()
+        });
+        made.as_deref().ok_or_else(|| Error::General("there are no trusted root certificates".to_owned()))
+    }
+}
 
 /// What an upstream showed was made by a worker's CA.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +190,7 @@ impl ServerCertVerifier for Verifier {
         if leaf::is_of_a_worker(end_entity) || intermediates.iter().any(|shown| leaf::is_of_a_worker(shown)) {
             return Err(CertificateError::Other(OtherError(Arc::new(OfAWorker))).into());
         }
-        self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        self.inner()?.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -183,7 +199,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -192,11 +208,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
