@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use broker::{LedgerPlace, NotaryPlace, Publish, Secret, Settings};
 use config::{Credentials, IdentityKeys, IdentitySettings};
+use sandbox::Preparing;
 
 use crate::args::BrokerServe;
 use crate::places::Places;
@@ -21,14 +22,14 @@ const SERVICE: &str = "service";
 
 /// Forks the broker and gives the worker's end of the connection to it. The process ends when that connection does, after it
 /// has revoked; nobody waits for it, so that an issuer that cannot be reached does not hold up whoever ran the command. The
-/// caller has no threads yet.
+/// caller has no threads yet, and has read no secret. The sandbox sets itself up meanwhile.
 ///
 /// # Errors
 /// When the process cannot be made.
-pub fn embed(places: &Places) -> Result<UnixStream, Report> {
+pub fn embed(places: &Places, beside: &Preparing) -> Result<UnixStream, Report> {
     // Memory is the child's own after the fork: each side takes its end out of its copy, and closes the other.
     let mut pair = Some(UnixStream::pair()?);
-    let process = sandbox::fork_process(|| match pair.take() {
+    let process = beside.fork_beside(|| match pair.take() {
         Some((ours, theirs)) => {
             drop(ours);
             run_embedded(places, theirs)
@@ -65,6 +66,7 @@ fn let_go_of_streams() -> std::io::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
+    sandbox::give_back_memory();
     Ok(())
 }
 

@@ -3,9 +3,10 @@
 //! Enters: log.toml, and a line to the worker. Leaves: the worker's end of the line; the process lives as long as the worker, and as it takes to
 //! compress what that left. Never: a secret, as it is forked before any is read; a file outside the logs; a run that waits for it.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,14 +25,14 @@ const NAME: &CStr = c"exeat-clerk";
 /// Old segments are looked for this often at most, as that takes a look at each file of each log.
 const LOOK_APART: Duration = Duration::from_secs(60);
 
-/// Forks it. The caller has one thread and has read no secret yet. What is to be held open takes the kernel long to close, for which nobody waits at the
-/// clerk's end.
+/// Forks it. The caller has one thread and has read no secret yet. What is to be held open takes the kernel long to close: the clerk does so once the worker
+/// is gone, when nobody waits.
 ///
 /// # Errors
 /// When the process cannot be made.
-pub fn fork(places: &Places, settings: &LogSettings, held: Option<BorrowedFd<'_>>) -> Result<Clerk, Report> {
+pub fn fork(places: &Places, settings: &LogSettings, held: Vec<OwnedFd>) -> Result<Clerk, Report> {
     let (clerk, desk) = Clerk::pair()?;
-    sandbox::fork_aside(NAME, desk, held, |desk| work(desk, places, settings).map_or(FAILED, |()| 0))?;
+    sandbox::fork_aside(NAME, desk, held, |desk, held| work(desk, held, places, settings).map_or(FAILED, |()| 0))?;
     Ok(clerk)
 }
 
@@ -48,7 +49,7 @@ pub fn keep(settings: &LogSettings) -> Keep {
 }
 
 /// The whole life of its process. There is nobody to tell what fails in it: the log itself says where it has no next file.
-fn work(desk: Desk, places: &Places, settings: &LogSettings) -> std::io::Result<()> {
+fn work(desk: Desk, held: Vec<OwnedFd>, places: &Places, settings: &LogSettings) -> std::io::Result<()> {
     let Some(worker) = desk.worker()? else { return Ok(()) };
     // What it is given open it finds from there, also where the way to it is closed to it.
     fchdir(worker)?;
@@ -71,5 +72,13 @@ fn work(desk: Desk, places: &Places, settings: &LogSettings) -> std::io::Result<
         }
     };
     let look: &mut (dyn FnMut() + Send) = &mut look;
-    desk.serve(worker, limits(settings), &|_| running::is_held(&lock), keep.is_bounded().then_some(look))
+    let held = RefCell::new(held);
+    let lives = |_: &Path| {
+        let lives = running::is_held(&lock)?;
+        if !lives {
+            held.take();
+        }
+        Ok(lives)
+    };
+    desk.serve(worker, limits(settings), &lives, keep.is_bounded().then_some(look))
 }

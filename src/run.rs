@@ -15,13 +15,13 @@ mod summary;
 mod supervise;
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
-use std::{fs, io};
 
 use ::broker::{Client, Registration};
 use config::{AgentId, LogSettings, Part, Policy, SandboxSettings, Standing};
@@ -59,19 +59,21 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(places.agent_file(&arguments.agent))?;
     let logging = LogSettings::load(places.log_file())?;
-    let embedded = arguments.broker.is_none().then(|| broker::embed(places)).transpose()?;
-    let authority = Authority::generate(SystemTime::now())?;
     let shown = Shown::of(policy.sandbox(), &std::env::current_dir()?)?;
     let layers = Pending::make(places, shown.overlay.clone())?;
-    let spec = spec(places, &policy, &authority, arguments, shown, layers.as_ref())?;
+    let spec = spec(places, &policy, arguments, shown, layers.as_ref())?;
     let digest = policy.digest().to_owned();
-    // The sandbox begins as a copy of this process, so the secrets that the policy names are read afterwards.
-    let preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
-    // While that makes itself.
+    // All three begin as copies of this process, so the secrets that the policy names are read afterwards, and the authority is made.
+    let mut preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
+    // While that makes itself, all that does not need it.
+    let embedded = arguments.broker.is_none().then(|| broker::embed(places, &preparing)).transpose()?;
     let watching = lookout::instance();
-    let clerk = clerk::fork(places, &logging, watching.as_ref().map(AsFd::as_fd))?;
+    let held = watching.as_ref().map(|watching| watching.try_clone()).transpose()?;
+    let clerk = clerk::fork(places, &logging, held.into_iter().chain(preparing.take_mounts()).collect())?;
     // Not before: the kernel lets nobody map the users of a process that is closed.
     sandbox::close_memory()?;
+    let authority = Authority::generate(SystemTime::now())?;
+    preparing.trust(authority.pem()).map_err(no_sandbox)?;
     // The command and the clerk keep what was given.
     sandbox::raise_open_files()?;
     let load = if arguments.observe { Standing::load_observing } else { Standing::load };
@@ -84,25 +86,24 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     // This thread looks after the command and speaks to the broker; the proxy has one of its own, from the lock on.
     let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let enlisted = own.block_on(enlist(places, arguments, standing, authority, embedded))?;
-    // All that does not need the sandbox was done while it was made.
-    let prepared = preparing.finish().map_err(|error| enlisted.undone(error))?;
-    if let Some(layers) = layers {
-        layers.give_to(&enlisted.directory).inspect_err(|_| enlisted.leave_nothing())?;
-    }
     enlisted.worker.log().rotate(&enlisted.directory, clerk, clerk::limits(&logging))?;
     let reach = reach::of(places, &enlisted.worker.policy(), enlisted.presence.orders(), arguments.broker.as_deref());
     // Both before the lock: no file can be put under watch behind it, and no thread may be there that does not keep the signal.
     let lookout = Arc::new(lookout(places, &enlisted, watching));
     let hangups = Hangups::listen()?;
+    let prepared = preparing.finish().map_err(|error| enlisted.undone(error))?;
+    if let Some(layers) = layers {
+        layers.give_to(&enlisted.directory).inspect_err(|_| enlisted.leave_nothing())?;
+    }
     let lacking = if arguments.unlocked_worker { Lacking::GoOn } else { Lacking::Refuse };
     let lock = prepared.lock_in(&reach, lacking).map_err(|error| enlisted.undone(error))?;
     let start = worker_start(arguments, &enlisted, &prepared, &lock)?;
     enlisted.worker.log().append(Timestamp::now(), Event::WorkerStart(start))?;
     observing::begins(&enlisted.worker, &prepared.status().capture).iter().for_each(crate::remark);
+    sandbox::bound_heaps();
     let serving = Serving::begin()?;
     let done = own.block_on(work(enlisted, prepared, (lookout, hangups), serving.handle(), arguments.quiet));
-    // All is said and written.
-    serving.end();
+    // All is said and written. What is left of the proxy's work ends with the process.
     own.shutdown_background();
     done
 }
@@ -193,6 +194,7 @@ async fn work(
     let signals = Signals::listen(hangups)?;
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
+            sandbox::give_back_memory();
             let times = Times { wall_clock: settings.wall_clock, grace: settings.grace };
             // What is stopped has time to end, and no way out any more.
             let cut = || {
@@ -270,7 +272,6 @@ fn lookout(places: &Places, enlisted: &Enlisted, watching: Option<OwnedFd>) -> L
 fn spec(
     places: &Places,
     policy: &Policy,
-    authority: &Authority,
     arguments: &args::Run,
     shown: Shown,
     layers: Option<&Pending>,
@@ -287,7 +288,7 @@ fn spec(
         find_secrets: settings.find_secrets,
         nested: settings.nested,
         limits: Limits::from(settings),
-        trust: Trust { worker_ca: authority.pem().to_owned(), system_bundle: system_bundle()? },
+        trust: Trust { system_bundle: proxy::upstream::system_bundle().map(Path::to_owned) },
         ports: if arguments.observe { observing::ports(policy) } else { policy.ports() },
         capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
         working_directory: std::env::current_dir()?,
@@ -313,10 +314,6 @@ fn not_offboarded(places: &Places, agent: &AgentId) -> Result<(), Report> {
         return Err(Report::new(format!("agent `{agent}` was offboarded")).hint(hint));
     }
     Ok(())
-}
-
-fn system_bundle() -> io::Result<Vec<u8>> {
-    proxy::upstream::system_bundle().map_or_else(|| Ok(Vec::new()), fs::read)
 }
 
 pub(crate) fn no_sandbox(error: sandbox::Error) -> Report {

@@ -28,6 +28,7 @@ use std::{
 
 struct Wish {
     spec: Spec,
+    authority: String,
     environment: Vec<(OsString, OsString)>,
     files: Vec<HomeFile>,
     status: bool,
@@ -61,7 +62,9 @@ fn main() -> ExitCode {
 }
 
 fn run(wish: Wish) -> Result<u8, Box<dyn Error>> {
-    let mut prepared = sandbox::prepare(&wish.spec)?;
+    let preparing = sandbox::begin(&wish.spec)?;
+    preparing.trust(&wish.authority)?;
+    let mut prepared = preparing.finish()?;
     if wish.status {
         eprintln!("{}", serde_json::to_string(prepared.status())?);
     }
@@ -101,7 +104,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             read: Vec::new(),
             write: Vec::new(),
             limits: Limits::default(),
-            trust: Trust { worker_ca: String::new(), system_bundle: fs::read("/etc/ssl/certs/ca-certificates.crt")? },
+            trust: Trust { system_bundle: Some("/etc/ssl/certs/ca-certificates.crt".into()) },
             ports: [80, 443].into(),
             overlay: Vec::new(),
             hide: Vec::new(),
@@ -116,6 +119,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             ("HOME".into(), sandbox::HOME.into()),
         ],
         files: Vec::new(),
+        authority: String::new(),
         status: false,
         met: false,
         terminate_after: None,
@@ -151,7 +155,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             "--terminate-after" => wish.terminate_after = Some(number(value()?)?.parse()?),
             "--files" => spec.limits.files = number(value()?)?.parse()?,
             "--cpus" => spec.limits.cpus = Some(number(value()?)?.parse()?),
-            "--ca" => spec.trust.worker_ca = fs::read_to_string(value()?)?,
+            "--ca" => wish.authority = fs::read_to_string(value()?)?,
             "--status" => wish.status = true,
             "--lock-in" => wish.lock_in = true,
             "--kill-after" => wish.kill_after = Some(number(value()?)?.parse()?),

@@ -14,33 +14,33 @@ use std::{
     ffi::CStr,
     fs::OpenOptions,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-/// Forks such a process under this name, to which the caller gives one thing that it has open. It is nobody's to wait for. What is to be held is left open in
-/// it and not looked at: the kernel ends that when both have. The caller has one thread; that is checked.
+/// Forks such a process under this name, to which the caller gives one thing that it has open. It is nobody's to wait for. What is to be held is not looked
+/// at in it, but for when to let go: the kernel ends that when nobody else has it either. The caller has one thread; that is checked.
 ///
 /// # Errors
 /// When the process cannot be made.
 pub fn fork_aside<T: AsFd>(
     name: &CStr,
     open: T,
-    held: Option<BorrowedFd<'_>>,
-    f: impl FnOnce(T) -> u8,
+    held: Vec<OwnedFd>,
+    f: impl FnOnce(T, Vec<OwnedFd>) -> u8,
 ) -> io::Result<()> {
     single_threaded().map_err(io::Error::other)?;
     // In the caller, what was given away is closed with the closure.
-    let child = move || be_apart(name, open.as_fd(), held).map_or(1, |()| f(open));
+    let child = move || be_apart(name, open.as_fd(), &held).map_or(1, |()| f(open, held));
     ChildProcess::spawn(0, child)?.detach();
     Ok(())
 }
 
-fn be_apart(name: &CStr, open: BorrowedFd<'_>, held: Option<BorrowedFd<'_>>) -> io::Result<()> {
+fn be_apart(name: &CStr, open: BorrowedFd<'_>, held: &[OwnedFd]) -> io::Result<()> {
     // A key pressed in the worker's terminal is not for it.
     sys::block_signals()?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    sys::close_all_but(&[&[open][..], held.as_slice()].concat())?;
+    sys::close_all_but(&held.iter().map(AsFd::as_fd).chain([open]).collect::<Vec<_>>())?;
     let_go_of_streams()?;
     Ok(rustix::thread::set_name(name)?)
 }

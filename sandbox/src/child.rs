@@ -71,7 +71,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<Standing>, Error> {
     rustix::system::sethostname(b"sandbox").map_err(step(Step::Namespaces, "set the host name"))?;
 
     // While we are the user who started exeat: the command's user may not be able to reach the working directory.
-    let sources = Sources::take(plan, idmapped)?;
+    let sources = Sources::take(plan, spec, idmapped)?;
     // Before files are made: the new root's files belong to whoever makes them, and nobody else exists in here.
     become_user(plan.user).map_err(step(Step::User, "become the unprivileged user"))?;
     // After the last change of user, which clears it; then a look whether the worker died before it was set.
@@ -87,7 +87,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<Standing>, Error> {
         sent.map_err(step(Step::Network, "hand out a socket"))?;
     }
     // From the pivot in here on, no path leads to the machine any more.
-    filesystem::build(sources, plan, spec)?;
+    filesystem::build(sources, plan, spec, channel)?;
     // While /proc can be opened by us: without the last privilege we cannot read about ourselves.
     let reaped = spec.limits.disk.map(|_| disk::hand_out(channel)).transpose()?;
     // While /proc/sys can be written: no user namespace below this one, hence no capability ever again.

@@ -1,6 +1,6 @@
 //! What went wrong, where, and what to do about it.
 //!
-//! For: one error type for everything between `prepare` and `start`, also across the process border. In: the step, what
+//! For: one error type for everything between `begin` and `start`, also across the process border. In: the step, what
 //! was tried, on what, the kernel's answer, a hint. Out: an [`Error`] a person can act on. Never: a source formatted
 //! into the text (it is chained), or an error for something that has already run.
 

@@ -7,7 +7,9 @@
 use crate::{
     cover::{self, Cover},
     error::{Error, Step},
-    etc, namespace,
+    etc,
+    message::Channel,
+    namespace,
     overlay::Layers,
     plan::Plan,
     spec::Spec,
@@ -84,7 +86,7 @@ pub(crate) fn is_program(path: &Path) -> bool {
 /// What was taken from the machine, to be placed in the new root.
 pub(crate) struct Sources {
     pieces: Vec<Piece>,
-    certificates: Option<OwnedFd>,
+    trusted: trust::OfMachine,
     working_directory: OwnedFd,
 }
 
@@ -102,7 +104,7 @@ enum What {
 
 impl Sources {
     /// Takes everything, as the user who started exeat: the command's user may not be able to get at it.
-    pub fn take(plan: &Plan, idmapped: Vec<OwnedFd>) -> Result<Self, Error> {
+    pub fn take(plan: &Plan, spec: &Spec, idmapped: Vec<OwnedFd>) -> Result<Self, Error> {
         let mut pieces = Vec::new();
         let programs = PROGRAMS.iter().map(PathBuf::from);
         for path in programs.chain(etc::shown()) {
@@ -132,7 +134,7 @@ impl Sources {
         let working_directory = open(&plan.working_directory, flags, Mode::empty()).map_err(|errno| {
             Step::Filesystem.failed("open the working directory").on(plan.working_directory.display()).because(errno)
         })?;
-        Ok(Self { pieces, certificates: trust::take_directory()?, working_directory })
+        Ok(Self { pieces, trusted: trust::take(&spec.trust)?, working_directory })
     }
 }
 
@@ -186,8 +188,14 @@ impl Piece {
     }
 }
 
+/// What is let go of as a whole once the new root is filled, as the kernel waits for all processors each time: scratch space as one, and the
+/// machine's certificates. A path of the machine that is shown would not be called so.
+const STAGE: &str = "/.parts";
+/// Empty, as far as the machine shows nothing there.
+const EMPTY: &str = "/srv";
+
 /// Builds the new root, enters it, lets go of the old one, and fills it.
-pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Error> {
+pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec, channel: &Channel) -> Result<(), Error> {
     let step = |tried: &'static str| move |errno: Errno| Step::Filesystem.failed(tried).because(errno);
     let old = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(step("open the old root"))?;
     let private = MountAttributes { propagation: libc::MS_PRIVATE, ..MountAttributes::default() };
@@ -203,6 +211,7 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
     pivot_root(".", ".").map_err(|errno| {
         step("make it the root")(errno).hint_at("a system that runs from its initial RAM disk cannot change roots")
     })?;
+    // At once, though one wait for both would do: what is placed below is found by paths.
     unmount(".", UnmountFlags::DETACH).map_err(step("let go of the old root"))?;
     chdir("/").map_err(step("enter the new root"))?;
 
@@ -213,15 +222,21 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec) -> Result<(), Er
     for piece in sources.pieces {
         piece.place(&mut made)?;
     }
+    // What is hidden in /proc is covered with it, if it is a directory.
+    fs::create_dir_all(EMPTY).map_err(|error| Step::Filesystem.failed("make").on(EMPTY).because(error))?;
     devices().map_err(|error| Step::Filesystem.failed("furnish").on("/dev").because(error))?;
     let terminals = fresh("devpts", &[("ptmxmode", "0666"), ("mode", "0620")], DEVICE)?;
     attach_in_new(&terminals, "/dev/pts")?;
     attach_in_new(&proc, "/proc")?;
     etc::write(plan.user).map_err(|error| Step::Filesystem.failed("write the files of").on("/etc").because(error))?;
-    trust::write(&spec.trust, sources.certificates.as_ref(), plan)?;
-    stores::write(&spec.trust, plan)?;
+    // Last, as the worker makes its key meanwhile.
+    let trusted = sources.trusted.with_worker(channel)?;
+    trust::write(&trusted, plan)?;
+    stores::write(&trusted.worker, plan)?;
     umask(mask);
-    Ok(())
+    // What is shown of scratch space keeps that alive.
+    unmount(STAGE, UnmountFlags::DETACH).map_err(step("let go of what is not shown"))?;
+    fs::remove_dir(STAGE).map_err(|error| Step::Filesystem.failed("remove").on(STAGE).because(error))
 }
 
 /// Makes read-only what is to stay as it is. Afterwards nothing can be placed any more.
@@ -249,7 +264,7 @@ fn cover_proc() -> Result<(), Error> {
         let Some(found) = fs::metadata(&path).ok().filter(|found| found.permissions().mode() & 0o044 != 0) else {
             continue;
         };
-        let cover = copy_of(Path::new(if found.is_dir() { "/srv" } else { "/dev/null" }))?;
+        let cover = copy_of(Path::new(if found.is_dir() { EMPTY } else { "/dev/null" }))?;
         attach(&cover, &path).map_err(|errno| Step::Filesystem.failed("cover").on(path.display()).because(errno))?;
     }
     Ok(())
@@ -259,17 +274,16 @@ fn cover_proc() -> Result<(), Error> {
 fn scratch(size: &str) -> Result<(), Error> {
     let failed = |error: io::Error| Step::Filesystem.failed("make scratch space").because(error);
     let whole = fresh("tmpfs", &[("mode", "0755"), ("size", size)], READ_WRITE)?;
-    attach_in_new(&whole, "/srv")?;
+    attach_in_new(&whole, STAGE)?;
     for (part, target, mode) in
         [("tmp", "/tmp", 0o1777), ("var-tmp", "/var/tmp", 0o1777), ("shm", "/dev/shm", 0o1777), ("home", HOME, 0o700)]
     {
-        let part = Path::new("/srv").join(part);
+        let part = Path::new(STAGE).join(part);
         fs::DirBuilder::new().mode(mode).create(&part).map_err(failed)?;
         fs::set_permissions(&part, fs::Permissions::from_mode(mode)).map_err(failed)?;
         attach_in_new(&copy_of(&part)?, target)?;
     }
-    // The parts keep it alive; /srv is an empty directory again.
-    unmount("/srv", UnmountFlags::DETACH).map_err(|errno| failed(errno.into()))
+    Ok(())
 }
 
 fn devices() -> io::Result<()> {

@@ -41,6 +41,8 @@ pub(crate) fn run(inherited: &Inherited<'_>, terminal: Option<Terminal>, reaped:
     };
     let ended = started.and_then(|command| {
         let _gone = channel.send(&Report::Started);
+        // What it took to set everything up; from here on it only waits.
+        sys::trim();
         Init { channel, terminal, reaped, command }
             .supervise()
             .map_err(|errno| Step::Start.failed("wait").because(errno))
@@ -67,7 +69,7 @@ fn furnish(channel: &Channel) -> Result<Option<Vec<CString>>, Error> {
             }
             Order::File(file) => home::write(&file)?,
             Order::Start => return Ok(Some(variables)),
-            Order::Mount | Order::Go | Order::Signal(_) | Order::Terminate | Order::Resume => {}
+            Order::Mount | Order::Go | Order::Authority(_) | Order::Signal(_) | Order::Terminate | Order::Resume => {}
         }
     }
     Ok(None)

@@ -69,6 +69,11 @@ impl Keeper {
         self.process.as_fd()
     }
 
+    /// What the worker holds it by.
+    pub fn hold(&self) -> [BorrowedFd<'_>; 2] {
+        [self.process.as_fd(), self.channel.as_fd()]
+    }
+
     /// Gives it what tells how much is written; where that is limited, nothing has been counted before.
     pub fn look_at(&self, gauges: &Gauges) -> Result<(), Error> {
         gauges

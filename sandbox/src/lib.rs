@@ -26,7 +26,7 @@
 //! | `init` | pid 1, and the command's `exec` |
 //! | `lock` | the worker takes from itself what it needs no more |
 //! | `keeper`, `disk`, `uncounted` | beside the worker: limits that the kernel does not hold by itself |
-//! | `aside` | processes of the run's own beside the worker |
+//! | `aside`, `memory` | processes of the run's own beside the worker; what none of them holds on to |
 //! | `running`, `process`, `met`, `hangup` | until the end, what came of the limits, and which SIGHUP is whose |
 //! | `status`, `probe`, `offer`, `error` | what is in force; what this machine can; what went wrong |
 //! | [`attempt`] | what a hostile command would ask the kernel for |
@@ -55,6 +55,7 @@ mod keystore;
 mod landlock;
 mod limits;
 mod lock;
+mod memory;
 mod message;
 mod met;
 mod namespace;
@@ -91,12 +92,13 @@ pub use hangup::{Hangup, Hangups};
 pub use home::HomeFile;
 pub use limits::raise_open_files;
 pub use lock::{Lacking, Lock, Reach, close_memory, lock_in};
+pub use memory::{bound_heaps, give_back_memory};
 pub use met::{Limit, Met};
 pub use offer::Offered;
 pub use probe::{Capability, probe};
 pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
-pub use spawn::{Prepared, Preparing, Sockets, begin, prepare};
+pub use spawn::{Prepared, Preparing, Sockets, begin};
 pub use spec::{CaptureChoice, Layered, Limits, Spec, Trust};
 pub use status::{Capture, HiddenInForce, Landlock, LimitsInForce, Means, Status, SyscallFilter};
 pub use trust::{BUNDLE, trust_environment};

@@ -27,6 +27,8 @@ pub(crate) enum Order {
     Mount,
     /// The user is mapped and the limits outside stand: set everything up.
     Go,
+    /// The worker's own certificate, PEM. It has none when the set-up begins.
+    Authority(String),
     /// Variables of the command's environment, names and values.
     Variables(Vec<(Vec<u8>, Vec<u8>)>),
     /// One file of the command's home.
@@ -112,7 +114,12 @@ impl Channel {
     /// The next message and the descriptor beside it. `None`: the other side is gone.
     pub fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>, Errno> {
         // Its length first: nearly all are of some bytes, and the largest would be cleared for each of them.
-        let ahead = rustix::io::retry_on_intr(|| recv(&self.0, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC));
+        let look = || rustix::io::retry_on_intr(|| recv(&self.0, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC));
+        // That the other side went without reading everything is told once, ahead of what it said before.
+        let ahead = match look() {
+            Err(Errno::CONNRESET) => look(),
+            ahead => ahead,
+        };
         let mut bytes = match ahead {
             Ok((_, length)) if length <= LARGEST => vec![0; length],
             Ok(_) => return Err(Errno::MSGSIZE),
@@ -186,5 +193,15 @@ mod tests {
         assert!(!theirs.hung_up());
         drop(ours);
         assert!(theirs.hung_up() && theirs.receive::<Order>().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_last_word_of_who_went_without_reading_is_heard() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.send(&Order::Go).unwrap();
+        theirs.send(&Report::Started).unwrap();
+        drop(theirs);
+        assert!(matches!(ours.receive::<Report>().unwrap(), Some((Report::Started, _))));
+        assert!(ours.receive::<Report>().unwrap().is_none());
     }
 }

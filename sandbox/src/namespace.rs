@@ -100,6 +100,11 @@ fn write(child: Pid, file: &str, text: &str) -> Result<(), Error> {
     })
 }
 
+/// Its mounts, held by a descriptor; `None` where /proc does not say.
+pub(crate) fn mounts_of(child: Pid) -> Option<OwnedFd> {
+    File::open(format!("/proc/{}/ns/mnt", child.as_raw_nonzero())).ok().map(Into::into)
+}
+
 /// A user namespace in which root's files and the user's have changed owners, and all others kept theirs.
 pub(crate) fn swap_with_root(user: User) -> Result<OwnedFd, Error> {
     let (child, pidfd) = sys::spawn(libc::CLONE_NEWUSER, || {

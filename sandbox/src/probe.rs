@@ -36,7 +36,7 @@ pub struct Capability {
 /// What then becomes of a run.
 const UNLOCKED: &str = "`exeat run` refuses to start, unless told to go on by `--unlocked-worker`";
 
-/// Tries each. The caller must still be single-threaded, as for [`prepare`](crate::prepare).
+/// Tries each. The caller must still be single-threaded, as for [`begin`](crate::begin).
 pub fn probe() -> Vec<Capability> {
     let tried = try_network();
     let mut found = vec![

@@ -15,16 +15,17 @@ use crate::{
     message::{Channel, Order, Report, Socket},
     namespace, nested, overlay,
     plan::Plan,
-    process::{ChildProcess, single_threaded},
+    process::{ChildProcess, fork_process, single_threaded},
     relay::Relay,
     running::Running,
     spec::Spec,
     status::{Capture, Inside, LimitsInForce, Status},
-    terminal,
+    sys, terminal,
 };
 use rustix::io::Errno;
 use std::{
     ffi::OsString,
+    io,
     net::{TcpListener, UdpSocket},
     os::{
         fd::{AsFd, OwnedFd},
@@ -77,6 +78,7 @@ pub struct Preparing {
     plan: Plan,
     nested: bool,
     limits: LimitsInForce,
+    mounts: Option<OwnedFd>,
 }
 
 /// Forks what becomes the sandbox, and gives it what it needs of the machine. To be called while this process has one thread, on
@@ -104,6 +106,7 @@ pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     drop(inherited); // or the channel would not end with the child
 
     namespace::map(child.pid(), plan.user)?;
+    let mounts = namespace::mounts_of(child.pid());
     terminal::give_pipes_to(plan.user)?;
     if let Some(cgroup) = &cgroup {
         cgroup.add(child.pid())?;
@@ -120,19 +123,36 @@ pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     let limits = LimitsInForce::of(&spec.limits, &rlimits, cgroup.as_ref());
     // While we have one thread and know no secret of the policy's; whatever fails from here on, it cleans up.
     let keeper = Keeper::start(&mut cgroup, &child, spec.limits.disk)?;
-    Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits })
-}
-
-/// [`begin`] and [`finish`](Preparing::finish), with nothing done in between.
-pub fn prepare(spec: &Spec) -> Result<Prepared, Error> {
-    begin(spec)?.finish()
+    Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits, mounts })
 }
 
 impl Preparing {
+    /// Says whom programs inside are to trust beside whom the machine does: the worker's own certificate, PEM, or nobody. Once, and before
+    /// [`finish`](Self::finish): the set-up waits for it.
+    pub fn trust(&self, authority: &str) -> Result<(), Error> {
+        let lost = Step::Filesystem.failed("tell the sandbox's first process whom to trust");
+        self.channel
+            .send(&Order::Authority(authority.to_owned()))
+            .map_err(|errno| told(&self.channel, lost.because(errno)))
+    }
+
+    /// Its mounts, for whoever holds them a moment longer than its processes are there: the kernel takes long to end them, and ends the last
+    /// process only then. Nothing is in them that the processes had not. Once; nobody needs to.
+    pub fn take_mounts(&mut self) -> Option<OwnedFd> {
+        self.mounts.take()
+    }
+
+    /// As [`fork_process`](crate::fork_process); the copy has no hold on the sandbox, which would outlive the worker with it.
+    pub fn fork_beside(&self, f: impl FnOnce() -> u8) -> io::Result<ChildProcess> {
+        let hold = [self.channel.as_fd(), self.child.as_fd()].into_iter();
+        let hold: Vec<_> = hold.chain(self.keeper.iter().flat_map(Keeper::hold)).collect();
+        fork_process(|| sys::close_these(&hold).map_or(1, |()| f()))
+    }
+
     /// Waits until everything is set up.
     pub fn finish(self) -> Result<Prepared, Error> {
         // Should it fail, they are dropped from the last to the first: the processes before who looks after them.
-        let Self { keeper, channel, child, plan, nested, limits } = self;
+        let Self { keeper, channel, child, plan, nested, limits, mounts: _ } = self;
         let Heard { sockets, terminal, gauges, inside } = hear(&channel)?;
         if let Some(keeper) = &keeper {
             keeper.look_at(&gauges)?;

@@ -1,6 +1,6 @@
 //! What the caller wants: which command, where, with what in sight, within which limits.
 //!
-//! For: the one argument of [`prepare`](crate::prepare). In: plain values, paths absolute. Out: the same, read-only to the
+//! For: the one argument of [`begin`](crate::begin). In: plain values, paths absolute. Out: the same, read-only to the
 //! rest of the crate. Never: secrets; nothing of it is hidden from the command.
 
 use crate::filesystem;
@@ -115,10 +115,8 @@ impl Default for Limits {
 /// The certificate authorities that programs inside find.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
-    /// The worker's own CA certificate, PEM.
-    pub worker_ca: String,
-    /// The machine's bundle, PEM, as the caller read it.
-    pub system_bundle: Vec<u8>,
+    /// The machine's bundle, PEM. The worker's own comes later, by [`Preparing::trust`](crate::Preparing::trust).
+    pub system_bundle: Option<PathBuf>,
 }
 
 /// How outgoing connections are caught.

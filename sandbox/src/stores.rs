@@ -9,7 +9,6 @@ use crate::{
     filesystem::HOME,
     nss,
     plan::Plan,
-    spec::Trust,
     trust::WORKER,
 };
 use std::{
@@ -27,8 +26,8 @@ const MONO: &str = ".config/.mono/new-certs/Trust";
 const WITH_MONO: &str = "/usr/lib/mono";
 
 /// Writes them for the user that we are.
-pub(crate) fn write(trust: &Trust, plan: &Plan) -> Result<(), Error> {
-    let certificates = certificate::from_pem(trust.worker_ca.as_bytes());
+pub(crate) fn write(worker: &str, plan: &Plan) -> Result<(), Error> {
+    let certificates = certificate::from_pem(worker.as_bytes());
     let Some(ours) = certificates.first() else { return Ok(()) };
     if let Some(database) = nss::database_of(ours) {
         in_store(NSS, plan, |store| {

@@ -6,11 +6,12 @@
 use crate::{
     certificate::{self, Certificate},
     error::{Error, Step},
-    filesystem, keystore, namespace,
+    filesystem, keystore,
+    message::{Channel, Order},
+    namespace,
     plan::Plan,
     spec::Trust,
 };
-use rustix::mount::{UnmountFlags, unmount};
 use std::{
     fs,
     io::{self, Write},
@@ -24,9 +25,9 @@ pub const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The worker's own certificate.
 pub(crate) const WORKER: &str = "/etc/ssl/certs/exeat-worker.pem";
 const KEYSTORE: &str = "/etc/ssl/certs/java/cacerts";
-/// Where the machine's directory is while the two are laid one over the other.
-const BELOW: &str = "/srv/certs";
-const LAYERS: &str = "/etc/ssl/certs:/srv/certs";
+/// Where the machine's directory is while the two are laid one over the other: in what is let go of at the end.
+const BELOW: &str = "/.parts/certs";
+const LAYERS: &str = "/etc/ssl/certs:/.parts/certs";
 
 /// Firefox has a store in each profile, and reads what it is to add to it here.
 const FIREFOX: &str = "/etc/firefox/policies";
@@ -69,50 +70,86 @@ pub fn trust_environment() -> Vec<(&'static str, &'static str)> {
     .collect()
 }
 
-/// The machine's directory of single certificates, taken before the roots change places; `None` where it has none.
-pub(crate) fn take_directory() -> Result<Option<OwnedFd>, Error> {
-    let directory = Path::new(DIRECTORY);
+/// Whom the machine trusts, taken before the roots change places.
+pub(crate) struct OfMachine {
+    bundle: Vec<u8>,
+    /// Single certificates; `None` where it has none.
+    directory: Option<OwnedFd>,
+}
+
+/// Whom programs inside are to trust.
+pub(crate) struct Trusted {
+    machine: OfMachine,
+    /// PEM.
+    pub worker: String,
+}
+
+/// Reads the bundle and takes the directory, as the user who started exeat.
+pub(crate) fn take(trust: &Trust) -> Result<OfMachine, Error> {
+    let bundle = trust.system_bundle.as_deref().map_or_else(
+        || Ok(Vec::new()),
+        |path| {
+            let failed = |error| Step::Filesystem.failed("read").on(path.display()).because(error);
+            fs::read(path).map_err(failed)
+        },
+    )?;
     // Resolved, for what is taken must not be a link.
-    match fs::canonicalize(directory) {
-        Ok(found) if found.is_dir() => namespace::detached(&found).map(Some),
-        _ => Ok(None),
+    let directory = match fs::canonicalize(DIRECTORY) {
+        Ok(found) if found.is_dir() => Some(namespace::detached(&found)?),
+        _ => None,
+    };
+    Ok(OfMachine { bundle, directory })
+}
+
+impl OfMachine {
+    /// Waits for the worker's own.
+    pub fn with_worker(self, channel: &Channel) -> Result<Trusted, Error> {
+        match channel.receive() {
+            Ok(Some((Order::Authority(worker), _))) => Ok(Trusted { machine: self, worker }),
+            heard => {
+                let error = Step::Filesystem.failed("hear from the worker whom to trust");
+                Err(match heard {
+                    Err(errno) => error.because(errno),
+                    Ok(_) => error,
+                })
+            }
+        }
     }
 }
 
 /// Writes everything into the new root; the machine's single certificates show through from below.
-pub(crate) fn write(trust: &Trust, machine: Option<&OwnedFd>, plan: &Plan) -> Result<(), Error> {
+pub(crate) fn write(trusted: &Trusted, plan: &Plan) -> Result<(), Error> {
     let failed =
         |error: io::Error| Step::Filesystem.failed("write the trusted certificates").on(DIRECTORY).because(error);
     let below = Path::new(BELOW);
+    let machine = trusted.machine.directory.as_ref();
     if let Some(machine) = machine {
         fs::create_dir(below).map_err(failed)?;
         filesystem::attach(machine, below).map_err(|errno| failed(errno.into()))?;
     }
-    fill(trust, plan).map_err(failed)?;
+    fill(trusted, plan).map_err(failed)?;
     if machine.is_some() {
         // A kernel without overlayfs leaves those out: the bundle has them all, and is where nearly everyone looks.
         if let Ok(both) = filesystem::fresh("overlay", &[("lowerdir", LAYERS)], filesystem::READ_ONLY) {
             filesystem::attach(&both, Path::new(DIRECTORY)).map_err(|errno| failed(errno.into()))?;
         }
-        unmount(below, UnmountFlags::DETACH).map_err(|errno| failed(errno.into()))?;
-        fs::remove_dir(below).map_err(failed)?;
     }
     Ok(())
 }
 
-fn fill(trust: &Trust, plan: &Plan) -> io::Result<()> {
+fn fill(Trusted { machine, worker }: &Trusted, plan: &Plan) -> io::Result<()> {
     // The machine's own, shown by the policy, stays as it is.
     let is_shown = |path: &str| plan.binds.iter().any(|bind| Path::new(path).starts_with(&bind.target));
     let directory = Path::new(DIRECTORY);
     fs::create_dir_all(directory.join("java"))?;
     let mut bundle = fs::File::create(BUNDLE)?;
-    for part in [&trust.system_bundle, b"\n".as_slice(), trust.worker_ca.as_bytes()] {
+    for part in [&machine.bundle, b"\n".as_slice(), worker.as_bytes()] {
         bundle.write_all(part)?;
     }
-    let ours = certificate::from_pem(trust.worker_ca.as_bytes());
-    let systems = certificate::from_pem(&trust.system_bundle);
+    let ours = certificate::from_pem(worker.as_bytes());
+    let systems = certificate::from_pem(&machine.bundle);
     fs::write(KEYSTORE, keystore::of(systems.iter().chain(&ours)))?;
-    fs::write(WORKER, &trust.worker_ca)?;
+    fs::write(WORKER, worker)?;
     if !is_shown(FIREFOX) {
         fs::create_dir_all(FIREFOX)?;
         fs::write(Path::new(FIREFOX).join("policies.json"), FIREFOX_POLICIES)?;

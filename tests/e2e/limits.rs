@@ -359,11 +359,10 @@ fn groups_are_gone_with_their_worker_also_when_it_is_killed() {
 fn where_nobody_looks_after_a_limit_any_more_nobody_runs_on() {
     let mut live = Exeat::new().sandbox("disk = \"1GiB\"").start(&["sh", "-c", "echo runs; sleep 300"]);
     live.wait_for("runs");
-    // The broker is forked first, then the sandbox, then who looks after its limits, and the log's clerk last.
-    let (children, clerk) = (live.children(), live.clerk());
-    let before = children.into_iter().filter(|pid| *pid != clerk);
-    let keeper = before.max_by_key(|pid| pid.as_raw_nonzero()).unwrap();
-    rustix::process::kill_process(keeper, Signal::KILL).unwrap();
+    // The sandbox is forked first, then who looks after its limits, then the broker, and the log's clerk last.
+    let mut children = live.children();
+    children.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+    rustix::process::kill_process(children[1], Signal::KILL).unwrap();
     let run = live.finish();
     assert!(run.code != Some(0) && run.took < Duration::from_secs(30), "{run:#?}");
     assert!(run.stderr.contains("looks after the limits is gone"), "{run:#?}");

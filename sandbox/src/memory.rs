@@ -1,0 +1,21 @@
+//! What a process of exeat's does not hold on to: a machine may have hundreds of them, which wait most of the time.
+//!
+//! For: the worker, its broker, and pid 1 of the sandbox, each once it stands. In: nothing. Out: less memory. Never: an error; where the C library
+//! has no such thing, all stays as it is.
+
+use crate::{process::single_threaded, sys};
+
+/// The first thread's, and one for the others: each keeps pages of its own, and the proxy has one thread that is busy.
+const ARENAS: libc::c_int = 2;
+
+/// Gives back what was freed while the process came to stand.
+pub fn give_back_memory() {
+    sys::trim();
+}
+
+/// As few heaps as threads are busy. Does nothing where there are threads already.
+pub fn bound_heaps() {
+    if single_threaded().is_ok() {
+        sys::bound_arenas(ARENAS);
+    }
+}
