@@ -67,7 +67,13 @@ fn decide(c: &mut Criterion) {
         ask(format!("{count} rules, denied"), &policy, &destination, &format!("/r{last}/secret/key"), false);
     }
     let (text, destination) = one_host(10_000);
-    ask("10000 rules of one host, the last one".to_owned(), &parse(&text), &destination, "/r9999/releases/latest", true);
+    ask(
+        "10000 rules of one host, the last one".to_owned(),
+        &parse(&text),
+        &destination,
+        "/r9999/releases/latest",
+        true,
+    );
     ask("10000 rules of one host, none".to_owned(), &parse(&text), &destination, "/other/releases/latest", false);
     let (text, _) = rules(10_000);
     group.sample_size(10).bench_function("10000 rules read from their text", |b| b.iter(|| parse(black_box(&text))));

@@ -5,14 +5,16 @@
 
 mod attack;
 mod calls;
+mod hold;
 mod http;
 mod load;
 mod lookup;
+mod once;
+pub mod through;
 
 use std::io::BufRead;
 use std::rc::Rc;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
@@ -21,12 +23,10 @@ use crate::job::{Job, Outcome, Reply};
 
 use self::http::Client;
 use self::load::Opened;
+pub use self::once::{FIRST_BYTE, run as ask};
 
 /// Does jobs until standard input ends.
 pub fn run() -> Result<(), Error> {
-    // A connection is a descriptor.
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Rc::new(Client::new()?);
     let mut lines = std::io::stdin().lock().lines();

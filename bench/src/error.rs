@@ -40,4 +40,5 @@ said! {
     std::io::Error, std::num::ParseIntError, serde_json::Error, hyper::Error, hyper::http::Error, rustls::Error,
     rustls_pki_types::pem::Error, rustls_pki_types::InvalidDnsNameError, rcgen::Error, nix::errno::Errno,
     hdrhistogram::CreationError, hdrhistogram::AdditionError, tokio::task::JoinError, std::env::VarError,
+    hudsucker::Error,
 }

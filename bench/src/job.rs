@@ -107,6 +107,11 @@ pub enum Load {
         /// For how long.
         seconds: f64,
     },
+    /// Connections that stand and say nothing until each is asked once more.
+    Hold {
+        /// How many.
+        connections: usize,
+    },
     /// Handshakes again, to a name each that the other side has a certificate for only from then on. Looked up beforehand.
     NewNames {
         /// How many at once.

@@ -6,8 +6,10 @@
 //! | | [`payload`] | a length → a body |
 //! | driver | [`drive`] | jobs on standard input → outcomes on standard output; runs in the sandbox and outside of it |
 //! | | [`job`] | what the two sides say to each other |
+//! | rivals | [`rivals`] | the upstream → what a user would pick instead, set up beside exeat |
 //! | figures | [`figures`] | the binaries → all rounds, interleaved → tables in Markdown |
-//! | | [`clock`] | a process → the CPU time it has used |
+//! | | [`plot`] | values along a curve → SVG |
+//! | | [`clock`], [`tree`] | a process → the CPU time and the memory that it and those below it have used |
 //!
 //! Never: a figure of calls that failed, nor a loop without an end.
 
@@ -18,6 +20,9 @@ mod figures;
 mod identity;
 mod job;
 mod payload;
+mod plot;
+mod rivals;
+mod tree;
 mod upstream;
 
 use std::io::Write;
@@ -25,6 +30,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::Error;
 
@@ -46,16 +52,31 @@ enum Command {
     },
     /// Do the jobs that come on standard input
     Drive,
+    /// Ask one thing, and say when it is answered
+    Ask {
+        /// Of whom
+        host: String,
+        /// What
+        path: String,
+    },
+    /// Intercept and copy bytes until standard input ends; the first line on standard output says where
+    Bare(rivals::Intercepts),
+    /// The same with hudsucker
+    Hudsucker(rivals::hudsucker::Settings),
     /// Measure, and print tables
     Figures(figures::Settings),
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    let done = descriptors().and_then(|()| match command {
         Command::Upstream { authority } => upstream::run(&authority),
         Command::Drive => drive::run(),
+        Command::Ask { host, path } => drive::ask(&host, &path),
+        Command::Bare(settings) => rivals::bare::run(&settings),
+        Command::Hudsucker(settings) => rivals::hudsucker::run(&settings),
         Command::Figures(settings) => figures::run(&settings),
-    };
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,6 +84,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As many as there may be, for what is started as well: a thousand connections are two thousand of them in a proxy.
+fn descriptors() -> Result<(), Error> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
 /// One line on standard output, at once.

@@ -26,6 +26,8 @@ use crate::identity::provider;
 use crate::job::Protocol;
 use crate::payload::{self, Payload};
 
+use super::through;
+
 /// Of anything that is waited for: far over what a loaded machine needs.
 const WAIT: Duration = Duration::from_secs(10);
 /// Bytes a second of a body, at the least.
@@ -41,6 +43,7 @@ pub struct Client {
     http2: Arc<ClientConfig>,
     authorization: String,
     text: Bytes,
+    through: Option<SocketAddr>,
 }
 
 impl Client {
@@ -58,6 +61,7 @@ impl Client {
             http2: configuration(&roots, b"h2")?,
             authorization: format!("Bearer {credential}"),
             text: payload::text(),
+            through: through::proxy()?,
         })
     }
 
@@ -68,7 +72,10 @@ impl Client {
             Protocol::Http2 => &self.http2,
         };
         let name = ServerName::try_from(name.to_owned())?;
-        let stream = TcpStream::connect(to).await?;
+        let stream = match self.through {
+            Some(proxy) => through::connect(proxy, &name.to_str(), to.port()).await?,
+            None => TcpStream::connect(to).await?,
+        };
         stream.set_nodelay(true)?;
         Ok(TlsConnector::from(Arc::clone(configuration)).connect(name, stream).await?)
     }

@@ -17,14 +17,16 @@ use crate::job::{Job, Load, Outcome, numbered};
 use crate::payload;
 
 use super::attack::Attackers;
-use super::calls;
 use super::http::{Client, Link};
 use super::lookup::Lookup;
+use super::{calls, hold};
 
 /// The port on which every rule listens.
 pub const PORT: u16 = 443;
 /// Requests on each stream before anything is measured: connections upstream, leases and caches stand then.
 const WARM: usize = 20;
+/// And on all streams together, but for one on each: where there are a thousand of them, that many are enough.
+const WARM_ALL: usize = 2_000;
 /// No latency is more than this many nanoseconds; the driver's own limits come first.
 const CEILING: u64 = 60_000_000_000;
 
@@ -42,7 +44,7 @@ pub enum Opened {
 
 impl Opened {
     /// Opens what `job` needs.
-    pub async fn open(client: &Client, job: &Job) -> Result<Self, Error> {
+    pub async fn open(client: &Rc<Client>, job: &Rc<Job>) -> Result<Self, Error> {
         Ok(match job.load {
             Load::Requests { connections, streams, .. } => {
                 let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
@@ -52,8 +54,7 @@ impl Opened {
                     links.extend((1..streams).filter_map(|_| first.another()));
                     links.push(first);
                 }
-                warm(client, job, &mut links).await?;
-                Self::Links(links)
+                Self::Links(warm(client, job, links).await?)
             }
             Load::Uploads { connections, .. } => {
                 let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
@@ -61,8 +62,7 @@ impl Opened {
                 for _ in 0..connections {
                     links.push(client.open(to, &job.host, job.protocol).await?);
                 }
-                warm(client, job, &mut links).await?;
-                Self::Links(links)
+                Self::Links(warm(client, job, links).await?)
             }
             Load::Polite { .. } => {
                 let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
@@ -85,6 +85,10 @@ impl Opened {
                     calls::one(client, job, to).await?;
                 }
                 Self::Addresses(vec![(job.host.clone(), to)])
+            }
+            Load::Hold { connections } => {
+                let to = address(job, &job.host, lookup(job).await?.as_ref()).await?;
+                Self::Links(hold::open(client, job, to, connections).await?)
             }
             Load::NewNames { first, count, .. } => {
                 let lookup = lookup(job).await?;
@@ -116,6 +120,7 @@ impl Opened {
                 let end = started + Duration::from_secs_f64(*seconds);
                 together(links.into_iter().map(|link| uploads(Rc::clone(client), Rc::clone(job), link, end))).await?
             }
+            (Self::Links(links), Load::Hold { .. }) => hold::ask(client, job, links).await?,
             (Self::Polite(link, to), Load::Polite { every, seconds, anew }) => {
                 let end = started + Duration::from_secs_f64(*seconds);
                 polite(client, job, (link, to), (Duration::from_millis(*every), end), *anew).await?
@@ -166,17 +171,28 @@ impl Opened {
     }
 }
 
-/// Asks for as much as the job does, or for little where that is long.
-async fn warm(client: &Client, job: &Job, links: &mut [Link]) -> Result<(), Error> {
+/// Asks for as much as the job does, or for little where that is long; on all links at once, as when time is measured: whoever is in between
+/// then has as many connections upstream as it is going to need.
+async fn warm(client: &Rc<Client>, job: &Rc<Job>, links: Vec<Link>) -> Result<Vec<Link>, Error> {
     let (before, length) = job.path.rsplit_once('/').unwrap_or_default();
     let short = length.parse::<u64>().is_ok_and(|length| length <= payload::PIECE as u64);
     let path = if short { job.path.clone() } else { format!("{before}/{}", payload::PIECE) };
-    for link in links {
-        for _ in 0..WARM {
-            client.ask(link, &job.host, &path).await?;
-        }
+    let times = (WARM_ALL / links.len().max(1)).clamp(1, WARM);
+    let mut tasks = JoinSet::new();
+    for mut link in links {
+        let (client, job, path) = (Rc::clone(client), Rc::clone(job), path.clone());
+        tasks.spawn_local(async move {
+            for _ in 0..times {
+                client.ask(&mut link, &job.host, &path).await?;
+            }
+            Ok::<_, Error>(link)
+        });
     }
-    Ok(())
+    let mut warmed = Vec::new();
+    while let Some(link) = tasks.join_next().await {
+        warmed.push(link??);
+    }
+    Ok(warmed)
 }
 
 /// Names to shake hands for, taken by whichever task is free.

@@ -17,8 +17,8 @@ use super::table::Table;
 const ROUNDS: usize = 3;
 /// A turn is this many times as long as one of the other figures: attacks take time to stand.
 const LONGER: f64 = 2.0;
-/// A hundred thousand names take longer still.
-const NAMES_LONGER: f64 = 50.0;
+/// Thousands of names take longer still; twenty thousand in a row are a part of their own.
+const NAMES_LONGER: f64 = 15.0;
 /// Milliseconds between two requests of the polite client.
 const EVERY: u64 = 5;
 

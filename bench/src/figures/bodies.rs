@@ -4,9 +4,10 @@
 //! not of one round.
 
 use crate::error::Error;
-use crate::job::{Job, Load, Protocol};
+use crate::job::{Job, Load, Protocol, per};
 
 use super::attacks::peak;
+use super::findings::Findings;
 use super::installation::{Installation, PLAIN, SWAPS};
 use super::player::{Player, Turn};
 use super::spread::Spread;
@@ -38,8 +39,13 @@ const SCENES: [Scene; 4] = [
 ];
 
 /// Both tables.
-pub fn tables(installation: &Installation, rounds: u32, seconds: f64) -> Result<String, Error> {
-    Ok(long(installation, rounds, seconds)? + &longest(installation)?)
+pub fn tables(
+    installation: &Installation,
+    findings: &mut Findings,
+    rounds: u32,
+    seconds: f64,
+) -> Result<String, Error> {
+    Ok(long(installation, rounds, seconds)? + &longest(installation, findings)?)
 }
 
 fn long(installation: &Installation, rounds: u32, seconds: f64) -> Result<String, Error> {
@@ -80,11 +86,12 @@ fn long(installation: &Installation, rounds: u32, seconds: f64) -> Result<String
     Ok(table.end())
 }
 
-fn longest(installation: &Installation) -> Result<String, Error> {
+fn longest(installation: &Installation, findings: &mut Findings) -> Result<String, Error> {
     let about = "1 GiB, once each, with a credential. The worker's peak is what was resident at most, before and after; before, it has \
                  carried bodies of 1 MiB.";
     let heads = ["1 GiB", "directly, s", "with a credential, s", "÷ direct", "peak before, MiB", "after, MiB"];
     let mut table = Table::new("The longest bodies", about, &heads);
+    let mut growth = Spread::default();
     for scene in SCENES {
         let scene = Scene { bytes: LONGEST, ..scene };
         let mut players = players(installation)?;
@@ -94,6 +101,7 @@ fn longest(installation: &Installation) -> Result<String, Error> {
         let before = peak(players[WITH].process())?;
         let through = players[WITH].finish(server).map_err(|error| error.during(scene.name))?;
         let after = peak(players[WITH].process())?;
+        growth.push(per(after, 1.0) / per(before, 1.0));
         table.row(&[
             scene.name.to_owned(),
             format!("{:.2}", 1.0 / direct.outcome.rate()),
@@ -103,6 +111,8 @@ fn longest(installation: &Installation) -> Result<String, Error> {
             format!("{:.1}", f64::from(u32::try_from(after).unwrap_or(u32::MAX)) / 1024.0),
         ]);
     }
+    // Of all ways, the worst.
+    findings.note("gigabyte's memory", [growth.at(1, 1)].into_iter().collect());
     Ok(table.end())
 }
 

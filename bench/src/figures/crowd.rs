@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::error::Error;
 use crate::job::{Job, Load, Protocol};
+use crate::tree::{children, rolled_up};
 
+use super::findings::Findings;
 use super::installation::{Installation, SWAPS};
-use super::memory::{children, rolled_up};
 use super::player::Player;
 use super::table::Table;
 
@@ -19,7 +20,7 @@ use super::table::Table;
 const IDLE: Duration = Duration::from_secs(5);
 
 /// `workers` of them, a credential granted to each.
-pub fn table(installation: &Installation, workers: u32) -> Result<String, Error> {
+pub fn table(installation: &Installation, findings: &mut Findings, workers: u32) -> Result<String, Error> {
     let begun = Instant::now();
     let mut players = Vec::new();
     for _ in 0..workers {
@@ -65,6 +66,8 @@ pub fn table(installation: &Installation, workers: u32) -> Result<String, Error>
     let heads = ["workers", "all up, s", "served a call", "MiB", "MiB each", "idle CPU %"];
     let mut table = Table::new("Many workers", about, &heads);
     let mebibytes = kibibytes as f64 / 1024.0;
+    findings.note("crowd's memory", [mebibytes].into_iter().collect());
+    findings.note("crowd's CPU", [idle].into_iter().collect());
     table.row(&[
         workers.to_string(),
         format!("{:.1}", up.as_secs_f64()),

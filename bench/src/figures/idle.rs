@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::job::{Job, Load, Protocol};
+use crate::tree::rolled_up;
 
 use super::installation::{Installation, PLAIN, SWAPS};
-use super::memory::rolled_up;
 use super::player::Player;
 use super::table::Table;
 

@@ -22,6 +22,11 @@ pub const SWAPS: &str = "swaps";
 /// The same with a neighbour, who has an upstream of its own: what waits in that one's queue is not exeat's doing.
 pub const ATTACKED: &str = "attacked";
 
+/// How many rules an agent may have with [`Installation::with_rules`].
+pub const RULES: [u32; 5] = [1, 10, 100, 1_000, 10_000];
+/// Hosts that the rules of a policy of many rules are for.
+const HOSTS: u32 = 1_000;
+
 /// What every agent may do, to be a policy of ten rules in which the one that matters is not the first.
 const OTHERS: &str = r#"
 [[allow]]
@@ -113,12 +118,42 @@ impl Installation {
         command
     }
 
+    /// An agent with so many rules and the credential; the one that matters is the last.
+    pub fn with_rules(&self, rules: u32) -> Result<String, Error> {
+        let mut policy = "[upstream]\nroots = [\"../ca.pem\"]\n\n[sandbox]\nfiles = 12000\n".to_owned();
+        for rule in 1..rules {
+            let host = rule % HOSTS;
+            policy += &format!(
+                "\n[[allow]]\nto = \"host{host}.example.net\"\nmethods = [\"GET\"]\npaths = [\"/{rule}/**\"]\n"
+            );
+        }
+        let dial = self.upstream.addresses.http1;
+        policy += &format!(
+            "\n[[allow]]\nto = \"h1.bench.example\"\ndial = \"{dial}\"\nmethods = [\"GET\"]\ncredential = \"bench\"\n"
+        );
+        let agent = format!("rules-{rules}");
+        fs::write(self.room.path().join(format!("config/agents/{agent}.toml")), policy)?;
+        Ok(agent)
+    }
+
     /// Runs the driver with no sandbox around it.
     pub fn directly(&self) -> Command {
         let mut command = Command::new("./driver");
         command.arg("drive").current_dir(self.room.path().join("work"));
-        command.env("SSL_CERT_FILE", self.room.path().join("config/ca.pem")).env("BENCH_CREDENTIAL", CREDENTIAL);
+        command.env("SSL_CERT_FILE", self.authority()).env("BENCH_CREDENTIAL", CREDENTIAL);
         command
+    }
+
+    /// Who signed the upstream's certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.room.path().join("config/ca.pem")
+    }
+
+    /// A directory of its own in the room, removed with it.
+    pub fn directory(&self, name: &str) -> Result<PathBuf, Error> {
+        let directory = self.room.path().join(name);
+        fs::DirBuilder::new().mode(0o700).create(&directory)?;
+        Ok(directory)
     }
 }
 
@@ -158,8 +193,9 @@ fn policy(agent: &str, addresses: &Addresses, neighbours: &Addresses) -> String 
 }
 
 fn credentials() -> String {
+    let many = RULES.map(|rules| format!(", \"rules-{rules}\"")).concat();
     format!(
-        "[bench]\nissuer = \"fixed\"\nvalue = {{ file = \"credential\" }}\nagents = [\"{SWAPS}\", \"{ATTACKED}\"]\n\
+        "[bench]\nissuer = \"fixed\"\nvalue = {{ file = \"credential\" }}\nagents = [\"{SWAPS}\", \"{ATTACKED}\"{many}]\n\
          to = [\"*.bench.example\"]\nin = [\"header\"]\nenv = \"BENCH_CREDENTIAL\"\n"
     )
 }

@@ -22,7 +22,8 @@ pub struct Player {
     process: Child,
     jobs: Option<ChildStdin>,
     replies: Receiver<String>,
-    sandboxed: bool,
+    /// Whose CPU time is counted.
+    watched: Vec<u32>,
 }
 
 /// One turn.
@@ -51,12 +52,23 @@ impl Player {
                 }
             }
         });
-        Ok(Self { process, jobs, replies, sandboxed })
+        let watched = if sandboxed { vec![process.id()] } else { Vec::new() };
+        Ok(Self { process, jobs, replies, watched })
     }
 
     /// The process that was started: the worker's, where there is one.
     pub fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Has the CPU time of other processes counted as the worker's.
+    pub fn watch(&mut self, processes: Vec<u32>) {
+        self.watched = processes;
+    }
+
+    /// Whose CPU time is counted as the worker's.
+    pub fn watched(&self) -> &[u32] {
+        &self.watched
     }
 
     /// Has `job` done; `server` is the process of the upstream.
@@ -76,8 +88,9 @@ impl Player {
 
     /// Has it done.
     pub fn finish(&mut self, server: u32) -> Result<Turn, Error> {
-        let worker = self.sandboxed.then(|| self.process.id());
-        let read = || Ok::<_, Error>((worker.map(clock::of).transpose()?, clock::of(server)?));
+        let watched = self.watched.clone();
+        let worker = || watched.iter().map(|&process| clock::of(process)).sum::<Result<f64, _>>();
+        let read = || Ok::<_, Error>((worker()?, clock::of(server)?));
         let before = read()?;
         self.begin()?;
         let outcome = self.end()?;
@@ -87,7 +100,7 @@ impl Player {
         }
         let each = |seconds: f64| seconds * 1e6 / per(outcome.done, 1.0);
         Ok(Turn {
-            worker: before.0.zip(after.0).map(|(before, after)| each(after - before)),
+            worker: (!self.watched.is_empty()).then(|| each(after.0 - before.0)),
             server: each(after.1 - before.1),
             ends: each(after.1 - before.1 + outcome.cpu),
             outcome,

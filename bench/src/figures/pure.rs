@@ -9,17 +9,18 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+use super::findings::Findings;
 use super::table::Table;
 
 /// The medians of the latest run, with their 95 % confidence intervals.
-pub fn table(directory: &Path) -> Result<String, Error> {
+pub fn table(directory: &Path, findings: &mut Findings) -> Result<String, Error> {
     let mut rows = Vec::new();
     for group in fs::read_dir(directory).map_err(|error| Error::from(error).during("what criterion left"))? {
         let group = group?.path();
         for function in fs::read_dir(&group).into_iter().flatten() {
             let latest = function?.path().join("new");
             if latest.join("estimates.json").exists() {
-                rows.push(row(&latest)?);
+                rows.push(row(&latest, findings)?);
             }
         }
     }
@@ -30,7 +31,7 @@ pub fn table(directory: &Path) -> Result<String, Error> {
     Ok(table.end())
 }
 
-fn row(latest: &Path) -> Result<[String; 3], Error> {
+fn row(latest: &Path, findings: &mut Findings) -> Result<[String; 3], Error> {
     let read = |name: &str| -> Result<Value, Error> { Ok(serde_json::from_slice(&fs::read(latest.join(name))?)?) };
     let (estimates, benchmark) = (read("estimates.json")?, read("benchmark.json")?);
     let median = &estimates["median"];
@@ -48,5 +49,11 @@ fn row(latest: &Path) -> Result<[String; 3], Error> {
         Some(bytes) => format!("{:.2} GB", bytes / nanoseconds),
         None => format!("{:.0}", 1e9 / nanoseconds),
     };
-    Ok([benchmark["full_id"].as_str().unwrap_or("?").to_owned(), time, rate])
+    let name = benchmark["full_id"].as_str().unwrap_or("?").to_owned();
+    let all = [nanoseconds, low, high];
+    findings.note(name.clone(), all.map(|nanoseconds| nanoseconds / 1e3).into_iter().collect());
+    if let Some(bytes) = benchmark["throughput"]["Bytes"].as_f64() {
+        findings.note(format!("rate of {name}"), all.map(|nanoseconds| bytes / nanoseconds).into_iter().collect());
+    }
+    Ok([name, time, rate])
 }

@@ -24,6 +24,11 @@ impl Spread {
         self.0.get(last * part / whole).copied().unwrap_or(f64::NAN)
     }
 
+    /// Median, least, greatest.
+    pub fn ends(&self) -> [f64; 3] {
+        [self.median(), self.at(0, 1), self.at(1, 1)]
+    }
+
     /// Median and, in brackets, the least and the greatest.
     pub fn told(&self, digits: usize) -> String {
         let (least, greatest) = (self.at(0, 1), self.at(1, 1));

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::error::Error;
 
+use super::findings::Findings;
 use super::installation::{Installation, PLAIN, SWAPS};
 use super::spread::Spread;
 use super::table::Table;
@@ -15,7 +16,7 @@ use super::table::Table;
 const TRUE: &str = "/usr/bin/true";
 
 /// A start of each kind in turn, as often as `starts` says.
-pub fn table(installation: &Installation, starts: u32) -> Result<String, Error> {
+pub fn table(installation: &Installation, findings: &mut Findings, starts: u32) -> Result<String, Error> {
     let bubblewrap = |words: &[String]| {
         let mut command = Command::new("bwrap");
         command.arg("--unshare-all").args(words).arg(TRUE);
@@ -32,10 +33,21 @@ pub fn table(installation: &Installation, starts: u32) -> Result<String, Error> 
         ("the same, with /proc, /dev and tmpfs", &|| bubblewrap(&alike)),
     ];
     let mut times = vec![Spread::default(); kinds.len()];
+    let mut ratios = [Spread::default(), Spread::default()];
     for _ in 0..starts {
+        let mut turn = Vec::new();
         for ((name, command), times) in kinds.iter().zip(&mut times) {
-            times.push(time(&mut command()).map_err(|error| error.during(name))?);
+            let took = time(&mut command()).map_err(|error| error.during(name))?;
+            times.push(took);
+            turn.push(took);
         }
+        ratios.iter_mut().zip([2, 3]).for_each(|(ratio, base)| ratio.push(turn[0] / turn[base]));
+    }
+    let [same_mounts_ratio, one_mount_ratio] = ratios;
+    findings.note("start ÷ same mounts", same_mounts_ratio);
+    findings.note("start ÷ one mount", one_mount_ratio);
+    for (name, kind) in [("start", 0), ("start, same mounts", 2), ("start, one mount", 3)] {
+        findings.note(name, times[kind].clone());
     }
     let about = format!(
         "Wall time from exec to exit, {starts} of each, in turn. The same mounts are those that exeat's sandbox has, {} of them; bubblewrap \
