@@ -39,6 +39,8 @@ const REST: u32 = 8;
 thread_local! {
     /// Until when the turn under way on this thread lasts.
     static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Since when the step under way does: one piece of the work of that turn.
+    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Waits for another turn, if this one has taken its time. To be called between two pieces of a work that has many.
@@ -55,9 +57,9 @@ pub(crate) async fn slice() {
     std::future::poll_fn(|context| poll_slice(context)).await;
 }
 
-/// The turn under way on this thread, told by its end; none outside of turns.
+/// The piece of work under way on this thread, told by its beginning; none outside of turns.
 pub(crate) fn under_way() -> Option<Instant> {
-    UNTIL.get()
+    SINCE.get()
 }
 
 /// All shares of a worker.
@@ -157,6 +159,7 @@ impl Turns {
             let begun = now;
             UNTIL.set(Some(begun + SLICE));
             loop {
+                SINCE.set(Some(now));
                 let more = share.step();
                 now = Instant::now();
                 if !more || now - begun >= SLICE || !coop::has_budget_remaining() {
@@ -164,6 +167,7 @@ impl Turns {
                 }
             }
             UNTIL.set(None);
+            SINCE.set(None);
             share.settle(now - begun, paid, now);
             // Sockets and timers have to be looked at, which the runtime does in between; and who else waits for this core, such as the
             // client of the next turn, would wait for the kernel's next tick otherwise.
