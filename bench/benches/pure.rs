@@ -11,12 +11,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use config::{CallFacts, Credentials, Destination, Method, NormalPath, Placeholder, Policy, Scheme};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use proxy::leaf::{Authority, Leaves};
 use proxy::scrub::Scrub;
 use proxy::swap::{Head, Swap};
-use record::{CallLog, CallStart, CredentialUse, Event, TlsLeg};
+use record::{CallEnd, CallLog, CallStart, CredentialUse, Event, TlsLeg};
 
 const PLACEHOLDER: &str = "exeat_q7Xr2mNcV9bLk4TzWf8HdYs3Jp6Ga1";
 const SECRET: &str = "ghs_A8fK2mQ9xV4nB7cL1zR5tY3wE6uI0oP8sDfG";
@@ -123,7 +124,7 @@ fn scrub(c: &mut Criterion) {
 }
 
 fn swap(c: &mut Criterion) {
-    let text = "[bench]\nissuer = \"fixed\"\nvalue = { env = \"X\" }\nagents = [\"bench\"]\nto = [\"api.example.com\"]\nin = [\"header\"]\n";
+    let text = "[bench]\nissuer = \"fixed\"\nvalue = { env = \"X\" }\nagents = [\"bench\"]\nto = [\"api.example.com\"]\nin = [\"header\", \"body\"]\n";
     let credentials = Credentials::parse("credentials.toml", text).unwrap();
     let grant = credentials.iter().next().unwrap().grant.clone();
     let name = grant.credential().clone();
@@ -153,11 +154,33 @@ fn swap(c: &mut Criterion) {
         let head = head(headers);
         group.bench_function(what, |b| b.iter(|| swap.plan(black_box(&head)).is_ok()));
     }
-    let body: Bytes = TEXT.bytes().cycle().take(64 * 1024).collect::<Vec<u8>>().into();
     group.throughput(Throughput::Bytes(64 * 1024));
-    group.bench_function("64 KiB of a request's body", |b| {
-        b.iter_batched(|| swap.body(&head(&without)), |mut watch| watch.push(&body).is_ok(), BatchSize::SmallInput);
-    });
+    for (name, text) in [
+        ("JSON", TEXT),
+        (
+            "JSON, a line break in each text",
+            "{\"name\":\"release-42\",\"body\":\"Fixes\\nthree bugs, and one more.\"},",
+        ),
+        ("a form", "name=release-42&body=Fixes+three+bugs%2C+and+one+more.&tags=a&"),
+        ("JSON, all of it escaped", "\\u0065\\u0078\\u0065"),
+        ("a form, all of it escaped", "%65%78%65%61"),
+        ("backslashes", "\\"),
+    ] {
+        let body: Bytes = text.bytes().cycle().take(64 * 1024).collect::<Vec<u8>>().into();
+        group.bench_function(format!("64 KiB of a request's body, no match: {name}"), |b| {
+            b.iter_batched(|| swap.body(&head(&without)), |mut watch| watch.push(&body).is_ok(), BatchSize::SmallInput);
+        });
+        let media = if name.contains("form") { "application/x-www-form-urlencoded" } else { "application/json" };
+        let typed = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media))]);
+        group.bench_function(format!("64 KiB of a body to be swapped in, no match: {name}"), |b| {
+            let begun = || {
+                let mut body = swap.in_body(&head(&typed)).unwrap();
+                body.push(b"\"").unwrap();
+                body
+            };
+            b.iter_batched(begun, |mut swapped| swapped.push(&body).is_ok(), BatchSize::SmallInput);
+        });
+    }
     group.finish();
 }
 
@@ -201,10 +224,34 @@ fn log(c: &mut Criterion) {
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
             alpn: Some("http/1.1".to_owned()),
         }),
+        observed: None,
+        trace: None,
     };
-    c.benchmark_group("log").bench_function("a call's start", |b| {
-        b.iter(|| log.append(Timestamp::now(), Event::CallStart(start.clone())).is_ok());
+    let end = CallEnd {
+        call: 1,
+        outcome: "done".to_owned(),
+        status: Some(200),
+        received: 1024,
+        head_ms: Some(1.234),
+        total_ms: 1.345,
+        address: Some("192.0.2.1:443".to_owned()),
+        upstream_tls: start.client_tls.clone(),
+        ..CallEnd::default()
+    };
+    let mut group = c.benchmark_group("log");
+    // What is written is a call's own until then; that it is copied here is not the log's.
+    group.bench_function("a call's start", |b| {
+        let append = |start| log.append(Timestamp::now(), Event::CallStart(start)).is_ok();
+        b.iter_batched(|| start.clone(), append, BatchSize::SmallInput);
     });
+    group.bench_function("a call's start and end", |b| {
+        let append = |(start, end)| {
+            log.append(Timestamp::now(), Event::CallStart(start)).is_ok()
+                && log.append(Timestamp::now(), Event::CallEnd(end)).is_ok()
+        };
+        b.iter_batched(|| (start.clone(), end.clone()), append, BatchSize::SmallInput);
+    });
+    group.finish();
     std::fs::remove_dir_all(&directory).unwrap();
 }
 

@@ -16,10 +16,16 @@ mod finder;
 mod gaps;
 mod inject;
 mod message;
+#[cfg(test)]
+mod oracle;
+mod outlook;
 mod pair;
 mod plan;
 mod search;
+mod sieve;
 mod syntax;
+mod unescape;
+mod views;
 
 use std::fmt;
 use std::sync::Arc;

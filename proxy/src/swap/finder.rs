@@ -1,23 +1,25 @@
 //! One placeholder, taken out of a body as it streams.
 //!
 //! Enters: chunks, however they fall. Leaves: the text without the placeholder, and where it stood. Never: more held back than what
-//! may be the beginning of one. It goes byte by byte (Knuth, Morris and Pratt), so that no cut between chunks can matter.
+//! may be the beginning of one. It goes byte by byte (Knuth, Morris and Pratt), so that no cut between chunks can matter, but only
+//! from where one may begin; what is before that is passed over at once (`outlook`).
 
 use std::collections::VecDeque;
 
 use super::gaps::Gapped;
+use super::outlook::{Outlook, Sought};
 use super::syntax::{Characters, Syntax};
 
 #[derive(Debug)]
 pub(super) struct Finder {
     characters: Characters,
+    sought: Sought,
     matching: Matching,
 }
 
 /// How much of the placeholder the end of the text matches.
 #[derive(Debug)]
 struct Matching {
-    wanted: Vec<u8>,
     /// For each length of its beginning, how long an end of that is a beginning again.
     borders: Vec<usize>,
     /// The bytes that match, as they came; and how many of them each character took.
@@ -30,23 +32,31 @@ impl Finder {
     pub(super) fn new(syntax: Syntax, wanted: &str) -> Self {
         let wanted: Vec<u8> = wanted.bytes().map(|byte| syntax.folded(byte)).collect();
         let borders = borders(&wanted);
-        let matching = Matching { wanted, borders, held: Vec::new(), lengths: VecDeque::new() };
-        Self { characters: Characters::new(syntax), matching }
+        let sought = Sought::new(syntax, wanted);
+        let matching = Matching { borders, held: Vec::new(), lengths: VecDeque::new() };
+        Self { characters: Characters::new(syntax), sought, matching }
     }
 
     /// Takes a chunk; gives what is certain.
-    pub(super) fn push(&mut self, mut chunk: &[u8]) -> Gapped {
-        let mut gapped = Gapped::default();
-        let Self { characters, matching } = self;
-        while let Some(&byte) = chunk.first() {
-            let plain = if matching.lengths.is_empty() { characters.plain(chunk, matching.wanted[0]) } else { 0 };
-            if plain > 0 {
-                gapped.text(&chunk[..plain]);
-                chunk = &chunk[plain..];
-                continue;
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Gapped {
+        let mut gapped = Gapped::with_room(chunk.len());
+        let Self { characters, sought, matching } = self;
+        let escape = characters.escape();
+        let mut outlook = Outlook::new(sought, chunk, escape);
+        let mut at = 0;
+        while at < chunk.len() {
+            // Of escapes in a row each is taken as it comes.
+            if matching.lengths.is_empty() && characters.is_whole() && Some(chunk[at]) != escape {
+                let begins = outlook.begins(at);
+                gapped.text(&chunk[at..begins]);
+                characters.skip(&chunk[at..begins]);
+                at = begins;
             }
-            characters.push(byte, &mut |stands_for, came| matching.step(stands_for, came, &mut gapped));
-            chunk = &chunk[1..];
+            if at < chunk.len() {
+                at += characters.take(&chunk[at..], &mut |stands_for, came| {
+                    matching.step(&sought.wanted, stands_for, came, &mut gapped);
+                });
+            }
         }
         gapped
     }
@@ -54,8 +64,8 @@ impl Finder {
     /// Gives what was held back.
     pub(super) fn finish(&mut self) -> Gapped {
         let mut gapped = Gapped::default();
-        let Self { characters, matching } = self;
-        characters.finish(&mut |stands_for, came| matching.step(stands_for, came, &mut gapped));
+        let Self { characters, sought, matching } = self;
+        characters.finish(&mut |stands_for, came| matching.step(&sought.wanted, stands_for, came, &mut gapped));
         gapped.text(&std::mem::take(&mut matching.held));
         matching.lengths.clear();
         gapped
@@ -63,10 +73,10 @@ impl Finder {
 }
 
 impl Matching {
-    fn step(&mut self, stands_for: Option<u8>, came: &[u8], gapped: &mut Gapped) {
+    fn step(&mut self, wanted: &[u8], stands_for: Option<u8>, came: &[u8], gapped: &mut Gapped) {
         loop {
             let matched = self.lengths.len();
-            if stands_for == Some(self.wanted[matched]) {
+            if stands_for == Some(wanted[matched]) {
                 self.held.extend_from_slice(came);
                 self.lengths.push_back(came.len());
                 break;
@@ -79,7 +89,7 @@ impl Matching {
             gapped.text(&self.held[..certain]);
             self.held.drain(..certain);
         }
-        if self.lengths.len() == self.wanted.len() {
+        if self.lengths.len() == wanted.len() {
             self.held.clear();
             self.lengths.clear();
             gapped.gap();
@@ -102,7 +112,10 @@ fn borders(text: &[u8]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::swap::oracle;
 
     fn swapped(syntax: Syntax, wanted: &str, text: &str, cut: usize) -> String {
         let mut finder = Finder::new(syntax, wanted);
@@ -121,6 +134,42 @@ mod tests {
                 swapped(Syntax::Json, "abac", "[\"ab\\u0061bac\",abac,\"abac\\u\"]", cut),
                 "[\"ab<>\",abac,\"<>\\u\"]"
             );
+        }
+    }
+
+    /// Pieces that have to do with the placeholder, and such that have not.
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            "[ -~]{0,30}",
+            "[\"\\\\%+ &=]{1,4}",
+            Just("ab+ab c".to_owned()),
+            Just("a abc".to_owned()),
+            Just("a+abc".to_owned()),
+            Just("\"ab+ab+c\"".to_owned()),
+            "ab\\+(ab)?",
+            "(%[0-9a-fA-F]{0,2}|%61|%2[bB]|%20){1,3}",
+            "\\\\(u00(61|2b|62)|u[0-9a-fg]{0,4}|[\\\\/\"n]){1,3}",
+        ];
+        proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    proptest! {
+        /// Chunk by chunk: also what is held back is the same.
+        #[test]
+        fn a_body_is_read_as_by_one_who_reads_every_byte(
+            body in body(),
+            cuts in proptest::collection::vec(1_usize..60, 1..5),
+            syntax in prop_oneof![Just(Syntax::Json), Just(Syntax::Form), Just(Syntax::Plain)],
+            wanted in prop_oneof![Just("ab+ab+c"), Just("ab+"), Just("+abc"), Just("a+abc"), Just("a"), Just("+"), Just("abab"), Just("a\"b"), Just("aa\\")],
+        ) {
+            let (mut fast, mut slow) = (Finder::new(syntax, wanted), oracle::Finder::new(syntax, wanted));
+            let (mut rest, mut cuts) = (&body[..], cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (chunk, left) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                prop_assert_eq!(fast.push(chunk), slow.push(chunk));
+                rest = left;
+            }
+            prop_assert_eq!(fast.finish(), slow.finish());
         }
     }
 }

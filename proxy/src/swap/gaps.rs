@@ -17,6 +17,11 @@ impl Gapped {
         Self { text: text.to_vec(), gaps: Vec::new() }
     }
 
+    /// Nothing yet, and room for so much.
+    pub(super) fn with_room(length: usize) -> Self {
+        Self { text: Vec::with_capacity(length), gaps: Vec::new() }
+    }
+
     pub(super) fn text(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
     }

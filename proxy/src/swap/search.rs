@@ -5,6 +5,8 @@
 use aho_corasick::{AhoCorasick, MatchKind};
 use config::{Grant, Placeholder};
 
+use super::sieve::Sieve;
+use super::unescape::unescape;
 use crate::spelling::{alignments, percent_encoded};
 
 /// `%252565` and the like: nobody who means well nests deeper.
@@ -16,6 +18,7 @@ pub(super) struct Search {
     spellings: AhoCorasick,
     of: Vec<(Vec<u8>, Seen)>,
     pub(super) longest: usize,
+    pub(super) sieve: Sieve,
 }
 
 /// Whose placeholder, and how it is spelt.
@@ -51,7 +54,9 @@ impl Search {
         let mut builder = AhoCorasick::builder();
         let builder = builder.match_kind(MatchKind::LeftmostFirst).ascii_case_insensitive(true);
         let spellings = builder.build(of.iter().map(|(text, _)| text));
-        Self { grants, spellings: spellings.expect("a worker's placeholders take less than 2 GiB"), of, longest }
+        let spellings = spellings.expect("a worker's placeholders take less than 2 GiB");
+        let sieve = Sieve::new(of.iter().map(|(text, _)| &text[..]), &spellings);
+        Self { grants, spellings, of, longest, sieve }
     }
 
     /// The placeholders in `text`, as given, percent-encoded whole, or in base64.
@@ -103,58 +108,6 @@ impl Search {
         match self.all(shown.as_bytes()).first() {
             None => shown,
             Some(&seen) => format!("‹{}, escaped›", name(seen)),
-        }
-    }
-}
-
-/// Undoes percent-encoding and the escapes of JSON strings, once; where the last escape may be cut short, says where it
-/// begins.
-pub(super) fn unescape(text: &[u8], plain: &mut Vec<u8>) -> usize {
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        let rest = &text[at..];
-        let (value, length) = match rest {
-            [b'%', a, b, ..] => (hex(&[*a, *b]), 3),
-            [b'\\', b'u', a, b, c, d, ..] => (hex(&[*a, *b, *c, *d]), 6),
-            // Not `\\`: of several, as JSON within JSON has them, the last one counts.
-            [b'\\', c @ (b'/' | b'"'), ..] => (Some(u32::from(*c)), 2),
-            [b'%'] | [b'%', _] | [b'\\'] => return at,
-            [b'\\', b'u', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit) => return at,
-            _ => (None, 1),
-        };
-        // Placeholders are ASCII; what else an escape stands for needs only not be taken for one.
-        match value.map(u8::try_from) {
-            Some(Ok(value)) => plain.push(value),
-            Some(Err(_)) => plain.push(b'?'),
-            None => plain.push(byte),
-        }
-        at += if value.is_some() { length } else { 1 };
-    }
-    at
-}
-
-fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(text: &str) -> (String, usize) {
-        let mut plain = Vec::new();
-        let rest = unescape(text.as_bytes(), &mut plain);
-        (String::from_utf8(plain).unwrap(), text.len() - rest)
-    }
-
-    #[test]
-    fn escapes_are_undone_and_cut_ones_wait() {
-        let whole = |text: &str| (text.to_owned(), 0);
-        assert_eq!(plain("a%62c\\u0064\\/\\\"e"), whole("abcd/\"e"));
-        assert_eq!(plain("\\\\\\u0067"), whole("\\\\g"));
-        assert_eq!(plain("100%, 5%x \\n \\u12g \\u20ac"), whole("100%, 5%x \\n \\u12g ?"));
-        for (text, waits) in [("a%", 1), ("a%6", 2), ("a\\", 1), ("a\\u", 2), ("a\\u006", 5)] {
-            assert_eq!(plain(text), ("a".to_owned(), waits), "{text}");
         }
     }
 }

@@ -5,8 +5,10 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use memchr::memchr_iter;
 use zeroize::Zeroizing;
 
+use super::unescape::hex;
 use crate::spelling::{json_escaped, percent_encoded};
 
 /// A way to write text in a body.
@@ -81,18 +83,51 @@ impl Characters {
         Self { syntax, inside: false, cut: Vec::new() }
     }
 
-    /// How many bytes at the beginning of `rest` stand for themselves alone, and are not `wanted`.
-    pub(super) fn plain(&self, rest: &[u8], wanted: u8) -> usize {
-        if !self.cut.is_empty() {
-            return 0;
+    /// What may begin an escape.
+    pub(super) fn escape(&self) -> Option<u8> {
+        match self.syntax {
+            Syntax::Json => Some(b'\\'),
+            Syntax::Form => Some(b'%'),
+            Syntax::Plain => None,
         }
-        let ends: fn(u8) -> bool = match (self.syntax, self.inside) {
-            (Syntax::Form, _) => |byte| byte == b'%',
-            (Syntax::Json, true) => |byte| matches!(byte, b'"' | b'\\'),
-            (Syntax::Json, false) => |byte| byte == b'"',
-            (Syntax::Plain, _) => |_| false,
+    }
+
+    /// Whether every byte so far belongs to a character that is whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.cut.is_empty()
+    }
+
+    /// Passes over characters in which there is no escape.
+    pub(super) fn skip(&mut self, run: &[u8]) {
+        if self.syntax == Syntax::Json {
+            self.inside ^= memchr_iter(b'"', run).count() % 2 == 1;
+        }
+    }
+
+    /// Takes what `rest` begins with: a byte, or a whole escape at once. Says how much that was.
+    pub(super) fn take(&mut self, rest: &[u8], each: &mut impl FnMut(Option<u8>, &[u8])) -> usize {
+        let whole = match (self.syntax, rest) {
+            _ if !self.cut.is_empty() => None,
+            (Syntax::Form, [b'%', a, b, ..]) => hex(&[*a, *b]).map(|value| (Some(value), 3)),
+            (Syntax::Json, [b'\\', b'u', a, b, c, d, ..]) if self.inside => {
+                hex(&[*a, *b, *c, *d]).map(|value| (Some(value), 6))
+            }
+            (Syntax::Json, [b'\\', c, ..]) if self.inside && *c != b'u' => {
+                Some((Some(u32::from(*c)).filter(|_| b"\"\\/".contains(c)), 2))
+            }
+            _ => None,
         };
-        rest.iter().position(|&byte| byte == wanted || ends(byte)).unwrap_or(rest.len())
+        match whole {
+            Some((value, length)) => {
+                let value = value.and_then(|value| u8::try_from(value).ok());
+                each(value.map(|byte| self.syntax.folded(byte)), &rest[..length]);
+                length
+            }
+            None => {
+                rest.iter().take(1).for_each(|&byte| self.push(byte, each));
+                1
+            }
+        }
     }
 
     /// Takes a byte; gives `each` character that is whole with it, as what it stands for and as it came.
