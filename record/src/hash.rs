@@ -9,6 +9,9 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// What a leaf of the tree begins with.
+pub(crate) const LEAF: u8 = 0;
+
 /// SHA-256 of something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash([u8; 32]);
@@ -20,12 +23,12 @@ impl Hash {
     /// Of a line, without its newline, as a leaf of a Merkle tree.
     pub fn of_line(line: &[u8]) -> Hash {
         let mut context = Context::new(&SHA256);
-        context.update(&[0]);
+        context.update(&[LEAF]);
         context.update(line);
         Hash::from(context.finish())
     }
 
-    /// Of anything that is no part of a log.
+    /// Of anything that is no line, or has what a leaf begins with before it.
     pub(crate) fn of(bytes: &[u8]) -> Hash {
         Hash::from(digest(&SHA256, bytes))
     }

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `event` | what a line says |
 //! | `hash`, `tree` | what binds a line to those before it: a chain, and the Merkle tree of RFC 6962 over the same hashes |
-//! | `log` | the log as its worker writes it |
+//! | `log`, `written` | the log as its worker writes it, and a line of it |
 //! | `rotation`, `clerk` | when it goes on in its next file, and who makes that |
 //! | `segment`, `frames`, `compress` | the files that it consists of, and how a closed one is compressed |
 //! | `read` | the records as they lie there, from the beginning or from where one stopped |
@@ -40,6 +40,7 @@ mod schema;
 mod segment;
 mod tree;
 mod verify;
+mod written;
 
 pub use self::checkpoint::Checkpoint;
 pub use self::clerk::{Clerk, Desk, WORTH_COMPRESSING};

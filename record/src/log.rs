@@ -14,13 +14,16 @@ use tokio::sync::watch;
 
 use crate::clerk::Clerk;
 use crate::event::{Event, Line, SegmentKept};
-use crate::hash::Hash;
+use crate::hash::{Hash, LEAF};
 use crate::rotation::{Rotation, SegmentLimits};
 use crate::segment::{DIRECTORY, Segment};
 use crate::tree::Tree;
+use crate::written::{self, Second};
 
 /// Syncs come every few seconds, as a log is signed for. One that has closed so many files in between writes on in the last.
 const UNSYNCED: usize = 16;
+/// More than this is not kept from one line to the next: calls take one or two KiB, and only a worker's start takes much more.
+const KEPT: usize = 16 * 1024;
 
 /// The log cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,9 @@ struct State {
     closed: Vec<Arc<File>>,
     prev: Hash,
     tree: Tree,
+    /// Where a line is put together: what a leaf of the tree begins with, then the line.
+    leaf: Vec<u8>,
+    second: Second,
     broken: Option<io::ErrorKind>,
     /// Why it is not on the disk, and never will be: a kernel that could not write something once forgets it, and syncs well the next time.
     unsynced: Option<io::ErrorKind>,
@@ -58,22 +64,28 @@ struct State {
 impl State {
     fn new(file: File) -> State {
         let (file, rotation, closed) = (Arc::new(file), Rotation::first(), Vec::new());
-        let (prev, tree) = (Hash::NONE, Tree::default());
-        State { file, rotation, closed, prev, tree, broken: None, unsynced: None }
+        let (prev, tree, leaf, second) = (Hash::NONE, Tree::default(), Vec::new(), Second::default());
+        State { file, rotation, closed, prev, tree, leaf, second, broken: None, unsynced: None }
     }
 
     fn write(&mut self, time: Timestamp, event: Event) -> io::Result<()> {
         let line = Line { seq: self.tree.size() + 1, time, prev: self.prev, event };
-        let mut bytes = serde_json::to_vec(&line)?;
-        let hash = Hash::of_line(&bytes);
-        bytes.push(b'\n');
-        if let Err(error) = (&*self.file).write_all(&bytes) {
+        self.leaf.clear();
+        self.leaf.push(LEAF);
+        written::write(&mut self.leaf, &mut self.second, &line)?;
+        let hash = Hash::of(&self.leaf);
+        self.leaf.push(b'\n');
+        let bytes = &self.leaf[1..];
+        if let Err(error) = (&*self.file).write_all(bytes) {
             self.broken = Some(error.kind());
             return Err(error);
         }
         self.prev = hash;
         self.tree.push(hash);
         self.rotation.wrote(bytes.len(), time, &line.event);
+        if self.leaf.capacity() > KEPT {
+            self.leaf = Vec::new();
+        }
         Ok(())
     }
 
