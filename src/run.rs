@@ -68,7 +68,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     // While that makes itself, all that does not need it.
     let embedded = arguments.broker.is_none().then(|| broker::embed(places, &preparing)).transpose()?;
     let watching = lookout::instance();
-    let held = watching.as_ref().map(|watching| watching.try_clone()).transpose()?;
+    let held = watching.as_ref().map(OwnedFd::try_clone).transpose()?;
     let clerk = clerk::fork(places, &logging, held.into_iter().chain(preparing.take_mounts()).collect())?;
     // Not before: the kernel lets nobody map the users of a process that is closed.
     sandbox::close_memory()?;

@@ -37,8 +37,10 @@ pub const STREAMS: u32 = 128;
 pub const STREAM_WINDOW: u32 = 128 * 1024;
 /// Of a client's connection: all its streams, so that one whose upstream is slow holds back no other.
 pub const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
-/// Calls over one HTTP/2 connection to an upstream; the next opens another.
-pub const UPSTREAM_STREAMS: u32 = 16;
+/// Calls over one HTTP/2 connection to an upstream; the next opens another. No server should allow fewer (RFC 9113 section 6.5.2).
+pub const UPSTREAM_STREAMS: u32 = 100;
+/// HTTP/2 connections to one destination that take further calls: as many as carry all streams of a busy client's connections.
+pub const UPSTREAM_LINKS: usize = 32;
 /// HTTP/2 flow-control window of a call to an upstream: fills a path of 100 Mbit/s at 40 ms.
 pub const UPSTREAM_STREAM_WINDOW: u32 = 512 * 1024;
 /// Of its connection: all calls on it, so that one whose client does not read holds back no other.
@@ -136,8 +138,9 @@ pub const READ_AHEAD: usize = 64 * 1024;
 pub const GATHERED: usize = 64 * 1024;
 /// HTTP/2 frames that either side is asked for: four times the least, which costs a turn of several tasks each.
 pub const FRAME: u32 = 64 * 1024;
-/// Idle upstream connections of one destination.
-pub const IDLE_PER_DESTINATION: usize = 32;
+/// Idle upstream connections of all destinations together: as many as there are places for clients, who call one after the other and
+/// find a connection each.
+pub const IDLE_LINKS: usize = CONNECTIONS;
 /// Idle upstream connections are closed by most servers after 60 s or more; ours go first.
 pub const IDLE_WAIT: Duration = Duration::from_secs(45);
 /// Destinations with idle connections.

@@ -105,9 +105,14 @@ impl Upstream {
             }
         }
         // Not every call has to hold the room that a handshake takes.
-        let mut open = Box::pin(self.connect(permit, floor, Protocols::Any)).await?;
-        // A new connection has room.
-        open.claim();
+        let open = Box::pin(self.connect(permit, floor, Protocols::Any)).await?;
+        let open = match open.another() {
+            Some(another) => {
+                self.pool.put(&key, open);
+                another
+            }
+            None => open,
+        };
         self.over(&key, open, request).await.map_err(|failure| failure.final_for(permit))
     }
 
@@ -169,9 +174,6 @@ impl Upstream {
 
     async fn over(&self, key: &Key, open: Open, request: Request<Body>) -> Result<Answer, Failure> {
         let Open { mut link, peer } = open;
-        if let Link::Http2(shared) = &link {
-            self.pool.put(key, Open { link: Link::Http2(shared.another()), peer: Arc::clone(&peer) });
-        }
         let response = link.send(&key.destination, key.scheme, request).await?;
         if let Link::Http1(sender) = link {
             self.pool.put_when_ready(key, sender, Arc::clone(&peer));

@@ -224,8 +224,8 @@ mod tests {
             for text in [placeholder.to_owned(), placeholder.bytes().map(|byte| format!("%{byte:02x}")).collect()] {
                 for cut in 1..text.len() {
                     let mut watch = BodyWatch::new(swap(), Place::Body, vec![Why::Spelling; PLACEHOLDERS.len()]);
-                    assert!(watch.push(text[..cut].as_bytes()).is_ok());
-                    assert!(watch.push(text[cut..].as_bytes()).is_err(), "{text} {cut}");
+                    assert!(watch.push(&text.as_bytes()[..cut]).is_ok());
+                    assert!(watch.push(&text.as_bytes()[cut..]).is_err(), "{text} {cut}");
                 }
             }
         }

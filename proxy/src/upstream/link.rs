@@ -39,13 +39,6 @@ pub(super) struct Shared {
     place: Option<OwnedSemaphorePermit>,
 }
 
-impl Shared {
-    /// The same connection, for another call.
-    pub(super) fn another(&self) -> Self {
-        Self { sender: self.sender.clone(), room: Arc::clone(&self.room), place: None }
-    }
-}
-
 /// The body of an answer, which keeps its call's place to its end.
 #[derive(Debug)]
 pub struct Carried {
@@ -78,15 +71,27 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Takes a place for a request on it, if it can take one now.
-    pub(super) fn claim(&mut self) -> bool {
-        match &mut self.link {
-            Link::Http1(sender) => sender.is_ready(),
-            Link::Http2(shared) => {
-                shared.place = Arc::clone(&shared.room).try_acquire_owned().ok();
-                shared.place.is_some() && shared.sender.is_ready()
-            }
-        }
+    /// Whether one over HTTP/1.1 takes a request now.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(&self.link, Link::Http1(sender) if sender.is_ready())
+    }
+
+    /// The same connection over HTTP/2 with a place on it for one more call, if it has one.
+    pub(super) fn another(&self) -> Option<Self> {
+        let Link::Http2(Shared { sender, room, .. }) = &self.link else { return None };
+        let place = Some(Arc::clone(room).try_acquire_owned().ok()?);
+        let shared = Shared { sender: sender.clone(), room: Arc::clone(room), place };
+        sender.is_ready().then(|| Self { link: Link::Http2(shared), peer: Arc::clone(&self.peer) })
+    }
+
+    /// Whether one over HTTP/2 takes no more calls.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(&self.link, Link::Http2(shared) if shared.sender.is_closed())
+    }
+
+    /// Whether one over HTTP/2 has calls.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(&self.link, Link::Http2(shared) if shared.room.available_permits() < limit::UPSTREAM_STREAMS as usize)
     }
 }
 

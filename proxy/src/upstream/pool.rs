@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use config::{CallPermit, ClientCertificate, Destination, Scheme, UpstreamProxy};
@@ -45,17 +45,54 @@ impl Key {
 
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: Mutex<HashMap<Key, Vec<(Open, Instant)>>>,
+    links: Mutex<Links>,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    of: HashMap<Key, Kept>,
+    /// How many over HTTP/1.1, of all keys.
+    idle: usize,
+}
+
+/// What leads to one place, each since when it was last used.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Over HTTP/1.1, without a call.
+    idle: Vec<(Open, Instant)>,
+    /// Over HTTP/2, with calls or without.
+    shared: Vec<(Open, Instant)>,
+}
+
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        let fresh = |links: &[(Open, Instant)]| links.iter().any(|(_, since)| since.elapsed() < limit::IDLE_WAIT);
+        fresh(&self.idle) || fresh(&self.shared)
+    }
+
+    /// A place on the first link that has one, so that what few calls need is few links.
+    fn share(&mut self) -> Option<Open> {
+        self.shared.retain(|(open, since)| !open.is_over() && (since.elapsed() < limit::IDLE_WAIT || open.is_busy()));
+        self.shared.iter_mut().find_map(|(open, since)| {
+            let another = open.another()?;
+            *since = Instant::now();
+            Some(another)
+        })
+    }
 }
 
 impl Pool {
-    /// A link that is open, has room and is not too old, the most recently used first. One over HTTP/2 without room goes on with
-    /// the calls it has, and ends with them.
+    /// A link that is open, has room and is not too old: one over HTTP/2 first, then the most recently used.
     pub(super) fn take(&self, key: &Key) -> Option<Open> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = idle.get_mut(key)?;
-        while let Some((mut open, since)) = links.pop() {
-            if since.elapsed() < limit::IDLE_WAIT && open.claim() {
+        let mut links = self.links();
+        let Links { of, idle } = &mut *links;
+        let kept = of.get_mut(key)?;
+        if let Some(shared) = kept.share() {
+            return Some(shared);
+        }
+        while let Some((open, since)) = kept.idle.pop() {
+            *idle -= 1;
+            if since.elapsed() < limit::IDLE_WAIT && open.is_ready() {
                 return Some(open);
             }
         }
@@ -63,24 +100,36 @@ impl Pool {
         None
     }
 
+    /// Keeps a link: one over HTTP/1.1 that has no call, or one over HTTP/2.
     pub(super) fn put(&self, key: &Key, open: Open) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !idle.contains_key(key) && idle.len() >= limit::IDLE_DESTINATIONS {
-            idle.retain(|_, links| links.last().is_some_and(|(_, since)| since.elapsed() < limit::IDLE_WAIT));
-            if idle.len() >= limit::IDLE_DESTINATIONS {
+        let mut links = self.links();
+        let Links { of, idle } = &mut *links;
+        let crowded = !of.contains_key(key) && of.len() >= limit::IDLE_DESTINATIONS;
+        if crowded || *idle >= limit::IDLE_LINKS {
+            of.retain(|_, kept| kept.is_fresh());
+            *idle = of.values().map(|kept| kept.idle.len()).sum();
+            if (crowded && of.len() >= limit::IDLE_DESTINATIONS) || *idle >= limit::IDLE_LINKS {
                 return;
             }
         }
-        let links = match idle.get_mut(key) {
-            Some(links) => links,
-            None => idle.entry(key.clone()).or_default(),
+        let kept = match of.get_mut(key) {
+            Some(kept) => kept,
+            None => of.entry(key.clone()).or_default(),
         };
-        if matches!(open.link, Link::Http2(_)) {
-            links.retain(|(other, _)| !matches!(other.link, Link::Http2(_)));
+        let now = Instant::now();
+        match open.link {
+            Link::Http1(_) => {
+                kept.idle.push((open, now));
+                *idle += 1;
+            }
+            Link::Http2(_) if kept.shared.len() < limit::UPSTREAM_LINKS => kept.shared.push((open, now)),
+            // It ends with the calls it has.
+            Link::Http2(_) => {}
         }
-        if links.len() < limit::IDLE_PER_DESTINATION {
-            links.push((open, Instant::now()));
-        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a link back once its answer was read to the end; the wait ends with the connection at the latest. A short answer is read
