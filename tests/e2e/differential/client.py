@@ -4,6 +4,7 @@ import concurrent.futures, functools, json, socket, ssl
 import hpack
 
 SILENCE = 0.6  # seconds without a byte, after which nothing more is coming
+END = 10  # and for an end that has to come
 PREFACE = b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 
@@ -38,6 +39,8 @@ def http1(case):
             stream.sendall(bytes.fromhex(case['bytes']))
             while piece := stream.recv(65536):
                 answer += piece
+                if answer.startswith(b'HTTP/1.1 400 '):
+                    stream.settimeout(END)
         except TimeoutError:
             closed = False
         except OSError:
