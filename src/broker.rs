@@ -16,6 +16,7 @@ use sandbox::Preparing;
 use crate::args::BrokerServe;
 use crate::places::Places;
 use crate::report::{FAILED, Report};
+use crate::settled;
 
 /// The ledger of the broker that is a service, which goes on with it after a restart. A run's own broker has a new one.
 const SERVICE: &str = "service";
@@ -66,7 +67,7 @@ fn let_go_of_streams() -> std::io::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    sandbox::give_back_memory();
+    tokio::spawn(settled::settle());
     Ok(())
 }
 

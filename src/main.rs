@@ -32,6 +32,7 @@ mod prune;
 mod report;
 mod run;
 mod running;
+mod settled;
 mod ship;
 mod stats;
 mod suggest;

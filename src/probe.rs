@@ -45,12 +45,12 @@ pub fn run(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report>
 fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     let begun = Instant::now();
     let policy = Policy::load(places.agent_file(&arguments.agent))?;
-    let nonce = nonce()?;
-    let aviary = Aviary::open(&nonce)?;
+    let (nonce, outside) = (nonce()?, nonce()?);
+    let aviary = Aviary::open(&nonce, &outside)?;
     let under_way = Battery::start(places, arguments, &nonce)?;
     let brief = targets::brief(places, &policy, &aviary.canaries, &nonce);
 
-    let unreachable = controls(&brief);
+    let unreachable = controls(&brief, &Brief { nonce: outside, ..brief.clone() });
     let _ = aviary.reached.take();
     let mut findings = under_way.finish(&brief)?;
     complete(&findings, arguments.capture_ports_only)?;
@@ -89,8 +89,11 @@ fn nonce() -> Result<String, Report> {
 }
 
 /// The attempts that fail out here too: their failure inside shows nothing.
-fn controls(brief: &Brief) -> Vec<(&'static str, String)> {
-    let tried = battery().filter(|probe| probe.control).map(|probe| (probe.id, (probe.attempt)(brief)));
+fn controls(brief: &Brief, to_canaries: &Brief) -> Vec<(&'static str, String)> {
+    let tried = battery().filter(|probe| probe.control).map(|probe| {
+        let brief = if probe.id.starts_with("network/") { to_canaries } else { brief };
+        (probe.id, (probe.attempt)(brief))
+    });
     tried.filter(|(_, outcome)| outcome.verdict != Verdict::Broke).map(|(id, outcome)| (id, outcome.seen)).collect()
 }
 

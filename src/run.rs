@@ -49,6 +49,7 @@ use crate::offboard::is_offboarded;
 use crate::places::Places;
 use crate::report::{NOT_EXECUTABLE, NOT_FOUND, Report};
 use crate::running::Presence;
+use crate::settled;
 
 /// Runs the command. Everything up to the lock happens while the process has one thread: both forks need that, and a thread that was there
 /// before would not be locked in.
@@ -194,7 +195,7 @@ async fn work(
     let signals = Signals::listen(hangups)?;
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
-            sandbox::give_back_memory();
+            let settling = tokio::spawn(settled::settle());
             let times = Times { wall_clock: settings.wall_clock, grace: settings.grace };
             // What is stopped has time to end, and no way out any more.
             let cut = || {
@@ -202,6 +203,7 @@ async fn work(
             };
             let asked_to_stop = presence.asked_to_stop(&lookout);
             let ended = supervise::until_end(running, signals, times, asked_to_stop, cut, || lookout.ask()).await;
+            settling.abort();
             ended.map_err(Report::from)
         }
         Err(error) => Err(no_sandbox(error)),

@@ -1,6 +1,7 @@
 //! What listens and lies outside, to be reached by nobody inside.
 //!
-//! Enters: the run's own word, and addresses of this machine. Leaves: canaries that say the word, and a count of who came with it. Never: a canary that is left behind, on disk or in the keyring.
+//! Enters: the run's own words, and addresses of this machine. Leaves: canaries that say a word, and a count of who came with the one for inside. Never: a
+//! canary that is left behind, on disk or in the keyring; one from out here, come late, taken for one from inside.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -53,10 +54,10 @@ pub(crate) struct Aviary {
 }
 
 impl Aviary {
-    /// Puts one wherever this machine has a place for it.
-    pub(crate) fn open(nonce: &str) -> io::Result<Self> {
+    /// Puts one wherever this machine has a place for it. Who says `outside` is answered, and not counted.
+    pub(crate) fn open(nonce: &str, outside: &str) -> io::Result<Self> {
         let reached = Arc::new(Reached::default());
-        let word = nonce;
+        let word = &Words { inside: nonce.to_owned(), outside: outside.to_owned() };
         let mut canaries = Canaries { abstract_socket: format!("exeat-probe-{nonce}"), ..Canaries::default() };
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         for address in loopback {
@@ -78,12 +79,12 @@ impl Aviary {
 
         for place in FOR_EVERYONE.map(Path::new).into_iter().filter(|place| place.is_dir()) {
             let path = place.join(&canaries.abstract_socket);
-            if fs::write(&path, word).is_ok() {
+            if fs::write(&path, nonce).is_ok() {
                 canaries.temporary.push(path);
             }
         }
         let secret = std::env::current_dir()?.join(format!(".env.{}", canaries.abstract_socket));
-        canaries.secret = fs::write(&secret, word).is_ok().then_some(secret);
+        canaries.secret = fs::write(&secret, nonce).is_ok().then_some(secret);
         canaries.key =
             sandbox::attempt::add_key(&canaries.abstract_socket).ok().map(|()| canaries.abstract_socket.clone());
         Ok(Self { canaries, reached, _directory: directory })
@@ -117,19 +118,26 @@ fn own_addresses() -> Vec<IpAddr> {
 
 type Counted = fn(&Reached) -> &AtomicUsize;
 
+/// What is said to canaries.
+#[derive(Debug, Clone)]
+struct Words {
+    inside: String,
+    outside: String,
+}
+
 /// How long a canary listens to one client, which says the word at once.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Says the word first, as the proxy would wait for it for ever, and counts who says it too: others may come by.
-fn tcp(address: IpAddr, word: &str, reached: &Arc<Reached>, counted: Counted) -> Option<SocketAddr> {
+fn tcp(address: IpAddr, words: &Words, reached: &Arc<Reached>, counted: Counted) -> Option<SocketAddr> {
     let listener = TcpListener::bind((address, 0)).ok()?;
     let own = listener.local_addr().ok()?;
-    let (word, reached) = (word.to_owned(), Arc::clone(reached));
+    let (words, reached) = (words.clone(), Arc::clone(reached));
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let _ = stream.write_all(word.as_bytes());
+            let _ = stream.write_all(words.inside.as_bytes());
             let _ = stream.set_read_timeout(Some(PATIENCE));
-            if heard(&mut stream, &word) {
+            if heard(&mut stream, &words) == Some(&*words.inside) {
                 counted(&reached).fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -137,37 +145,43 @@ fn tcp(address: IpAddr, word: &str, reached: &Arc<Reached>, counted: Counted) ->
     Some(own)
 }
 
-/// Says the word to whoever has said it.
-fn unix(listener: UnixListener, word: &str, reached: &Arc<Reached>, counted: Counted) {
-    let (word, reached) = (word.to_owned(), Arc::clone(reached));
+/// Says a word to whoever has said it.
+fn unix(listener: UnixListener, words: &Words, reached: &Arc<Reached>, counted: Counted) {
+    let (words, reached) = (words.clone(), Arc::clone(reached));
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let _ = stream.set_read_timeout(Some(PATIENCE));
-            if heard(&mut stream, &word) {
+            let Some(word) = heard(&mut stream, &words) else { continue };
+            if word == words.inside {
                 counted(&reached).fetch_add(1, Ordering::SeqCst);
-                let _ = stream.write_all(word.as_bytes());
             }
+            let _ = stream.write_all(word.as_bytes());
         }
     });
 }
 
-fn heard(stream: &mut impl Read, word: &str) -> bool {
+/// Which of the words it is that a client says.
+fn heard<'w>(stream: &mut impl Read, words: &'w Words) -> Option<&'w str> {
     let mut said = [0; 256];
     let length = stream.read(&mut said).unwrap_or_default();
-    said[..length].windows(word.len()).any(|window| window == word.as_bytes())
+    let is_said = |word: &&str| said[..length].windows(word.len()).any(|window| window == word.as_bytes());
+    [&*words.inside, &*words.outside].into_iter().find(is_said)
 }
 
-fn udp(address: IpAddr, word: &str, reached: &Arc<Reached>) -> Option<SocketAddr> {
+fn udp(address: IpAddr, words: &Words, reached: &Arc<Reached>) -> Option<SocketAddr> {
     let socket = UdpSocket::bind((address, 0)).ok()?;
     let own = socket.local_addr().ok()?;
-    let (word, reached) = (word.to_owned(), Arc::clone(reached));
+    let (words, reached) = (words.clone(), Arc::clone(reached));
     std::thread::spawn(move || {
         let mut datagram = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut datagram) {
-            if datagram[..length] == *word.as_bytes() {
+            let said = &datagram[..length];
+            if said == words.inside.as_bytes() {
                 reached.datagrams.fetch_add(1, Ordering::SeqCst);
-                let _ = socket.send_to(&datagram[..length], from);
+            } else if said != words.outside.as_bytes() {
+                continue;
             }
+            let _ = socket.send_to(said, from);
         }
     });
     Some(own)
@@ -183,4 +197,24 @@ pub(crate) fn machine_resolvers() -> Vec<IpAddr> {
 /// Files of exeat's that are there and that this user can read.
 pub(crate) fn readable(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths.into_iter().filter(|path| path.is_dir() || fs::File::open(path).is_ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_from_outside_is_answered_and_not_counted_however_late() {
+        let aviary = Aviary::open("0badcafe", "50ddf00d").unwrap();
+        let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        own.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let canary = aviary.canaries.datagrams.iter().find(|canary| canary.is_ipv4()).unwrap();
+        let ask = |word: &str| {
+            own.send_to(word.as_bytes(), canary).unwrap();
+            let length = own.recv(&mut [0; 64]).unwrap();
+            (length, aviary.reached.take())
+        };
+        assert_eq!(ask("50ddf00d"), (8, vec![]));
+        assert_eq!(ask("0badcafe"), (8, vec!["network/udp-machine"]));
+    }
 }

@@ -29,8 +29,8 @@ pub fn table(installation: &Installation, findings: &mut Findings) -> Result<Str
     let mut table = Table::new("Memory", about, &["process", "PSS MiB", "RSS MiB", "of it private MiB"]);
     let mut others = children(worker)?;
     others.sort_unstable();
-    // The broker is forked before the sandbox.
-    let names = ["worker", "broker", "sandbox's first process"];
+    // The sandbox is forked first.
+    let names = ["worker", "sandbox's first process", "broker"];
     for (name, process) in names.iter().zip([worker].into_iter().chain(others)) {
         let sizes = rolled_up(process)?;
         sums.iter_mut().zip(sizes).for_each(|(sum, size)| *sum += size);

@@ -16,7 +16,7 @@ pub(crate) use attempt::{
     userfault,
 };
 pub(crate) use landlock::{Ruled, landlock_abi, landlock_allow, landlock_enter, landlock_ruleset};
-pub(crate) use memory::{bound_arenas, trim};
+pub(crate) use memory::{bound_arenas, trim, unmap_program};
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub(crate) use process::{
     close_all_but, close_other_fds, close_these, enter_cgroup_namespace, execute, filters_are_there,
