@@ -67,7 +67,8 @@ fn let_go_of_streams() -> std::io::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    tokio::spawn(settled::settle());
+    // What it does for a call takes little.
+    tokio::spawn(settled::settle(|| 0));
     Ok(())
 }
 

@@ -195,7 +195,8 @@ async fn work(
     let signals = Signals::listen(hangups)?;
     let ended = match prepared.start(environment, files) {
         Ok(running) => {
-            let settling = tokio::spawn(settled::settle());
+            let calling = Arc::clone(&worker);
+            let settling = tokio::spawn(settled::settle(move || calling.counts().0));
             let times = Times { wall_clock: settings.wall_clock, grace: settings.grace };
             // What is stopped has time to end, and no way out any more.
             let cut = || {

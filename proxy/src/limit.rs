@@ -141,6 +141,10 @@ pub const FRAME: u32 = 64 * 1024;
 /// Idle upstream connections of all destinations together: as many as there are places for clients, who call one after the other and
 /// find a connection each.
 pub const IDLE_LINKS: usize = CONNECTIONS;
+/// Those of one destination that stay when no call has needed them for [`REST`].
+pub const IDLE_AT_REST: usize = 32;
+/// Clients that call all the time come back within it.
+pub const REST: Duration = Duration::from_secs(1);
 /// Idle upstream connections are closed by most servers after 60 s or more; ours go first.
 pub const IDLE_WAIT: Duration = Duration::from_secs(45);
 /// Destinations with idle connections.

@@ -22,7 +22,7 @@ const HELD: usize = 1_000;
 /// Connections through one worker.
 const MANY: usize = 2_000;
 /// Until what is over has been given back.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(4500);
 
 /// Memory of everybody.
 pub fn table(installation: &super::Installation, findings: &mut Findings) -> Result<String, Error> {

@@ -15,7 +15,7 @@ use super::player::Player;
 use super::table::Table;
 
 /// Until what was opened rests, and buffers that are given back are.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(4500);
 
 /// A worker each.
 pub fn table(installation: &Installation) -> Result<String, Error> {

@@ -53,6 +53,8 @@ struct Links {
     of: HashMap<Key, Kept>,
     /// How many over HTTP/1.1, of all keys.
     idle: usize,
+    /// Whether somebody looks for those that nobody needs.
+    thinning: bool,
 }
 
 /// What leads to one place, each since when it was last used.
@@ -85,7 +87,7 @@ impl Pool {
     /// A link that is open, has room and is not too old: one over HTTP/2 first, then the most recently used.
     pub(super) fn take(&self, key: &Key) -> Option<Open> {
         let mut links = self.links();
-        let Links { of, idle } = &mut *links;
+        let Links { of, idle, .. } = &mut *links;
         let kept = of.get_mut(key)?;
         if let Some(shared) = kept.share() {
             return Some(shared);
@@ -101,9 +103,9 @@ impl Pool {
     }
 
     /// Keeps a link: one over HTTP/1.1 that has no call, or one over HTTP/2.
-    pub(super) fn put(&self, key: &Key, open: Open) {
+    pub(super) fn put(self: &Arc<Self>, key: &Key, open: Open) {
         let mut links = self.links();
-        let Links { of, idle } = &mut *links;
+        let Links { of, idle, thinning } = &mut *links;
         let crowded = !of.contains_key(key) && of.len() >= limit::IDLE_DESTINATIONS;
         if crowded || *idle >= limit::IDLE_LINKS {
             of.retain(|_, kept| kept.is_fresh());
@@ -121,10 +123,38 @@ impl Pool {
             Link::Http1(_) => {
                 kept.idle.push((open, now));
                 *idle += 1;
+                if kept.idle.len() > limit::IDLE_AT_REST && !std::mem::replace(thinning, true) {
+                    tokio::spawn(Arc::clone(self).thin());
+                }
             }
             Link::Http2(_) if kept.shared.len() < limit::UPSTREAM_LINKS => kept.shared.push((open, now)),
             // It ends with the calls it has.
             Link::Http2(_) => {}
+        }
+    }
+
+    /// Lets go of those that many clients needed at once and that none does any more.
+    async fn thin(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(limit::REST).await;
+            let mut over = Vec::new();
+            let mut links = self.links();
+            let Links { of, idle, thinning } = &mut *links;
+            for kept in of.values_mut() {
+                let most = kept.idle.len().saturating_sub(limit::IDLE_AT_REST);
+                // The last in line is the first to be used.
+                let unused =
+                    kept.idle.iter().take(most).take_while(|(_, since)| since.elapsed() >= limit::REST).count();
+                over.extend(kept.idle.drain(..unused));
+            }
+            *idle -= over.len();
+            *thinning = of.values().any(|kept| kept.idle.len() > limit::IDLE_AT_REST);
+            let more = *thinning;
+            drop(links);
+            drop(over);
+            if !more {
+                return;
+            }
         }
     }
 
