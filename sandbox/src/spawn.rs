@@ -130,10 +130,14 @@ impl Preparing {
     /// Says whom programs inside are to trust beside whom the machine does: the worker's own certificate, PEM, or nobody. Once, and before
     /// [`finish`](Self::finish): the set-up waits for it.
     pub fn trust(&self, authority: &str) -> Result<(), Error> {
-        let lost = Step::Filesystem.failed("tell the sandbox's first process whom to trust");
-        self.channel
-            .send(&Order::Authority(authority.to_owned()))
-            .map_err(|errno| told(&self.channel, lost.because(errno)))
+        match self.channel.send(&Order::Authority(authority.to_owned())) {
+            // It is gone, and said why before: `finish` hears that.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => {
+                let lost = Step::Filesystem.failed("tell the sandbox's first process whom to trust");
+                Err(told(&self.channel, lost.because(errno)))
+            }
+        }
     }
 
     /// Its mounts, for whoever holds them a moment longer than its processes are there: the kernel takes long to end them, and ends the last
