@@ -26,7 +26,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use record::{CallStart, CredentialUse, Observed};
 
-use self::attempt::{Attempt, Carried};
+use self::attempt::{Attempt, Attempted};
 use self::body::examine;
 pub use self::coded::CodedWatch;
 pub use self::serving::serve;
@@ -36,13 +36,13 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::record::{CallRecord, Recorded, milliseconds};
-use crate::request::{Call, Came, Told, strip_hop};
+use crate::request::{Call, Came, Told, remove_any, strip_hop};
 use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
 use crate::tool::{Asked, Listing};
 use crate::trace::Trace;
-use crate::upstream::{Answer, Body};
+use crate::upstream::{Answer, Body, Carried};
 use crate::{authorize, respond, scrub, tool, trace};
 
 /// Answers one request, whatever comes of it.
@@ -117,8 +117,8 @@ async fn call(
     let carried = lease.clone().filter(|_| plans[0].is_some() || upload.sent().has_swapped());
     let (sent, leave, lease) = match (sent, carried) {
         (Ok(answered), Some(lease)) if answered.response.status() == StatusCode::UNAUTHORIZED => {
-            let carried = Carried { lease, kept: &kept, upload: &upload };
-            Box::pin(attempt.again(answered, carried, leave, &mut record)).await
+            let with = Attempted { lease, kept: &kept, upload: &upload };
+            Box::pin(attempt.again(answered, with, leave, &mut record)).await
         }
         (sent, _) => (sent, leave, lease),
     };
@@ -171,9 +171,7 @@ fn outgoing(
     asked.accept(&mut parts.headers);
     if lease.is_some() {
         // An upstream that echoes could be asked for the credential a byte at a time, which no scrub sees whole.
-        for range in [RANGE, IF_RANGE] {
-            parts.headers.remove(range);
-        }
+        remove_any(&mut parts.headers, &[RANGE, IF_RANGE]);
     }
     trace::pass_on(&mut parts.headers, call.trace.as_ref(), &worker.swap);
     if let (Some(plan), Some(lease)) = (plan, lease) {
@@ -249,7 +247,7 @@ async fn passed_on(
     parts.extensions.clear();
     strip_hop(&mut parts.headers);
     // With UDP refused, an advertised HTTP/3 would only cost the client a timeout.
-    parts.headers.remove(ALT_SVC);
+    remove_any(&mut parts.headers, &[ALT_SVC]);
     let scrub = worker.known.scrub();
     let plan = match scrub.prepare(&mut parts, call.method.as_str() == "HEAD", &record.scrubbed()) {
         Ok(plan) => plan,
@@ -263,11 +261,14 @@ async fn passed_on(
         let reason = format!("it was asked for a WebSocket and answered {}", parts.status.as_u16());
         return refused(&Refusal::UpstreamAnswer { destination: call.destination.clone(), reason }, call, record);
     }
+    let mut body = plan.wrap(body);
+    body.settle(Carried::whole);
+    let body = leave.clone().hold(body);
     match (switched, upgrades) {
         (false, _) => match listing {
-            None => Response::from_parts(parts, Recorded::new(leave.hold(plan.wrap(body)), record).boxed_unsync()),
+            None => Response::from_parts(parts, Recorded::new(body, record).boxed_unsync()),
             Some(listing) => {
-                let listing = listing.over(&worker.room, &mut parts, leave.hold(plan.wrap(body)), record.stopped());
+                let listing = listing.over(&worker.room, &mut parts, body, record.stopped());
                 match Box::pin(listing).await {
                     Ok(body) => Response::from_parts(parts, Recorded::new(body, record).boxed_unsync()),
                     Err(objection) => refused(&Refusal::Tool(Box::new(objection)), call, record),

@@ -29,8 +29,8 @@ pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 pub const HEAD_WAIT: Duration = Duration::from_secs(30);
 /// A request's head. Servers in the field take 8 to 64 KiB.
 pub const HEAD_BYTES: usize = 64 * 1024;
-/// Header fields in one head.
-pub const HEAD_FIELDS: usize = 128;
+/// Header fields in one head: as many as hyper reads of HTTP/1.1 unless it is told otherwise, for which it has room on its stack.
+pub const HEAD_FIELDS: usize = 100;
 /// HTTP/2 streams of one client connection at once.
 pub const STREAMS: u32 = 128;
 /// HTTP/2 flow-control window of a client's stream: loopback, where the path holds next to nothing.

@@ -131,9 +131,8 @@ impl Call {
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-        for field in [HOST, CONTENT_LENGTH, EXPECT] {
-            headers.remove(field);
-        }
+        headers.remove(HOST);
+        remove_any(&mut headers, &[CONTENT_LENGTH, EXPECT]);
         join_cookies(&mut headers)?;
         let destination = connection.destination.clone();
         let scheme = connection.scheme;
@@ -307,8 +306,15 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in &HOP {
-        headers.remove(name);
+    remove_any(headers, &HOP);
+}
+
+/// Removes fields of which a head mostly has none: to look at each that it has takes less than a search for each that it may have.
+pub(crate) fn remove_any(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        if headers.keys().any(|key| key == name) {
+            headers.remove(name);
+        }
     }
 }
 

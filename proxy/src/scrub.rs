@@ -45,6 +45,8 @@ struct Forms {
     longest: usize,
     /// The bytes that occur in some spelling.
     occurring: [bool; 256],
+    /// Which two bytes, in this order, begin a spelling: a bit for each of the pairs.
+    openings: Box<[u64; 1024]>,
 }
 
 impl Scrub {
@@ -69,13 +71,18 @@ impl Scrub {
         let heads = heads.expect("a worker's credentials have fewer than 2^28 spellings");
         let longest = forms.iter().map(|form| form.text.len() + 1).max().unwrap_or(0);
         let mut occurring = [false; 256];
+        let mut openings = Box::new([0; 1024]);
         for form in &forms {
+            form.openings(|first, second| {
+                let (place, bit) = opening(first, second);
+                openings[place] |= bit;
+            });
             form.text.iter().for_each(|&byte| occurring[usize::from(byte)] = true);
             (0..=u8::MAX)
                 .filter(|&byte| form.edge(byte).is_some())
                 .for_each(|byte| occurring[usize::from(byte)] = true);
         }
-        Self(Arc::new(Forms { heads, forms, longest, occurring }), None)
+        Self(Arc::new(Forms { heads, forms, longest, occurring, openings }), None)
     }
 
     /// Whether there is nothing to replace and never will be, so that answers pass as they are.
@@ -126,6 +133,11 @@ impl BodyScrub {
         self.pass(chunk, true)
     }
 
+    /// Takes the last chunk, and gives all that is left.
+    fn last(&mut self, chunk: Bytes) -> Bytes {
+        self.pass(chunk, false)
+    }
+
     /// How many credentials were found, here and in the rest of the answer.
     fn found(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
@@ -133,7 +145,7 @@ impl BodyScrub {
 
     /// Gives what was held back.
     pub fn finish(&mut self) -> Bytes {
-        self.pass(Bytes::new(), false)
+        self.last(Bytes::new())
     }
 
     /// Scrubs the trailers of the same body.
@@ -163,6 +175,12 @@ struct Cut<'a> {
     end: usize,
     edge: Option<u8>,
     with: &'a [u8],
+}
+
+/// Where two bytes have their bit.
+fn opening(first: u8, second: u8) -> (usize, u64) {
+    let pair = usize::from(first) << 8 | usize::from(second);
+    (pair / 64, 1 << (pair % 64))
 }
 
 fn put_together(text: &[u8], cuts: &[Cut<'_>], end: usize) -> Vec<u8> {
@@ -218,6 +236,14 @@ impl Forms {
         let near = from.max(text.len().saturating_sub(self.longest));
         let foreign = text[near..].iter().rposition(|&byte| !self.occurring[usize::from(byte)]);
         let near = foreign.map_or(near, |foreign| near + foreign + 1);
-        (near..text.len()).find(|&at| self.forms.iter().any(|form| form.is_begun_by(&text[at..]))).unwrap_or(text.len())
+        let opens = |at: &usize| match text[*at..] {
+            [first, second, ..] => {
+                let (place, bit) = opening(first, second);
+                self.openings[place] & bit != 0
+            }
+            _ => true,
+        };
+        let mut places = (near..text.len()).filter(opens);
+        places.find(|&at| self.forms.iter().any(|form| form.is_begun_by(&text[at..]))).unwrap_or(text.len())
     }
 }

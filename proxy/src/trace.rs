@@ -6,6 +6,7 @@
 use aws_lc_rs::rand;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::request::remove_any;
 use crate::swap::Swap;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -75,7 +76,7 @@ pub(crate) fn pass_on(headers: &mut HeaderMap, trace: Option<&Trace>, swap: &Swa
         // `tracestate` passes as it came.
         Some(trace) => drop(headers.insert(TRACEPARENT, trace.field())),
         // Without its parent the state belongs to no trace (section 3.3).
-        None => [TRACEPARENT, TRACESTATE].into_iter().for_each(|field| drop(headers.remove(field))),
+        None => remove_any(headers, &[TRACEPARENT, TRACESTATE]),
     }
 }
 

@@ -66,6 +66,18 @@ fn in_the_body() {
 }
 
 #[test]
+fn an_answer_that_is_there_with_its_head_keeps_a_length_which_is_true_of_what_comes_in() {
+    let told = "-o /dev/null -w '%header{content-length} %{size_download}'";
+    for path in ["leak/plain", "echo/here"] {
+        let upstream = Upstream::with_alpn(&["http/1.1"]);
+        let script = format!("curl -sS {told} -H \"Authorization: Bearer $API_KEY\" https://api.example.com/{path}");
+        let run = exeat(&upstream).sh(&script).ok();
+        let (length, size) = run.stdout.split_once(' ').unwrap();
+        assert!(length == size && size != "0", "{path}: {run:#?}");
+    }
+}
+
+#[test]
 fn in_the_head() {
     for version in ["--http1.1", "--http2"] {
         let upstream = Upstream::start();

@@ -41,7 +41,7 @@ pub(super) struct Attempt<'a> {
 }
 
 /// What a call that was refused was sent with.
-pub(super) struct Carried<'a> {
+pub(super) struct Attempted<'a> {
     /// What its upstream no longer takes.
     pub(super) lease: Arc<Lease>,
     /// Its body.
@@ -79,11 +79,11 @@ impl Attempt<'_> {
     pub(super) async fn again(
         &self,
         answered: Answer,
-        carried: Carried<'_>,
+        with: Attempted<'_>,
         leave: Leave,
         record: &mut CallRecord,
     ) -> (Result<Answer, Refusal>, Leave, Option<Arc<Lease>>) {
-        let Carried { lease: refused, kept, upload } = carried;
+        let Attempted { lease: refused, kept, upload } = with;
         // By another policy its way out may be another; its client may ask anew.
         let changed = !Arc::ptr_eq(&self.worker.policy.current(), self.policy);
         if answered.response.status() != StatusCode::UNAUTHORIZED || changed {

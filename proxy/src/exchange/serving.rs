@@ -74,11 +74,7 @@ async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
 
 fn builder1() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limit::HEAD_WAIT)
-        .max_buf_size(limit::HEAD_BYTES)
-        .max_headers(limit::HEAD_FIELDS);
+    builder.timer(TokioTimer::new()).header_read_timeout(limit::HEAD_WAIT).max_buf_size(limit::HEAD_BYTES);
     builder
 }
 

@@ -25,6 +25,8 @@ pub struct ScrubbedBody<B> {
     body: B,
     /// `None` where it passes as it is.
     work: Option<Work>,
+    /// All of it, where that was there at once.
+    whole: Option<Bytes>,
 }
 
 /// Why a body broke off.
@@ -85,7 +87,17 @@ impl<B> ScrubbedBody<B> {
             let decoder = (coding != Coding::Identity).then(|| (Decoder::new(coding), vec![0; ROOM].into()));
             Work { decoder, scrub, messages, stage: Stage::Open }
         });
-        Self { body, work }
+        Self { body, work, whole: None }
+    }
+
+    /// Scrubs a body of which `take` gives all, so that its length can be told with its head. Its body has nothing more then. One that has
+    /// to be decoded, or has messages, is left as it is.
+    pub fn settle(&mut self, take: impl FnOnce(&mut B) -> Option<Bytes>) {
+        let Some(Work { decoder: None, scrub, messages: None, .. }) = &mut self.work else { return };
+        if let Some(all) = take(&mut self.body) {
+            self.whole = Some(scrub.last(all));
+            self.work = None;
+        }
     }
 }
 
@@ -98,7 +110,10 @@ where
     type Error = BodyError<B::Error>;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self { body, work } = self.get_mut();
+        let Self { body, work, whole } = self.get_mut();
+        if let Some(all) = whole.take().filter(|all| !all.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(all))));
+        }
         let Some(work) = work else {
             return Pin::new(body).poll_frame(cx).map_err(BodyError::Upstream);
         };
@@ -147,14 +162,19 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.work {
-            None => self.body.is_end_stream(),
-            Some(work) => matches!(work.stage, Stage::Flushed(None)),
+        match (&self.whole, &self.work) {
+            (Some(all), _) => all.is_empty(),
+            (None, None) => self.body.is_end_stream(),
+            (None, Some(work)) => matches!(work.stage, Stage::Flushed(None)),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.work.is_some() { SizeHint::default() } else { self.body.size_hint() }
+        match (&self.whole, &self.work) {
+            (Some(all), _) => SizeHint::with_exact(all.len() as u64),
+            (None, None) => self.body.size_hint(),
+            (None, Some(_)) => SizeHint::default(),
+        }
     }
 }
 

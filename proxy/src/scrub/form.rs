@@ -56,6 +56,15 @@ impl Form {
         self.edges.filter(|(secret, _)| secret.fits(before)).map(|(_, placeholder)| placeholder.put(before))
     }
 
+    /// Each pair of bytes that [`Form::is_begun_by`] takes for a beginning.
+    pub(super) fn openings(&self, mut each: impl FnMut(u8, u8)) {
+        if let [first, second, ..] = self.text[..] {
+            each(first, second);
+        }
+        let (Some((secret, _)), Some(&first)) = (self.edges, self.text.first()) else { return };
+        (0..=u8::MAX).filter(|&before| secret.fits(before)).for_each(|before| each(before, first));
+    }
+
     /// Whether all of `end` is a beginning of this form, and there is more to it.
     pub(super) fn is_begun_by(&self, end: &[u8]) -> bool {
         let begun = |end: &[u8]| end.len() < self.text.len() && self.text.starts_with(end);

@@ -89,7 +89,7 @@ async fn ask(
     stream: TcpStream,
 ) -> Result<Prefixed<TcpStream>, Unwilling> {
     let mut builder = http1::Builder::new();
-    builder.max_headers(limit::HEAD_FIELDS).max_buf_size(limit::PROXY_HEAD_BYTES);
+    builder.max_buf_size(limit::PROXY_HEAD_BYTES);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request(proxy, destination)?).await?;

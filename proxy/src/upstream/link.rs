@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use config::{Destination, Scheme};
@@ -43,23 +43,53 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct Carried {
     body: Incoming,
+    /// What came before anybody asked.
+    ahead: Option<Next>,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+/// What a body gives when it is asked.
+type Next = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+impl Carried {
+    /// All of it, if it is short and has come: most are here with their heads. It has nothing more then. Who waits for the rest asks again.
+    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+        if self.ahead.is_none() {
+            let mut nobody = Context::from_waker(Waker::noop());
+            if let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(&mut nobody) {
+                self.ahead = Some(next);
+            }
+        }
+        let ended = self.body.is_end_stream();
+        match self.ahead.take() {
+            Some(Some(Ok(frame))) if ended => match frame.into_data() {
+                Ok(data) => return Some(data),
+                Err(other) => self.ahead = Some(Some(Ok(other))),
+            },
+            ahead => self.ahead = ahead,
+        }
+        None
+    }
 }
 
 impl http_body::Body for Carried {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
+        match self.ahead.take() {
+            Some(next) => Poll::Ready(next),
+            None => Pin::new(&mut self.body).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ahead.is_none() && self.body.is_end_stream()
     }
 
+    /// Of what is left, where that can be known.
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.ahead.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
 
@@ -120,7 +150,7 @@ impl Link {
                     websocket::unextend(&mut response);
                 }
                 let _place = if let Self::Http2(shared) = self { shared.place.take() } else { None };
-                Ok(response.map(|body| Carried { body, _place }))
+                Ok(response.map(|body| Carried { body, ahead: None, _place }))
             }
             Ok(Err(mut error)) => Err(match error.take_message() {
                 Some(request) => Failure::Unsent(Box::new(request), told(destination, error.error())),
@@ -204,7 +234,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_headers(limit::HEAD_FIELDS).max_buf_size(limit::ANSWER_HEAD_BYTES);
+    builder.max_buf_size(limit::ANSWER_HEAD_BYTES);
     let handshake = builder.handshake(TokioIo::new(Gathered::reads(stream))).await;
     let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
     share.spawn(connection.with_upgrades());

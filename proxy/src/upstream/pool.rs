@@ -4,6 +4,7 @@
 //! address and ranges of a permit. Never: a link that some other rule's address list had allowed, or more idle ones than bound.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -17,7 +18,7 @@ use super::{Body, Floor, Peer};
 use crate::limit;
 
 /// What two calls must share to share a connection: everything that decided which address was dialled, and how safely.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) destination: Destination,
     pub(super) scheme: Scheme,
@@ -26,6 +27,13 @@ pub(super) struct Key {
     proxy: Option<Arc<UpstreamProxy>>,
     floor: Floor,
     certificate: Option<Arc<ClientCertificate>>,
+}
+
+impl Hash for Key {
+    /// Of those with one destination there is mostly one.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.destination.hash(state);
+    }
 }
 
 impl Key {
@@ -106,7 +114,7 @@ impl Pool {
     pub(super) fn put(self: &Arc<Self>, key: &Key, open: Open) {
         let mut links = self.links();
         let Links { of, idle, thinning } = &mut *links;
-        let crowded = !of.contains_key(key) && of.len() >= limit::IDLE_DESTINATIONS;
+        let crowded = of.len() >= limit::IDLE_DESTINATIONS && !of.contains_key(key);
         if crowded || *idle >= limit::IDLE_LINKS {
             of.retain(|_, kept| kept.is_fresh());
             *idle = of.values().map(|kept| kept.idle.len()).sum();
