@@ -27,7 +27,7 @@ use self::link::{Link, Open};
 use self::pool::{Key, Pool};
 pub use self::roots::{Roots, RootsError, system_bundle};
 pub use self::tls::Floor;
-use self::tls::{Protocols, Tls};
+use self::tls::{NoTls, Protocols, Tls};
 use crate::error::Refusal;
 use crate::hello::Prefixed;
 use crate::turn::Turns;
@@ -91,11 +91,18 @@ impl Upstream {
         Ok(Self { tls: Tls::new(roots)?, pool: Arc::default(), turns })
     }
 
-    /// Sends `request` where `permit` says and waits for the head of the answer. TLS is not below `floor`.
+    /// Sends `request` where `permit` says and waits for the head of the answer. TLS is not below `floor`. A new connection speaks what
+    /// the client does, whose bodies then need not be framed anew; HTTP/2 as well where nothing else is spoken there.
     ///
     /// # Errors
     /// A refusal with [`Fault::Upstream`](crate::error::Fault::Upstream), or [`Refusal::ForbiddenAddress`].
-    pub async fn send(&self, permit: &CallPermit, floor: Floor, mut request: Request<Body>) -> Result<Answer, Refusal> {
+    pub async fn send(
+        &self,
+        permit: &CallPermit,
+        floor: Floor,
+        mut request: Request<Body>,
+        http2: bool,
+    ) -> Result<Answer, Refusal> {
         let key = Key::of(permit, floor);
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
@@ -105,7 +112,7 @@ impl Upstream {
             }
         }
         // Not every call has to hold the room that a handshake takes.
-        let open = Box::pin(self.connect(permit, floor, Protocols::Any)).await?;
+        let open = Box::pin(self.connect_as(permit, floor, http2)).await?;
         let open = match open.another() {
             Some(another) => {
                 self.pool.put(&key, open);
@@ -181,8 +188,20 @@ impl Upstream {
         Ok(Answer { response, peer })
     }
 
+    /// A connection that speaks what the client does, or what else is spoken there.
+    async fn connect_as(&self, permit: &CallPermit, floor: Floor, http2: bool) -> Result<Open, Refusal> {
+        if !http2 {
+            match self.connect(permit, floor, Protocols::Http1).await {
+                // It is reached by another connection: this one has ended.
+                Err(NoTls::Protocol(_)) => {}
+                connected => return Ok(connected?),
+            }
+        }
+        Ok(self.connect(permit, floor, Protocols::Any).await?)
+    }
+
     /// Resolves, checks, dials the checked address, verifies.
-    async fn connect(&self, permit: &CallPermit, floor: Floor, protocols: Protocols) -> Result<Open, Refusal> {
+    async fn connect(&self, permit: &CallPermit, floor: Floor, protocols: Protocols) -> Result<Open, NoTls> {
         let destination = permit.destination();
         let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
@@ -204,7 +223,7 @@ impl Upstream {
         permit: &CallPermit,
         floor: Floor,
         protocols: Protocols,
-    ) -> Result<(TlsStream<Prefixed<TcpStream>>, Arc<Peer>), Refusal> {
+    ) -> Result<(TlsStream<Prefixed<TcpStream>>, Arc<Peer>), NoTls> {
         let certificate = permit.route().client_certificate().map(|certificate| &**certificate);
         let stream =
             self.tls.handshake(permit.destination(), stream.reading_ahead(), floor, protocols, certificate).await?;

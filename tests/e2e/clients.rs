@@ -54,6 +54,15 @@ fn each_side_speaks_the_version_that_it_can() {
 }
 
 #[test]
+fn an_upstream_that_speaks_both_is_spoken_to_as_its_client_speaks() {
+    for (option, version) in [("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1")] {
+        let upstream = Upstream::with_alpn(&["h2", "http/1.1"]);
+        exeat(&upstream).run(&["curl", "-sSf", option, "https://api.example.com/echo/here"]).ok();
+        assert_eq!(upstream.only().version, version);
+    }
+}
+
+#[test]
 fn wget() {
     let upstream = Upstream::start();
     let script = "for path in echo refused; do \

@@ -46,7 +46,7 @@ fn a_call_is_told_from_start_to_end() {
     assert_eq!((end.sent, end.scrubbed), (5, 1));
     assert!(end.head_ms.unwrap() <= end.total_ms);
     assert_eq!(end.address.as_deref(), Some(&*upstream.dial()));
-    assert_eq!(end.upstream_tls.as_ref().unwrap().alpn.as_deref(), Some("h2"));
+    assert_eq!(end.upstream_tls.as_ref().unwrap().alpn.as_deref(), Some("http/1.1"));
 }
 
 #[test]

@@ -62,12 +62,12 @@ impl Attempt<'_> {
     pub(super) async fn send(&self, leave: &Leave, request: Request<Body>) -> Result<Answer, Refusal> {
         let Self { worker, connection, call, permit, .. } = self;
         let send = async {
+            let http2 = call.version == Version::HTTP_2;
             if self.upgrade {
-                let http2 = call.version == Version::HTTP_2;
                 // Few calls are sent so; the others need not have the room for it.
                 Box::pin(worker.upstream.send_alone(permit, connection.floor, request, http2)).await
             } else {
-                worker.upstream.send(permit, connection.floor, request).await
+                worker.upstream.send(permit, connection.floor, request, http2).await
             }
         };
         // Its body may have seen first that it was taken back, and the connection failed over that since this was asked.

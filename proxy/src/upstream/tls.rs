@@ -43,6 +43,29 @@ pub(super) enum Protocols {
     Http1,
 }
 
+/// Why there is no TLS with an upstream.
+#[derive(Debug)]
+pub(super) enum NoTls {
+    /// It speaks nothing of what was offered by ALPN.
+    Protocol(Refusal),
+    /// Something else.
+    Other(Refusal),
+}
+
+impl From<Refusal> for NoTls {
+    fn from(refusal: Refusal) -> Self {
+        Self::Other(refusal)
+    }
+}
+
+impl From<NoTls> for Refusal {
+    fn from(none: NoTls) -> Self {
+        match none {
+            NoTls::Protocol(refusal) | NoTls::Other(refusal) => refusal,
+        }
+    }
+}
+
 /// The configurations, one for each pair of floor and protocols.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -94,7 +117,7 @@ impl Tls {
         floor: Floor,
         protocols: Protocols,
         certificate: Option<&ClientCertificate>,
-    ) -> Result<TlsStream<S>, Refusal>
+    ) -> Result<TlsStream<S>, NoTls>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -112,10 +135,15 @@ impl Tls {
         let configuration = configuration.map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?;
         let connector = TlsConnector::from(configuration);
         match tokio::time::timeout(limit::UPSTREAM_HANDSHAKE_WAIT, connector.connect(name, stream)).await {
-            Ok(done) => done.map_err(|error| refused(explain(&error, floor))),
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => {
+                let refusal = refused(explain(&error, floor));
+                let protocol = matches!(alert(&error), Some(AlertDescription::NoApplicationProtocol));
+                Err(if protocol { NoTls::Protocol(refusal) } else { NoTls::Other(refusal) })
+            }
             Err(_) => {
                 let reason = format!("no handshake within {} s", limit::UPSTREAM_HANDSHAKE_WAIT.as_secs());
-                Err(refused((reason, "try again later; if it stays so, check that the port speaks TLS")))
+                Err(refused((reason, "try again later; if it stays so, check that the port speaks TLS")).into())
             }
         }
     }
@@ -218,9 +246,21 @@ impl ServerCertVerifier for Verifier {
 
 const TELL_OPERATOR: &str = "tell your operator; nothing was sent";
 
+/// The alert with which the other end ended a handshake.
+fn alert(error: &std::io::Error) -> Option<AlertDescription> {
+    match told(error) {
+        Some(Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    }
+}
+
+fn told(error: &std::io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|source| source.downcast_ref())
+}
+
 /// What a failed handshake means, and what to do about it.
 fn explain(error: &std::io::Error, floor: Floor) -> (String, &'static str) {
-    match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
+    match told(error) {
         Some(Error::InvalidCertificate(wrong)) => certificate(wrong),
         Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)) => match floor {
             Floor::Tls12 => (
@@ -234,6 +274,10 @@ fn explain(error: &std::io::Error, floor: Floor) -> (String, &'static str) {
         },
         Some(Error::NoCertificatesPresented) => ("it showed no certificate".to_owned(), TELL_OPERATOR),
         Some(Error::AlertReceived(alert)) if of_the_client(*alert) => about_the_client(*alert),
+        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => (
+            "it does not speak the version of HTTP that it was offered".to_owned(),
+            "let the client speak another version",
+        ),
         Some(Error::AlertReceived(alert)) => {
             (format!("it ended the handshake with the alert {alert:?}"), "look at the server's own log for its reason")
         }
