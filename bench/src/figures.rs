@@ -19,6 +19,7 @@ mod names;
 mod player;
 mod pure;
 mod rivals;
+mod server;
 mod serving;
 mod spread;
 mod start;

@@ -19,6 +19,7 @@ pub struct Identity {
     /// The authority.
     pub authority: String,
     chain: Vec<CertificateDer<'static>>,
+    pem: String,
     key: KeyPair,
 }
 
@@ -35,8 +36,13 @@ impl Identity {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
         params.use_authority_key_identifier_extension = true;
-        let chain = vec![params.signed_by(&key, &issuer)?.der().clone()];
-        Ok(Self { authority, chain, key })
+        let certificate = params.signed_by(&key, &issuer)?;
+        Ok(Self { authority, chain: vec![certificate.der().clone()], pem: certificate.pem(), key })
+    }
+
+    /// Certificate and key in PEM, for a server that is not ours.
+    pub fn leaf(&self) -> String {
+        self.pem.clone() + &self.key.serialize_pem()
     }
 
     /// What rustls serves with; `alpn` in order of preference.

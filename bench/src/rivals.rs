@@ -13,8 +13,8 @@ pub mod authority;
 pub mod bare;
 mod haproxy;
 pub mod hudsucker;
-mod nginx;
-mod process;
+pub mod nginx;
+pub mod process;
 pub mod setup;
 
 use std::net::SocketAddr;

@@ -4,16 +4,17 @@
 //! Never: a file or a process that is left behind.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::error::Error;
 use crate::job;
 use crate::upstream::{Addresses, CREDENTIAL};
+
+use super::server::{self, Served};
 
 /// Without a credential: nothing is swapped or scrubbed.
 pub const PLAIN: &str = "plain";
@@ -65,30 +66,19 @@ pub struct Installation {
     _neighbours: Served,
 }
 
-/// The upstream, which ends when this is dropped.
-pub struct Served {
-    process: Child,
-    /// Where it listens.
-    pub addresses: Addresses,
-}
-
-impl Served {
-    /// The process, for its clock.
-    pub fn process(&self) -> u32 {
-        self.process.id()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
 impl Installation {
     /// Writes the files and starts the upstream.
     pub fn lay_out(exeat: &Path, room: &Path) -> Result<Self, Error> {
+        Self::before(server::own, exeat, room)
+    }
+
+    /// Another one beside this, with nginx for its upstream.
+    pub fn with_nginx(&self) -> Result<Self, Error> {
+        let beside = self.room.path().parent().unwrap_or(self.room.path());
+        Self::before(server::nginx, &self.exeat, beside)
+    }
+
+    fn before(serve: fn(&Path) -> Result<Served, Error>, exeat: &Path, room: &Path) -> Result<Self, Error> {
         fs::create_dir_all(room)?;
         let room = tempfile::Builder::new().prefix("figures-").tempdir_in(room.canonicalize()?)?;
         let below = |path: &str| room.path().join(path);
@@ -99,7 +89,7 @@ impl Installation {
         fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755))?;
         fs::copy(std::env::current_exe()?, below("work/driver"))?;
         let upstream = serve(&below("config/ca.pem"))?;
-        let neighbours = serve(&below("config/neighbours-ca.pem"))?;
+        let neighbours = server::own(&below("config/neighbours-ca.pem"))?;
         for agent in [PLAIN, SWAPS, ATTACKED] {
             let policy = policy(agent, &upstream.addresses, &neighbours.addresses);
             fs::write(below(&format!("config/agents/{agent}.toml")), policy)?;
@@ -155,17 +145,6 @@ impl Installation {
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
         Ok(directory)
     }
-}
-
-fn serve(authority: &Path) -> Result<Served, Error> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("upstream").arg("--authority").arg(authority).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = command.spawn()?;
-    let out = process.stdout.take().ok_or_else(|| Error::new("the upstream has no standard output"))?;
-    let mut line = String::new();
-    BufReader::new(out).read_line(&mut line)?;
-    let addresses = serde_json::from_str(&line).map_err(|error| Error::from(error).during("starting the upstream"))?;
-    Ok(Served { process, addresses })
 }
 
 fn policy(agent: &str, addresses: &Addresses, neighbours: &Addresses) -> String {

@@ -28,12 +28,7 @@ fn configuration(
     upstream: &Addresses,
     [http1, http2]: [u16; 2],
 ) -> Result<String, Error> {
-    let cores = std::thread::available_parallelism()?;
-    // Whoever is not root has no choice, and nginx says so aloud.
-    let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|of| format!("  {of}_temp_path {}/nginx-{of};", room.display()))
-        .join("\n");
+    let cores = std::thread::available_parallelism()?.get();
     let server = |listen: String| {
         format!(
             "  server {{
@@ -56,10 +51,32 @@ fn configuration(
             verified = verified.display(),
         )
     };
-    Ok(format!(
+    let between = format!(
+        "  proxy_request_buffering off;
+  proxy_max_temp_file_size 0;
+  upstream upstream {{
+    server {};
+    keepalive 256;
+    keepalive_requests 1000000000;
+  }}
+",
+        upstream.http1,
+    );
+    let servers = [format!("{http1} ssl"), format!("{http2} ssl http2")].map(server).join("\n");
+    Ok(whole(room, cores, &(between + &servers)))
+}
+
+/// A configuration of so many processes, with what any server here needs, and `servers`.
+pub fn whole(room: &Path, processes: usize, servers: &str) -> String {
+    // Whoever is not root has no choice, and nginx says so aloud.
+    let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|of| format!("  {of}_temp_path {}/nginx-{of};", room.display()))
+        .join("\n");
+    format!(
         "{user}
 daemon off;
-worker_processes {cores};
+worker_processes {processes};
 worker_rlimit_nofile 16384;
 pid {}/nginx.pid;
 events {{ worker_connections 8192; }}
@@ -71,20 +88,9 @@ http {{
   keepalive_timeout 300s;
   keepalive_requests 1000000000;
   client_max_body_size 0;
-  proxy_request_buffering off;
-  proxy_max_temp_file_size 0;
-  upstream upstream {{
-    server {};
-    keepalive 256;
-    keepalive_requests 1000000000;
-  }}
-{}
-{}
+{servers}
 }}
 ",
         room.display(),
-        upstream.http1,
-        server(format!("{http1} ssl")),
-        server(format!("{http2} ssl http2")),
-    ))
+    )
 }

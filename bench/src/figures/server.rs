@@ -1,0 +1,126 @@
+//! Who stands at the other end: our own server, which does no more than has to be done, or nginx, as people run it.
+//!
+//! Enters: where the authority's certificate goes. Leaves: a server that stands, and where. Never: one that outlives its value, or an
+//! answer of nginx's that shows a credential.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::identity::Identity;
+use crate::payload;
+use crate::rivals::nginx::whole;
+use crate::rivals::process::{Running, installed, ports};
+use crate::tree;
+use crate::upstream::{Addresses, CREDENTIAL};
+
+/// For nginx's process that serves.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long the bodies are that nginx has.
+const BODIES: [usize; 3] = [1 << 10, payload::PIECE, 10 << 20];
+
+/// A server, which ends when this is dropped.
+pub struct Served {
+    process: u32,
+    _running: Kind,
+    /// Where it listens.
+    pub addresses: Addresses,
+}
+
+#[expect(dead_code, reason = "what is in it ends when it is dropped")]
+enum Kind {
+    Own(Own),
+    Nginx(Running),
+}
+
+/// It ends with its standard input.
+struct Own(Child);
+
+impl Served {
+    /// The process that serves, for its clock.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Our own.
+pub fn own(authority: &Path) -> Result<Served, Error> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("upstream").arg("--authority").arg(authority).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn()?;
+    let out = process.stdout.take().ok_or_else(|| Error::new("the upstream has no standard output"))?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let addresses = serde_json::from_str(&line).map_err(|error| Error::from(error).during("starting the upstream"))?;
+    Ok(Served { process: process.id(), _running: Kind::Own(Own(process)), addresses })
+}
+
+/// nginx with one process, and files of 1 KiB, 1 MiB and 10 MiB.
+pub fn nginx(authority: &Path) -> Result<Served, Error> {
+    let program = installed("nginx", "apt-get install nginx-light")?;
+    let room = authority.with_extension("nginx");
+    fs::create_dir(&room)?;
+    let identity = Identity::generate()?;
+    let leaf = room.join("leaf.pem");
+    fs::write(authority, &identity.authority)?;
+    fs::write(&leaf, identity.leaf())?;
+    let text = payload::text();
+    for directory in ["open", "guarded"].map(|name| room.join("files").join(name)) {
+        fs::create_dir_all(&directory)?;
+        for bytes in BODIES {
+            let body: Vec<u8> = text.iter().copied().cycle().take(bytes).collect();
+            fs::write(directory.join(bytes.to_string()), body)?;
+        }
+    }
+    let ports: [u16; 2] = ports()?;
+    let server = |listen: String| {
+        format!(
+            "  server {{
+    listen 127.0.0.1:{listen} backlog=4096;
+    ssl_certificate {leaf};
+    ssl_certificate_key {leaf};
+    root {files};
+    location /open/ {{ }}
+    location /guarded/ {{
+      if ($http_authorization != \"Bearer {CREDENTIAL}\") {{ return 401; }}
+    }}
+  }}",
+            leaf = leaf.display(),
+            files = room.join("files").display(),
+        )
+    };
+    let [http1, both] = ports;
+    let servers = [format!("{http1} ssl"), format!("{both} ssl http2")].map(server).join("\n");
+    let about = "  types { }\n  default_type application/json;\n  sendfile off;\n  open_file_cache max=100;\n";
+    let file = room.join("nginx.conf");
+    fs::write(&file, whole(&room, 1, &format!("{about}{servers}")))?;
+    let words = ["-p", &room.to_string_lossy(), "-e", "nginx.err", "-c", &file.to_string_lossy()];
+    let running = Running::foreign(&program, &words, &ports, &room.join("nginx.out"))?;
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let process = serving(&running)?;
+    Ok(Served { process, _running: Kind::Nginx(running), addresses: Addresses { http1: at(http1), both: at(both) } })
+}
+
+/// The process of `nginx` that serves; it listens before it has one.
+fn serving(nginx: &Running) -> Result<u32, Error> {
+    let end = Instant::now() + WAIT;
+    loop {
+        match tree::children(nginx.process())?[..] {
+            [process] => return Ok(process),
+            _ if Instant::now() > end => return Err(Error::new("nginx has no process that serves")),
+            _ => sleep(WAIT / 1000),
+        }
+    }
+}
