@@ -19,6 +19,8 @@ pub const REFUSALS_TOLD_APART: usize = 256;
 /// beside them. At 24 KiB for an idle one they stay below half of the 128 MiB that a worker under attack may take. Beyond them the idle
 /// make room.
 pub const CONNECTIONS: usize = 2560;
+/// Questions for names that have come and were not read yet: the kernel takes a KiB for each.
+pub const QUESTIONS_BYTES: usize = 1024 * 1024;
 /// Until the first bytes tell what a connection is. A client on loopback has them ready.
 pub const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// A ClientHello or the start of a request line; post-quantum hellos take about 2 KiB.

@@ -274,6 +274,8 @@ type NameSockets = (Vec<UdpSocket>, Vec<TcpListener>);
 fn name_sockets(udp: Vec<std::net::UdpSocket>, tcp: Vec<std::net::TcpListener>) -> io::Result<NameSockets> {
     let udp = udp.into_iter().map(|socket| {
         socket.set_nonblocking(true)?;
+        // Who asks for hundreds of names at once, two questions each, is to find room; the kernel gives as much as the host allows.
+        let _ = SockRef::from(&socket).set_recv_buffer_size(limit::QUESTIONS_BYTES);
         UdpSocket::from_std(socket)
     });
     let tcp = tcp.into_iter().map(|socket| {

@@ -50,6 +50,7 @@ mod log;
 mod matrix;
 mod mcp;
 mod misdirected;
+mod names;
 mod observe;
 mod oidc;
 mod operators;

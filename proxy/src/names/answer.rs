@@ -1,10 +1,11 @@
 //! One DNS query and its answer.
 //!
 //! Enters: the bytes of a message. Leaves: the bytes of the reply, if there is to be one, and what was asked. Never: I/O;
-//! a reply to what is no query; a record other than an address of the map, its reverse, or localhost (RFC 6761).
+//! a reply to what is no query; a record other than an address of the map, its reverse, or localhost (RFC 6761); a refusal of a name that has
+//! an address.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::DnsName;
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
@@ -13,9 +14,12 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::AddressMap;
+use super::map::Common;
 
 /// Far below the hour for which an address keeps its name.
 const TTL: u32 = 60;
+/// What was told of a name is not told again within it: who keeps to it does not even ask.
+const TOLD_FOR: Duration = Duration::from_secs(TTL as u64);
 /// The payload size that DNS Flag Day 2020 settled on; our replies stay below 600 bytes.
 const PAYLOAD: u16 = 1232;
 
@@ -24,8 +28,10 @@ const PAYLOAD: u16 = 1232;
 pub struct Answer {
     /// The reply; `None` for what deserves none.
     pub bytes: Option<Vec<u8>>,
-    /// What was asked, where it could be read.
+    /// What was asked, where it could be read and is worth a record: not that a client without a cache asks for the same once more.
     pub asked: Option<Asked>,
+    /// Whether it was too much.
+    pub refused: bool,
 }
 
 /// A name that the sandbox asked for.
@@ -39,38 +45,57 @@ pub struct Asked {
     pub address: Option<Ipv4Addr>,
 }
 
-/// Answers one query.
-pub fn answer(query: &[u8], map: &AddressMap, now: Instant) -> Answer {
+/// Answers one query. `admit` is asked before anything is remembered or told for it: whether it is not too much. Where it is, a name that has
+/// an address is answered all the same, and told another time.
+pub fn answer(query: &[u8], map: &AddressMap, now: Instant, admit: impl FnOnce() -> bool) -> Answer {
     let (mut reply, question) = match open(query) {
         Ok(opened) => opened,
-        Err(bytes) => return Answer { bytes, asked: None },
+        Err(bytes) => return Answer { bytes, asked: None, refused: !admit() },
     };
-    let found = find(&question, map, now);
+    let name = dns_name(question.name());
+    let again = name.as_ref().zip(common(&question)).filter(|(name, _)| is_mapped(name));
+    let is_told = again.is_some_and(|(name, what)| map.is_noted(name, what, TOLD_FOR, now));
+    let is_news = !is_told && admit();
+    if !is_told && !is_news && !again.is_some_and(|(name, _)| map.knows(name)) {
+        reply.metadata.response_code = ResponseCode::Refused;
+        return Answer { bytes: reply.to_vec().ok(), asked: None, refused: true };
+    }
+    let found = find(&question, name.as_ref(), map, now);
     match &found {
         Ok(data) => reply.add_answer(Record::from_rdata(question.name().clone(), TTL, data.clone())),
         Err(ResponseCode::NoError | ResponseCode::NXDomain) => reply.add_authority(start_of_authority()),
         Err(_) => &mut reply,
     };
     reply.metadata.response_code = found.as_ref().err().copied().unwrap_or(ResponseCode::NoError);
+    if let Some((name, what)) = again.filter(|_| is_news) {
+        map.note(name, what, now);
+    }
+    Answer { bytes: reply.to_vec().ok(), asked: is_news.then(|| asked(&question, found.ok().as_ref())), refused: false }
+}
+
+fn asked(question: &Query, found: Option<&RData>) -> Asked {
     let address = match found {
-        Ok(RData::A(A(address))) if !address.is_loopback() => Some(address),
+        Some(RData::A(A(address))) if !address.is_loopback() => Some(*address),
         _ => None,
     };
     let name = question.name().to_lowercase().to_ascii();
     let name = name.strip_suffix('.').unwrap_or(&name).to_owned();
-    let asked = Asked { name, kind: question.query_type().to_string(), address };
-    Answer { bytes: reply.to_vec().ok(), asked: Some(asked) }
+    Asked { name, kind: question.query_type().to_string(), address }
 }
 
-/// The reply to a query that is over the limit: REFUSED, nothing looked up.
-pub fn refuse(query: &[u8]) -> Option<Vec<u8>> {
-    match open(query) {
-        Ok((mut reply, _)) => {
-            reply.metadata.response_code = ResponseCode::Refused;
-            reply.to_vec().ok()
-        }
-        Err(bytes) => bytes,
+/// What clients without a cache ask before each connection.
+fn common(question: &Query) -> Option<Common> {
+    match (question.query_class(), question.query_type()) {
+        (DNSClass::IN, RecordType::A) => Some(Common::A),
+        (DNSClass::IN, RecordType::AAAA) => Some(Common::Aaaa),
+        (DNSClass::IN, RecordType::HTTPS) => Some(Common::Https),
+        _ => None,
     }
+}
+
+/// Whether a name gets an address of the map.
+fn is_mapped(name: &DnsName) -> bool {
+    !matches!(last_label(name), "arpa" | "localhost")
 }
 
 /// Reads a query with one question and begins the reply to it; or the reply, if any, to what is not that.
@@ -109,20 +134,20 @@ fn open(query: &[u8]) -> Result<(Message, Query), Option<Vec<u8>>> {
 }
 
 /// The record asked for, or the code that says why there is none; `NoError` is NODATA.
-fn find(question: &Query, map: &AddressMap, now: Instant) -> Result<RData, ResponseCode> {
+fn find(question: &Query, name: Option<&DnsName>, map: &AddressMap, now: Instant) -> Result<RData, ResponseCode> {
     if question.query_class() != DNSClass::IN {
         return Err(ResponseCode::Refused);
     }
-    let name = dns_name(question.name()).ok_or(ResponseCode::NXDomain)?;
+    let name = name.ok_or(ResponseCode::NXDomain)?;
     let kind = question.query_type();
     // RFC 8482: one record is enough for ANY.
     let wants_address = matches!(kind, RecordType::A | RecordType::ANY);
-    if last_label(&name) == "arpa" {
-        let asked = reverse(&name).and_then(|address| map.name_of(address, now)).ok_or(ResponseCode::NXDomain)?;
+    if last_label(name) == "arpa" {
+        let asked = reverse(name).and_then(|address| map.name_of(address, now)).ok_or(ResponseCode::NXDomain)?;
         let pointed = Name::from_ascii(format!("{asked}.")).map_err(|_| ResponseCode::ServFail)?;
         return if kind == RecordType::PTR { Ok(RData::PTR(PTR(pointed))) } else { Err(ResponseCode::NoError) };
     }
-    if last_label(&name) == "localhost" {
+    if last_label(name) == "localhost" {
         return match kind {
             RecordType::AAAA => Ok(RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))),
             _ if wants_address => Ok(RData::A(A(Ipv4Addr::LOCALHOST))),
@@ -130,7 +155,7 @@ fn find(question: &Query, map: &AddressMap, now: Instant) -> Result<RData, Respo
         };
     }
     // A name gets its address whatever type is asked for: the answers must not differ by what was asked before.
-    let address = map.address_of(&name, now).map_err(|_| ResponseCode::ServFail)?;
+    let address = map.address_of(name, now).map_err(|_| ResponseCode::ServFail)?;
     if wants_address { Ok(RData::A(A(address))) } else { Err(ResponseCode::NoError) }
 }
 
@@ -182,7 +207,7 @@ mod tests {
     }
 
     fn reply(message: &Message, map: &AddressMap) -> (Message, Option<Asked>) {
-        let answer = answer(&message.to_vec().unwrap(), map, Instant::now());
+        let answer = answer(&message.to_vec().unwrap(), map, Instant::now(), || true);
         (Message::from_vec(&answer.bytes.unwrap()).unwrap(), answer.asked)
     }
 
@@ -258,6 +283,36 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_has_an_address_is_never_too_much_and_is_told_once_a_minute() {
+        let (map, start) = (map(), Instant::now());
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let ask = |name: &str, kind, now, admitted| {
+            let query = query(Name::from_ascii(name).unwrap(), kind).to_vec().unwrap();
+            let answer = answer(&query, &map, now, || admitted);
+            let code = Message::from_vec(&answer.bytes.unwrap()).unwrap().metadata.response_code;
+            assert_eq!(code == ResponseCode::Refused, answer.refused);
+            (answer.refused, answer.asked.is_some())
+        };
+        let (too_much, answered, told) = ((true, false), (false, false), (false, true));
+        assert_eq!(ask("a.example", RecordType::A, start, false), too_much);
+        assert_eq!(ask("a.example", RecordType::AAAA, start, true), told);
+        assert_eq!(ask("A.example", RecordType::A, start, false), answered);
+        assert_eq!(ask("a.example", RecordType::A, start, true), told);
+        for kind in [RecordType::A, RecordType::AAAA] {
+            assert_eq!(ask("a.example", kind, after(59), true), answered);
+            assert_eq!(ask("a.example", kind, after(60), false), answered);
+            assert_eq!(ask("a.example", kind, after(61), true), told);
+            assert_eq!(ask("a.example", kind, after(62), false), answered);
+        }
+        // What is no part of a connection's beginning is told each time, and no more often than allowed.
+        assert_eq!(ask("a.example", RecordType::TXT, after(62), true), told);
+        assert_eq!(ask("a.example", RecordType::TXT, after(62), true), told);
+        assert_eq!(ask("a.example", RecordType::TXT, after(62), false), too_much);
+        assert_eq!(ask("localhost", RecordType::A, after(62), false), too_much);
+        assert_eq!(ask("b.example", RecordType::A, after(62), false), too_much);
+    }
+
+    #[test]
     fn only_a_single_internet_question_is_answered() {
         let map = map();
         let name = Name::from_ascii("a.example.").unwrap();
@@ -273,10 +328,12 @@ mod tests {
         assert_eq!(code(&chaos), ResponseCode::Refused);
         let plain = query(name, RecordType::A).to_vec().unwrap();
         for bytes in [&plain[..plain.len() - 1], &[&plain[..], b"x"].concat()] {
-            let reply = answer(bytes, &map, Instant::now()).bytes.unwrap();
+            let reply = answer(bytes, &map, Instant::now(), || true).bytes.unwrap();
             assert_eq!(Message::from_vec(&reply).unwrap().metadata.response_code, ResponseCode::FormErr);
         }
-        let refused = Message::from_vec(&refuse(&plain).unwrap()).unwrap();
+        let refused = answer(&plain, &map, Instant::now(), || false);
+        assert!(refused.refused && refused.asked.is_none());
+        let refused = Message::from_vec(&refused.bytes.unwrap()).unwrap();
         assert_eq!((refused.metadata.response_code, refused.queries.len()), (ResponseCode::Refused, 1));
     }
 
@@ -284,8 +341,10 @@ mod tests {
     fn replies_and_fragments_get_no_reply() {
         let reply = Message::response(7, OpCode::Query).to_vec().unwrap();
         for bytes in [&reply[..], b"", b"\0\x07\x01\0\0\x01\0\0\0\0\0"] {
-            assert!(answer(bytes, &map(), Instant::now()).bytes.is_none());
-            assert!(refuse(bytes).is_none());
+            for admitted in [true, false] {
+                let answer = answer(bytes, &map(), Instant::now(), || admitted);
+                assert_eq!((answer.bytes, answer.refused), (None, !admitted));
+            }
         }
     }
 

@@ -3,16 +3,14 @@
 //! Enters: a name, or an address that a connection goes to. Leaves: the other half. Never: one address for two names at
 //! a time; an address given to another name while it may still be in use; more entries than there are addresses.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::net::Ipv4Addr;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use config::DnsName;
-use dashmap::DashMap;
+
+use super::table::Table;
 
 /// 198.18.0.0/15 (RFC 2544, never on the Internet) less .0.0, the name server's own .0.1, and 198.19.255.255.
 const ADDRESSES: Range<u32> = 0xc612_0002..0xc613_ffff;
@@ -22,9 +20,9 @@ const IN_USE: Duration = Duration::from_secs(60 * 60);
 /// Which address stands for which name. One per worker; shared by its name server and its connections.
 #[derive(Debug)]
 pub struct AddressMap {
-    by_name: DashMap<DnsName, Ipv4Addr>,
-    by_address: DashMap<Ipv4Addr, Held>,
-    supply: Mutex<Supply>,
+    /// Numbered as the addresses are.
+    table: Mutex<Table>,
+    addresses: Range<u32>,
     start: Instant,
 }
 
@@ -33,19 +31,13 @@ pub struct AddressMap {
 #[error("all addresses of 198.18.0.0/15 stand for names used within the hour: this sandbox asks for too many names")]
 pub struct Exhausted;
 
-#[derive(Debug)]
-struct Held {
-    name: DnsName,
-    /// Seconds from the map's start to the latest use.
-    used: AtomicU64,
-}
-
-/// What can be given out: addresses never used, then those longest unused.
-#[derive(Debug)]
-struct Supply {
-    unused: Range<u32>,
-    /// Each held address with a use of it, not always the latest: brought up to date only when it comes to the top.
-    oldest: BinaryHeap<Reverse<(u64, Ipv4Addr)>>,
+/// What a name was asked for that clients ask again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Common {
+    A,
+    Aaaa,
+    /// Browsers do.
+    Https,
 }
 
 impl AddressMap {
@@ -54,9 +46,8 @@ impl AddressMap {
         Self::over(ADDRESSES, now)
     }
 
-    fn over(unused: Range<u32>, now: Instant) -> Self {
-        let supply = Mutex::new(Supply { unused, oldest: BinaryHeap::new() });
-        Self { by_name: DashMap::new(), by_address: DashMap::new(), supply, start: now }
+    fn over(addresses: Range<u32>, now: Instant) -> Self {
+        Self { table: Mutex::new(Table::new()), addresses, start: now }
     }
 
     /// Whether `address` is one that a name server of ours gives out, in this worker or another.
@@ -66,9 +57,11 @@ impl AddressMap {
 
     /// The name that `address` stands for. Counts as a use of it.
     pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<DnsName> {
-        let held = self.by_address.get(&address)?;
-        held.used.fetch_max(self.seconds(now), Ordering::Relaxed);
-        Some(held.name.clone())
+        let number = u32::from(address).checked_sub(self.addresses.start)?;
+        let mut table = self.table();
+        let name = table.name(number)?.parse().ok()?;
+        table.used(number, self.seconds(now));
+        Some(name)
     }
 
     /// The address that stands for `name`, a new one where it has none. Counts as a use of it.
@@ -76,51 +69,57 @@ impl AddressMap {
     /// # Errors
     /// When all addresses are in use.
     pub fn address_of(&self, name: &DnsName, now: Instant) -> Result<Ipv4Addr, Exhausted> {
-        if let Some(address) = self.known(name, now) {
-            return Ok(address);
-        }
-        let mut supply = self.supply.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(address) = self.known(name, now) {
-            return Ok(address);
-        }
+        let mut table = self.table();
         let now = self.seconds(now);
-        let address = match supply.unused.next() {
-            Some(address) => address.into(),
-            None => self.recycled(&mut supply, now)?,
-        };
-        supply.oldest.push(Reverse((now, address)));
-        self.by_address.insert(address, Held { name: name.clone(), used: AtomicU64::new(now) });
-        self.by_name.insert(name.clone(), address);
-        Ok(address)
-    }
-
-    fn known(&self, name: &DnsName, now: Instant) -> Option<Ipv4Addr> {
-        let address = *self.by_name.get(name)?;
-        // The address may have been recycled since it was read.
-        (self.name_of(address, now)? == *name).then_some(address)
-    }
-
-    /// Takes the address that was unused the longest away from its name.
-    fn recycled(&self, supply: &mut Supply, now: u64) -> Result<Ipv4Addr, Exhausted> {
-        while let Some(Reverse((noted, address))) = supply.oldest.pop() {
-            let used = self.by_address.get(&address).map_or(0, |held| held.used.load(Ordering::Relaxed));
-            if used > noted {
-                supply.oldest.push(Reverse((used, address)));
-            } else if now.saturating_sub(used) < IN_USE.as_secs() {
-                supply.oldest.push(Reverse((noted, address)));
-                return Err(Exhausted);
-            } else {
-                if let Some((_, held)) = self.by_address.remove(&address) {
-                    self.by_name.remove(&held.name);
-                }
-                return Ok(address);
-            }
+        if let Some(number) = table.number(name.as_str()) {
+            table.used(number, now);
+            return Ok(self.address(number));
         }
-        Err(Exhausted)
+        let number = if table.len() < self.addresses.len() {
+            table.add(name.as_str(), now)
+        } else {
+            let (number, used) = table.oldest().ok_or(Exhausted)?;
+            let unused = now.saturating_sub(used);
+            if u64::from(unused) < IN_USE.as_secs() {
+                return Err(Exhausted);
+            }
+            table.hand_on(number, name.as_str(), now).map(|()| number)
+        };
+        number.map(|number| self.address(number)).ok_or(Exhausted)
     }
 
-    fn seconds(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_secs()
+    /// Whether `name` has an address.
+    pub(super) fn knows(&self, name: &DnsName) -> bool {
+        self.table().number(name.as_str()).is_some()
+    }
+
+    /// Whether it was noted that `name` was asked for, within `age`.
+    pub(super) fn is_noted(&self, name: &DnsName, what: Common, age: Duration, now: Instant) -> bool {
+        let mut table = self.table();
+        let noted =
+            table.number(name.as_str()).and_then(|number| table.noted(number)).map_or(0, |noted| noted[what as usize]);
+        noted > 0 && u64::from((self.seconds(now) + 1).saturating_sub(noted)) < age.as_secs()
+    }
+
+    /// Notes that a `name` that has an address was asked for.
+    pub(super) fn note(&self, name: &DnsName, what: Common, now: Instant) {
+        let mut table = self.table();
+        if let Some(noted) = table.number(name.as_str()).and_then(|number| table.noted(number)) {
+            noted[what as usize] = self.seconds(now) + 1;
+        }
+    }
+
+    fn address(&self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from(self.addresses.start + number)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since the map's start; a century fits.
+    fn seconds(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.start).as_secs()).unwrap_or(u32::MAX - 1)
     }
 }
 
@@ -159,7 +158,7 @@ mod tests {
         assert_eq!(map.name_of(b, after(71)), Some(name("d")));
         assert_eq!(map.address_of(&name("b"), after(110)), Ok(a));
         assert_eq!(map.address_of(&name("c"), after(110)), Ok(c));
-        assert_eq!((map.by_name.len(), map.by_address.len()), (3, 3));
+        assert_eq!(map.table().len(), 3);
     }
 
     #[test]
@@ -169,6 +168,6 @@ mod tests {
         let ask = || (0..500).map(|i| map.address_of(&name(&format!("n{i}")), now).unwrap()).collect::<Vec<_>>();
         let all = std::thread::scope(|scope| [scope.spawn(ask), scope.spawn(ask)].map(|thread| thread.join().unwrap()));
         assert_eq!(all[0], all[1]);
-        assert_eq!(map.by_address.len(), 500);
+        assert_eq!(map.table().len(), 500);
     }
 }

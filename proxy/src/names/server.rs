@@ -1,7 +1,7 @@
 //! The name server's sockets.
 //!
 //! Enters: UDP sockets and TCP listeners of the sandbox's network. Leaves: answers, and a report of every name asked for.
-//! Never: more work than its limits allow; over them it says REFUSED, and not often.
+//! Never: more work than its limits allow; over them it says REFUSED to new names, and not often, and lets the others wait.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{AddressMap, Asked, answer, refuse};
+use super::{AddressMap, Answer, Asked, answer};
 
 /// The largest query: a name of 255 bytes and EDNS options with room to spare.
 const LONGEST_QUERY: usize = 4096;
@@ -30,10 +30,12 @@ const REST: Duration = Duration::from_millis(1);
 /// What the name server allows its sandbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Queries per second in the long run.
+    /// Queries per second in the long run, but for those that are no news: names that have an address, as each new connection asks for.
     pub queries: NonZeroU32,
-    /// Queries at once.
+    /// Such at once.
     pub burst: NonZeroU32,
+    /// Queries per second of whatever kind; what is more waits.
+    pub answers: NonZeroU32,
     /// TCP connections at once; further ones wait.
     pub connections: usize,
     /// How long a TCP connection may take over one query, waiting for it included.
@@ -41,10 +43,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A build that resolves a few hundred names at once passes; a tunnel or a flood is slowed to a crawl.
+    /// A build that resolves a few hundred names at once passes; a tunnel or a flood is slowed to a crawl. Answers are for twice as many
+    /// connections a second as a worker can serve, each of which asks three times.
     fn default() -> Self {
-        let (queries, burst) = (NonZeroU32::MIN.saturating_add(199), NonZeroU32::MIN.saturating_add(999));
-        Self { queries, burst, connections: 64, idle: Duration::from_secs(10) }
+        let number = |number: u32| NonZeroU32::MIN.saturating_add(number - 1);
+        let (queries, burst, answers) = (number(200), number(1000), number(20_000));
+        Self { queries, burst, answers, connections: 64, idle: Duration::from_secs(10) }
     }
 }
 
@@ -61,7 +65,8 @@ pub async fn serve(
     report: impl Fn(Asked) + Send + Sync + 'static,
 ) -> io::Result<()> {
     let limiter = RateLimiter::direct(Quota::per_second(limits.queries).allow_burst(limits.burst));
-    let server = Arc::new(Server { map, limiter, report });
+    let pace = RateLimiter::direct(Quota::per_second(limits.answers).allow_burst(limits.burst));
+    let server = Arc::new(Server { map, limiter, pace, report });
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut tasks = JoinSet::new();
     for socket in udp {
@@ -76,27 +81,25 @@ pub async fn serve(
     }
 }
 
-/// The limits are used up.
-struct TooMuch;
-
 struct Server<R> {
     map: Arc<AddressMap>,
     limiter: DefaultDirectRateLimiter,
+    pace: DefaultDirectRateLimiter,
     report: R,
 }
 
 impl<R: Fn(Asked)> Server<R> {
-    fn reply(&self, query: &[u8]) -> Option<Vec<u8>> {
-        self.answer(query).unwrap_or_else(|TooMuch| refuse(query))
-    }
-
-    fn answer(&self, query: &[u8]) -> Result<Option<Vec<u8>>, TooMuch> {
-        self.limiter.check().map_err(|_| TooMuch)?;
-        let answer = answer(query, &self.map, Instant::now());
-        if let Some(asked) = answer.asked {
+    /// The reply, if there is to be one, and whether it is that this was too much.
+    async fn reply(&self, query: &[u8]) -> (Option<Vec<u8>>, bool) {
+        while self.pace.check().is_err() {
+            sleep(REST).await;
+        }
+        let answer = answer(query, &self.map, Instant::now(), || self.limiter.check().is_ok());
+        let Answer { bytes, asked, refused } = answer;
+        if let Some(asked) = asked {
             (self.report)(asked);
         }
-        Ok(answer.bytes)
+        (bytes, refused)
     }
 }
 
@@ -111,10 +114,9 @@ async fn over_udp<R: Fn(Asked)>(socket: UdpSocket, server: Arc<Server<R>>) -> io
             }
             received => received?,
         };
-        let query = &buffer[..length];
-        let answer = server.answer(query);
-        refused += u32::from(answer.is_err());
-        if let Some(reply) = answer.unwrap_or_else(|TooMuch| refuse(query)) {
+        let (reply, too_much) = server.reply(&buffer[..length]).await;
+        refused += u32::from(too_much);
+        if let Some(reply) = reply {
             // The client may be gone; the next one is not.
             let _ = socket.send_to(&reply, client).await;
         }
@@ -161,7 +163,7 @@ async fn one_query<R: Fn(Asked)>(stream: &mut TcpStream, buffer: &mut [u8], serv
     let length = usize::from(stream.read_u16().await?);
     let Some(query) = buffer.get_mut(..length) else { return Ok(false) };
     stream.read_exact(query).await?;
-    let Some(reply) = server.reply(query) else { return Ok(false) };
+    let Some(reply) = server.reply(query).await.0 else { return Ok(false) };
     let Ok(length) = u16::try_from(reply.len()) else { return Ok(false) };
     stream.write_all(&[&length.to_be_bytes()[..], &reply].concat()).await?;
     Ok(true)
@@ -206,7 +208,7 @@ mod tests {
 
         let mut stream = TcpStream::connect(tcp_at).await.unwrap();
         let mut codes = Vec::new();
-        for name in ["b.example.", "c.example.", "d.example."] {
+        for name in ["b.example.", "c.example.", "d.example.", "a.example."] {
             let bytes = query(name);
             stream.write_u16(bytes.len().try_into().unwrap()).await.unwrap();
             stream.write_all(&bytes).await.unwrap();
@@ -214,7 +216,7 @@ mod tests {
             stream.read_exact(&mut buffer[..length]).await.unwrap();
             codes.push(code(&buffer[..length]));
         }
-        assert_eq!(codes, [ResponseCode::NoError, ResponseCode::NoError, ResponseCode::Refused]);
+        assert_eq!(codes, [ResponseCode::NoError, ResponseCode::NoError, ResponseCode::Refused, ResponseCode::NoError]);
         assert_eq!(*asked.lock().unwrap(), ["a.example", "b.example", "c.example"]);
 
         // A length beyond the longest query ends the conversation.
