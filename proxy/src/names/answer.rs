@@ -5,7 +5,7 @@
 //! an address.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use config::DnsName;
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
@@ -18,8 +18,6 @@ use super::map::Common;
 
 /// Far below the hour for which an address keeps its name.
 const TTL: u32 = 60;
-/// What was told of a name is not told again within it: who keeps to it does not even ask.
-const TOLD_FOR: Duration = Duration::from_secs(TTL as u64);
 /// The payload size that DNS Flag Day 2020 settled on; our replies stay below 600 bytes.
 const PAYLOAD: u16 = 1232;
 
@@ -54,7 +52,7 @@ pub fn answer(query: &[u8], map: &AddressMap, now: Instant, admit: impl FnOnce()
     };
     let name = dns_name(question.name());
     let again = name.as_ref().zip(common(&question)).filter(|(name, _)| is_mapped(name));
-    let is_told = again.is_some_and(|(name, what)| map.is_noted(name, what, TOLD_FOR, now));
+    let is_told = again.is_some_and(|(name, what)| map.is_noted(name, what, now));
     let is_news = !is_told && admit();
     if !is_told && !is_news && !again.is_some_and(|(name, _)| map.knows(name)) {
         reply.metadata.response_code = ResponseCode::Refused;
@@ -193,6 +191,8 @@ fn start_of_authority() -> Record {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn query(name: Name, kind: RecordType) -> Message {
@@ -284,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_name_that_has_an_address_is_never_too_much_and_is_told_once_a_minute() {
-        let (map, start) = (map(), Instant::now());
+        let start = Instant::now();
+        let map = AddressMap::new(start);
         let after = |seconds: u64| start + Duration::from_secs(seconds);
         let ask = |name: &str, kind, now, admitted| {
             let query = query(Name::from_ascii(name).unwrap(), kind).to_vec().unwrap();
@@ -298,18 +299,19 @@ mod tests {
         assert_eq!(ask("a.example", RecordType::AAAA, start, true), told);
         assert_eq!(ask("A.example", RecordType::A, start, false), answered);
         assert_eq!(ask("a.example", RecordType::A, start, true), told);
+        assert_eq!(ask("a.example", RecordType::AAAA, after(63), true), answered);
+        // Later it is told again, as soon as there is room for it.
         for kind in [RecordType::A, RecordType::AAAA] {
-            assert_eq!(ask("a.example", kind, after(59), true), answered);
-            assert_eq!(ask("a.example", kind, after(60), false), answered);
-            assert_eq!(ask("a.example", kind, after(61), true), told);
-            assert_eq!(ask("a.example", kind, after(62), false), answered);
+            assert_eq!(ask("a.example", kind, after(64), false), answered);
+            assert_eq!(ask("a.example", kind, after(65), true), told);
+            assert_eq!(ask("a.example", kind, after(66), true), answered);
         }
         // What is no part of a connection's beginning is told each time, and no more often than allowed.
-        assert_eq!(ask("a.example", RecordType::TXT, after(62), true), told);
-        assert_eq!(ask("a.example", RecordType::TXT, after(62), true), told);
-        assert_eq!(ask("a.example", RecordType::TXT, after(62), false), too_much);
-        assert_eq!(ask("localhost", RecordType::A, after(62), false), too_much);
-        assert_eq!(ask("b.example", RecordType::A, after(62), false), too_much);
+        assert_eq!(ask("a.example", RecordType::TXT, after(66), true), told);
+        assert_eq!(ask("a.example", RecordType::TXT, after(66), true), told);
+        assert_eq!(ask("a.example", RecordType::TXT, after(66), false), too_much);
+        assert_eq!(ask("localhost", RecordType::A, after(66), false), too_much);
+        assert_eq!(ask("b.example", RecordType::A, after(66), false), too_much);
     }
 
     #[test]

@@ -16,6 +16,11 @@ use super::table::Table;
 const ADDRESSES: Range<u32> = 0xc612_0002..0xc613_ffff;
 /// Clients keep an address past its TTL, Java ones up to for ever, but they use it again within the hour.
 const IN_USE: Duration = Duration::from_secs(60 * 60);
+/// Time is told in steps of so many seconds; what was noted of a name is forgotten with its step. Not below the TTL of an answer: who keeps to
+/// that does not ask twice in a step.
+const STEP: u64 = 64;
+/// A name's stamp is the step of its latest use, above a bit for each [`Common`] that was noted in it.
+const STEP_FROM: u32 = 3;
 
 /// Which address stands for which name. One per worker; shared by its name server and its connections.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ impl AddressMap {
         let number = u32::from(address).checked_sub(self.addresses.start)?;
         let mut table = self.table();
         let name = table.name(number)?.parse().ok()?;
-        table.used(number, self.seconds(now));
+        self.used(&mut table, number, now);
         Some(name)
     }
 
@@ -70,20 +75,20 @@ impl AddressMap {
     /// When all addresses are in use.
     pub fn address_of(&self, name: &DnsName, now: Instant) -> Result<Ipv4Addr, Exhausted> {
         let mut table = self.table();
-        let now = self.seconds(now);
         if let Some(number) = table.number(name.as_str()) {
-            table.used(number, now);
+            self.used(&mut table, number, now);
             return Ok(self.address(number));
         }
+        let step = self.step(now);
         let number = if table.len() < self.addresses.len() {
-            table.add(name.as_str(), now)
+            table.add(name.as_str(), step << STEP_FROM)
         } else {
-            let (number, used) = table.oldest().ok_or(Exhausted)?;
-            let unused = now.saturating_sub(used);
-            if u64::from(unused) < IN_USE.as_secs() {
+            let (number, stamp) = table.oldest().ok_or(Exhausted)?;
+            let unused = step.saturating_sub(stamp >> STEP_FROM).saturating_sub(1);
+            if u64::from(unused) * STEP < IN_USE.as_secs() {
                 return Err(Exhausted);
             }
-            table.hand_on(number, name.as_str(), now).map(|()| number)
+            table.hand_on(number, name.as_str(), step << STEP_FROM).map(|()| number)
         };
         number.map(|number| self.address(number)).ok_or(Exhausted)
     }
@@ -93,20 +98,30 @@ impl AddressMap {
         self.table().number(name.as_str()).is_some()
     }
 
-    /// Whether it was noted that `name` was asked for, within `age`.
-    pub(super) fn is_noted(&self, name: &DnsName, what: Common, age: Duration, now: Instant) -> bool {
+    /// Whether it was noted a moment ago that `name` was asked for.
+    pub(super) fn is_noted(&self, name: &DnsName, what: Common, now: Instant) -> bool {
         let mut table = self.table();
-        let noted =
-            table.number(name.as_str()).and_then(|number| table.noted(number)).map_or(0, |noted| noted[what as usize]);
-        noted > 0 && u64::from((self.seconds(now) + 1).saturating_sub(noted)) < age.as_secs()
+        let stamp = table.number(name.as_str()).and_then(|number| self.used(&mut table, number, now));
+        stamp.is_some_and(|stamp| *stamp & 1 << what as u32 != 0)
     }
 
     /// Notes that a `name` that has an address was asked for.
     pub(super) fn note(&self, name: &DnsName, what: Common, now: Instant) {
         let mut table = self.table();
-        if let Some(noted) = table.number(name.as_str()).and_then(|number| table.noted(number)) {
-            noted[what as usize] = self.seconds(now) + 1;
+        let stamp = table.number(name.as_str()).and_then(|number| self.used(&mut table, number, now));
+        if let Some(stamp) = stamp {
+            *stamp |= 1 << what as u32;
         }
+    }
+
+    /// Takes note of a use. What is left is the stamp of a name that is used now.
+    fn used<'a>(&self, table: &'a mut Table, number: u32, now: Instant) -> Option<&'a mut u32> {
+        table.used(number);
+        let (stamp, step) = (table.stamp(number)?, self.step(now));
+        if *stamp >> STEP_FROM < step {
+            *stamp = step << STEP_FROM;
+        }
+        Some(stamp)
     }
 
     fn address(&self, number: u32) -> Ipv4Addr {
@@ -117,9 +132,10 @@ impl AddressMap {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Since the map's start; a century fits.
-    fn seconds(&self, now: Instant) -> u32 {
-        u32::try_from(now.saturating_duration_since(self.start).as_secs()).unwrap_or(u32::MAX - 1)
+    /// How many since the map's start; a thousand years fit.
+    fn step(&self, now: Instant) -> u32 {
+        let steps = now.saturating_duration_since(self.start).as_secs() / STEP;
+        u32::try_from(steps).unwrap_or(u32::MAX).min(u32::MAX >> STEP_FROM)
     }
 }
 
@@ -156,8 +172,8 @@ mod tests {
         assert_eq!(map.address_of(&name("d"), after(71)), Ok(b));
         assert_eq!(map.address_of(&name("b"), after(71)), Err(Exhausted));
         assert_eq!(map.name_of(b, after(71)), Some(name("d")));
-        assert_eq!(map.address_of(&name("b"), after(110)), Ok(a));
-        assert_eq!(map.address_of(&name("c"), after(110)), Ok(c));
+        assert_eq!(map.address_of(&name("b"), after(113)), Ok(a));
+        assert_eq!(map.address_of(&name("c"), after(113)), Ok(c));
         assert_eq!(map.table().len(), 3);
     }
 

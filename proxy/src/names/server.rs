@@ -89,17 +89,17 @@ struct Server<R> {
 }
 
 impl<R: Fn(Asked)> Server<R> {
-    /// The reply, if there is to be one, and whether it is that this was too much.
-    async fn reply(&self, query: &[u8]) -> (Option<Vec<u8>>, bool) {
+    async fn answer(&self, query: &[u8]) -> Answer {
         while self.pace.check().is_err() {
             sleep(REST).await;
         }
-        let answer = answer(query, &self.map, Instant::now(), || self.limiter.check().is_ok());
-        let Answer { bytes, asked, refused } = answer;
+        answer(query, &self.map, Instant::now(), || self.limiter.check().is_ok())
+    }
+
+    fn report(&self, asked: Option<Asked>) {
         if let Some(asked) = asked {
             (self.report)(asked);
         }
-        (bytes, refused)
     }
 }
 
@@ -114,9 +114,14 @@ async fn over_udp<R: Fn(Asked)>(socket: UdpSocket, server: Arc<Server<R>>) -> io
             }
             received => received?,
         };
-        let (reply, too_much) = server.reply(&buffer[..length]).await;
-        refused += u32::from(too_much);
-        if let Some(reply) = reply {
+        let answer = server.answer(&buffer[..length]).await;
+        refused += u32::from(answer.refused);
+        // Whoever waits for an answer does not wait for the report as well; nothing comes between the two.
+        let sent = answer.bytes.as_ref().map(|reply| socket.try_send_to(reply, client));
+        server.report(answer.asked);
+        if let (Some(reply), Some(Err(error))) = (answer.bytes, sent)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
             // The client may be gone; the next one is not.
             let _ = socket.send_to(&reply, client).await;
         }
@@ -163,7 +168,9 @@ async fn one_query<R: Fn(Asked)>(stream: &mut TcpStream, buffer: &mut [u8], serv
     let length = usize::from(stream.read_u16().await?);
     let Some(query) = buffer.get_mut(..length) else { return Ok(false) };
     stream.read_exact(query).await?;
-    let Some(reply) = server.reply(query).await.0 else { return Ok(false) };
+    let Answer { bytes, asked, .. } = server.answer(query).await;
+    server.report(asked);
+    let Some(reply) = bytes else { return Ok(false) };
     let Ok(length) = u16::try_from(reply.len()) else { return Ok(false) };
     stream.write_all(&[&length.to_be_bytes()[..], &reply].concat()).await?;
     Ok(true)

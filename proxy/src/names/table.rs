@@ -11,6 +11,9 @@ use hashbrown::HashTable;
 const NONE: u32 = u32::MAX;
 /// Letters of names that are gone may take so much before all are moved together.
 const LEAST_WASTE: usize = 64 * 1024;
+/// Room that is asked for at once: what is not written to takes none, and what has room is not moved as it grows.
+const NAMES: usize = 1 << 17;
+const LETTERS: usize = 32 * NAMES;
 
 /// Numbered names, in the order of their latest use.
 #[derive(Debug)]
@@ -29,8 +32,7 @@ pub(super) struct Table {
 #[derive(Debug)]
 struct Row {
     letters_at: u32,
-    used: u32,
-    noted: [u32; 3],
+    stamp: u32,
     older: u32,
     newer: u32,
 }
@@ -63,28 +65,32 @@ impl Table {
         std::str::from_utf8(letters(&self.letters, row.letters_at)).ok()
     }
 
-    /// What was noted last for a name, by what it is about; 0 when nothing was.
-    pub(super) fn noted(&mut self, number: u32) -> Option<&mut [u32; 3]> {
-        self.rows.get_mut(number as usize).map(|row| &mut row.noted)
+    /// What its users keep of a name.
+    pub(super) fn stamp(&mut self, number: u32) -> Option<&mut u32> {
+        self.rows.get_mut(number as usize).map(|row| &mut row.stamp)
     }
 
-    /// Which name was used longest ago, and when.
+    /// Which name was used longest ago, and its stamp.
     pub(super) fn oldest(&self) -> Option<(u32, u32)> {
-        self.rows.get(self.oldest as usize).map(|row| (self.oldest, row.used))
+        self.rows.get(self.oldest as usize).map(|row| (self.oldest, row.stamp))
     }
 
     /// Gives the next number to `name`, which has none and is no longer than 255 bytes.
-    pub(super) fn add(&mut self, name: &str, now: u32) -> Option<u32> {
+    pub(super) fn add(&mut self, name: &str, stamp: u32) -> Option<u32> {
+        if self.rows.is_empty() {
+            self.rows.reserve_exact(NAMES);
+            self.letters.reserve_exact(LETTERS);
+        }
         let number = u32::try_from(self.rows.len()).ok().filter(|number| *number != NONE)?;
         let letters_at = self.write(name)?;
-        self.rows.push(Row { letters_at, used: now, noted: [0; 3], older: NONE, newer: NONE });
+        self.rows.push(Row { letters_at, stamp, older: NONE, newer: NONE });
         self.enter(number, name);
         self.append(number);
         Some(number)
     }
 
     /// Gives a number to `name`, which has none, that stood for another so far.
-    pub(super) fn hand_on(&mut self, number: u32, name: &str, now: u32) -> Option<()> {
+    pub(super) fn hand_on(&mut self, number: u32, name: &str, stamp: u32) -> Option<()> {
         let hash = self.hasher.hash_one(self.name(number)?);
         if let Ok(entry) = self.by_name.find_entry(hash, |&found| found == number) {
             entry.remove();
@@ -92,9 +98,9 @@ impl Table {
         self.waste += 1 + letters(&self.letters, self.rows.get(number as usize)?.letters_at).len();
         let letters_at = self.write(name)?;
         let row = self.rows.get_mut(number as usize)?;
-        (row.letters_at, row.noted) = (letters_at, [0; 3]);
+        (row.letters_at, row.stamp) = (letters_at, stamp);
         self.enter(number, name);
-        self.used(number, now);
+        self.used(number);
         if self.waste > LEAST_WASTE.max(self.letters.len() / 2) {
             self.gather();
         }
@@ -102,9 +108,8 @@ impl Table {
     }
 
     /// Takes note that a name is used.
-    pub(super) fn used(&mut self, number: u32, now: u32) {
-        let Some(row) = self.rows.get_mut(number as usize) else { return };
-        row.used = row.used.max(now);
+    pub(super) fn used(&mut self, number: u32) {
+        let Some(row) = self.rows.get(number as usize) else { return };
         if number != self.newest {
             let (older, newer) = (row.older, row.newer);
             self.join(older, newer);
@@ -148,7 +153,7 @@ impl Table {
 
     /// Moves all names together.
     fn gather(&mut self) {
-        let mut gathered = Vec::with_capacity(self.letters.len() - self.waste);
+        let mut gathered = Vec::with_capacity(LETTERS.max(self.letters.len() - self.waste));
         for row in &mut self.rows {
             let name = letters(&self.letters, row.letters_at);
             row.letters_at = u32::try_from(gathered.len()).unwrap_or(NONE);
@@ -202,7 +207,7 @@ mod tests {
                         order.push(number);
                     }
                     (_, Some(number)) => {
-                        table.used(number, now);
+                        table.used(number);
                         order.retain(|other| *other != number);
                         order.push(number);
                     }
