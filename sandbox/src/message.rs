@@ -27,7 +27,7 @@ pub(crate) enum Order {
     Mount,
     /// The user is mapped and the limits outside stand: set everything up.
     Go,
-    /// The worker's own certificate, PEM. It has none when the set-up begins.
+    /// The worker's own certificate, PEM (the store of all who are trusted beside it). It has none when the set-up begins.
     Authority(String),
     /// Variables of the command's environment, names and values.
     Variables(Vec<(Vec<u8>, Vec<u8>)>),

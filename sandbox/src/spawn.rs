@@ -18,9 +18,9 @@ use crate::{
     process::{ChildProcess, fork_process, single_threaded},
     relay::Relay,
     running::Running,
-    spec::Spec,
+    spec::{Spec, Trust},
     status::{Capture, Inside, LimitsInForce, Status},
-    sys, terminal,
+    sys, terminal, trust,
 };
 use rustix::io::Errno;
 use std::{
@@ -79,6 +79,7 @@ pub struct Preparing {
     nested: bool,
     limits: LimitsInForce,
     mounts: Option<OwnedFd>,
+    trust: Trust,
 }
 
 /// Forks what becomes the sandbox, and gives it what it needs of the machine. To be called while this process has one thread, on
@@ -123,14 +124,15 @@ pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     let limits = LimitsInForce::of(&spec.limits, &rlimits, cgroup.as_ref());
     // While we have one thread and know no secret of the policy's; whatever fails from here on, it cleans up.
     let keeper = Keeper::start(&mut cgroup, &child, spec.limits.disk)?;
-    Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits, mounts })
+    Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits, mounts, trust: spec.trust.clone() })
 }
 
 impl Preparing {
     /// Says whom programs inside are to trust beside whom the machine does: the worker's own certificate, PEM, or nobody. Once, and before
     /// [`finish`](Self::finish): the set-up waits for it.
     pub fn trust(&self, authority: &str) -> Result<(), Error> {
-        match self.channel.send(&Order::Authority(authority.to_owned())) {
+        let store = trust::store(&self.trust, authority)?;
+        match self.channel.send_with(&Order::Authority(authority.to_owned()), &[store.as_fd()]) {
             // It is gone, and said why before: `finish` hears that.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => {
@@ -156,7 +158,7 @@ impl Preparing {
     /// Waits until everything is set up.
     pub fn finish(self) -> Result<Prepared, Error> {
         // Should it fail, they are dropped from the last to the first: the processes before who looks after them.
-        let Self { keeper, channel, child, plan, nested, limits, mounts: _ } = self;
+        let Self { keeper, channel, child, plan, nested, limits, mounts: _, trust: _ } = self;
         let Heard { sockets, terminal, gauges, inside } = hear(&channel)?;
         if let Some(keeper) = &keeper {
             keeper.look_at(&gauges)?;

@@ -1,7 +1,8 @@
 //! Whom programs inside trust: the system's authorities and the worker's own.
 //!
 //! For: clients nobody adapted. In: the worker's certificate, the system's bundle. Out: one full bundle where any
-//! client looks for one, and the variables for clients that look nowhere. Never: a private key.
+//! client looks for one, and the variables for clients that look nowhere. Never: a private key. What takes long is made by the worker
+//! ([`store`]), which would only wait for the sandbox meanwhile.
 
 use crate::{
     certificate::{self, Certificate},
@@ -12,9 +13,10 @@ use crate::{
     plan::Plan,
     spec::Trust,
 };
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::{
-    fs,
-    io::{self, Write},
+    fs::{self, File},
+    io::{self, Seek, Write},
     os::{fd::OwnedFd, unix::fs::symlink},
     path::Path,
 };
@@ -72,7 +74,8 @@ pub fn trust_environment() -> Vec<(&'static str, &'static str)> {
 
 /// Whom the machine trusts, taken before the roots change places.
 pub(crate) struct OfMachine {
-    bundle: Vec<u8>,
+    /// Open; `None` where it has none.
+    bundle: Option<File>,
     /// Single certificates; `None` where it has none.
     directory: Option<OwnedFd>,
 }
@@ -82,17 +85,34 @@ pub(crate) struct Trusted {
     machine: OfMachine,
     /// PEM.
     pub worker: String,
+    /// All of them, in the form that Java reads.
+    store: File,
 }
 
-/// Reads the bundle and takes the directory, as the user who started exeat.
+/// All who are trusted inside, in the form that Java reads, in memory to be given away. Made by the worker, who has the time.
+pub(crate) fn store(trust: &Trust, worker: &str) -> Result<File, Error> {
+    let bundle = read_bundle(trust)?;
+    let (systems, ours) = (certificate::from_pem(&bundle), certificate::from_pem(worker.as_bytes()));
+    let make = || -> io::Result<File> {
+        let mut store = File::from(memfd_create("trusted", MemfdFlags::CLOEXEC)?);
+        store.write_all(&keystore::of(systems.iter().chain(&ours)))?;
+        store.rewind()?;
+        Ok(store)
+    };
+    make().map_err(|error| Step::Filesystem.failed("make the store of whom to trust").because(error))
+}
+
+fn read_bundle(trust: &Trust) -> Result<Vec<u8>, Error> {
+    trust.system_bundle.as_deref().map_or_else(|| Ok(Vec::new()), |path| fs::read(path).map_err(unreadable(path)))
+}
+
+fn unreadable(bundle: &Path) -> impl Fn(io::Error) -> Error {
+    move |error| Step::Filesystem.failed("read").on(bundle.display()).because(error)
+}
+
+/// Takes the bundle and the directory, as the user who started exeat.
 pub(crate) fn take(trust: &Trust) -> Result<OfMachine, Error> {
-    let bundle = trust.system_bundle.as_deref().map_or_else(
-        || Ok(Vec::new()),
-        |path| {
-            let failed = |error| Step::Filesystem.failed("read").on(path.display()).because(error);
-            fs::read(path).map_err(failed)
-        },
-    )?;
+    let bundle = trust.system_bundle.as_deref().map(|path| File::open(path).map_err(unreadable(path))).transpose()?;
     // Resolved, for what is taken must not be a link.
     let directory = match fs::canonicalize(DIRECTORY) {
         Ok(found) if found.is_dir() => Some(namespace::detached(&found)?),
@@ -105,7 +125,9 @@ impl OfMachine {
     /// Waits for the worker's own.
     pub fn with_worker(self, channel: &Channel) -> Result<Trusted, Error> {
         match channel.receive() {
-            Ok(Some((Order::Authority(worker), _))) => Ok(Trusted { machine: self, worker }),
+            Ok(Some((Order::Authority(worker), Some(store)))) => {
+                Ok(Trusted { machine: self, worker, store: store.into() })
+            }
             heard => {
                 let error = Step::Filesystem.failed("hear from the worker whom to trust");
                 Err(match heard {
@@ -137,18 +159,18 @@ pub(crate) fn write(trusted: &Trusted, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-fn fill(Trusted { machine, worker }: &Trusted, plan: &Plan) -> io::Result<()> {
+fn fill(Trusted { machine, worker, store }: &Trusted, plan: &Plan) -> io::Result<()> {
     // The machine's own, shown by the policy, stays as it is.
     let is_shown = |path: &str| plan.binds.iter().any(|bind| Path::new(path).starts_with(&bind.target));
     let directory = Path::new(DIRECTORY);
     fs::create_dir_all(directory.join("java"))?;
-    let mut bundle = fs::File::create(BUNDLE)?;
-    for part in [&machine.bundle, b"\n".as_slice(), worker.as_bytes()] {
-        bundle.write_all(part)?;
+    let mut bundle = File::create(BUNDLE)?;
+    if let Some(mut machines) = machine.bundle.as_ref() {
+        io::copy(&mut machines, &mut bundle)?;
     }
+    bundle.write_all(&[b"\n", worker.as_bytes()].concat())?;
+    io::copy(&mut &*store, &mut File::create(KEYSTORE)?)?;
     let ours = certificate::from_pem(worker.as_bytes());
-    let systems = certificate::from_pem(&machine.bundle);
-    fs::write(KEYSTORE, keystore::of(systems.iter().chain(&ours)))?;
     fs::write(WORKER, worker)?;
     if !is_shown(FIREFOX) {
         fs::create_dir_all(FIREFOX)?;
