@@ -90,7 +90,7 @@ fn start(inherited: &Inherited<'_>, terminal: Option<&Terminal>, environment: &[
     let filter = filter.transpose().map_err(failed)?;
     // Closed by a successful exec; until then it carries the reason why there was none.
     let (ours, theirs) = Channel::pair().map_err(failed)?;
-    let (command, _pidfd) = sys::spawn(0, || {
+    let command = sys::spawn_waiting(|| {
         let error = become_command(&plan.working_directory, *rlimits, filter.as_deref(), terminal, theirs.as_fd())
             .map_or_else(|error| error, |()| execute(&spec.command[0], &candidates, &arguments, environment));
         theirs.send(&error).map_or(1, |()| 0)

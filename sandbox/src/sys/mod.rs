@@ -20,7 +20,7 @@ pub(crate) use memory::{bound_arenas, trim, unmap_program};
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub(crate) use process::{
     close_all_but, close_other_fds, close_these, enter_cgroup_namespace, execute, filters_are_there,
-    fresh_session_keyring, process_group, refuse_by, session_leader, spawn, written_by_children,
+    fresh_session_keyring, process_group, refuse_by, session_leader, spawn, spawn_waiting, written_by_children,
 };
 pub(crate) use signal::{
     block_signal, block_signals, default_sigpipe, kill_everybody, poke_on, signal_fd, signal_fd_of, unblock_signals,
