@@ -11,7 +11,7 @@ use crate::{
     init, landlock,
     limits::Rlimits,
     message::{Channel, Order, Report},
-    network,
+    namespace, network,
     plan::{Plan, User},
     spec::Spec,
     status::Inside,
@@ -61,10 +61,12 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<Standing>, Error> {
     sys::close_other_fds(Some(channel.as_fd())).map_err(step(Step::Namespaces, "close the worker's descriptors"))?;
     // Before anything that could be interrupted: from here on signals are read, by init, and never handled.
     sys::block_signals().map_err(step(Step::Namespaces, "block signals"))?;
+    // Meanwhile the parent does its part.
+    sys::unshare(namespace::BY_ITSELF).map_err(namespace::clone_failed)?;
     // The parent maps the user and moves us to our cgroup. Both are conditions of nearly all that follows.
     let Some(idmapped) = wait_for_go(channel)? else { return Ok(None) };
     // After the move: the namespace's root is the cgroup we are in now, and no path above it shows inside.
-    sys::enter_cgroup_namespace().map_err(step(Step::Namespaces, "make the cgroup namespace"))?;
+    sys::unshare(libc::CLONE_NEWCGROUP).map_err(step(Step::Namespaces, "make the cgroup namespace"))?;
     // A new session: no controlling terminal, so /dev/tty is not the worker's. A new keyring: not the worker's either.
     setsid().map_err(step(Step::Namespaces, "start a session"))?;
     fresh_keyring().map_err(step(Step::Namespaces, "start a session keyring"))?;

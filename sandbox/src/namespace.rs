@@ -22,13 +22,11 @@ use std::{
     path::Path,
 };
 
-/// Those that one call makes together. The cgroup namespace comes when the child is in its cgroup.
-pub(crate) const AT_ONCE: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+/// Those that the child is made in.
+pub(crate) const AT_ONCE: libc::c_int = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS;
+/// Those that it makes itself while its parent goes on: a network takes the kernel half a millisecond. The cgroup namespace comes when it is in its
+/// cgroup.
+pub(crate) const BY_ITSELF: libc::c_int = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 /// All, by name.
 pub(crate) const NAMES: &[&str] = &["user", "pid", "mount", "network", "ipc", "uts", "cgroup"];
@@ -59,7 +57,7 @@ pub(crate) const CONTAINER: &str = "if this is a container, it must allow user n
 const OLD: &str = "a kernel from Linux 5.12 on, with CONFIG_SECCOMP_FILTER, has all that it takes; a container around this process may say so of \
                    calls that it does not allow";
 
-/// Why the first call, which makes the namespaces, failed.
+/// Why one of the calls that make the namespaces failed.
 pub(crate) fn clone_failed(errno: Errno) -> Error {
     let hint = remedy().unwrap_or(match errno {
         Errno::NOSPC | Errno::USERS => "too many namespaces: raise the sysctls user.max_*_namespaces",

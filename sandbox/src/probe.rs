@@ -107,7 +107,9 @@ fn try_network() -> Result<Tried, String> {
     single_threaded().map_err(|error| error.to_string())?;
     let (ours, theirs) = Channel::pair().map_err(|errno| errno.to_string())?;
     let mut child = ChildProcess::spawn(namespace::AT_ONCE, || {
-        let tried = network::set_up(CaptureChoice::Best, &[].into())
+        let made = sys::unshare(namespace::BY_ITSELF).map_err(namespace::clone_failed);
+        let tried = made
+            .and_then(|()| network::set_up(CaptureChoice::Best, &[].into()))
             .map(|network| Tried { redirect: network.capture == Capture::Redirect, ipv6: network.ipv6 });
         theirs.send(&tried.map_err(|error| error.to_string())).map_or(1, |()| 0)
     })

@@ -19,8 +19,8 @@ pub(crate) use landlock::{Ruled, landlock_abi, landlock_allow, landlock_enter, l
 pub(crate) use memory::{bound_arenas, trim, unmap_program};
 pub(crate) use mount::{MountAttributes, set_mount_attributes};
 pub(crate) use process::{
-    close_all_but, close_other_fds, close_these, enter_cgroup_namespace, execute, filters_are_there,
-    fresh_session_keyring, process_group, refuse_by, session_leader, spawn, spawn_waiting, written_by_children,
+    close_all_but, close_other_fds, close_these, execute, filters_are_there, fresh_session_keyring, process_group,
+    refuse_by, session_leader, spawn, spawn_waiting, written_by_children,
 };
 pub(crate) use signal::{
     block_signal, block_signals, default_sigpipe, kill_everybody, poke_on, signal_fd, signal_fd_of, unblock_signals,

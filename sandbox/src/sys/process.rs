@@ -117,12 +117,6 @@ pub(crate) fn written_by_children() -> Result<u64> {
     Ok(u64::try_from(usage.ru_oublock).unwrap_or(0).saturating_mul(512))
 }
 
-/// `unshare(CLONE_NEWCGROUP)`.
-pub(crate) fn enter_cgroup_namespace() -> Result<()> {
-    // SAFETY: this flag shares or unshares no memory and no descriptors.
-    if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == 0 { Ok(()) } else { Err(last_errno()) }
-}
-
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)`: an empty session keyring instead of the inherited one.
 pub(crate) fn fresh_session_keyring() -> Result<()> {
     // SAFETY: a null name asks for an anonymous keyring; no memory is read.
