@@ -76,7 +76,7 @@ const DEVICE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 /// The permission bit of those who are neither the owner nor of the group.
 const FOR_EVERYONE: u32 = 0o004;
 /// Files of the system up to this size are copied: that is quicker than a mount, of which /etc alone would have dozens.
-const COPIED: u64 = 256 * 1024;
+const COPIED: u64 = 32 * 1024;
 
 /// Whether a path is the system's, and so shown as it is.
 pub(crate) fn is_program(path: &Path) -> bool {
@@ -112,7 +112,7 @@ impl Sources {
         }
         for name in DEVICES {
             let path = Path::new("/dev").join(name);
-            let tree = restricted(namespace::detached(&path)?, DEVICE, &path)?;
+            let tree = restricted(detached_of_system(&path)?, DEVICE, &path)?;
             pieces.push(Piece { target: path, what: What::Tree { tree, directory: false } });
         }
         let mut idmapped = idmapped.into_iter();
@@ -153,7 +153,7 @@ impl Piece {
         } else if found.is_file() && found.len() <= COPIED {
             What::Copy(fs::read(&path).map_err(failed)?)
         } else {
-            What::Tree { tree: restricted(namespace::detached(&path)?, READ_ONLY, &path)?, directory: found.is_dir() }
+            What::Tree { tree: restricted(detached_of_system(&path)?, READ_ONLY, &path)?, directory: found.is_dir() }
         };
         Ok(Some(Self { target: path, what }))
     }
@@ -330,6 +330,11 @@ pub(crate) fn restricted(tree: OwnedFd, attributes: u64, of: &Path) -> Result<Ow
     sys::set_mount_attributes(&tree, &change)
         .map_err(|errno| Step::Filesystem.failed("restrict the mount of").on(of.display()).because(errno))?;
     Ok(tree)
+}
+
+/// A copy of the mounts at a path that only the machine's root could have changed, attached nowhere. It was looked at before, and is no link.
+fn detached_of_system(path: &Path) -> Result<OwnedFd, Error> {
+    copy(path, OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW).map_err(namespace::explained)
 }
 
 /// A copy of one mount of the new root, attached nowhere.
