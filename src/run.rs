@@ -92,12 +92,13 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     // Both before the lock: no file can be put under watch behind it, and no thread may be there that does not keep the signal.
     let lookout = Arc::new(lookout(places, &enlisted, watching));
     let hangups = Hangups::listen()?;
+    let bolt = preparing.bolt(&reach);
     let prepared = preparing.finish().map_err(|error| enlisted.undone(error))?;
     if let Some(layers) = layers {
         layers.give_to(&enlisted.directory).inspect_err(|_| enlisted.leave_nothing())?;
     }
     let lacking = if arguments.unlocked_worker { Lacking::GoOn } else { Lacking::Refuse };
-    let lock = prepared.lock_in(&reach, lacking).map_err(|error| enlisted.undone(error))?;
+    let lock = prepared.lock_in(bolt, lacking).map_err(|error| enlisted.undone(error))?;
     let start = worker_start(arguments, &enlisted, &prepared, &lock)?;
     enlisted.worker.log().append(Timestamp::now(), Event::WorkerStart(start))?;
     observing::begins(&enlisted.worker, &prepared.status().capture).iter().for_each(crate::remark);

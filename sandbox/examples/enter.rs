@@ -64,12 +64,13 @@ fn main() -> ExitCode {
 fn run(wish: Wish) -> Result<u8, Box<dyn Error>> {
     let preparing = sandbox::begin(&wish.spec)?;
     preparing.trust(&wish.authority)?;
+    let bolt = preparing.bolt(&Reach::default());
     let mut prepared = preparing.finish()?;
     if wish.status {
         eprintln!("{}", serde_json::to_string(prepared.status())?);
     }
     if wish.lock_in {
-        let lock = prepared.lock_in(&Reach::default(), Lacking::Refuse)?;
+        let lock = prepared.lock_in(bolt, Lacking::Refuse)?;
         eprintln!("{}", serde_json::to_string(&lock)?);
     }
     serve(prepared.take_sockets());

@@ -11,12 +11,13 @@ mod system;
 
 pub use self::privilege::close_memory;
 
-use self::files::Right;
+use self::files::{Domain, Right};
 use crate::{
     error::{Error, Step},
     process::single_threaded,
     sys,
 };
+use libc::sock_filter;
 use rustix::{io::Errno, process::getpid};
 use serde::Serialize;
 use std::{
@@ -62,42 +63,65 @@ pub struct Lock {
     pub dumpable: bool,
 }
 
+/// What a process is going to be locked in with. Nothing of it is in force yet: it is made while there is something to wait for.
+#[derive(Debug)]
+pub struct Bolt {
+    reach: Reach,
+    domain: Result<(i64, Domain), Errno>,
+    filter: Result<Vec<sock_filter>, Errno>,
+}
+
 /// Locks the calling process in. It has to have one thread.
 ///
 /// # Errors
 /// Where a part is not to be had and `lacking` does not go on without it. Some of the rest may be in force then.
 pub fn lock_in(reach: &Reach, lacking: Lacking) -> Result<Lock, Error> {
-    lock_in_beside(reach, &[], lacking)
+    Bolt::make(reach, &[]).shut(lacking)
 }
 
-/// The same for a process with children: by these descriptors it may kill them.
-pub(crate) fn lock_in_beside(reach: &Reach, children: &[BorrowedFd<'_>], lacking: Lacking) -> Result<Lock, Error> {
-    let step = |tried: &'static str| move |errno: Errno| Step::Lock.failed(tried).because(errno);
-    // A thread that is there already would stay as it is.
-    single_threaded()?;
-    close_memory().map_err(|error| Step::Lock.failed("close the worker's memory").because(error))?;
-    // Before Landlock and the filter, which an unprivileged process may ask for under no_new_privs only.
-    let bounding_set_empty = privilege::give_up().map_err(step("give up the worker's capabilities"))?;
-    // Without capabilities a file may be out of reach that was not: better said now than at its next change.
-    readable(reach, lacking)?;
-    let landlock = keep_to_files(reach, lacking)?;
-    // Last: nothing of the above is among the calls that are left.
-    let syscall_filter = filter(children, lacking)?;
-    Ok(Lock { capabilities: "none", bounding_set_empty, landlock, syscall_filter, dumpable: false })
+impl Bolt {
+    /// For a process with children: by these descriptors it may kill them.
+    pub(crate) fn make(reach: &Reach, children: &[BorrowedFd<'_>]) -> Self {
+        let domain = sys::landlock_abi().and_then(|abi| Ok((abi, domain(abi, reach)?)));
+        let own = getpid().as_raw_nonzero().get().unsigned_abs();
+        let children: Vec<RawFd> = children.iter().map(AsRawFd::as_raw_fd).collect();
+        let filter = calls::program(own, &children).ok_or(Errno::OPNOTSUPP);
+        Self { reach: reach.clone(), domain, filter }
+    }
+
+    /// As [`lock_in`].
+    pub(crate) fn shut(self, lacking: Lacking) -> Result<Lock, Error> {
+        let step = |tried: &'static str| move |errno: Errno| Step::Lock.failed(tried).because(errno);
+        // A thread that is there already would stay as it is.
+        single_threaded()?;
+        close_memory().map_err(|error| Step::Lock.failed("close the worker's memory").because(error))?;
+        // Before Landlock and the filter, which an unprivileged process may ask for under no_new_privs only.
+        let bounding_set_empty = privilege::give_up().map_err(step("give up the worker's capabilities"))?;
+        // Without capabilities a file may be out of reach that was not: better said now than at its next change.
+        readable(&self.reach, lacking)?;
+        let landlock = keep_to_files(self.domain, lacking)?;
+        // Last: nothing of the above is among the calls that are left.
+        let syscall_filter = filter(self.filter, lacking)?;
+        Ok(Lock { capabilities: "none", bounding_set_empty, landlock, syscall_filter, dumpable: false })
+    }
 }
 
 /// Keeps the calling process to files in this directory and to reading others, and takes its capabilities. It has to have one thread.
 pub(crate) fn keep_to_directory(directory: &Path, read: &[PathBuf]) -> io::Result<()> {
     privilege::give_up()?;
     let read = read.iter().map(|path| (path.as_path(), Right::Read));
-    Ok(files::keep_to(sys::landlock_abi()?, read.chain([(directory, Right::Keep)]))?)
+    Ok(files::domain(sys::landlock_abi()?, read.chain([(directory, Right::Keep)]))?.enter()?)
 }
 
-fn keep_to_files(reach: &Reach, lacking: Lacking) -> Result<Option<i64>, Error> {
+fn domain(abi: i64, reach: &Reach) -> Result<Domain, Errno> {
     let system = system::places(&reach.apart);
     let read = reach.read.iter().chain(&system).map(|path| (path.as_path(), Right::Read));
     let clear = reach.clear.iter().map(|path| (path.as_path(), Right::Clear));
-    let kept = sys::landlock_abi().and_then(|abi| files::keep_to(abi, read.chain(clear)).map(|()| abi));
+    files::domain(abi, read.chain(clear))
+}
+
+fn keep_to_files(domain: Result<(i64, Domain), Errno>, lacking: Lacking) -> Result<Option<i64>, Error> {
+    let kept = domain.and_then(|(abi, domain)| domain.enter().map(|()| abi));
     match (kept, lacking) {
         (Ok(abi), _) => Ok(Some(abi)),
         (Err(_), Lacking::GoOn) => Ok(None),
@@ -115,10 +139,7 @@ pub(crate) fn has_a_list() -> bool {
     calls::program(0, &[]).is_some()
 }
 
-fn filter(children: &[BorrowedFd<'_>], lacking: Lacking) -> Result<bool, Error> {
-    let own = getpid().as_raw_nonzero().get().unsigned_abs();
-    let children: Vec<RawFd> = children.iter().map(AsRawFd::as_raw_fd).collect();
-    let program = calls::program(own, &children).ok_or(Errno::OPNOTSUPP);
+fn filter(program: Result<Vec<sock_filter>, Errno>, lacking: Lacking) -> Result<bool, Error> {
     match (program.and_then(|program| sys::refuse_by(&program)), lacking) {
         (Ok(()), _) => Ok(true),
         (Err(_), Lacking::GoOn) => Ok(false),

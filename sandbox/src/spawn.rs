@@ -11,7 +11,7 @@ use crate::{
     home::{self, HomeFile},
     keeper::Keeper,
     limits::Rlimits,
-    lock::{self, Lacking, Lock, Reach},
+    lock::{Bolt, Lacking, Lock, Reach},
     message::{Channel, Order, Report, Socket},
     namespace, nested, overlay,
     plan::Plan,
@@ -155,6 +155,12 @@ impl Preparing {
         fork_process(|| sys::close_these(&hold).map_or(1, |()| f()))
     }
 
+    /// What this process will be locked in with, made while there is nothing else to do. To be called once everything that it needs is open or there.
+    pub fn bolt(&self, reach: &Reach) -> Bolt {
+        // Not who keeps its limits: without that one they would not be held. It ends by itself.
+        Bolt::make(reach, &[self.child.as_fd()])
+    }
+
     /// Waits until everything is set up.
     pub fn finish(self) -> Result<Prepared, Error> {
         // Should it fail, they are dropped from the last to the first: the processes before who looks after them.
@@ -249,9 +255,8 @@ impl Prepared {
     ///
     /// # Errors
     /// As [`lock_in`](crate::lock_in).
-    pub fn lock_in(&self, reach: &Reach, lacking: Lacking) -> Result<Lock, Error> {
-        // Not who keeps its limits: without that one they would not be held. It ends by itself.
-        lock::lock_in_beside(reach, &[self.child.as_fd()], lacking)
+    pub fn lock_in(&self, bolt: Bolt, lacking: Lacking) -> Result<Lock, Error> {
+        bolt.shut(lacking)
     }
 
     /// Executes the command with exactly this environment, and with these files in its home. When this returns `Ok`, it runs.

@@ -9,7 +9,10 @@ use rustix::{
     fs::{FileType, Mode, OFlags, fstat, open},
     io::{Errno, Result},
 };
-use std::{os::fd::AsFd, path::Path};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
@@ -37,8 +40,18 @@ pub(super) enum Right {
     Keep,
 }
 
-/// Enters the domain. A place that is not there, or that this user cannot reach, is left out.
-pub(super) fn keep_to<'a>(abi: i64, places: impl Iterator<Item = (&'a Path, Right)>) -> Result<()> {
+/// A domain, to be entered. A place that is not there, or that this user cannot reach, is left out.
+#[derive(Debug)]
+pub(super) struct Domain(OwnedFd);
+
+impl Domain {
+    pub fn enter(&self) -> Result<()> {
+        sys::landlock_enter(self.0.as_fd())
+    }
+}
+
+/// Makes the domain.
+pub(super) fn domain<'a>(abi: i64, places: impl Iterator<Item = (&'a Path, Right)>) -> Result<Domain> {
     let ruleset = sys::landlock_ruleset(ruled(abi))?;
     for (path, right) in places {
         let place = match open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
@@ -55,7 +68,7 @@ pub(super) fn keep_to<'a>(abi: i64, places: impl Iterator<Item = (&'a Path, Righ
         };
         sys::landlock_allow(ruleset.as_fd(), place.as_fd(), rights)?;
     }
-    sys::landlock_enter(ruleset.as_fd())
+    Ok(Domain(ruleset))
 }
 
 /// What this version of Landlock can refuse.
