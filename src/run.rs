@@ -210,10 +210,14 @@ async fn work(
         }
         Err(error) => Err(no_sandbox(error)),
     };
-    reloading.abort();
     sealing.abort();
-    listening.abort();
     let _ = stop.send(true);
+    reloading.abort();
+    listening.abort();
+    // The kernel takes up to twenty milliseconds to end the watches, and has whoever lets go of them last wait for it. That is the clerk, who has them, too,
+    // until it hears from the log's end that this worker is gone; so they are let go of before the log is.
+    let _ = (reloading.await, listening.await);
+    drop(lookout);
     proxy.await??;
     presence.has_stopped();
     finish(&worker, &broker, &seal, &ended, &settings).await;
