@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use sandbox::{Exit, Hangup, Hangups, Met, Running};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -82,9 +81,9 @@ pub async fn until_end(
     cut: impl FnOnce(),
     reload: impl Fn(),
 ) -> io::Result<Ended> {
-    let pidfd = running.as_fd().try_clone_to_owned()?;
-    let keeper = running.keeper().map(|keeper| keeper.try_clone_to_owned()).transpose()?;
-    let mut over = tokio::task::spawn_blocking(move || wait_for_either(&pidfd, keeper.as_ref()));
+    let sandbox = ready::to_read(running.as_fd().try_clone_to_owned()?)?;
+    let keeper = running.keeper().map(|keeper| keeper.try_clone_to_owned().and_then(ready::to_read)).transpose()?;
+    let mut over = std::pin::pin!(either_gone(&sandbox, keeper.as_ref()));
     let mut out_of_time = times.wall_clock.map(|limit| Instant::now() + limit);
     let mut asked_to_stop = std::pin::pin!(asked_to_stop);
     let mut ending = Ending::default();
@@ -93,7 +92,7 @@ pub async fn until_end(
     loop {
         tokio::select! {
             ended = &mut over => {
-                if ended?? == First::Keeper {
+                if ended? == First::Keeper {
                     tracing::error!("who looks after the limits is gone, so the sandbox is ended");
                     running.kill()?;
                 }
@@ -182,12 +181,12 @@ enum First {
 }
 
 /// Waits until the sandbox is gone, or who looks after its limits.
-fn wait_for_either(sandbox: &OwnedFd, keeper: Option<&OwnedFd>) -> io::Result<First> {
-    let mut polled: Vec<PollFd<'_>> =
-        [Some(sandbox), keeper].into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-    rustix::io::retry_on_intr(|| poll(&mut polled, None))?;
-    let is_over = polled.first().is_some_and(|sandbox| !sandbox.revents().is_empty());
-    Ok(if is_over { First::Sandbox } else { First::Keeper })
+async fn either_gone(sandbox: &AsyncFd<OwnedFd>, keeper: Option<&AsyncFd<OwnedFd>>) -> io::Result<First> {
+    tokio::select! {
+        biased;
+        over = sandbox.readable() => over.map(|_| First::Sandbox),
+        over = gone(keeper) => over.map(|()| First::Keeper),
+    }
 }
 
 impl Signals {
