@@ -9,6 +9,7 @@ mod export;
 mod operators;
 mod prune;
 mod report;
+mod run_alone;
 mod ship;
 mod start;
 mod suggest;
@@ -28,6 +29,7 @@ pub use self::export::Export;
 pub use self::operators::{Approvals, Approve, Deny, Leases, Offboard, Revoke, Stop, Workers};
 pub use self::prune::Prune;
 pub use self::report::{Documented, Report, Schema};
+pub use self::run_alone::run_alone;
 pub use self::ship::Ship;
 pub use self::start::{Completions, Init, Man, Version};
 pub use self::suggest::Suggest;
@@ -37,15 +39,22 @@ pub use self::verify::Verify;
 #[derive(Debug, Parser)]
 #[command(name = "exeat", version, max_term_width = 100)]
 pub struct Arguments {
+    #[command(flatten)]
+    pub at: At,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+// No documentation comment: it would be the command's in its help.
+#[derive(Debug, Args)]
+pub struct At {
     /// Where the files are that people write: agents/NAME.toml, credentials.toml, broker.toml and log.toml
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "EXEAT_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where workers keep their call logs
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "EXEAT_STATE")]
     pub state: Option<PathBuf>,
-    /// What to do
-    #[command(subcommand)]
-    pub command: Command,
 }
 
 /// What `exeat` does.

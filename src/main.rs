@@ -96,6 +96,9 @@ fn main() -> ExitCode {
 fn arguments() -> Result<Arguments, ExitCode> {
     /// As of every command line that is wrong.
     const WRONG: u8 = 2;
+    if let Some(run) = args::run_alone(std::env::args_os()) {
+        return Ok(run);
+    }
     let parsed = args::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     parsed.map_err(|error| match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
         // What clap says to somebody whose environment has an option for exeat lists what is hidden, too.

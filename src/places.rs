@@ -30,8 +30,8 @@ impl Places {
     /// When neither they nor `HOME` are set.
     pub fn find(arguments: &Arguments) -> Result<Self, Report> {
         Ok(Self {
-            config: place(arguments.config.as_deref(), "XDG_CONFIG_HOME", ".config", "--config")?,
-            state: place(arguments.state.as_deref(), "XDG_STATE_HOME", ".local/state", "--state")?,
+            config: place(arguments.at.config.as_deref(), "XDG_CONFIG_HOME", ".config", "--config")?,
+            state: place(arguments.at.state.as_deref(), "XDG_STATE_HOME", ".local/state", "--state")?,
         })
     }
 
