@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -203,54 +204,54 @@ fn log(c: &mut Criterion) {
     let start = CallStart {
         call: 1,
         connection: 1,
-        scheme: "https".to_owned(),
+        scheme: "https".into(),
         to: "api.example.com:443".to_owned(),
-        method: "GET".to_owned(),
+        method: "GET".into(),
         path: "/repos/acme/widgets/releases/latest".to_owned(),
         query: Some("page=2&per_page=100".to_owned()),
         tool: None,
-        http: "HTTP/1.1".to_owned(),
+        http: "HTTP/1.1".into(),
         rule: "allow #2 (line 14)".to_owned(),
-        policy: format!("sha256:{}", "0".repeat(64)),
+        policy: format!("sha256:{}", "0".repeat(64)).into(),
         credential: Some(CredentialUse {
             name: "bench".to_owned(),
             lease: "l".repeat(32),
-            places: vec!["header".to_owned()],
+            places: vec!["header".into()],
             waited_ms: None,
             injected: false,
         }),
         client_certificate: None,
-        client_tls: Some(TlsLeg {
+        client_tls: Some(Arc::new(TlsLeg {
             version: "TLSv1_3".to_owned(),
             cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
             alpn: Some("http/1.1".to_owned()),
-        }),
+        })),
         observed: None,
         trace: None,
     };
     let end = CallEnd {
         call: 1,
-        outcome: "done".to_owned(),
+        outcome: "done".into(),
         status: Some(200),
         received: 1024,
         head_ms: Some(1.234),
         total_ms: 1.345,
-        address: Some("192.0.2.1:443".to_owned()),
+        address: Some("192.0.2.1:443".into()),
         upstream_tls: start.client_tls.clone(),
         ..CallEnd::default()
     };
     let mut group = c.benchmark_group("log");
-    // What is written is a call's own until then; that it is copied here is not the log's.
+    // What is written is a call's own until then; that it is copied here is not the log's. A few at a time: they have just been made, as in a call.
     group.bench_function("a call's start", |b| {
         let append = |start| log.append(Timestamp::now(), Event::CallStart(start)).is_ok();
-        b.iter_batched(|| start.clone(), append, BatchSize::SmallInput);
+        b.iter_batched(|| start.clone(), append, BatchSize::NumIterations(64));
     });
     group.bench_function("a call's start and end", |b| {
         let append = |(start, end)| {
             log.append(Timestamp::now(), Event::CallStart(start)).is_ok()
                 && log.append(Timestamp::now(), Event::CallEnd(end)).is_ok()
         };
-        b.iter_batched(|| (start.clone(), end.clone()), append, BatchSize::SmallInput);
+        b.iter_batched(|| (start.clone(), end.clone()), append, BatchSize::NumIterations(64));
     });
     group.finish();
     std::fs::remove_dir_all(&directory).unwrap();

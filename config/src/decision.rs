@@ -218,7 +218,7 @@ impl CallPermit {
     }
 
     /// The digest of the policy that judged.
-    pub fn policy(&self) -> &str {
+    pub fn policy(&self) -> &Arc<str> {
         &self.policy
     }
 }

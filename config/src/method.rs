@@ -27,6 +27,12 @@ impl Method {
     }
 }
 
+impl From<Method> for Cow<'static, str> {
+    fn from(method: Method) -> Self {
+        method.0
+    }
+}
+
 impl FromStr for Method {
     type Err = Malformed;
 

@@ -46,7 +46,7 @@ pub struct Connection {
     /// `https` where the client spoke TLS.
     pub scheme: Scheme,
     /// What the client's TLS agreed on.
-    pub tls: Option<TlsLeg>,
+    pub tls: Option<Arc<TlsLeg>>,
     /// What upstream TLS must not be below.
     pub floor: Floor,
     /// Why no request on it can go further, if so.
@@ -99,7 +99,7 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     };
     let leg = terminate::leg(stream.get_ref().1);
     let http2 = leg.alpn.as_deref() == Some("h2");
-    connection.tls = Some(leg);
+    connection.tls = Some(Arc::new(leg));
     if !http2 {
         return Box::pin(exchange::serve(worker, connection, stream, false)).await;
     }

@@ -14,6 +14,7 @@ mod signed;
 mod swapped;
 mod websocket;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -192,7 +193,7 @@ fn credential<'a>(
     CredentialUse {
         name: lease.credential.to_string(),
         lease: lease.id.to_string(),
-        places: plans.flat_map(Plan::places).map(ToString::to_string).collect(),
+        places: plans.flat_map(Plan::places).map(|&place| place.into()).collect(),
         injected,
         waited_ms: waited.map(milliseconds),
     }
@@ -209,15 +210,15 @@ fn start(
     CallStart {
         call: worker.next_call(),
         connection: connection.number,
-        scheme: call.scheme.as_str().to_owned(),
+        scheme: call.scheme.as_str().into(),
         to: call.destination.to_string(),
-        method: call.method.to_string(),
+        method: call.method.clone().into(),
         path: call.path.to_string(),
         query: call.query.as_deref().map(|query| worker.redact_query(query)),
         tool: asked.name.as_deref().map(|name| worker.swap.redact(name)),
-        http: format!("{:?}", call.version),
+        http: spelt(call.version),
         rule: permit.rule().to_string(),
-        policy: permit.policy().to_owned(),
+        policy: Arc::clone(permit.policy()),
         credential,
         client_certificate: permit.route().client_certificate().map(|shown| shown.fingerprint()),
         client_tls: connection.tls.clone(),
@@ -226,6 +227,15 @@ fn start(
             reason: worker.swap.redact(&denial.reason()),
         }),
         trace: call.trace.as_ref().map(Trace::record),
+    }
+}
+
+/// As hyper tells it.
+fn spelt(version: Version) -> Cow<'static, str> {
+    match version {
+        Version::HTTP_11 => "HTTP/1.1".into(),
+        Version::HTTP_2 => "HTTP/2.0".into(),
+        other => format!("{other:?}").into(),
     }
 }
 

@@ -74,7 +74,7 @@ impl CallRecord {
     }
 
     fn begin(log: &Arc<CallLog>, call: u64, start: Event, sent: Sent) -> Result<Self, Refusal> {
-        let end = CallEnd { call, outcome: "abandoned".to_owned(), ..CallEnd::default() };
+        let end = CallEnd { call, outcome: "abandoned".into(), ..CallEnd::default() };
         log.append(Timestamp::now(), start).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         log.opened();
         Ok(Self {
@@ -115,7 +115,7 @@ impl CallRecord {
     }
 
     /// The head of the answer is here.
-    pub fn answered(&mut self, status: u16, reached: &Reached, upstream_tls: Option<TlsLeg>) {
+    pub fn answered(&mut self, status: u16, reached: &Reached, upstream_tls: Option<Arc<TlsLeg>>) {
         self.end.status = Some(status);
         self.end.head_ms = Some(milliseconds(self.started.elapsed()));
         self.dialled(reached);
@@ -124,7 +124,7 @@ impl CallRecord {
 
     /// There is a connection.
     pub fn dialled(&mut self, reached: &Reached) {
-        self.end.address = Some(reached.address.to_string());
+        self.end.address = Some(Arc::clone(&reached.address));
         self.end.proxy.clone_from(&reached.proxy);
     }
 
@@ -166,8 +166,8 @@ impl CallRecord {
         self.end.received += bytes;
     }
 
-    fn finish(&mut self, outcome: &str, reason: Option<String>) {
-        self.end.outcome = outcome.to_owned();
+    fn finish(&mut self, outcome: &'static str, reason: Option<String>) {
+        self.end.outcome = outcome.into();
         self.end.reason = reason;
     }
 }
@@ -236,7 +236,7 @@ impl<B: Body> Recorded<B> {
         idle.as_mut().poll(cx)
     }
 
-    fn end(&mut self, outcome: &str, reason: Option<String>) {
+    fn end(&mut self, outcome: &'static str, reason: Option<String>) {
         if let Some(mut record) = self.record.take() {
             record.finish(outcome, reason);
         }
@@ -290,6 +290,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use http_body_util::BodyExt;
 
     use super::*;
@@ -316,13 +318,13 @@ mod tests {
 
     fn record(directory: &std::path::Path) -> CallRecord {
         let log = Arc::new(CallLog::create(directory).unwrap());
-        let end = CallEnd { outcome: "abandoned".to_owned(), ..CallEnd::default() };
+        let end = CallEnd { outcome: "abandoned".into(), ..CallEnd::default() };
         let (sent, scrubbed, stopped) = Default::default();
         log.opened();
         CallRecord { log, started: Instant::now(), end, sent, scrubbed, stopped }
     }
 
-    async fn outcome_after(frames: u64) -> String {
+    async fn outcome_after(frames: u64) -> Cow<'static, str> {
         let directory = tempfile::tempdir().unwrap();
         let mut body = Recorded::new(Announced(3), record(directory.path()));
         for _ in 0..frames {

@@ -12,7 +12,6 @@ mod roots;
 mod tls;
 mod websocket;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -62,14 +61,14 @@ pub struct Peer {
     /// How it was reached.
     pub reached: Reached,
     /// What was agreed; none for plain HTTP.
-    pub tls: Option<TlsLeg>,
+    pub tls: Option<Arc<TlsLeg>>,
 }
 
 /// How the other end was reached.
 #[derive(Debug, Clone)]
 pub struct Reached {
     /// The address that was dialled: the upstream's own, or its proxy's.
-    pub address: SocketAddr,
+    pub address: Arc<str>,
     /// The house's proxy, where there is one in between.
     pub proxy: Option<String>,
 }
@@ -172,11 +171,14 @@ impl Upstream {
         if let Some(proxy) = route.proxy() {
             resolve::for_proxy(route, proxy).await?;
             let (stream, address) = connect::through(proxy, route.destination()).await?;
-            return Ok((stream, Reached { address, proxy: Some(proxy.place().to_string()) }));
+            return Ok((
+                stream,
+                Reached { address: address.to_string().into(), proxy: Some(proxy.place().to_string()) },
+            ));
         }
         let addresses = resolve::addresses(route).await?;
         let (stream, address) = dial::any_of(route.destination(), &addresses).await?;
-        Ok((Prefixed::new(Bytes::new(), stream), Reached { address, proxy: None }))
+        Ok((Prefixed::new(Bytes::new(), stream), Reached { address: address.to_string().into(), proxy: None }))
     }
 
     async fn over(&self, key: &Key, open: Open, request: Request<Body>) -> Result<Answer, Failure> {
@@ -227,7 +229,7 @@ impl Upstream {
         let certificate = permit.route().client_certificate().map(|certificate| &**certificate);
         let stream =
             self.tls.handshake(permit.destination(), stream.reading_ahead(), floor, protocols, certificate).await?;
-        let tls = Some(terminate::leg(stream.get_ref().1));
+        let tls = Some(Arc::new(terminate::leg(stream.get_ref().1)));
         Ok((stream, Arc::new(Peer { reached, tls })))
     }
 }

@@ -110,7 +110,7 @@ fn start(chance: &mut Chance, call: u64) -> CallStart {
     let credential = CredentialUse {
         name: "github".to_owned(),
         lease,
-        places: vec!["header".to_owned()],
+        places: vec!["header".into()],
         injected: false,
         waited_ms: None,
     };
@@ -122,18 +122,18 @@ fn start(chance: &mut Chance, call: u64) -> CallStart {
     CallStart {
         call,
         connection: call / 8 + 1,
-        scheme: "https".to_owned(),
+        scheme: "https".into(),
         to: format!("{}:443", host(chance)),
-        method: ["GET", "GET", "GET", "POST", "DELETE"][usize::try_from(chance.below(5)).unwrap_or(0)].to_owned(),
+        method: ["GET", "GET", "GET", "POST", "DELETE"][usize::try_from(chance.below(5)).unwrap_or(0)].into(),
         path: format!("/repos/acme/{}/issues/{}", chance.below(50), chance.below(100_000)),
         query: (chance.below(3) == 0).then(|| "page=2&per_page=100".to_owned()),
         tool: None,
-        http: "HTTP/2.0".to_owned(),
+        http: "HTTP/2.0".into(),
         rule: format!("allow #{} (line {})", chance.below(9) + 1, chance.below(9) * 6 + 4),
-        policy: POLICY.to_owned(),
+        policy: POLICY.into(),
         credential: (chance.below(2) == 0).then_some(credential),
         client_certificate: None,
-        client_tls: Some(tls),
+        client_tls: Some(tls.into()),
         observed: None,
         trace: None,
     }
@@ -152,7 +152,7 @@ fn end(chance: &mut Chance, call: u64) -> CallEnd {
     let ms = |microseconds: u64| microseconds as f64 / 1000.0;
     CallEnd {
         call,
-        outcome: outcome.to_owned(),
+        outcome: outcome.into(),
         status,
         retried: None,
         sent: chance.below(2000),
@@ -160,9 +160,9 @@ fn end(chance: &mut Chance, call: u64) -> CallEnd {
         swapped: 0,
         head_ms: Some(ms(head)),
         total_ms: ms(head + chance.below(50_000)),
-        address: Some("192.0.2.10:443".to_owned()),
+        address: Some("192.0.2.10:443".into()),
         proxy: None,
-        upstream_tls: Some(tls),
+        upstream_tls: Some(tls.into()),
         scrubbed: u64::from(chance.below(500) == 0),
         forbidden: None,
         reason: None,

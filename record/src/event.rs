@@ -1,9 +1,12 @@
 //! What a line of the call log says: the schema, as serde writes and reads it.
 //!
-//! Enters: nothing. Leaves: plain structures, the same for the worker that writes and for whoever reads. Never: a field that
-//! could hold a credential or a placeholder's value.
+//! Enters: nothing. Leaves: plain structures, the same for the worker that writes and for whoever reads. What all calls of a connection or policy
+//! have alike is shared among them, what is one of a few words is no copy of it. Never: a field that could hold a credential or a placeholder's
+//! value.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 mod worker;
 
@@ -80,11 +83,11 @@ pub struct CallStart {
     /// Number of the connection that it came on, in this worker, from 1.
     pub connection: u64,
     /// `https` or `http`.
-    pub scheme: String,
+    pub scheme: Cow<'static, str>,
     /// Host and port; a literal IPv6 address is in brackets.
     pub to: String,
     /// The request's method.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// The normalised path.
     pub path: String,
     /// The query with the values of credential-like names left out.
@@ -94,11 +97,11 @@ pub struct CallStart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
     /// The HTTP version that the client speaks; the upstream may be spoken to in another.
-    pub http: String,
+    pub http: Cow<'static, str>,
     /// The rule that allowed it: which of its kind in the file, and the line it begins in.
     pub rule: String,
     /// Digest (SHA-256) of the file of the policy that judged it.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// The credential that was swapped in, and under which lease; absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialUse>,
@@ -107,7 +110,7 @@ pub struct CallStart {
     pub client_certificate: Option<String>,
     /// TLS towards the client; absent for plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_tls: Option<TlsLeg>,
+    pub client_tls: Option<Arc<TlsLeg>>,
     /// What it would have been refused for: no rule covers it, and its worker only observes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
@@ -167,7 +170,7 @@ pub struct CredentialUse {
     /// The places it was put in, as a grant's `in` has them. For a body that streams: where it is put should a placeholder come;
     /// how often one did is in the end.
     #[serde(default, rename = "in", skip_serializing_if = "Vec::is_empty")]
-    pub places: Vec<String>,
+    pub places: Vec<Cow<'static, str>>,
     /// Whether exeat put it in though the agent had sent no placeholder; absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub injected: bool,
@@ -198,7 +201,7 @@ pub struct Retried {
 }
 
 /// One leg of TLS.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TlsLeg {
     /// `TLSv1_3` or `TLSv1_2`.
@@ -218,7 +221,7 @@ pub struct CallEnd {
     pub call: u64,
     /// `done`, `refused`, `broken` (the answer broke off), `cut` (its leave was taken back), `abandoned` (the client went away) or
     /// `answered-here` (by exeat itself, with nothing sent).
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
     /// Status of the answer, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -240,13 +243,13 @@ pub struct CallEnd {
     pub total_ms: f64,
     /// The address that was dialled, with its port; absent where there was no connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
+    pub address: Option<Arc<str>>,
     /// The house's proxy, where the address is not the upstream's but its.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     /// TLS towards the upstream; absent for plain HTTP, and where none was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream_tls: Option<TlsLeg>,
+    pub upstream_tls: Option<Arc<TlsLeg>>,
     /// The address that stood in its way: one that is dialled only where a rule lists it. Nothing was dialled then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbidden: Option<IpAddr>,

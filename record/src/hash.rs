@@ -46,6 +46,11 @@ impl Hash {
         Hash::of(b"")
     }
 
+    /// As it is written.
+    pub(crate) fn to_hex(self) -> [u8; 64] {
+        hex(&self.0)
+    }
+
     /// As bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -69,8 +74,8 @@ impl From<Digest> for Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 64];
-        f.write_str(write_hex(&self.0, &mut text))
+        // Digits are text.
+        f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
     }
 }
 
@@ -105,8 +110,7 @@ impl FromStr for Hash {
 
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut text = [0; 64];
-        to.serialize_str(write_hex(&self.0, &mut text))
+        to.collect_str(self)
     }
 }
 
@@ -116,14 +120,14 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-/// Two of these are made for every call; formatting each byte took longer than hashing.
-fn write_hex<'t>(bytes: &[u8; 32], text: &'t mut [u8; 64]) -> &'t str {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// As digits, all at once: a table would be asked for each by itself.
+fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+    let mut text = [0; 64];
     for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
-    // Digits are text.
-    std::str::from_utf8(text).unwrap_or_default()
+    text
 }
 
 #[cfg(test)]

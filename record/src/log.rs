@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::clerk::Clerk;
-use crate::event::{Event, Line, SegmentKept};
+use crate::event::{Event, SegmentKept};
 use crate::hash::{Hash, LEAF};
 use crate::rotation::{Rotation, SegmentLimits};
 use crate::segment::{DIRECTORY, Segment};
 use crate::tree::Tree;
-use crate::written::{self, Second};
+use crate::written::{self, Last, Line};
 
 /// Syncs come every few seconds, as a log is signed for. One that has closed so many files in between writes on in the last.
 const UNSYNCED: usize = 16;
@@ -55,7 +55,7 @@ struct State {
     tree: Tree,
     /// Where a line is put together: what a leaf of the tree begins with, then the line.
     leaf: Vec<u8>,
-    second: Second,
+    last: Last,
     broken: Option<io::ErrorKind>,
     /// Why it is not on the disk, and never will be: a kernel that could not write something once forgets it, and syncs well the next time.
     unsynced: Option<io::ErrorKind>,
@@ -64,15 +64,15 @@ struct State {
 impl State {
     fn new(file: File) -> State {
         let (file, rotation, closed) = (Arc::new(file), Rotation::first(), Vec::new());
-        let (prev, tree, leaf, second) = (Hash::NONE, Tree::default(), Vec::new(), Second::default());
-        State { file, rotation, closed, prev, tree, leaf, second, broken: None, unsynced: None }
+        let (prev, tree, leaf, last) = (Hash::NONE, Tree::default(), Vec::new(), Last::default());
+        State { file, rotation, closed, prev, tree, leaf, last, broken: None, unsynced: None }
     }
 
-    fn write(&mut self, time: Timestamp, event: Event) -> io::Result<()> {
+    fn write(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
         let line = Line { seq: self.tree.size() + 1, time, prev: self.prev, event };
         self.leaf.clear();
         self.leaf.push(LEAF);
-        written::write(&mut self.leaf, &mut self.second, &line)?;
+        written::write(&mut self.leaf, &mut self.last, &line)?;
         let hash = Hash::of(&self.leaf);
         self.leaf.push(b'\n');
         let bytes = &self.leaf[1..];
@@ -82,7 +82,7 @@ impl State {
         }
         self.prev = hash;
         self.tree.push(hash);
-        self.rotation.wrote(bytes.len(), time, &line.event);
+        self.rotation.wrote(bytes.len(), time, event);
         if self.leaf.capacity() > KEPT {
             self.leaf = Vec::new();
         }
@@ -90,7 +90,7 @@ impl State {
     }
 
     fn say(&mut self, time: Timestamp, kept: SegmentKept) -> io::Result<()> {
-        if self.rotation.says() { self.write(time, Event::SegmentKept(kept)) } else { Ok(()) }
+        if self.rotation.says() { self.write(time, &Event::SegmentKept(kept)) } else { Ok(()) }
     }
 
     fn head(&self) -> Head {
@@ -174,11 +174,11 @@ impl CallLog {
                 let closed = std::mem::replace(&mut state.file, Arc::new(file));
                 state.closed.push(closed);
                 state.rotation.turned();
-                state.write(time, Event::SegmentStart(start)).map_err(failed)?;
+                state.write(time, &Event::SegmentStart(start)).map_err(failed)?;
             }
             Err(kept) => state.say(time, kept).map_err(failed)?,
         }
-        state.write(time, event).map_err(failed)?;
+        state.write(time, &event).map_err(failed)?;
         match state.rotation.ask(time) {
             Ok(()) => Ok(()),
             // What it is about is in the log by now.

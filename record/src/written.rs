@@ -4,20 +4,49 @@
 //! both: serde has to go through a map for what is flattened, and looks at each byte of a text for one to escape. Never: a field that is left
 //! out, as each is named where its structure is taken apart.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::event::{CallEnd, CallStart, CredentialUse, Event, Line, TlsLeg};
+use crate::event::{CallEnd, CallStart, CredentialUse, Event, TlsLeg};
+use crate::hash::Hash;
 
-/// The last second that was written out: nearly every line has the one of the line before it.
+/// A [`Line`](crate::Line), of an event that is somebody else's.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Line<'e> {
+    pub seq: u64,
+    pub time: Timestamp,
+    pub prev: Hash,
+    #[serde(flatten)]
+    pub event: &'e Event,
+}
+
+/// What was written last and is likely to come again.
 #[derive(Debug, Default)]
-pub(crate) struct Second {
+pub(crate) struct Last {
     second: i64,
-    text: String,
+    second_text: String,
+    policy: Again<str>,
+    client_tls: Again<TlsLeg>,
+    upstream_tls: Again<TlsLeg>,
+}
+
+/// Nearly every line has the policy of the line before it, and most connections are alike.
+#[derive(Debug)]
+struct Again<T: ?Sized> {
+    of: Option<Arc<T>>,
+    text: Vec<u8>,
+}
+
+impl<T: ?Sized> Default for Again<T> {
+    fn default() -> Self {
+        Self { of: None, text: Vec::new() }
+    }
 }
 
 /// Puts `line` behind what is in `out`.
-pub(crate) fn write(out: &mut Vec<u8>, last: &mut Second, line: &Line) -> serde_json::Result<()> {
+pub(crate) fn write(out: &mut Vec<u8>, last: &mut Last, line: &Line<'_>) -> serde_json::Result<()> {
     let Line { seq, time, prev, event } = line;
     let (start, end) = match event {
         Event::CallStart(start) => (Some(start), None),
@@ -27,14 +56,16 @@ pub(crate) fn write(out: &mut Vec<u8>, last: &mut Second, line: &Line) -> serde_
     let mut pen = Pen(out);
     pen.value(r#"{"seq":"#, seq)?;
     pen.time(r#","time":"#, last, *time)?;
-    pen.value(r#","prev":"#, prev)?;
-    start.map_or(Ok(()), |start| call_start(&mut pen, start))?;
-    end.map_or(Ok(()), |end| call_end(&mut pen, end))?;
+    pen.raw(r#","prev":""#);
+    pen.0.extend_from_slice(&prev.to_hex());
+    pen.raw("\"");
+    start.map_or(Ok(()), |start| call_start(&mut pen, last, start))?;
+    end.map_or(Ok(()), |end| call_end(&mut pen, last, end))?;
     pen.raw("}");
     Ok(())
 }
 
-fn call_start(pen: &mut Pen<'_>, start: &CallStart) -> serde_json::Result<()> {
+fn call_start(pen: &mut Pen<'_>, last: &mut Last, start: &CallStart) -> serde_json::Result<()> {
     let CallStart {
         call,
         connection,
@@ -55,33 +86,38 @@ fn call_start(pen: &mut Pen<'_>, start: &CallStart) -> serde_json::Result<()> {
     } = start;
     pen.value(r#","event":"call-start","call":"#, call)?;
     pen.value(r#","connection":"#, connection)?;
-    pen.text(r#","scheme":"#, scheme)?;
-    pen.text(r#","to":"#, to)?;
-    pen.text(r#","method":"#, method)?;
-    pen.text(r#","path":"#, path)?;
-    pen.text_if(r#","query":"#, query.as_deref())?;
-    pen.text_if(r#","tool":"#, tool.as_deref())?;
-    pen.text(r#","http":"#, http)?;
-    pen.text(r#","rule":"#, rule)?;
-    pen.text(r#","policy":"#, policy)?;
+    pen.text(r#","scheme":""#, scheme)?;
+    pen.text(r#","to":""#, to)?;
+    pen.text(r#","method":""#, method)?;
+    pen.text(r#","path":""#, path)?;
+    pen.text_if(r#","query":""#, query.as_deref())?;
+    pen.text_if(r#","tool":""#, tool.as_deref())?;
+    pen.text(r#","http":""#, http)?;
+    pen.text(r#","rule":""#, rule)?;
+    pen.again(r#","policy":"#, &mut last.policy, Some(policy), |pen| pen.text("\"", policy))?;
     if let Some(CredentialUse { name, lease, places, injected, waited_ms }) = credential {
-        pen.text(r#","credential":{"name":"#, name)?;
-        pen.text(r#","lease":"#, lease)?;
+        pen.text(r#","credential":{"name":""#, name)?;
+        pen.text(r#","lease":""#, lease)?;
         for (index, place) in places.iter().enumerate() {
-            pen.text(if index == 0 { r#","in":["# } else { "," }, place)?;
+            pen.raw(if index == 0 { r#","in":[""# } else { r#",""# });
+            pen.rest(place)?;
         }
-        pen.raw(if places.is_empty() { "" } else { "]" });
-        pen.raw(if *injected { r#","injected":true"# } else { "" });
+        if !places.is_empty() {
+            pen.raw("]");
+        }
+        if *injected {
+            pen.raw(r#","injected":true"#);
+        }
         pen.value_if(r#","waited_ms":"#, waited_ms.as_ref())?;
         pen.raw("}");
     }
-    pen.text_if(r#","client_certificate":"#, client_certificate.as_deref())?;
-    pen.leg(r#","client_tls":"#, client_tls.as_ref())?;
+    pen.text_if(r#","client_certificate":""#, client_certificate.as_deref())?;
+    pen.leg(r#","client_tls":"#, &mut last.client_tls, client_tls.as_ref())?;
     pen.value_if(r#","observed":"#, observed.as_ref())?;
     pen.value_if(r#","trace":"#, trace.as_ref())
 }
 
-fn call_end(pen: &mut Pen<'_>, end: &CallEnd) -> serde_json::Result<()> {
+fn call_end(pen: &mut Pen<'_>, last: &mut Last, end: &CallEnd) -> serde_json::Result<()> {
     let CallEnd {
         call,
         outcome,
@@ -100,7 +136,7 @@ fn call_end(pen: &mut Pen<'_>, end: &CallEnd) -> serde_json::Result<()> {
         reason,
     } = end;
     pen.value(r#","event":"call-end","call":"#, call)?;
-    pen.text(r#","outcome":"#, outcome)?;
+    pen.text(r#","outcome":""#, outcome)?;
     pen.value_if(r#","status":"#, status.as_ref())?;
     pen.value_if(r#","retried":"#, retried.as_ref())?;
     pen.value(r#","sent":"#, sent)?;
@@ -108,18 +144,49 @@ fn call_end(pen: &mut Pen<'_>, end: &CallEnd) -> serde_json::Result<()> {
     pen.value_if(r#","swapped":"#, (*swapped > 0).then_some(swapped))?;
     pen.value_if(r#","head_ms":"#, head_ms.as_ref())?;
     pen.value(r#","total_ms":"#, total_ms)?;
-    pen.text_if(r#","address":"#, address.as_deref())?;
-    pen.text_if(r#","proxy":"#, proxy.as_deref())?;
-    pen.leg(r#","upstream_tls":"#, upstream_tls.as_ref())?;
+    pen.text_if(r#","address":""#, address.as_deref())?;
+    pen.text_if(r#","proxy":""#, proxy.as_deref())?;
+    pen.leg(r#","upstream_tls":"#, &mut last.upstream_tls, upstream_tls.as_ref())?;
     pen.value_if(r#","forbidden":"#, forbidden.as_ref())?;
     pen.value_if(r#","scrubbed":"#, (*scrubbed > 0).then_some(scrubbed))?;
-    pen.text_if(r#","reason":"#, reason.as_deref())
+    pen.text_if(r#","reason":""#, reason.as_deref())
 }
 
 /// Writes JSON; what stands before a value comes with it.
 struct Pen<'o>(&'o mut Vec<u8>);
 
+/// Whether nothing in it has to be escaped.
+fn is_plain(text: &[u8]) -> bool {
+    // What is no multiple of either has some of its bytes twice in one.
+    match (text, text.last_chunk::<16>(), text.last_chunk::<8>()) {
+        (_, Some(last), _) => {
+            let mut odd = odd_bytes(*last);
+            for bytes in text.as_chunks::<16>().0 {
+                odd |= odd_bytes(*bytes);
+            }
+            odd == 0
+        }
+        (_, None, Some(last)) => text.first_chunk::<8>().is_some_and(|first| odd_bytes(*first) | odd_bytes(*last) == 0),
+        (&[a, b, c, d, ..], ..) => {
+            text.last_chunk().is_some_and(|&[e, f, g, h]| odd_bytes([a, b, c, d, e, f, g, h]) == 0)
+        }
+        (&[a, .., c], ..) => odd_bytes([a, text[1], c, c, c, c, c, c]) == 0,
+        (&[a], ..) => odd_bytes([a; 8]) == 0,
+        (&[], ..) => true,
+    }
+}
+
+/// Not zero where one of these is a control character, a quotation mark or a backslash. With no way out in between they are looked at at once.
+#[inline(always)]
+fn odd_bytes<const N: usize>(bytes: [u8; N]) -> u8 {
+    bytes
+        .into_iter()
+        .fold(0, |odd, byte| odd | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\'))
+}
+
 impl Pen<'_> {
+    // What is known beforehand is written without a call where this is part of who calls it.
+    #[inline(always)]
     fn raw(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
     }
@@ -133,47 +200,66 @@ impl Pen<'_> {
         value.map_or(Ok(()), |value| self.value(before, value))
     }
 
+    /// What stands before it ends with its first quotation mark.
+    #[inline(always)]
     fn text(&mut self, before: &str, text: &str) -> serde_json::Result<()> {
-        // With no way out of the loop sixteen bytes are looked at at once.
-        let plain = text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
-        if !plain {
-            return self.value(before, &text);
-        }
         self.raw(before);
-        self.raw("\"");
+        self.rest(text)
+    }
+
+    fn rest(&mut self, text: &str) -> serde_json::Result<()> {
+        if !is_plain(text.as_bytes()) {
+            self.0.pop();
+            return serde_json::to_writer(&mut *self.0, text);
+        }
         self.raw(text);
         self.raw("\"");
         Ok(())
     }
 
+    #[inline(always)]
     fn text_if(&mut self, before: &str, text: Option<&str>) -> serde_json::Result<()> {
         text.map_or(Ok(()), |text| self.text(before, text))
     }
 
-    fn leg(&mut self, before: &str, leg: Option<&TlsLeg>) -> serde_json::Result<()> {
-        let Some(TlsLeg { version, cipher, alpn }) = leg else { return Ok(()) };
+    /// What `write` makes of it, unless it is what was written last.
+    fn again<T: PartialEq + ?Sized>(
+        &mut self,
+        before: &str,
+        last: &mut Again<T>,
+        of: Option<&Arc<T>>,
+        write: impl FnOnce(&mut Self) -> serde_json::Result<()>,
+    ) -> serde_json::Result<()> {
+        let Some(of) = of else { return Ok(()) };
         self.raw(before);
-        self.text(r#"{"version":"#, version)?;
-        self.text(r#","cipher":"#, cipher)?;
-        self.text_if(r#","alpn":"#, alpn.as_deref())?;
-        self.raw("}");
+        if last.of.as_ref().is_some_and(|last| Arc::ptr_eq(last, of) || last == of) {
+            self.0.extend_from_slice(&last.text);
+            return Ok(());
+        }
+        let from = self.0.len();
+        write(self)?;
+        *last = Again { of: Some(Arc::clone(of)), text: self.0[from..].to_vec() };
         Ok(())
     }
 
-    fn time(&mut self, before: &str, last: &mut Second, time: Timestamp) -> serde_json::Result<()> {
+    fn leg(&mut self, before: &str, last: &mut Again<TlsLeg>, leg: Option<&Arc<TlsLeg>>) -> serde_json::Result<()> {
+        self.again(before, last, leg, |pen| leg.map_or(Ok(()), |leg| pen.value("", leg)))
+    }
+
+    fn time(&mut self, before: &str, last: &mut Last, time: Timestamp) -> serde_json::Result<()> {
         let (second, Ok(mut rest)) = (time.as_second(), u32::try_from(time.subsec_nanosecond())) else {
             return self.value(before, &time);
         };
         if second < 0 {
             return self.value(before, &time);
         }
-        if last.second != second || last.text.is_empty() {
+        if last.second != second || last.second_text.is_empty() {
             let whole = time - jiff::SignedDuration::from_nanos(i64::from(rest));
-            (last.second, last.text) = (second, whole.to_string().trim_end_matches('Z').to_owned());
+            (last.second, last.second_text) = (second, whole.to_string().trim_end_matches('Z').to_owned());
         }
         self.raw(before);
         self.raw("\"");
-        self.raw(&last.text);
+        self.raw(&last.second_text);
         if rest > 0 {
             let mut digits = *b".000000000";
             for digit in digits[1..].iter_mut().rev() {
@@ -190,12 +276,14 @@ impl Pen<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
     use proptest::option;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{Observed, Retried, Trace};
-    use crate::hash::Hash;
+    use crate::event::{NameAsked, Observed, Retried, Trace};
 
     fn text() -> impl Strategy<Value = String> {
         prop_oneof!["[ -~]{0,20}", "\\PC{0,9}", "[\u{0}-\u{7f}]{0,9}"]
@@ -205,12 +293,12 @@ mod tests {
         option::of(strategy)
     }
 
-    fn leg() -> impl Strategy<Value = TlsLeg> {
-        (text(), text(), some(text())).prop_map(|(version, cipher, alpn)| TlsLeg { version, cipher, alpn })
+    fn leg() -> impl Strategy<Value = Arc<TlsLeg>> {
+        (text(), text(), some(text())).prop_map(|(version, cipher, alpn)| Arc::new(TlsLeg { version, cipher, alpn }))
     }
 
     fn credential() -> impl Strategy<Value = CredentialUse> {
-        let places = proptest::collection::vec(text(), 0..3);
+        let places = proptest::collection::vec(text().prop_map(Cow::from), 0..3);
         (text(), text(), places, any::<bool>(), some(any::<f64>())).prop_map(
             |(name, lease, places, injected, waited_ms)| CredentialUse { name, lease, places, injected, waited_ms },
         )
@@ -229,15 +317,15 @@ mod tests {
             Event::CallStart(CallStart {
                 call,
                 connection,
-                scheme,
+                scheme: scheme.into(),
                 to,
-                method,
+                method: method.into(),
                 path,
                 query,
                 tool,
-                http,
+                http: http.into(),
                 rule,
-                policy,
+                policy: policy.into(),
                 credential,
                 client_certificate,
                 client_tls,
@@ -259,7 +347,7 @@ mod tests {
             let retried = retried.map(|(refused, lease)| Retried { refused, lease });
             Event::CallEnd(CallEnd {
                 call,
-                outcome,
+                outcome: outcome.into(),
                 status,
                 retried,
                 sent,
@@ -267,7 +355,7 @@ mod tests {
                 swapped,
                 head_ms,
                 total_ms,
-                address,
+                address: address.map(Arc::from),
                 proxy,
                 upstream_tls,
                 forbidden,
@@ -287,19 +375,30 @@ mod tests {
         ]
     }
 
+    fn other() -> impl Strategy<Value = Event> {
+        (text(), text()).prop_map(|(name, kind)| Event::NameAsked(NameAsked { name, kind }))
+    }
+
     proptest! {
         #[test]
+        fn what_has_to_be_escaped_is_found_wherever_it_is(text in "[ -~\u{0}-\u{ff}€]{0,40}") {
+            let expected = serde_json::to_string(&text).unwrap() == format!("\"{text}\"");
+            prop_assert_eq!(is_plain(text.as_bytes()), expected);
+        }
+
+        #[test]
         fn lines_are_written_as_serde_writes_them(
-            events in proptest::collection::vec((time(), prop_oneof![start(), end()]), 1..5),
+            events in proptest::collection::vec((time(), prop_oneof![4 => start(), 4 => end(), 1 => other()]), 1..5),
             seq: u64,
             prev: [u8; 32],
         ) {
-            let mut last = Second::default();
+            let mut last = Last::default();
             for (time, event) in events {
-                let line = Line { seq, time, prev: Hash::from(prev), event };
+                let line = Line { seq, time, prev: Hash::from(prev), event: &event };
                 let mut written = b"before".to_vec();
                 write(&mut written, &mut last, &line).unwrap();
-                let expected = serde_json::to_string(&line).unwrap();
+                let expected = crate::Line { seq, time, prev: Hash::from(prev), event: event.clone() };
+                let expected = serde_json::to_string(&expected).unwrap();
                 prop_assert_eq!(std::str::from_utf8(&written[6..]).unwrap(), expected);
             }
         }

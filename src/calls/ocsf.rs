@@ -137,7 +137,7 @@ fn called(author: &Author, start: &CallStart, end: Option<&CallEnd>) -> Map<Stri
         "tool": start.tool,
         "policy_digest": start.policy,
         "client_certificate": start.client_certificate,
-        "client_tls": start.client_tls.as_ref().map(leg),
+        "client_tls": start.client_tls.as_deref().map(leg),
         "credential": start.credential.as_ref().map(used),
         "observed": start.observed.as_ref().map(|spared| json!({ "kind": spared.kind, "reason": spared.reason })),
     }));
@@ -178,7 +178,7 @@ fn denied(author: &Author, refused: &Refused) -> Map<String, Value> {
     event
 }
 
-fn by_rule(author: &Author, rule: Option<&String>, policy: Option<&String>) -> Map<String, Value> {
+fn by_rule(author: &Author, rule: Option<&String>, policy: Option<&str>) -> Map<String, Value> {
     let mut judged = object(json!({ "policy": { "name": author.agent } }));
     if let (Some(policy), Some(judged)) = (policy, judged.get_mut("policy")) {
         judged["uid"] = json!(policy);
@@ -217,7 +217,7 @@ fn unmapped_end(end: &CallEnd) -> Map<String, Value> {
         "swapped": end.swapped,
         "scrubbed": end.scrubbed,
         "proxy": end.proxy,
-        "upstream_tls": end.upstream_tls.as_ref().map(leg),
+        "upstream_tls": end.upstream_tls.as_deref().map(leg),
         "retried": end.retried.as_ref().map(|retried| json!({ "refused": retried.refused, "lease": retried.lease })),
     }))
 }
@@ -241,7 +241,7 @@ fn outcome(call: &Call) -> Outcome {
         let (action, disposition) = ((3, "Observed"), (17, "Logged"));
         return Outcome { action, disposition, ..allowed((0, "Unknown"), LOW) };
     }
-    match ended.outcome.as_str() {
+    match &*ended.outcome {
         "done" | "answered-here" if ended.status.is_some_and(|status| status >= 400) => allowed(FAILURE, INFORMATIONAL),
         "done" | "answered-here" => allowed(SUCCESS, INFORMATIONAL),
         "cut" => Outcome { disposition: (24, "Access Revoked"), ..denied(MEDIUM, false) },

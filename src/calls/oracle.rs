@@ -183,15 +183,15 @@ impl World {
                 let start = CallStart {
                     call: self.calls,
                     connection: 1,
-                    scheme: "https".to_owned(),
+                    scheme: "https".into(),
                     to,
-                    method,
+                    method: method.into(),
                     path,
                     query: None,
                     tool,
-                    http: "HTTP/1.1".to_owned(),
+                    http: "HTTP/1.1".into(),
                     rule,
-                    policy: String::new(),
+                    policy: "".into(),
                     credential,
                     client_certificate: None,
                     client_tls: None,
@@ -225,7 +225,7 @@ impl World {
                 }
                 let which = pick[0] % self.open[worker].len();
                 let (call, index) = self.open[worker].remove(which);
-                let outcome = ["done", "broken", "cut", "refused", "abandoned"][usize::from(*mark) % 5].to_owned();
+                let outcome = ["done", "broken", "cut", "refused", "abandoned"][usize::from(*mark) % 5].into();
                 let (scrubbed, status) = (u64::from(*mark == 7), Some(*status));
                 let forbidden = (*mark == 6).then_some(std::net::Ipv4Addr::LOCALHOST.into());
                 let facts = &mut self.facts[index];

@@ -135,24 +135,24 @@ impl Row {
 
     /// As cells, under [`Row::columns`].
     pub(super) fn cells(&self) -> Vec<String> {
-        let (end, text) = (self.end.as_ref(), |text: Option<&String>| text.cloned().unwrap_or_default());
+        let (end, text) = (self.end.as_ref(), |text: Option<&str>| text.unwrap_or_default().to_owned());
         let (call, refused) = match &self.start {
             Start::Call(start) => (Some(start), None),
             Start::Tunnel(_) => (None, None),
             Start::Refused(refused) => (None, Some(refused)),
         };
         let (to, rule) = match &self.start {
-            Start::Call(start) => (&start.to, Some(&start.rule)),
-            Start::Tunnel(start) => (&start.to, Some(&start.rule)),
-            Start::Refused(refused) => (&refused.to, refused.rule.as_ref()),
+            Start::Call(start) => (&start.to, Some(&*start.rule)),
+            Start::Tunnel(start) => (&start.to, Some(&*start.rule)),
+            Start::Refused(refused) => (&refused.to, refused.rule.as_deref()),
         };
         let used = call.and_then(|call| call.credential.as_ref());
         let observed = call.and_then(|call| call.observed.as_ref());
-        let method = call.map(|call| &call.method).or(refused.and_then(|refused| refused.method.as_ref()));
-        let path = call.map(|call| &call.path).or(refused.and_then(|refused| refused.path.as_ref()));
-        let tool = call.and_then(|call| call.tool.as_ref()).or(refused.and_then(|refused| refused.tool.as_ref()));
-        let kind = refused.map(|refused| &refused.kind).or(observed.map(|observed| &observed.kind));
-        let reason = refused.map(|refused| &refused.reason).or(observed.map(|observed| &observed.reason));
+        let method = call.map(|call| &*call.method).or(refused.and_then(|refused| refused.method.as_deref()));
+        let path = call.map(|call| &*call.path).or(refused.and_then(|refused| refused.path.as_deref()));
+        let tool = call.and_then(|call| call.tool.as_deref()).or(refused.and_then(|refused| refused.tool.as_deref()));
+        let kind = refused.map(|refused| &*refused.kind).or(observed.map(|observed| &*observed.kind));
+        let reason = refused.map(|refused| &*refused.reason).or(observed.map(|observed| &*observed.reason));
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let milliseconds = |time: Option<f64>| time.map(|ms| ms.to_string()).unwrap_or_default();
         vec![
@@ -164,19 +164,19 @@ impl Row {
             text(method),
             to.clone(),
             text(path),
-            text(call.and_then(|call| call.query.as_ref())),
+            text(call.and_then(|call| call.query.as_deref())),
             text(tool),
             text(rule),
-            text(used.map(|used| &used.name)),
-            text(used.map(|used| &used.lease)),
+            text(used.map(|used| &*used.name)),
+            text(used.map(|used| &*used.lease)),
             milliseconds(end.map(|end| end.total_ms)),
             milliseconds(end.and_then(|end| end.head_ms)),
             number(end.map(|end| end.sent)),
             number(end.map(|end| end.received)),
             number(end.map(|end| end.scrubbed)),
-            text(end.and_then(|end| end.address.as_ref())),
+            text(end.and_then(|end| end.address.as_deref())),
             text(kind),
-            text(reason.or(end.and_then(|end| end.reason.as_ref()))),
+            text(reason.or(end.and_then(|end| end.reason.as_deref()))),
         ]
     }
 

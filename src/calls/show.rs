@@ -167,7 +167,7 @@ fn call_of(log: &WorkerLog, seq: u64) -> Result<Option<u64>, Report> {
 
 fn rule(places: &Places, agent: &str, start: &Record) -> Option<Rule> {
     let (rule, policy) = match &start.line.event {
-        Event::CallStart(start) => (start.rule.clone(), Some(start.policy.clone())),
+        Event::CallStart(start) => (start.rule.clone(), Some(start.policy.to_string())),
         Event::TunnelStart(start) => (start.rule.clone(), Some(start.policy.clone())),
         Event::Refused(refused) => (refused.rule.clone()?, refused.policy.clone()),
         _ => return None,

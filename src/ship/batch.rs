@@ -137,7 +137,7 @@ fn level(event: &Event) -> Level {
     match event {
         Event::Refused(refused) if refused.alert => Level::Alert,
         Event::Refused(_) => Level::Warning,
-        Event::CallEnd(end) if !matches!(end.outcome.as_str(), "done" | "answered-here") => Level::Warning,
+        Event::CallEnd(end) if !matches!(&*end.outcome, "done" | "answered-here") => Level::Warning,
         Event::PolicyRejected { .. } => Level::Error,
         _ => Level::Info,
     }

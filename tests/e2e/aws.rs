@@ -135,7 +135,7 @@ fn boto3_and_the_cli_work_with_a_session_that_the_store_gave_for_who_the_worker_
     assert!(run.log.refusals().is_empty(), "{:?}", run.log.refusals());
     let calls = run.log.calls();
     let used = calls[0].credential.as_ref().unwrap();
-    assert_eq!((&*used.name, &*used.places), ("s3", &["signature".to_owned()][..]));
+    assert_eq!((&*used.name, &*used.places), ("s3", &["signature".into()][..]));
     assert!(calls.iter().all(|call| call.credential.is_some()) && !run.log.text.contains("X-Amz-Signature="));
     // A session cannot be taken back, and is shown until it runs out.
     assert_eq!((run.log.end().revoked, run.log.end().kept), (0, 1));

@@ -32,7 +32,7 @@ fn the_credential_is_put_into_json_and_the_length_is_right() {
     let length = received[0].headers.iter().find(|(name, _)| name == "content-length").unwrap();
     assert_eq!(length.1, body.len().to_string());
     let credential = run.log.calls()[0].credential.clone().unwrap();
-    assert_eq!((&*credential.name, &credential.places[..]), ("api", &["body".to_owned()][..]));
+    assert_eq!((&*credential.name, &credential.places[..]), ("api", &["body".into()][..]));
     assert_eq!((run.log.ends()[0].swapped, run.log.ends()[0].sent), (2, body.len() as u64));
 }
 

@@ -224,7 +224,7 @@ print(json.load(open(os.path.expanduser('~/.config/gcloud/application_default_cr
     assert_eq!(upstream.only().target, "/echo");
     assert_sent(&upstream.only(), &format!("Bearer {SECRET}"));
     let ends: Vec<_> = run.log.ends().iter().map(|end| (end.outcome.clone(), end.status)).collect();
-    assert_eq!(ends, [("answered-here".to_owned(), Some(200)), ("done".to_owned(), Some(200))]);
+    assert_eq!(ends, [("answered-here".into(), Some(200)), ("done".into(), Some(200))]);
     assert_ne!(run.stdout, python(&exeat, program).stdout, "each worker has a key of its own");
 }
 

@@ -30,19 +30,16 @@ fn a_call_is_told_from_start_to_end() {
     let script = "curl -sSf --http1.1 -d 12345 -H \"Authorization: Bearer $API_KEY\" 'https://api.example.com/leak/plain?page=2&api_key=hide'";
     let run = exeat.sh(script).ok();
     let (start, end) = (run.log.calls()[0], run.log.ends()[0]);
-    assert_eq!(
-        (start.to.as_str(), start.method.as_str(), start.path.as_str()),
-        ("api.example.com:443", "POST", "/leak/plain")
-    );
-    assert_eq!((start.scheme.as_str(), start.http.as_str()), ("https", "HTTP/1.1"));
+    assert_eq!((&*start.to, &*start.method, &*start.path), ("api.example.com:443", "POST", "/leak/plain"));
+    assert_eq!((&*start.scheme, &*start.http), ("https", "HTTP/1.1"));
     assert_eq!(start.query.as_deref(), Some("page=2&api_key=…"));
     assert!(start.rule.starts_with("allow #1 (line "), "{start:?}");
-    assert_eq!(start.policy, run.log.start().policy);
+    assert_eq!(*start.policy, *run.log.start().policy);
     let used = start.credential.as_ref().unwrap();
     assert_eq!(used.name, "api");
     assert!(exeat.leases().iter().any(|lease| lease.lease.to_string() == used.lease), "{used:?}");
     assert!(start.client_tls.as_ref().unwrap().version.starts_with("TLSv1_"));
-    assert_eq!((end.call, end.outcome.as_str(), end.status), (start.call, "done", Some(200)));
+    assert_eq!((end.call, &*end.outcome, end.status), (start.call, "done", Some(200)));
     assert_eq!((end.sent, end.scrubbed), (5, 1));
     assert!(end.head_ms.unwrap() <= end.total_ms);
     assert_eq!(end.address.as_deref(), Some(&*upstream.dial()));

@@ -150,7 +150,7 @@ fn an_address_that_a_rule_has_to_list_stays_out_of_reach() {
     assert_eq!(statuses(&run), ["403"; 5], "{run:#?}");
     let ends: Vec<_> =
         run.log.ends().iter().map(|end| (end.outcome.clone(), end.forbidden.unwrap().to_string())).collect();
-    let refused = |address: &str| ("refused".to_owned(), address.to_owned());
+    let refused = |address: &str| ("refused".into(), address.to_owned());
     let expected = ["169.254.169.254", "169.254.169.254", "10.0.0.5", "127.0.0.1", "10.0.0.5"].map(refused);
     assert_eq!(ends, expected);
     assert!(run.log.ends().iter().all(|end| end.address.is_none()));

@@ -30,7 +30,7 @@ fn ask(exeat: &Exeat, arguments: &[&str]) -> Run {
 /// The end of the only call, and when it was.
 fn end_of_call(lines: &[Line]) -> (String, Timestamp) {
     let end = lines.iter().find_map(|line| match &line.event {
-        Event::CallEnd(end) => Some((end.outcome.clone(), line.time)),
+        Event::CallEnd(end) => Some((end.outcome.to_string(), line.time)),
         _ => None,
     });
     end.expect("the call has no end")

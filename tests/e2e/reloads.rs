@@ -190,7 +190,7 @@ fn judged_by_one_each(lines: &[&Line], policies: &HashMap<String, Policy>) -> (u
             Event::CallEnd(end) if end.outcome != "done" && end.outcome != "abandoned" => {
                 let path = &paths[&end.call];
                 assert!(!path.starts_with("/both/"), "{path}: {end:?}");
-                assert!(matches!(end.outcome.as_str(), "refused" | "cut"), "{path}: {end:?}");
+                assert!(matches!(&*end.outcome, "refused" | "cut"), "{path}: {end:?}");
                 assert!(end.reason.as_ref().is_some_and(|reason| reason.contains("denied by rule deny #1")), "{end:?}");
                 cut += 1;
             }

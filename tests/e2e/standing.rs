@@ -78,7 +78,7 @@ fn a_policy_that_no_longer_allows_it_cuts_off_a_stream() {
         within(SOON, "the stream ended", || live.stdout().contains("ended"));
         let log = live.finish().log;
         let (end, took) = end_after_reload(&log.lines);
-        assert_eq!((end.outcome.as_str(), end.status), ("cut", Some(200)), "{version}: {end:?}");
+        assert_eq!((&*end.outcome, end.status), ("cut", Some(200)), "{version}: {end:?}");
         assert!(end.reason.as_ref().unwrap().contains("api.example.com"), "{end:?}");
         assert!(took < Duration::from_secs(1), "{version}: {took:?}");
     }
@@ -119,7 +119,7 @@ all = [threading.Thread(target=exec, args=(uploading, {})) for _ in range(16)]
     edit(&exeat, "api.example.com", "www.example.com");
     let log = live.finish().ok().log;
     let told: Vec<_> = log.ends().iter().map(|end| (end.outcome.clone(), end.status)).collect();
-    assert_eq!(told, vec![("refused".to_owned(), Some(403)); 16], "{:#?}", log.ends());
+    assert_eq!(told, vec![("refused".into(), Some(403)); 16], "{:#?}", log.ends());
 }
 
 #[test]

@@ -96,7 +96,7 @@ for lowest in ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLS
     assert_eq!(run.stdout, "502 True\n200\n502 True\n", "{run:#?}");
     assert_eq!(upstream.received().iter().filter(|bytes| !bytes.is_empty()).count(), 1);
     let (start, end) = (run.log.calls()[1].clone(), run.log.ends()[1].clone());
-    let version = |leg: Option<record::TlsLeg>| leg.unwrap().version;
+    let version = |leg: Option<std::sync::Arc<record::TlsLeg>>| leg.unwrap().version.clone();
     assert_eq!((version(start.client_tls), version(end.upstream_tls)), ("TLSv1_3".to_owned(), "TLSv1_2".to_owned()));
 }
 

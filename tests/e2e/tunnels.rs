@@ -67,7 +67,7 @@ fn a_pinned_client_reaches_its_server_unread_where_a_rule_says_so() {
     );
     assert!(run.log.calls().is_empty(), "{run:#?}");
     let end = run.log.ends()[0].clone();
-    assert_eq!((end.outcome.as_str(), end.address), ("done", Some(upstream.dial())));
+    assert_eq!((&*end.outcome, end.address.as_deref()), ("done", Some(&*upstream.dial())));
     assert!(end.sent > 200 && end.received > 200, "{run:#?}");
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::fs::DirBuilder;
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use config::{CallFacts, Credentials, Destination, Method, NormalPath, Placeholder, Policy, Scheme};
@@ -77,36 +78,36 @@ fn log(room: &Path) -> Result<(), Failure> {
     let start = CallStart {
         call: 1,
         connection: 1,
-        scheme: "https".to_owned(),
+        scheme: "https".into(),
         to: "api.example.com:443".to_owned(),
-        method: "GET".to_owned(),
+        method: "GET".into(),
         path: "/repos/acme/widgets/releases/latest".to_owned(),
         query: Some("page=2&per_page=100".to_owned()),
         tool: None,
-        http: "HTTP/1.1".to_owned(),
+        http: "HTTP/1.1".into(),
         rule: "allow #2 (line 14)".to_owned(),
-        policy: format!("sha256:{}", "0".repeat(64)),
+        policy: format!("sha256:{}", "0".repeat(64)).into(),
         credential: Some(CredentialUse {
             name: "budget".to_owned(),
             lease: "l".repeat(32),
-            places: vec!["header".to_owned()],
+            places: vec!["header".into()],
             waited_ms: None,
             injected: false,
         }),
         client_certificate: None,
-        client_tls: Some(leg()),
+        client_tls: Some(Arc::new(leg())),
         observed: None,
         trace: None,
     };
     let end = CallEnd {
         call: 1,
-        outcome: "done".to_owned(),
+        outcome: "done".into(),
         status: Some(200),
         received: 1024,
         head_ms: Some(1.234),
         total_ms: 1.345,
-        address: Some("192.0.2.1:443".to_owned()),
-        upstream_tls: Some(leg()),
+        address: Some("192.0.2.1:443".into()),
+        upstream_tls: Some(Arc::new(leg())),
         ..CallEnd::default()
     };
     repeat(room, "log, a call's start and end", 2000, || {
@@ -138,6 +139,6 @@ fn swap(room: &Path) -> Result<(), Failure> {
 fn scrub(room: &Path) -> Result<(), Failure> {
     let scrub = Scrub::new([(SECRET, PLACEHOLDER)]);
     let body: Bytes = TEXT.bytes().cycle().take(SCANNED).collect::<Vec<u8>>().into();
-    let mut scrubbed = scrub.body(std::sync::Arc::default());
+    let mut scrubbed = scrub.body(Arc::default());
     repeat(room, "scrub, 64 KiB", 40, || !scrubbed.push(body.clone()).is_empty())
 }

@@ -136,7 +136,14 @@ impl Written {
                 let call = self.open.remove(self.number(*which)?);
                 let outcome = if status % 7 == 0 { "broken" } else { "done" }.to_owned();
                 let (status, scrubbed) = (Some(*status), *scrubbed);
-                Event::CallEnd(CallEnd { call, outcome, status, scrubbed, total_ms: 1.5, ..CallEnd::default() })
+                Event::CallEnd(CallEnd {
+                    call,
+                    outcome: outcome.into(),
+                    status,
+                    scrubbed,
+                    total_ms: 1.5,
+                    ..CallEnd::default()
+                })
             }
             Step::Refused { to, alert } => Event::Refused(Refused {
                 connection: 1,
@@ -213,7 +220,7 @@ impl Written {
                     let index = find(&mut seen, end.call).unwrap();
                     seen[index].1.status = end.status;
                     seen[index].1.scrubbed = end.scrubbed;
-                    seen[index].1.ended = Some((at, end.outcome));
+                    seen[index].1.ended = Some((at, end.outcome.into_owned()));
                 }
                 _ => {}
             }
@@ -245,15 +252,15 @@ fn call(call: u64, to: u8) -> CallStart {
     CallStart {
         call,
         connection: 1,
-        scheme: "https".to_owned(),
+        scheme: "https".into(),
         to: format!("h{}.example.com:443", to % 5),
-        method: "GET".to_owned(),
+        method: "GET".into(),
         path: format!("/{to}"),
         query: None,
         tool: None,
-        http: "HTTP/1.1".to_owned(),
+        http: "HTTP/1.1".into(),
         rule: "allow #1 (line 1)".to_owned(),
-        policy: String::new(),
+        policy: "".into(),
         credential: None,
         client_certificate: None,
         client_tls: None,

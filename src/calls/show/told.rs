@@ -104,7 +104,8 @@ fn called<W: Write>(lines: &mut Lines<'_, W>, story: &Story, call: &CallStart) -
         lease(lines, story, &used.lease)?;
     }
     lines.some("shown", call.client_certificate.as_ref().map(|sha| format!("client certificate {sha}, if asked")))?;
-    lines.line("client", format!("connection {}, {}{}", call.connection, call.http, tls(call.client_tls.as_ref())))?;
+    lines
+        .line("client", format!("connection {}, {}{}", call.connection, call.http, tls(call.client_tls.as_deref())))?;
     trace(lines, call.trace.as_ref())
 }
 
@@ -171,7 +172,7 @@ fn went<W: Write>(
     let head = end.head_ms.map(|ms| format!("head after {}, ", time(ms))).unwrap_or_default();
     lines.line("took", format!("{head}{} in all", time(end.total_ms)))?;
     let proxy = end.proxy.as_ref().map(|proxy| format!(" (the proxy {proxy})")).unwrap_or_default();
-    let upstream = end.address.as_ref().map(|dialled| format!("{dialled}{proxy}{}", tls(end.upstream_tls.as_ref())));
+    let upstream = end.address.as_ref().map(|dialled| format!("{dialled}{proxy}{}", tls(end.upstream_tls.as_deref())));
     lines.some("dialled", upstream)?;
     lines.some("FORBIDDEN", end.forbidden.map(|address| format!("its name led to {address}, which no rule lists")))?;
     let again = end.retried.as_ref();

@@ -45,15 +45,15 @@ pub fn span(call: &Call) -> Span {
 
 fn called(start: &CallStart, attributes: &mut Vec<KeyValue>) -> String {
     let query = start.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-    attributes.push(string("http.request.method", &start.method));
+    attributes.push(string("http.request.method", &*start.method));
     attributes.push(string(
         "url.full",
         format!("{}://{}{}{query}", start.scheme, site(&start.scheme, &start.to), start.path),
     ));
-    attributes.push(string("url.scheme", &start.scheme));
+    attributes.push(string("url.scheme", &*start.scheme));
     server(&start.to, attributes);
     attributes.push(string("exeat.rule", &start.rule));
-    attributes.push(string("exeat.policy", &start.policy));
+    attributes.push(string("exeat.policy", &*start.policy));
     attributes.push(int("exeat.call", start.call));
     attributes.extend(start.tool.as_ref().map(|tool| string("exeat.tool", tool)));
     attributes.extend(start.observed.as_ref().map(|spared| string("exeat.observed", &spared.kind)));
@@ -61,7 +61,7 @@ fn called(start: &CallStart, attributes: &mut Vec<KeyValue>) -> String {
         attributes.push(string("exeat.credential", &used.name));
         attributes.push(string("exeat.lease", &used.lease));
     }
-    start.method.clone()
+    start.method.to_string()
 }
 
 fn tunnelled(start: &TunnelStart, attributes: &mut Vec<KeyValue>) -> String {
@@ -94,16 +94,16 @@ fn ended(end: &CallEnd, attributes: &mut Vec<KeyValue>) -> Option<String> {
     attributes.extend(end.status.map(|status| int("http.response.status_code", status.into())));
     attributes.push(int("http.request.body.size", end.sent));
     attributes.push(int("http.response.body.size", end.received));
-    attributes.push(string("exeat.outcome", &end.outcome));
+    attributes.push(string("exeat.outcome", &*end.outcome));
     let dialled = end.address.as_ref().and_then(|address| address.parse::<std::net::SocketAddr>().ok());
     if let Some(peer) = dialled {
         attributes.push(string("network.peer.address", peer.ip().to_string()));
         attributes.push(int("network.peer.port", peer.port().into()));
     }
     attributes.extend(end.retried.as_ref().map(|_| int("http.request.resend_count", 1)));
-    if !matches!(end.outcome.as_str(), "done" | "answered-here") {
-        attributes.push(string("error.type", &end.outcome));
-        return Some(end.reason.clone().unwrap_or_else(|| end.outcome.clone()));
+    if !matches!(&*end.outcome, "done" | "answered-here") {
+        attributes.push(string("error.type", &*end.outcome));
+        return Some(end.reason.clone().unwrap_or_else(|| end.outcome.to_string()));
     }
     // What a client of HTTP is to call an error.
     let status = end.status.filter(|status| *status >= 400)?;
