@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{limit, turn};
 
-/// Writes from here on are pieces of a body; shorter ones go at once.
+/// Writes from here on are pieces of a body; a shorter one goes at once, if it is the first in its turn.
 const PIECE: usize = 8 * 1024;
 
 /// Reads go on as long as there is something to read; where wanted, writes are gathered for a turn.
@@ -32,6 +32,16 @@ struct Pieces {
     bytes: BytesMut,
     /// The turn in which they should have been flushed.
     put_off: Option<Instant>,
+    /// The turn in which a short write went at once.
+    went: Option<Instant>,
+}
+
+impl Pieces {
+    /// Whether a write of so many bytes goes at once.
+    fn goes(&mut self, length: usize) -> bool {
+        let now = turn::under_way();
+        self.bytes.is_empty() && length < PIECE && (now.is_none() || std::mem::replace(&mut self.went, now) != now)
+    }
 }
 
 impl<S> Gathered<S> {
@@ -77,7 +87,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// Writes what was gathered.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(Pieces { bytes, put_off }) = &mut self.pieces else { return Poll::Ready(Ok(())) };
+        let Some(Pieces { bytes, put_off, .. }) = &mut self.pieces else { return Poll::Ready(Ok(())) };
         while !bytes.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
             if written == 0 {
@@ -101,11 +111,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let gathered = self.pieces.as_ref().map(|pieces| pieces.bytes.len());
-        if gathered.is_none_or(|gathered| gathered == 0 && length < PIECE) {
+        if self.pieces.as_mut().is_none_or(|pieces| pieces.goes(length)) {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         }
-        if gathered.is_some_and(|gathered| gathered >= limit::GATHERED) {
+        if self.pieces.as_ref().is_some_and(|pieces| pieces.bytes.len() >= limit::GATHERED) {
+            ready!(turn::poll_slice(cx));
             ready!(self.poll_drain(cx))?;
         }
         let Some(Pieces { bytes, .. }) = &mut self.pieces else { return Poll::Ready(Ok(0)) };
@@ -124,7 +134,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(Pieces { bytes, put_off }) = &mut self.pieces
+        if let Some(Pieces { bytes, put_off, .. }) = &mut self.pieces
             && !bytes.is_empty()
             && let Some(now) = turn::under_way()
             && put_off.is_none_or(|put_off| put_off == now)
@@ -226,6 +236,15 @@ mod tests {
         let alone = framed(Gathered::both_ways(Pieced::default()), frames.clone()).await;
         assert_eq!(alone.written, frames.concat());
         assert_eq!(alone.writes.len(), frames.len());
+    }
+
+    #[tokio::test]
+    async fn of_short_writes_the_first_of_a_turn_goes_at_once_and_the_others_together() {
+        let answers: Vec<_> = (0..40u8).map(|number| vec![number; 1033]).collect();
+        let share = Turns::new().share();
+        let together = share.run(framed(Gathered::both_ways(Pieced::default()), answers.clone())).await;
+        assert_eq!(together.written, answers.concat());
+        assert_eq!(together.writes, [1033, 39 * 1033]);
     }
 
     #[tokio::test]
