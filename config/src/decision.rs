@@ -88,6 +88,11 @@ impl ConnectPermit {
         self.rule.tls()
     }
 
+    /// The first rule that allows something of the destination.
+    pub fn rule(&self) -> &RuleId {
+        self.rule.id()
+    }
+
     /// The digest of the policy that judged.
     pub fn policy(&self) -> &str {
         &self.policy

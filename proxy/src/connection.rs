@@ -124,12 +124,7 @@ fn unread(worker: &Worker, accepted: &Accepted) -> Option<(Arc<Policy>, TunnelPe
 /// # Errors
 /// [`Refusal::OwnListener`] for a connection to the sandbox's own loopback, which is never for the proxy;
 /// [`Refusal::NotHttp`] for one that is gone already.
-pub(crate) fn destination(
-    stream: &TcpStream,
-    names: &AddressMap,
-    seat: Arc<Seat>,
-    share: Arc<Share>,
-) -> Result<Accepted, Refusal> {
+pub(crate) fn destination(stream: &TcpStream, worker: &Worker, seat: Arc<Seat>) -> Result<Accepted, Refusal> {
     let socket = SockRef::from(stream);
     let own = stream.local_addr().map_err(|error| Refusal::NotHttp(error.to_string()))?;
     // Without NAT in the way (listeners on the policy's ports) the socket's own address is the original one.
@@ -143,11 +138,14 @@ pub(crate) fn destination(
         return Err(Refusal::OwnListener(address));
     }
     let (host, unknown) = match ip {
-        IpAddr::V4(v4) if AddressMap::holds(v4) => match names.name_of(v4, Instant::now()) {
+        IpAddr::V4(v4) if AddressMap::holds(v4) => match worker.names.name_of(v4, Instant::now()) {
             Some(name) => (Host::Name(name), false),
             None => (Host::Address(ip), true),
         },
         ip => (Host::Address(ip), false),
     };
-    Ok(Accepted { number: seat.number(), destination: Destination::new(host, address.port()), unknown, seat, share })
+    let destination = Destination::new(host, address.port());
+    let permit = worker.policy.current().connect(&destination).ok().filter(|_| !unknown);
+    let share = worker.turns.share_of(permit.as_ref().map(ConnectPermit::rule));
+    Ok(Accepted { number: seat.number(), destination, unknown, seat, share })
 }

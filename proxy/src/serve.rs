@@ -309,7 +309,7 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
             seat = seats.take(number) => seat,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        match connection::destination(&stream, &worker.names, seat, worker.turns.share()) {
+        match connection::destination(&stream, &worker, seat) {
             Ok(accepted) => {
                 // In a place of its own: each future that it is handed through would be as large otherwise.
                 let (share, one) = (Arc::clone(&accepted.share), Box::pin(one(Arc::clone(&worker), stream, accepted)));

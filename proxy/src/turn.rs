@@ -1,36 +1,46 @@
 //! Whose turn it is: of all who have something to do, first who asks for little, then whoever has had least of the worker's time.
 //!
-//! Enters: the work of connections, a share for each, in one task or in many. Leaves: that work, a slice at a time. A share has an
-//! allowance, which comes back while it rests: what fits in goes first. The rest is start-time fair queueing (Goyal, Vin, Cheng,
-//! SIGCOMM 1996). In its turn a share has its tasks done one after the other, so that what many of them send goes out at once. Never: a
-//! share that is served more often because it has more tasks; one that is served twice at once; a panic that ends the work of another.
+//! Enters: the work of connections, a share for each, in one task or in many; shares of what one rule lets out are a lane. Leaves: that work, a
+//! slice at a time. A share has an allowance, which comes back while it rests: what fits in goes first, of lanes that had little before that of
+//! others. The rest is start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM 1996), of lanes and of the shares of each. In its turn a share has its
+//! tasks done one after the other, so that what many of them send goes out at once. Never: a share that is served more often because it has more
+//! tasks, or a lane for its shares; one that is served twice at once; a panic that ends the work of another.
 
+mod lane;
+mod machine;
+mod queue;
 mod task;
 mod waiting;
 
 use std::cell::Cell;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
 
+use config::RuleId;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{coop, yield_now};
 
+use self::lane::Lane;
+use self::machine::Machine;
+use self::queue::Queue;
 use self::task::{Cancel, Task, caught};
-use self::waiting::Waiting;
 
 /// What one turn takes, if its work has more to do: some tens of requests, or of TLS records.
 const SLICE: Duration = Duration::from_micros(250);
+/// The same while somebody of another lane asks for little, who may have to wait for the end of one several times in a request. As long for
+/// everybody, it would cost a sixth more CPU a request.
+const BRIEF: Duration = Duration::from_micros(100);
+/// Then, too, a core is left for so long (and some 50 µs, the kernel's slack) where more threads want one than there are: a thread that never
+/// sleeps keeps its core to itself, while client and upstream wait for another one.
+const GAP: Duration = Duration::from_micros(30);
 /// What one turn costs at most. It may have taken longer because the machine let somebody else go first.
 const DEAREST: Duration = Duration::from_millis(2);
 /// What a share may have before those that have more to do: a handful of requests, each in some turns. A new one has nothing yet.
 const ALLOWANCE: Duration = Duration::from_millis(1);
 /// What has to be left of it to go first: a turn of a request.
 const ENOUGH: Duration = Duration::from_micros(100);
-/// What is had within one of these makes no difference.
-const STEP: Duration = Duration::from_micros(100);
 /// So many turns in a row go to who asks for little while others wait: however many those are, the others go on.
 const IN_A_ROW: u32 = 16;
 /// One part in so many of the time for which a share rests is added to its allowance.
@@ -70,31 +80,14 @@ pub(crate) struct Turns {
     more: Notify,
     light: Notify,
     begun: Once,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// Those with something to do that fits into their allowance, by how much of it they have had, in steps; then first come, first
-    /// served.
-    light: BinaryHeap<Reverse<Waiting>>,
-    /// How many were put there.
-    came: u64,
-    /// Turns that these had in a row.
-    in_a_row: u32,
-    /// The virtual time, in nanoseconds: when the turn that was given last to one of the others began.
-    clock: u64,
-    /// Shares so far.
-    shares: u64,
-    /// How many wait for something to do.
-    idle: usize,
-    /// The others with something to do, by when their turn begins. Older ones first.
-    heavy: BinaryHeap<Reverse<Waiting>>,
+    machine: Machine,
 }
 
 /// The part of the worker that one connection has.
 #[derive(Debug)]
 pub(crate) struct Share {
     turns: Arc<Turns>,
+    lane: Arc<Lane>,
     number: u64,
     /// Locked while the queue is, or for a moment.
     state: Mutex<State>,
@@ -102,7 +95,7 @@ pub(crate) struct Share {
 
 #[derive(Debug)]
 struct State {
-    /// The virtual time at which its next turn begins at the earliest.
+    /// The virtual time of its lane at which its next turn begins at the earliest.
     next: u64,
     allowance: Duration,
     place: Place,
@@ -123,16 +116,29 @@ enum Place {
 
 impl Turns {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), more: Notify::new(), light: Notify::new(), begun: Once::new() })
+        let (more, light, begun) = (Notify::new(), Notify::new(), Once::new());
+        Arc::new(Self { queue: Mutex::default(), more, light, begun, machine: Machine::new() })
     }
 
-    /// A share for one more.
+    /// A share in a lane of its own.
     pub fn share(self: &Arc<Self>) -> Arc<Share> {
         let mut queue = lock(&self.queue);
+        let lane = queue.lane();
+        self.share_in(lane, &mut queue)
+    }
+
+    /// A share for one more of what `rule` lets out, or of what none does.
+    pub fn share_of(self: &Arc<Self>, rule: Option<&RuleId>) -> Arc<Share> {
+        let mut queue = lock(&self.queue);
+        let lane = queue.lane_of(rule);
+        self.share_in(lane, &mut queue)
+    }
+
+    fn share_in(self: &Arc<Self>, lane: Arc<Lane>, queue: &mut Queue) -> Arc<Share> {
         queue.shares += 1;
-        let (next, rests_since) = (queue.clock, Instant::now());
+        let (next, rests_since) = (lock(&lane.state).clock, Instant::now());
         let state = State { next, allowance: Duration::ZERO, place: Place::Rests, rests_since, ready: VecDeque::new() };
-        Arc::new(Share { turns: Arc::clone(self), number: queue.shares, state: Mutex::new(state) })
+        Arc::new(Share { turns: Arc::clone(self), lane, number: queue.shares, state: Mutex::new(state) })
     }
 
     /// From its first work on, the runtime has a task for each of its threads that gives turns.
@@ -147,35 +153,43 @@ impl Turns {
 
     async fn give(self: Arc<Self>, spare: bool) {
         let mut now = Instant::now();
-        let mut looked = now;
+        let (mut looked, mut heavy) = (now, false);
         loop {
-            let next = lock(&self.queue).next(spare);
+            let (next, company) = {
+                let mut queue = lock(&self.queue);
+                (queue.next(spare, now), queue.in_company(now))
+            };
             let Some((share, paid)) = next else {
                 self.wait(spare).await;
                 now = Instant::now();
-                looked = now;
+                (looked, heavy) = (now, false);
                 continue;
             };
-            let begun = now;
-            UNTIL.set(Some(begun + SLICE));
+            let (begun, slice) = (now, if company { BRIEF } else { SLICE });
+            UNTIL.set(Some(begun + slice));
             loop {
                 SINCE.set(Some(now));
                 let more = share.step();
                 now = Instant::now();
-                if !more || now - begun >= SLICE || !coop::has_budget_remaining() {
+                if !more || now - begun >= slice || !coop::has_budget_remaining() {
                     break;
                 }
             }
             UNTIL.set(None);
             SINCE.set(None);
             share.settle(now - begun, paid, now);
+            heavy |= !paid.is_zero();
             // Sockets and timers have to be looked at, which the runtime does in between; and who else waits for this core, such as the
             // client of the next turn, would wait for the kernel's next tick otherwise.
-            if now - looked >= SLICE || !coop::has_budget_remaining() {
-                std::thread::yield_now();
+            if now - looked >= slice || !coop::has_budget_remaining() {
+                if heavy && company && self.machine.is_crowded() {
+                    std::thread::sleep(GAP);
+                } else {
+                    std::thread::yield_now();
+                }
                 yield_now().await;
                 now = Instant::now();
-                looked = now;
+                (looked, heavy) = (now, false);
             }
         }
     }
@@ -187,47 +201,6 @@ impl Turns {
         } else {
             self.more.notified().await;
             lock(&self.queue).idle -= 1;
-        }
-    }
-}
-
-impl Queue {
-    /// Whose turn it is, and what was paid for it in advance.
-    fn next(&mut self, spare: bool) -> Option<(Arc<Share>, Duration)> {
-        let enough = !spare && self.in_a_row >= IN_A_ROW && !self.heavy.is_empty();
-        self.in_a_row = if enough { 0 } else { self.in_a_row.saturating_add(1) };
-        let light = if enough { None } else { self.light.pop() };
-        let (share, paid) = match light {
-            Some(Reverse(waiting)) => (waiting.share, Duration::ZERO),
-            None if spare => return None,
-            None => match self.heavy.pop() {
-                Some(Reverse(waiting)) => {
-                    self.clock = self.clock.max(waiting.first);
-                    self.in_a_row = 0;
-                    (waiting.share, SLICE)
-                }
-                None => {
-                    self.idle += 1;
-                    return None;
-                }
-            },
-        };
-        let mut state = lock(&share.state);
-        state.next += nanoseconds(paid);
-        state.place = Place::InTurn;
-        drop(state);
-        Some((share, paid))
-    }
-
-    fn put(&mut self, share: &Arc<Share>, state: &mut State) {
-        state.place = Place::Waits;
-        if state.allowance >= ENOUGH {
-            self.came += 1;
-            let had = nanoseconds(ALLOWANCE - state.allowance) / nanoseconds(STEP);
-            self.light.push(Reverse(Waiting { first: had, then: self.came, share: Arc::clone(share) }));
-        } else {
-            state.next = state.next.max(self.clock);
-            self.heavy.push(Reverse(Waiting { first: state.next, then: share.number, share: Arc::clone(share) }));
         }
     }
 }
@@ -278,9 +251,10 @@ impl Share {
         if state.place != Place::Rests {
             return;
         }
-        let rested = state.rests_since.elapsed();
+        let now = Instant::now();
+        let rested = now.saturating_duration_since(state.rests_since);
         state.allowance = ALLOWANCE.min(state.allowance + rested / REST);
-        queue.put(self, &mut state);
+        queue.put(self, &mut state, now);
         // Who is busy looks for more by itself.
         if queue.idle > 0 {
             self.turns.more.notify_one();
@@ -302,19 +276,20 @@ impl Share {
 
     /// Settles what a turn cost against the allowance, and against what was paid for it. If there is more to do, it waits for another.
     fn settle(self: &Arc<Self>, took: Duration, paid: Duration, now: Instant) {
-        let mut queue = lock(&self.turns.queue);
-        let mut state = lock(&self.state);
         let took = took.min(DEAREST);
+        let mut queue = lock(&self.turns.queue);
+        queue.charge(&self.lane, took, paid, now);
+        let mut state = lock(&self.state);
         let over = took.saturating_sub(state.allowance);
         state.allowance -= took - over;
         if paid.is_zero() {
-            state.next = state.next.max(queue.clock);
+            state.next = state.next.max(lock(&self.lane.state).clock);
         }
         state.next = (state.next + nanoseconds(over)).saturating_sub(nanoseconds(paid));
         state.rests_since = now;
         state.place = Place::Rests;
         if !state.ready.is_empty() {
-            queue.put(self, &mut state);
+            queue.put(self, &mut state, now);
         }
     }
 }

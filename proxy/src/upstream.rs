@@ -159,7 +159,7 @@ impl Upstream {
         if !peer.speaks_http2() {
             return Ok(None);
         }
-        let link = link::extended(stream, permit.destination(), self.turns.share()).await?;
+        let link = link::extended(stream, permit.destination(), self.turns.share_of(Some(permit.rule()))).await?;
         Ok(link.map(|link| Open { link, peer }))
     }
 
@@ -208,13 +208,16 @@ impl Upstream {
         let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
             let peer = Arc::new(Peer { reached, tls: None });
-            return Ok(Open { link: link::http1(stream, destination, self.turns.share()).await?, peer });
+            return Ok(Open {
+                link: link::http1(stream, destination, self.turns.share_of(Some(permit.rule()))).await?,
+                peer,
+            });
         }
         let (stream, peer) = self.secure((stream, reached), permit, floor, protocols).await?;
         let link = if peer.speaks_http2() {
-            link::http2(stream, destination, self.turns.share()).await?
+            link::http2(stream, destination, self.turns.share_of(Some(permit.rule()))).await?
         } else {
-            link::http1(stream, destination, self.turns.share()).await?
+            link::http1(stream, destination, self.turns.share_of(Some(permit.rule()))).await?
         };
         Ok(Open { link, peer })
     }

@@ -9,7 +9,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// Gives a turn by hand, one that costs `took`. Whose it was.
 fn turn(turns: &Turns, took: Duration) -> Option<u64> {
-    let (share, paid) = lock(&turns.queue).next(false)?;
+    let (share, paid) = lock(&turns.queue).next(false, Instant::now())?;
     share.step();
     share.settle(took, paid, Instant::now());
     Some(share.number)
@@ -58,7 +58,7 @@ async fn time_counts_and_not_turns() {
     short.spawn(busy());
     let mut times = [0_u64; 2];
     for _ in 0..1000 {
-        let (share, paid) = lock(&turns.queue).next(false).unwrap();
+        let (share, paid) = lock(&turns.queue).next(false, Instant::now()).unwrap();
         let took = if share.number == long.number { 400 } else { 100 };
         share.step();
         share.settle(Duration::from_micros(took), paid, Instant::now());
@@ -94,6 +94,63 @@ async fn who_asks_for_little_goes_before_all_who_always_have_more_to_do() {
     light.settle(rested + SLICE, Duration::ZERO, Instant::now());
     wake.send(()).unwrap();
     assert_ne!(turn(&turns, SLICE), Some(light.number));
+}
+
+#[tokio::test]
+async fn a_lane_gets_no_more_for_having_more_shares() {
+    let turns = Turns::new();
+    for _ in 0..100 {
+        turns.share_of(None).spawn(busy());
+    }
+    let one = turns.share();
+    one.spawn(busy());
+    let given: Vec<_> = (0..100).filter_map(|_| turn(&turns, SLICE)).collect();
+    assert_eq!(given.iter().filter(|number| **number == one.number).count(), 50);
+    // Within the lane they take turns.
+    let others: std::collections::BTreeSet<_> = given.into_iter().filter(|number| *number != one.number).collect();
+    assert_eq!(others.len(), 50);
+}
+
+#[tokio::test]
+async fn who_asks_for_little_of_a_lane_that_had_little_goes_before_all_who_do_of_one_that_had_much() {
+    let turns = Turns::new();
+    let crowd: Vec<_> = (0..100).map(|_| turns.share_of(None)).collect();
+    for share in &crowd {
+        share.spawn(busy());
+    }
+    for _ in 0..200 {
+        turn(&turns, SLICE);
+    }
+    // A new connection of a busy lane that rested, and then one of another.
+    let of_the_crowd = turns.share_of(None);
+    let light = turns.share();
+    for share in [&of_the_crowd, &light] {
+        lock(&share.state).rests_since -= ALLOWANCE * REST;
+        share.spawn(async {});
+    }
+    assert_eq!(turn(&turns, SLICE), Some(light.number));
+    assert_eq!(turn(&turns, SLICE), Some(of_the_crowd.number));
+    assert!(lock(&turns.queue).in_company(Instant::now()));
+}
+
+#[tokio::test]
+async fn who_is_alone_has_no_company_and_a_lane_that_used_much_alone_is_not_made_to_wait_for_it() {
+    let turns = Turns::new();
+    let old = turns.share_of(None);
+    old.spawn(busy());
+    for _ in 0..1000 {
+        turn(&turns, SLICE);
+    }
+    let same = turns.share_of(None);
+    lock(&same.state).rests_since -= ALLOWANCE * REST;
+    same.spawn(busy());
+    turn(&turns, SLICE);
+    assert!(!lock(&turns.queue).in_company(Instant::now()));
+    let new = turns.share();
+    new.spawn(busy());
+    let given: Vec<_> = (0..10).filter_map(|_| turn(&turns, SLICE)).collect();
+    let of_new = given.iter().filter(|number| **number == new.number).count();
+    assert!((4..=6).contains(&of_new), "{given:?}");
 }
 
 #[tokio::test]
