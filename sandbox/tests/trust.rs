@@ -54,15 +54,21 @@ fn every_variable_names_a_full_bundle_that_is_there() {
 fn javas_key_store_reads_and_its_digest_is_right() {
     // The format is checked here without a Java: header, count, and SHA-1 over password, phrase and content.
     let script = r#"
-import hashlib, struct
+import hashlib, ssl, struct
 store = open("/etc/ssl/certs/java/cacerts", "rb").read()
 magic, version, count = struct.unpack(">III", store[:12])
 digest = hashlib.sha1("changeit".encode("utf-16-be") + b"Mighty Aphrodite" + store[:-20]).digest()
-print(hex(magic), version, count > 50, digest == store[-20:])
+pem = open("/etc/ssl/certs/ca-certificates.crt").read()
+all = [ssl.PEM_cert_to_DER_cert(one.strip() + "\n" + ssl.PEM_FOOTER) for one in pem.split(ssl.PEM_FOOTER)[:-1]]
+worker = ssl.PEM_cert_to_DER_cert(open("/etc/ssl/certs/exeat-worker.pem").read().strip())
+missing = sum(one not in store for one in all)
+print(hex(magic), version, count == len(all) > 50, missing, worker == all[-1], digest == store[-20:])
 "#;
     for starter in starters() {
-        let out = Sandbox::of(starter).run(&["/usr/bin/python3", "-c", script]).ok();
-        assert_eq!(out, "0xfeedfeed 2 True True\n", "{starter:?}");
+        let sandbox = Sandbox::of(starter);
+        let ca = authority(&sandbox);
+        let out = sandbox.with(&["--ca", &ca]).run(&["/usr/bin/python3", "-c", script]).ok();
+        assert_eq!(out, "0xfeedfeed 2 True 0 True True\n", "{starter:?}");
     }
 }
 
