@@ -37,7 +37,6 @@ pub struct Line {
 }
 
 /// What can happen in a worker.
-#[expect(clippy::large_enum_variant, reason = "an event lives until it is written, and most are calls")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]

@@ -159,6 +159,7 @@ impl CallLog {
     ///
     /// # Errors
     /// When the line cannot be written whole. From then on every append fails: a log with a hole is none.
+    #[expect(clippy::needless_pass_by_value, reason = "what is written is nobody's any more")]
     pub fn append(&self, time: Timestamp, event: Event) -> Result<(), LogError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |source| LogError { action: "append to", path: self.path.clone(), source };
