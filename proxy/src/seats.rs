@@ -4,7 +4,7 @@
 //! that of whoever has had nothing to ask for longest, those that never asked anything first. Never: more connections than places,
 //! nor a connection that is cut off in the middle of a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub(crate) struct Seats {
 struct Taken {
     /// Who never asked anything, and was not asked to leave yet.
     silent: BTreeMap<u64, Weak<Seat>>,
+    /// Who was asked to, and has neither gone nor asked anything since.
+    leaving: BTreeSet<u64>,
     /// The others.
     called: BTreeMap<u64, Weak<Seat>>,
 }
@@ -82,7 +84,8 @@ impl Seats {
     /// Asks who is worth least to leave, until somebody does.
     async fn next(&self) -> OwnedSemaphorePermit {
         loop {
-            if !self.ask_silent() {
+            // Who was asked to leave may not have had a turn yet: that is no reason to ask somebody who is worth more.
+            if !self.ask_silent() && lock(&self.taken).leaving.is_empty() {
                 self.ask_idle();
             }
             // It may have had a call meanwhile, and somebody else an end.
@@ -95,8 +98,10 @@ impl Seats {
     /// Asks who came first of those that never asked anything. It goes at once, or has its first call and is no longer one of them.
     fn ask_silent(&self) -> bool {
         // Dropped once the lock is not held any more: it takes itself out of the list.
-        let first = lock(&self.taken).silent.pop_first();
-        let seat = first.and_then(|(_, seat)| seat.upgrade());
+        let mut taken = lock(&self.taken);
+        let seat = taken.silent.pop_first().and_then(|(_, seat)| seat.upgrade());
+        taken.leaving.extend(seat.as_ref().map(|seat| seat.number));
+        drop(taken);
         seat.inspect(|seat| seat.leave.notify_one()).is_some()
     }
 
@@ -117,6 +122,7 @@ impl Seat {
         if !self.called.swap(true, Ordering::Relaxed) {
             let mut taken = lock(&self.taken);
             taken.silent.remove(&self.number);
+            taken.leaving.remove(&self.number);
             taken.called.insert(self.number, Arc::downgrade(self));
         }
         Busy(Arc::clone(self))
@@ -147,6 +153,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
         taken.silent.remove(&self.number);
+        taken.leaving.remove(&self.number);
         taken.called.remove(&self.number);
     }
 }
@@ -211,6 +218,20 @@ mod tests {
         assert_eq!(timeout(SOON, second).await.unwrap().unwrap(), 2);
         assert!(!third.is_finished(), "there is room again");
         drop((first, call));
+    }
+
+    #[tokio::test]
+    async fn nobody_idle_is_asked_while_who_never_asked_is_about_to_leave() {
+        let seats = Seats::new(2);
+        let idle = seats.take(1).await;
+        drop(idle.busy());
+        let slow = seats.take(2).await;
+        let idle = polite(idle);
+        assert!(timeout(NOT_YET, seats.take(3)).await.is_err());
+        assert!(!idle.is_finished(), "the other one has had no turn yet");
+        drop(slow);
+        timeout(SOON, seats.take(4)).await.unwrap();
+        assert!(!idle.is_finished());
     }
 
     #[tokio::test]
