@@ -9,6 +9,7 @@ mod body;
 mod coded;
 mod frames;
 mod kept;
+mod resting;
 mod serving;
 mod signed;
 mod swapped;

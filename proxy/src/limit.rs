@@ -145,7 +145,7 @@ pub const FRAME: u32 = 64 * 1024;
 pub const IDLE_LINKS: usize = CONNECTIONS;
 /// Those of one destination that stay when no call has needed them for [`REST`].
 pub const IDLE_AT_REST: usize = 32;
-/// Clients that call all the time come back within it.
+/// Clients that call all the time come back within it. A connection of one that does not is left with next to no buffers.
 pub const REST: Duration = Duration::from_secs(1);
 /// Idle upstream connections are closed by most servers after 60 s or more; ours go first.
 pub const IDLE_WAIT: Duration = Duration::from_secs(45);

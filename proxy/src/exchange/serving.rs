@@ -6,7 +6,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::answer;
 use super::frames::Counted;
+use super::resting;
 use crate::aside::Aside;
 use crate::connection::Connection;
 use crate::error::Refusal;
@@ -53,13 +54,7 @@ where
             }
         }
     } else {
-        let stream = TokioIo::new(Gathered::reads(stream));
-        let mut serving = std::pin::pin!(builder1().serve_connection(stream, service).with_upgrades());
-        tokio::select! {
-            biased;
-            served = serving.as_mut() => served,
-            () = Aside::new(told_to_stop(&mut stop)) => { serving.as_mut().graceful_shutdown(); serving.await }
-        }
+        resting::serve(Gathered::reads(stream), service, stop).await
     };
     match served {
         Ok(()) => Ok(()),
@@ -68,14 +63,8 @@ where
 }
 
 /// Ends when the worker stops, or is gone.
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-fn builder1() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limit::HEAD_WAIT).max_buf_size(limit::HEAD_BYTES);
-    builder
 }
 
 fn builder2(share: Arc<Share>) -> http2::Builder<InTurn> {
