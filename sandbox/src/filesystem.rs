@@ -332,7 +332,8 @@ pub(crate) fn restricted(tree: OwnedFd, attributes: u64, of: &Path) -> Result<Ow
     Ok(tree)
 }
 
-/// A copy of the mounts at a path that only the machine's root could have changed, attached nowhere. It was looked at before, and is no link.
+/// A copy of the mounts at a path that only the machine's root could have changed, attached nowhere. Where it
+/// is a link, that is not followed.
 fn detached_of_system(path: &Path) -> Result<OwnedFd, Error> {
     copy(path, OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_SYMLINK_NOFOLLOW).map_err(namespace::explained)
 }

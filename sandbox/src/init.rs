@@ -75,7 +75,7 @@ fn furnish(channel: &Channel) -> Result<Option<Vec<CString>>, Error> {
     Ok(None)
 }
 
-/// Forks and executes. When it returns a process, the command is that process.
+/// Starts the command's process, which executes. When it returns a process, the command is that process.
 fn start(inherited: &Inherited<'_>, terminal: Option<&Terminal>, environment: &[CString]) -> Result<Pid, Error> {
     let Inherited { spec, plan, rlimits, .. } = inherited;
     let failed = |errno: Errno| Step::Start.failed("start the command").because(errno);
@@ -103,7 +103,7 @@ fn start(inherited: &Inherited<'_>, terminal: Option<&Terminal>, environment: &[
     }
 }
 
-/// What makes the forked process the command's, in order.
+/// What makes that process the command's, in order.
 fn become_command(
     directory: &Path,
     rlimits: Rlimits,

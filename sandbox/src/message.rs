@@ -162,9 +162,18 @@ impl Channel {
 
     /// Whether the other side is gone.
     pub fn hung_up(&self) -> bool {
-        let mut polled = [PollFd::new(&self.0, PollFlags::empty())];
+        self.has(PollFlags::empty(), PollFlags::HUP)
+    }
+
+    /// Whether the other side has said something, or is gone.
+    pub fn has_word(&self) -> bool {
+        self.has(PollFlags::IN, PollFlags::IN | PollFlags::HUP)
+    }
+
+    fn has(&self, asked: PollFlags, any: PollFlags) -> bool {
+        let mut polled = [PollFd::new(&self.0, asked)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut polled, Some(&now)).is_err() || polled[0].revents().contains(PollFlags::HUP)
+        poll(&mut polled, Some(&now)).is_err() || polled[0].revents().intersects(any)
     }
 }
 
@@ -190,7 +199,7 @@ mod tests {
         let (_, writer): (Order, _) = theirs.receive().unwrap().unwrap();
         rustix::io::write(writer.unwrap(), b"x").unwrap();
         assert_eq!(rustix::io::read(&reader, &mut [0; 4]).unwrap(), 1);
-        assert!(!theirs.hung_up());
+        assert!(!theirs.hung_up() && !theirs.has_word());
         drop(ours);
         assert!(theirs.hung_up() && theirs.receive::<Order>().unwrap().is_none());
     }

@@ -106,10 +106,24 @@ pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     let child = ChildProcess::spawn(namespace::AT_ONCE, || child::run(&inherited)).map_err(namespace::clone_failed)?;
     drop(inherited); // or the channel would not end with the child
 
+    let mounts = give(&child, &channel, &plan, cgroup.as_ref()).map_err(|error| told(&channel, error))?;
+    let limits = LimitsInForce::of(&spec.limits, &rlimits, cgroup.as_ref());
+    // While we have one thread and know no secret of the policy's; whatever fails from here on, it cleans up.
+    let keeper = Keeper::start(&mut cgroup, &child, spec.limits.disk)?;
+    Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits, mounts, trust: spec.trust.clone() })
+}
+
+/// What only this process may do for its child, which waits for it. The child makes namespaces meanwhile, and is gone where it may not.
+fn give(
+    child: &ChildProcess,
+    channel: &Channel,
+    plan: &Plan,
+    cgroup: Option<&Cgroup>,
+) -> Result<Option<OwnedFd>, Error> {
     namespace::map(child.pid(), plan.user)?;
     let mounts = namespace::mounts_of(child.pid());
     terminal::give_pipes_to(plan.user)?;
-    if let Some(cgroup) = &cgroup {
+    if let Some(cgroup) = cgroup {
         cgroup.add(child.pid())?;
     }
     let lost = |errno: Errno| Step::Namespaces.failed("speak to the sandbox's first process").because(errno);
@@ -121,10 +135,7 @@ pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
         }
     }
     channel.send(&Order::Go).map_err(lost)?;
-    let limits = LimitsInForce::of(&spec.limits, &rlimits, cgroup.as_ref());
-    // While we have one thread and know no secret of the policy's; whatever fails from here on, it cleans up.
-    let keeper = Keeper::start(&mut cgroup, &child, spec.limits.disk)?;
-    Ok(Preparing { child, channel, keeper, plan, nested: spec.nested, limits, mounts, trust: spec.trust.clone() })
+    Ok(mounts)
 }
 
 impl Preparing {
@@ -204,10 +215,10 @@ fn hear(channel: &Channel) -> Result<Heard, Error> {
     }
 }
 
-/// Why nothing can be sent: what the child said before it went, or else this.
+/// Why nothing can be done for the child: what it said before it went, or else this.
 fn told(channel: &Channel, otherwise: Error) -> Error {
-    let gone = channel.hung_up().then(|| channel.receive_within(SET_UP));
-    match gone {
+    let said = channel.has_word().then(|| channel.receive_within(SET_UP));
+    match said {
         Some(Ok(Some((Report::Failed(error), _)))) => error,
         _ => otherwise,
     }

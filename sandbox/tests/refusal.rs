@@ -24,6 +24,15 @@ fn user_namespaces_switched_off() {
 }
 
 #[test]
+fn no_network_namespace_is_to_be_had() {
+    // CLONE_NEWNET. The first process finds out while it is being given what it needs: whichever of both is first.
+    for starter in starters().into_iter().cycle().take(20) {
+        let sandbox = Sandbox::of(starter).writable().where_blocked("unshare:0&0x40000000=ENOSPC");
+        refused(&sandbox, &["make the sandbox's namespaces", "No space left", "user.max_*_namespaces"]);
+    }
+}
+
+#[test]
 fn root_of_a_container_that_has_no_other_user() {
     for starter in starters() {
         let sandbox = Sandbox::of(starter).writable().within(&["unshare", "--user", "--map-root-user"]);

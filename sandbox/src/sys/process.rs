@@ -41,7 +41,8 @@ pub(crate) fn spawn(namespaces: libc::c_int, child: impl FnOnce() -> u8) -> Resu
 const CHILD_STACK: usize = 256 * 1024;
 
 /// `clone(2)` used like `vfork(2)`, but on a stack of its own: the child runs `child` in this very memory while the caller waits, and then executes, or
-/// exits with what `child` returns. Nothing is copied. Memory that the child takes and does not give back stays taken.
+/// exits with what `child` returns. Nothing is copied. Memory that the child takes and does not give back stays taken. For a caller with one thread;
+/// `child` drops no owner of a descriptor that it did not open.
 pub(crate) fn spawn_waiting<F: FnOnce() -> u8>(child: F) -> Result<Pid> {
     extern "C" fn begin<F: FnOnce() -> u8>(child: *mut libc::c_void) -> libc::c_int {
         // SAFETY: the caller passes its own `Option<F>`, and neither touches it nor returns before this process has executed or ended.
@@ -58,7 +59,7 @@ pub(crate) fn spawn_waiting<F: FnOnce() -> u8>(child: F) -> Result<Pid> {
     // SAFETY: the stack and `child` outlive the call, which returns when the child has executed or ended (CLONE_VFORK), so that memory is never
     // used by both at a time. The child has a table of descriptors, a directory, dispositions and limits of its own (no CLONE_FILES, _FS, _SIGHAND, _THREAD).
     let pid = unsafe { libc::clone(begin::<F>, top.cast(), flags, (&raw mut child).cast()) };
-    Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(last_errno)
+    if pid > 0 { Pid::from_raw(pid).ok_or(Errno::SRCH) } else { Err(last_errno()) }
 }
 
 /// `execve(2)`. Returns only if it failed.
@@ -97,8 +98,8 @@ pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
         if first > last {
             continue;
         }
-        // SAFETY: closing touches no memory. The owners of these descriptors are copies from the parent that this child
-        // never uses or drops: it ends in `_exit` or `execve`.
+        // SAFETY: closing touches no memory. The child has a table of descriptors of its own, and never uses or drops the owners of these,
+        // be they copies or the parent's memory itself: it ends in `_exit` or `execve`.
         if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } != 0 {
             return Err(last_errno());
         }
