@@ -94,7 +94,7 @@ impl Worker {
     /// When there are no roots to verify upstreams with.
     pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
         let turns = Turns::new();
-        let upstream = Upstream::new(parts.roots, Arc::clone(&turns))?;
+        let upstream = Upstream::new(parts.roots)?;
         let grants = parts.registration.grants;
         Ok(Arc::new(Self {
             policy: parts.policy,
@@ -253,7 +253,7 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
         let _ = SockRef::from(&listener).set_tcp_congestion(b"reno");
         let listener = TcpListener::from_std(listener)?;
         let accepting = accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&seats));
-        let share = worker.turns.share();
+        let share = worker.turns.own();
         tasks.spawn(async move { share.run(accepting).await });
     }
     let (udp, tcp) = name_sockets(listeners.dns_udp, listeners.dns_tcp)?;

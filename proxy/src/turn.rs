@@ -121,9 +121,17 @@ impl Turns {
     }
 
     /// A share in a lane of its own.
+    #[cfg(test)]
     pub fn share(self: &Arc<Self>) -> Arc<Share> {
         let mut queue = lock(&self.queue);
-        let lane = queue.lane();
+        let lane = queue.lane(false);
+        self.share_in(lane, &mut queue)
+    }
+
+    /// A share for what the worker does of itself.
+    pub fn own(self: &Arc<Self>) -> Arc<Share> {
+        let mut queue = lock(&self.queue);
+        let lane = queue.lane(true);
         self.share_in(lane, &mut queue)
     }
 
@@ -182,7 +190,7 @@ impl Turns {
             // Sockets and timers have to be looked at, which the runtime does in between; and who else waits for this core, such as the
             // client of the next turn, would wait for the kernel's next tick otherwise.
             if now - looked >= slice || !coop::has_budget_remaining() {
-                if heavy && company && self.machine.is_crowded() {
+                if heavy && company && lock(&self.queue).is_unhurried() && self.machine.is_crowded() {
                     std::thread::sleep(GAP);
                 } else {
                     std::thread::yield_now();
@@ -206,6 +214,11 @@ impl Turns {
 }
 
 impl Share {
+    /// Another one in the same lane.
+    pub fn beside(&self) -> Arc<Self> {
+        self.turns.share_in(Arc::clone(&self.lane), &mut lock(&self.turns.queue))
+    }
+
     /// Does `work` in this share's turns. It ends when it is done, or with the future that is returned.
     ///
     /// # Panics

@@ -29,7 +29,7 @@ pub use self::tls::Floor;
 use self::tls::{NoTls, Protocols, Tls};
 use crate::error::Refusal;
 use crate::hello::Prefixed;
-use crate::turn::Turns;
+use crate::turn::Share;
 use crate::{resolve, terminate};
 use record::TlsLeg;
 
@@ -43,7 +43,17 @@ pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 pub struct Upstream {
     tls: Tls,
     pool: Arc<Pool>,
-    turns: Arc<Turns>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    /// What TLS upstream must not be below.
+    pub(crate) floor: Floor,
+    /// Whether it speaks HTTP/2.
+    pub(crate) http2: bool,
+    /// In whose turns it is served; those of a new connection upstream are in the same lane.
+    pub(crate) share: &'a Arc<Share>,
 }
 
 /// An answer's head, and its body as it comes.
@@ -86,23 +96,22 @@ impl Upstream {
     ///
     /// # Errors
     /// [`RootsError::Tls`].
-    pub(crate) fn new(roots: Roots, turns: Arc<Turns>) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default(), turns })
+    pub(crate) fn new(roots: Roots) -> Result<Self, RootsError> {
+        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default() })
     }
 
-    /// Sends `request` where `permit` says and waits for the head of the answer. TLS is not below `floor`. A new connection speaks what
+    /// Sends `request` where `permit` says and waits for the head of the answer. A new connection speaks what
     /// the client does, whose bodies then need not be framed anew; HTTP/2 as well where nothing else is spoken there.
     ///
     /// # Errors
     /// A refusal with [`Fault::Upstream`](crate::error::Fault::Upstream), or [`Refusal::ForbiddenAddress`].
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         permit: &CallPermit,
-        floor: Floor,
+        caller: Caller<'_>,
         mut request: Request<Body>,
-        http2: bool,
     ) -> Result<Answer, Refusal> {
-        let key = Key::of(permit, floor);
+        let key = Key::of(permit, caller.floor);
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
                 Ok(answer) => return Ok(answer),
@@ -111,7 +120,7 @@ impl Upstream {
             }
         }
         // Not every call has to hold the room that a handshake takes.
-        let open = Box::pin(self.connect_as(permit, floor, http2)).await?;
+        let open = Box::pin(self.connect_as(permit, caller)).await?;
         let open = match open.another() {
             Some(another) => {
                 self.pool.put(&key, open);
@@ -127,17 +136,16 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::send`].
-    pub async fn send_alone(
+    pub(crate) async fn send_alone(
         &self,
         permit: &CallPermit,
-        floor: Floor,
+        caller: Caller<'_>,
         mut request: Request<Body>,
-        http2: bool,
     ) -> Result<Answer, Refusal> {
-        let extended = if http2 { self.connect_extended(permit, floor).await? } else { None };
+        let extended = if caller.http2 { self.connect_extended(permit, caller).await? } else { None };
         let (open, accept) = match extended {
             Some(open) => (open, None),
-            None => (self.connect(permit, floor, Protocols::Http1).await?, websocket::key(request.headers_mut())),
+            None => (self.connect(permit, caller, Protocols::Http1).await?, websocket::key(request.headers_mut())),
         };
         let (peer, mut link) = (open.peer, open.link);
         let sent = link.send(permit.destination(), permit.scheme(), request).await;
@@ -150,16 +158,16 @@ impl Upstream {
     }
 
     /// A connection that takes WebSockets over HTTP/2, if the upstream has such.
-    async fn connect_extended(&self, permit: &CallPermit, floor: Floor) -> Result<Option<Open>, Refusal> {
+    async fn connect_extended(&self, permit: &CallPermit, caller: Caller<'_>) -> Result<Option<Open>, Refusal> {
         if permit.scheme() == Scheme::Http {
             return Ok(None);
         }
         let dialled = self.dial(permit.route()).await?;
-        let (stream, peer) = self.secure(dialled, permit, floor, Protocols::Any).await?;
+        let (stream, peer) = self.secure(dialled, permit, caller.floor, Protocols::Any).await?;
         if !peer.speaks_http2() {
             return Ok(None);
         }
-        let link = link::extended(stream, permit.destination(), self.turns.share_of(Some(permit.rule()))).await?;
+        let link = link::extended(stream, permit.destination(), caller.share.beside()).await?;
         Ok(link.map(|link| Open { link, peer }))
     }
 
@@ -191,33 +199,30 @@ impl Upstream {
     }
 
     /// A connection that speaks what the client does, or what else is spoken there.
-    async fn connect_as(&self, permit: &CallPermit, floor: Floor, http2: bool) -> Result<Open, Refusal> {
-        if !http2 {
-            match self.connect(permit, floor, Protocols::Http1).await {
+    async fn connect_as(&self, permit: &CallPermit, caller: Caller<'_>) -> Result<Open, Refusal> {
+        if !caller.http2 {
+            match self.connect(permit, caller, Protocols::Http1).await {
                 // It is reached by another connection: this one has ended.
                 Err(NoTls::Protocol(_)) => {}
                 connected => return Ok(connected?),
             }
         }
-        Ok(self.connect(permit, floor, Protocols::Any).await?)
+        Ok(self.connect(permit, caller, Protocols::Any).await?)
     }
 
     /// Resolves, checks, dials the checked address, verifies.
-    async fn connect(&self, permit: &CallPermit, floor: Floor, protocols: Protocols) -> Result<Open, NoTls> {
+    async fn connect(&self, permit: &CallPermit, caller: Caller<'_>, protocols: Protocols) -> Result<Open, NoTls> {
         let destination = permit.destination();
         let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
             let peer = Arc::new(Peer { reached, tls: None });
-            return Ok(Open {
-                link: link::http1(stream, destination, self.turns.share_of(Some(permit.rule()))).await?,
-                peer,
-            });
+            return Ok(Open { link: link::http1(stream, destination, caller.share.beside()).await?, peer });
         }
-        let (stream, peer) = self.secure((stream, reached), permit, floor, protocols).await?;
+        let (stream, peer) = self.secure((stream, reached), permit, caller.floor, protocols).await?;
         let link = if peer.speaks_http2() {
-            link::http2(stream, destination, self.turns.share_of(Some(permit.rule()))).await?
+            link::http2(stream, destination, caller.share.beside()).await?
         } else {
-            link::http1(stream, destination, self.turns.share_of(Some(permit.rule()))).await?
+            link::http1(stream, destination, caller.share.beside()).await?
         };
         Ok(Open { link, peer })
     }

@@ -22,7 +22,7 @@ use crate::request::Call;
 use crate::serve::Worker;
 use crate::swap::Plan;
 use crate::tool::Asked;
-use crate::upstream::{Answer, Body};
+use crate::upstream::{Answer, Body, Caller};
 
 /// A call on its way.
 pub(super) struct Attempt<'a> {
@@ -63,11 +63,12 @@ impl Attempt<'_> {
         let Self { worker, connection, call, permit, .. } = self;
         let send = async {
             let http2 = call.version == Version::HTTP_2;
+            let caller = Caller { floor: connection.floor, http2, share: &connection.share };
             if self.upgrade {
                 // Few calls are sent so; the others need not have the room for it.
-                Box::pin(worker.upstream.send_alone(permit, connection.floor, request, http2)).await
+                Box::pin(worker.upstream.send_alone(permit, caller, request)).await
             } else {
-                worker.upstream.send(permit, connection.floor, request, http2).await
+                worker.upstream.send(permit, caller, request).await
             }
         };
         // Its body may have seen first that it was taken back, and the connection failed over that since this was asked.

@@ -1,8 +1,8 @@
 //! A client's HTTP/1.1 connection, and what is left of it while it rests.
 //!
 //! Enters: a stream in the clear, and who answers its requests. Leaves: answers. When nothing has come for a while, hyper is taken down with its two
-//! buffers of 8 KiB, and set up anew for what comes then. Never: a byte lost or given twice; a rest in the middle of a request or an answer; a longer
-//! wait for a head than there was without it.
+//! buffers of 8 KiB, and set up anew for what comes then. Never: a byte lost or given twice; a rest in the middle of a request or an answer; more
+//! than `HEAD_WAIT` for a head, from when it began to be waited for, or from its first byte after a rest.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -110,7 +110,8 @@ where
         }
         let Some(parts) = serving.into_parts() else { return Ok(()) };
         let mut stream = parts.io.into_inner();
-        stream.first = parts.read_buf;
+        // What has nothing in it has its buffer all the same.
+        stream.first = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
         sleep.as_mut().reset(since + limit::HEAD_WAIT);
         let more = poll_fn(|cx| {
             if stream.poll_more(cx).is_ready() {
@@ -251,6 +252,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was wrong in a head has been told: its bytes are for nobody any more.
+        self.shown.came.store(true, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

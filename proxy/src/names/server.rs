@@ -1,6 +1,6 @@
 //! The name server's sockets.
 //!
-//! Enters: UDP sockets and TCP listeners of the sandbox's network. Leaves: answers, and a report of every name asked for.
+//! Enters: UDP sockets and TCP listeners of the sandbox's network. Leaves: answers, and a report of names asked for.
 //! Never: more work than its limits allow; over them it says REFUSED to new names, and not often, and lets the others wait.
 
 use std::io;

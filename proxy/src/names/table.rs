@@ -101,7 +101,7 @@ impl Table {
         (row.letters_at, row.stamp) = (letters_at, stamp);
         self.enter(number, name);
         self.used(number);
-        if self.waste > LEAST_WASTE.max(self.letters.len() / 2) {
+        if self.waste > LEAST_WASTE.max(self.letters.len() / 8) {
             self.gather();
         }
         Some(())

@@ -13,10 +13,13 @@ use super::{Share, nanoseconds};
 
 /// What was had is forgotten at this rate: long against a burst of work, short against a person's patience.
 const MEMORY: Duration = Duration::from_millis(64);
-/// Locked while the queue is, or for a moment.
+
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) number: u64,
+    /// Whether it is the worker's own work, and no caller's.
+    pub(super) own: bool,
+    /// Locked while the queue is, or for a moment.
     pub(super) state: Mutex<State>,
 }
 
@@ -34,9 +37,9 @@ pub(super) struct State {
 }
 
 impl Lane {
-    pub(super) fn new(number: u64, next: u64) -> Self {
+    pub(super) fn new(number: u64, own: bool, next: u64) -> Self {
         let state = State { next, clock: 0, heavy: BinaryHeap::new(), late: Duration::ZERO, then: Instant::now() };
-        Self { number, state: Mutex::new(state) }
+        Self { number, own, state: Mutex::new(state) }
     }
 }
 

@@ -18,8 +18,10 @@ use super::{ALLOWANCE, ENOUGH, IN_A_ROW, Place, SLICE, Share, State, lock, nanos
 const LANES: usize = 256;
 /// What a share has had of its allowance counts so many times: a request then is some milliseconds, as much as a busy lane makes others wait.
 const LATER: u32 = 20;
-/// For so long somebody who asked for little is expected to ask again.
+/// For so long somebody who asked for little is expected to ask again, and a lane that had much to do to have more.
 const COMPANY: Duration = Duration::from_millis(100);
+/// What a lane had before others, as it asked for little at a time, sets it back by so much at most once it asks for more.
+const DEBT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -43,17 +45,19 @@ pub(super) struct Queue {
     made: u64,
     /// That of each rule, and that of what no rule lets out.
     lanes: HashMap<Option<RuleId>, Arc<Lane>>,
-    /// The lane that was last to have more to do than its allowance covers.
-    busy: u64,
+    /// How many of them make it worth while to look which are over, beyond [`LANES`].
+    most: usize,
+    /// The lane that was last to have more to do than its allowance covers, and when.
+    busy: Option<(u64, Instant)>,
     /// When somebody of another one last asked for little.
     company: Option<Instant>,
 }
 
 impl Queue {
-    /// A lane for one share alone.
-    pub(super) fn lane(&mut self) -> Arc<Lane> {
+    /// A lane for one share alone; the worker's `own`, or a caller's.
+    pub(super) fn lane(&mut self, own: bool) -> Arc<Lane> {
         self.made += 1;
-        Arc::new(Lane::new(self.made, self.clock))
+        Arc::new(Lane::new(self.made, own, self.clock))
     }
 
     /// The lane of `rule`, or of what none lets out.
@@ -62,10 +66,11 @@ impl Queue {
         if let Some(lane) = self.lanes.get(&rule) {
             return Arc::clone(lane);
         }
-        if self.lanes.len() >= LANES {
+        if self.lanes.len() >= self.most.max(LANES) {
             self.lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+            self.most = self.lanes.len() * 2;
         }
-        let lane = self.lane();
+        let lane = self.lane(false);
         self.lanes.insert(rule, Arc::clone(&lane));
         lane
     }
@@ -77,8 +82,11 @@ impl Queue {
         let light = if enough { None } else { self.light.pop() };
         let (share, paid) = match light {
             Some(Reverse(Waiting { share, .. })) => {
-                self.clock = self.clock.max(lock(&share.lane.state).next);
-                if share.lane.number != self.busy {
+                let ahead = lock(&share.lane.state).next;
+                // Not past those who wait: whoever comes next would wait behind all that time.
+                let first = self.heavy.first_key_value().map_or(ahead, |((first, _), _)| *first);
+                self.clock = self.clock.max(ahead.min(first));
+                if !share.lane.own && self.busy.is_some_and(|(lane, _)| lane != share.lane.number) {
                     self.company = Some(now);
                 }
                 (share, Duration::ZERO)
@@ -86,7 +94,7 @@ impl Queue {
             None if spare => return None,
             None => match self.first_of_lane() {
                 Some(share) => {
-                    (self.in_a_row, self.busy) = (0, share.lane.number);
+                    (self.in_a_row, self.busy) = (0, Some((share.lane.number, now)));
                     (share, SLICE)
                 }
                 None => {
@@ -104,7 +112,13 @@ impl Queue {
 
     /// Whether somebody asks for little beside a lane that has always more to do.
     pub(super) fn in_company(&self, now: Instant) -> bool {
-        self.company.is_some_and(|asked| now.saturating_duration_since(asked) < COMPANY)
+        let lately = |then: Instant| now.saturating_duration_since(then) < COMPANY;
+        self.company.is_some_and(lately) && self.busy.is_some_and(|(_, then)| lately(then))
+    }
+
+    /// Whether nobody waits who asks for little.
+    pub(super) fn is_unhurried(&self) -> bool {
+        self.light.is_empty()
     }
 
     /// The first share of the lane whose turn it is.
@@ -145,7 +159,7 @@ impl Queue {
         if paid.is_zero() {
             of.next = of.next.max(self.clock);
         }
-        of.next = (of.next + nanoseconds(took)).saturating_sub(nanoseconds(paid));
+        of.next = (of.next + nanoseconds(took)).saturating_sub(nanoseconds(paid)).min(self.clock + nanoseconds(DEBT));
         of.had(took, now);
         if let Some(lane) = waits {
             self.heavy.insert((of.next, lane.number), lane);

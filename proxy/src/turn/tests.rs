@@ -154,6 +154,51 @@ async fn who_is_alone_has_no_company_and_a_lane_that_used_much_alone_is_not_made
 }
 
 #[tokio::test]
+async fn who_comes_late_does_not_wait_for_as_long_as_others_asked_for_little() {
+    let turns = Turns::new();
+    let (one, other) = (turns.share_of(None), turns.share_of(None));
+    one.spawn(busy());
+    other.spawn(busy());
+    let light = turns.share();
+    for _ in 0..20_000 {
+        if lock(&light.state).place == Place::Rests {
+            lock(&light.state).rests_since -= ALLOWANCE * REST;
+            light.spawn(async {});
+        }
+        turn(&turns, ENOUGH);
+    }
+    let late = turns.share();
+    late.spawn(busy());
+    let had = (0..4).filter_map(|_| turn(&turns, SLICE)).filter(|number| *number == late.number).count();
+    assert!(had > 0, "two seconds of others' work come first");
+    // And who asked for little is not made to wait for longer than anybody notices.
+    while lock(&light.state).place != Place::Rests {
+        turn(&turns, ENOUGH);
+    }
+    lock(&light.state).allowance = Duration::ZERO;
+    light.spawn(busy());
+    let waited = (0..10_000).take_while(|_| turn(&turns, SLICE) != Some(light.number)).count();
+    assert!(waited < 1_000, "{waited} turns");
+}
+
+#[tokio::test]
+async fn what_the_worker_does_of_itself_is_nobodys_company_and_company_ends() {
+    let turns = Turns::new();
+    let crowd = turns.share_of(None);
+    crowd.spawn(busy());
+    turn(&turns, SLICE);
+    for (share, company) in [(turns.own(), false), (turns.share(), true)] {
+        lock(&share.state).rests_since -= ALLOWANCE * REST;
+        share.spawn(async {});
+        assert_eq!(turn(&turns, SLICE), Some(share.number));
+        assert_eq!(lock(&turns.queue).in_company(Instant::now()), company);
+    }
+    assert!(!lock(&turns.queue).in_company(Instant::now() + Duration::from_secs(1)));
+    // What is opened for a connection is in its lane.
+    assert_eq!(crowd.beside().lane.number, crowd.lane.number);
+}
+
+#[tokio::test]
 async fn however_many_ask_for_little_the_others_go_on() {
     let turns = Turns::new();
     let heavy = turns.share();

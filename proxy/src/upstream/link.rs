@@ -66,6 +66,8 @@ impl Carried {
                 Ok(data) => return Some(data),
                 Err(other) => self.ahead = Some(Some(Ok(other))),
             },
+            // It had nothing to begin with.
+            Some(None) => return Some(Bytes::new()),
             ahead => self.ahead = ahead,
         }
         None
