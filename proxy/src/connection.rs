@@ -91,7 +91,8 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     let host = server_name.map_or_else(|| connection.destination.host().clone(), Host::Name);
     let leaf = worker.leaves.configuration(&host, SystemTime::now());
     let leaf = leaf.map_err(|error| Refusal::ClientTls(connection.destination.clone(), error.to_string()))?;
-    let stream = match terminate::finish(stream.reading_ahead(), leaf, &connection.destination).await {
+    // It has room for a whole handshake, which is over before long.
+    let stream = match Box::pin(terminate::finish(stream.reading_ahead(), leaf, &connection.destination)).await {
         // Handed on, it leaves no room behind.
         Ok(stream) => Box::new(stream),
         // What would have been refused anyhow matters more than that the answer could not be read.
