@@ -174,7 +174,7 @@ impl Upstream {
     /// A connection to where `route` leads, for bytes that are not looked at.
     ///
     /// # Errors
-    /// As [`Upstream::send`].
+    /// A refusal with [`Fault::Upstream`](crate::error::Fault::Upstream), or [`Refusal::ForbiddenAddress`].
     pub async fn dial(&self, route: Route<'_>) -> Result<(Prefixed<TcpStream>, Reached), Refusal> {
         if let Some(proxy) = route.proxy() {
             resolve::for_proxy(route, proxy).await?;
