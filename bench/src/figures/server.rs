@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::identity::Identity;
 use crate::payload;
-use crate::rivals::nginx::whole;
+use crate::rivals::nginx::{servers, whole};
 use crate::rivals::process::{Running, installed, ports};
 use crate::tree;
 use crate::upstream::{Addresses, CREDENTIAL};
@@ -85,29 +85,21 @@ pub fn nginx(authority: &Path) -> Result<Served, Error> {
         }
     }
     let ports: [u16; 2] = ports()?;
-    let server = |listen: String| {
-        format!(
-            "  server {{
-    listen 127.0.0.1:{listen} backlog=4096;
-    ssl_certificate {leaf};
-    ssl_certificate_key {leaf};
-    root {files};
+    let gives = format!(
+        "    root {};
     location /open/ {{ }}
     location /guarded/ {{
       if ($http_authorization != \"Bearer {CREDENTIAL}\") {{ return 401; }}
-    }}
-  }}",
-            leaf = leaf.display(),
-            files = room.join("files").display(),
-        )
-    };
-    let [http1, both] = ports;
-    let servers = [format!("{http1} ssl"), format!("{both} ssl http2")].map(server).join("\n");
+    }}",
+        room.join("files").display(),
+    );
+    let servers = servers(ports, &leaf, &gives);
     let about = "  types { }\n  default_type application/json;\n  sendfile off;\n  open_file_cache max=100;\n";
     let file = room.join("nginx.conf");
     fs::write(&file, whole(&room, 1, &format!("{about}{servers}")))?;
     let words = ["-p", &room.to_string_lossy(), "-e", "nginx.err", "-c", &file.to_string_lossy()];
     let running = Running::foreign(&program, &words, &ports, &room.join("nginx.out"))?;
+    let [http1, both] = ports;
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let process = serving(&running)?;
     Ok(Served { process, _running: Kind::Nginx(running), addresses: Addresses { http1: at(http1), both: at(both) } })

@@ -29,13 +29,8 @@ fn configuration(
     [http1, http2]: [u16; 2],
 ) -> Result<String, Error> {
     let cores = std::thread::available_parallelism()?.get();
-    let server = |listen: String| {
-        format!(
-            "  server {{
-    listen 127.0.0.1:{listen} backlog=4096;
-    ssl_certificate {leaf};
-    ssl_certificate_key {leaf};
-    location / {{
+    let passes = format!(
+        "    location / {{
       proxy_pass https://upstream;
       proxy_http_version 1.1;
       proxy_set_header Connection \"\";
@@ -43,14 +38,11 @@ fn configuration(
       proxy_ssl_name h1.bench.example;
       proxy_ssl_server_name on;
       proxy_ssl_verify on;
-      proxy_ssl_trusted_certificate {verified};
+      proxy_ssl_trusted_certificate {};
       proxy_ssl_protocols TLSv1.2 TLSv1.3;
-    }}
-  }}",
-            leaf = files.leaf.display(),
-            verified = verified.display(),
-        )
-    };
+    }}",
+        verified.display(),
+    );
     let between = format!(
         "  proxy_request_buffering off;
   proxy_max_temp_file_size 0;
@@ -62,8 +54,23 @@ fn configuration(
 ",
         upstream.http1,
     );
-    let servers = [format!("{http1} ssl"), format!("{http2} ssl http2")].map(server).join("\n");
-    Ok(whole(room, cores, &(between + &servers)))
+    Ok(whole(room, cores, &(between + &servers([http1, http2], &files.leaf, &passes))))
+}
+
+/// A server for HTTP/1.1 and one for both versions, which show `leaf` and do what is `inside`.
+pub fn servers([http1, both]: [u16; 2], leaf: &Path, inside: &str) -> String {
+    let leaf = leaf.display();
+    let server = |listen: String| {
+        format!(
+            "  server {{
+    listen 127.0.0.1:{listen} backlog=4096;
+    ssl_certificate {leaf};
+    ssl_certificate_key {leaf};
+{inside}
+  }}"
+        )
+    };
+    [format!("{http1} ssl"), format!("{both} ssl http2")].map(server).join("\n")
 }
 
 /// A configuration of so many processes, with what any server here needs, and `servers`.
