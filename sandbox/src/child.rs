@@ -94,6 +94,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<Standing>, Error> {
     let reaped = spec.limits.disk.map(|_| disk::hand_out(channel)).transpose()?;
     // While /proc/sys can be written: no user namespace below this one, hence no capability ever again.
     bound_namespaces(spec.nested, spec.limits.wants_a_group() && !plan.user.from_root)?;
+    network::reuse_ports();
     // The terminal comes from the new /dev/pts, so that its name means something inside.
     let terminal = Terminal::open_if_wanted()?;
     if let Some(terminal) = &terminal {

@@ -55,3 +55,21 @@ print('all answered')";
     let run = exeat.python(program).ok();
     assert_eq!(run.stdout, "all answered\n");
 }
+
+#[test]
+fn connections_that_ended_take_no_ports_from_those_that_come() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream).limit(Duration::from_secs(100));
+    // More than there are ports to come from, of which one that ended is free again after a second, not after a minute.
+    let program = "import socket, time, urllib.request
+to = (socket.gethostbyname('api.example.com'), 443)
+first, last = map(int, open('/proc/sys/net/ipv4/ip_local_port_range').read().split())
+for number in range(last - first + 2000):
+    # Whoever comes first closes: the port is taken at this end.
+    socket.create_connection(to).close()
+    if number % 1000 == 0:
+        time.sleep(0.1)
+print(urllib.request.urlopen('https://api.example.com/echo').status)";
+    let run = exeat.python(program).ok();
+    assert_eq!(run.stdout, "200\n");
+}
