@@ -1,4 +1,5 @@
-//! The server at the other end: HTTPS, HTTP/1.1 on one port and both versions on another, one thread.
+//! The server at the other end: HTTPS, HTTP/1.1 on one port and both versions on another, and what stands behind a server of somebody
+//! else's; one thread.
 //!
 //! Enters: `GET /open/BYTES`, and `GET /guarded/BYTES` which demands the credential; `POST` with as many bytes. Leaves: as many bytes of
 //! text, or of a `POST` their number. Never: an answer that looks like success where the credential did not arrive.
@@ -9,7 +10,6 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -21,9 +21,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::Error;
@@ -46,6 +46,15 @@ pub struct Addresses {
     pub both: SocketAddr,
 }
 
+/// What it says of itself.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Listens {
+    /// For whoever goes there.
+    pub addresses: Addresses,
+    /// For a server that has done with TLS: HTTP/1.1, as it is.
+    pub plain: SocketAddr,
+}
+
 /// Serves until standard input ends.
 pub fn run(authority: &Path) -> Result<(), Error> {
     let identity = Identity::generate()?;
@@ -56,10 +65,14 @@ pub fn run(authority: &Path) -> Result<(), Error> {
         let served = Rc::new(Served { text: payload::text(), bomb: OnceCell::new() });
         let one = TcpListener::bind("127.0.0.1:0").await?;
         let both = TcpListener::bind("127.0.0.1:0").await?;
+        let plain = TcpListener::bind("127.0.0.1:0").await?;
         let addresses = Addresses { http1: one.local_addr()?, both: both.local_addr()? };
-        tokio::task::spawn_local(accept(one, identity.configuration(&[b"http/1.1"])?, Rc::clone(&served)));
-        tokio::task::spawn_local(accept(both, identity.configuration(&[b"h2", b"http/1.1"])?, served));
-        crate::say(&serde_json::to_string(&addresses)?)
+        let listens = Listens { addresses, plain: plain.local_addr()? };
+        let tls = |versions: &[&[u8]]| identity.configuration(versions).map(|tls| Some(TlsAcceptor::from(tls)));
+        tokio::task::spawn_local(accept(one, tls(&[b"http/1.1"])?, Rc::clone(&served)));
+        tokio::task::spawn_local(accept(both, tls(&[b"h2", b"http/1.1"])?, Rc::clone(&served)));
+        tokio::task::spawn_local(accept(plain, None, served));
+        crate::say(&serde_json::to_string(&listens)?)
     })?;
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -77,18 +90,22 @@ struct Served {
     bomb: OnceCell<Bytes>,
 }
 
-async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, served: Rc<Served>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, served: Rc<Served>) {
     // Only what this benchmark started connects, and it ends with standard input.
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::task::spawn_local(serve(stream, TlsAcceptor::from(Arc::clone(&tls)), Rc::clone(&served)));
+        let (tls, served) = (tls.clone(), Rc::clone(&served));
+        tokio::task::spawn_local(async move {
+            let _ = stream.set_nodelay(true);
+            let Some(tls) = tls else { return serve(stream, false, served).await };
+            let Ok(stream) = tls.accept(stream).await else { return };
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            serve(stream, http2, served).await;
+        });
     }
 }
 
 /// How a connection ends is its client's business: a client that did not get its answer reports that.
-async fn serve(stream: TcpStream, tls: TlsAcceptor, served: Rc<Served>) {
-    let _ = stream.set_nodelay(true);
-    let Ok(stream) = tls.accept(stream).await else { return };
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, http2: bool, served: Rc<Served>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let served = Rc::clone(&served);
         async move {

@@ -27,7 +27,6 @@ pub fn tables(
     findings: &mut Findings,
     (rounds, seconds): (u32, f64),
 ) -> Result<String, Error> {
-    let up = uploads(installation, (rounds, seconds))?;
     let before_nginx = installation.with_nginx()?;
     let place = place(&before_nginx, "rivals")?;
     let mut contest = Contest::start(&before_nginx, &place)?;
@@ -45,6 +44,8 @@ pub fn tables(
     let first = Scene { host: "names.bench.example", ..Scene::short(first) };
     let first = play("new names", &first, |contestant| contestant.mints)?;
     let down = play("downloads", &Scene { bytes: LONG, ..Scene::short(stand(1, 1, seconds)) }, everybody)?;
+    let up = move |_| Load::Uploads { connections: 1, seconds };
+    let up = play("uploads", &Scene { bytes: LONG, ..Scene::short(up) }, everybody)?;
     let streams = Scene { host: "h2.bench.example", protocol: Protocol::Http2, ..Scene::short(stand(1, 100, seconds)) };
     let streams = play("streams", &streams, everybody)?;
     let heats = Measured { keep, one, new, first, down, up, streams };
@@ -52,7 +53,7 @@ pub fn tables(
     let Measured { keep, one, new, first, down, up, streams } = &heats;
     let about = format!(
         "{rounds} rounds of {seconds} s turns, everybody in each, the first one another each time: median (least–greatest). The server is nginx with one \
-         process, as in issue 8's own table; for uploads, which it does not take, it is ours. exeat through its sandbox's own network, with ten rules and the log written before and after; everything on is one header swapped, head and body scrubbed. A relay \
+         process, as in issue 8's own table; uploads it passes on to an application behind it. exeat through its sandbox's own network, with ten rules and the log written before and after; everything on is one header swapped, head and body scrubbed. A relay \
          or proxy beside it is reached over loopback. CPU is user and system of the proxy with all its processes; of exeat, worker and \
          broker. 1 KiB over HTTP/1.1: on 16 connections that stand; on one, what is added to direct; TCP, TLS and one request each time, {AT_ONCE} at \
          once; the first request to a name never heard of, one after the other (what cannot mint has none); {} MiB on one connection.",
@@ -96,15 +97,6 @@ pub fn tables(
         second.row(&[[name.to_owned()].as_slice(), &cells].concat());
     }
     Ok(table.end() + &second.end())
-}
-
-/// Uploads, to our own server: nginx reads no body for which it has nobody to pass it on to.
-fn uploads(installation: &super::Installation, (rounds, seconds): (u32, f64)) -> Result<Heats, Error> {
-    super::progress("rivals: uploads");
-    let place = place(installation, "uploads")?;
-    let mut contest = Contest::start(installation, &place)?;
-    let up = move |_| Load::Uploads { connections: 1, seconds };
-    contest.play(rounds, &Scene { bytes: LONG, ..Scene::short(up) }, |_| true).map_err(|error| error.during("uploads"))
 }
 
 /// Where the rivals of one part are.

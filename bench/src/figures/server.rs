@@ -1,4 +1,5 @@
-//! Who stands at the other end: our own server, which does no more than has to be done, or nginx, as people run it.
+//! Who stands at the other end: our own server, which does no more than has to be done, or nginx, as people run it: with files to be had,
+//! and, for what is uploaded, an application behind it, which is our own server again.
 //!
 //! Enters: where the authority's certificate goes. Leaves: a server that stands, and where. Never: one that outlives its value, or an
 //! answer of nginx's that shows a credential.
@@ -17,7 +18,7 @@ use crate::payload;
 use crate::rivals::nginx::{servers, whole};
 use crate::rivals::process::{Running, installed, ports};
 use crate::tree;
-use crate::upstream::{Addresses, CREDENTIAL};
+use crate::upstream::{Addresses, CREDENTIAL, Listens};
 
 /// For nginx's process that serves.
 const WAIT: Duration = Duration::from_secs(5);
@@ -35,7 +36,7 @@ pub struct Served {
 #[expect(dead_code, reason = "what is in it ends when it is dropped")]
 enum Kind {
     Own(Own),
-    Nginx(Running),
+    Nginx(Running, Own),
 }
 
 /// It ends with its standard input.
@@ -57,17 +58,22 @@ impl Drop for Own {
 
 /// Our own.
 pub fn own(authority: &Path) -> Result<Served, Error> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("upstream").arg("--authority").arg(authority).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = command.spawn()?;
-    let out = process.stdout.take().ok_or_else(|| Error::new("the upstream has no standard output"))?;
-    let mut line = String::new();
-    BufReader::new(out).read_line(&mut line)?;
-    let addresses = serde_json::from_str(&line).map_err(|error| Error::from(error).during("starting the upstream"))?;
-    Ok(Served { process: process.id(), _running: Kind::Own(Own(process)), addresses })
+    let (own, Listens { addresses, .. }) = start(authority)?;
+    Ok(Served { process: own.0.id(), _running: Kind::Own(own), addresses })
 }
 
-/// nginx with one process, and files of 1 KiB, 1 MiB and 10 MiB.
+fn start(authority: &Path) -> Result<(Own, Listens), Error> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("upstream").arg("--authority").arg(authority).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut own = Own(command.spawn()?);
+    let out = own.0.stdout.take().ok_or_else(|| Error::new("the upstream has no standard output"))?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let listens = serde_json::from_str(&line).map_err(|error| Error::from(error).during("starting the upstream"))?;
+    Ok((own, listens))
+}
+
+/// nginx with one process, files of 1 KiB, 1 MiB and 10 MiB, and somebody behind it who takes what is sent.
 pub fn nginx(authority: &Path) -> Result<Served, Error> {
     let program = installed("nginx", "apt-get install nginx-light")?;
     let room = authority.with_extension("nginx");
@@ -85,11 +91,19 @@ pub fn nginx(authority: &Path) -> Result<Served, Error> {
         }
     }
     let ports: [u16; 2] = ports()?;
+    let (application, Listens { plain, .. }) = start(&room.join("unused.pem"))?;
     let gives = format!(
         "    root {};
+    if ($request_method = POST) {{ rewrite ^ /application$uri last; }}
     location /open/ {{ }}
     location /guarded/ {{
       if ($http_authorization != \"Bearer {CREDENTIAL}\") {{ return 401; }}
+    }}
+    location /application/ {{
+      internal;
+      proxy_pass http://{plain}/;
+      proxy_http_version 1.1;
+      proxy_request_buffering off;
     }}",
         room.join("files").display(),
     );
@@ -102,7 +116,11 @@ pub fn nginx(authority: &Path) -> Result<Served, Error> {
     let [http1, both] = ports;
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let process = serving(&running)?;
-    Ok(Served { process, _running: Kind::Nginx(running), addresses: Addresses { http1: at(http1), both: at(both) } })
+    Ok(Served {
+        process,
+        _running: Kind::Nginx(running, application),
+        addresses: Addresses { http1: at(http1), both: at(both) },
+    })
 }
 
 /// The process of `nginx` that serves; it listens before it has one.
