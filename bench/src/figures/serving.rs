@@ -56,8 +56,8 @@ fn requests(stage: &mut Stage<'_>, seconds: f64) -> Result<String, Error> {
     let rounds = stage.rounds;
     let about = format!(
         "Through exeat ÷ directly, {rounds} rounds of {seconds} s turns: median (least–greatest). Everything on: ten rules, \
-         the log written before and after; with a credential, one header is swapped and head and body are scrubbed. Driver \
-         and server have one thread each, the worker two; all share the cores. Budget for 1 KiB: 0.55 (HTTP/1.1), 0.60 \
+         the log written before and after; with a credential, one header is swapped and head and body are scrubbed. Driver, \
+         worker and server have one thread each; all share the cores. Budget for 1 KiB: 0.55 (HTTP/1.1), 0.60 \
          (HTTP/2); for 1 MiB: 0.70, scrubbed 0.50."
     );
     let heads = ["answers", "directly, a second", "÷ direct", "with a credential ÷ direct"];
