@@ -122,6 +122,19 @@ proptest! {
     }
 }
 
+/// Over HTTP/2 nothing keeps an upstream from sending one, and trailers behind it.
+#[test]
+fn an_answer_that_has_no_body_has_none_whatever_the_upstream_sends() {
+    for (status, to_head) in [(204, false), (304, false), (200, true)] {
+        let (mut parts, ()) = http::Response::builder().status(status).body(()).unwrap().into_parts();
+        let plan = Scrub::new([(SECRET, PLACEHOLDER)]).prepare(&mut parts, to_head, &Arc::default()).unwrap();
+        let trailers = HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static(SECRET))]);
+        let mut body = plan.wrap(Frames([Frame::data(SECRET.into()), Frame::trailers(trailers)].into()));
+        assert!(body.is_end_stream(), "{status}");
+        assert!(next(&mut body).is_none(), "{status}");
+    }
+}
+
 #[test]
 fn an_event_arrives_when_it_was_sent() {
     let events = ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"].map(|event| Bytes::from_static(event.as_bytes()));

@@ -23,10 +23,22 @@ const ROOM: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct ScrubbedBody<B> {
     body: B,
-    /// `None` where it passes as it is.
-    work: Option<Work>,
-    /// All of it, where that was there at once.
-    whole: Option<Bytes>,
+    way: Way,
+}
+
+/// How it is sent on.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most answers are looked through: a place of its own would be made for each"
+)]
+enum Way {
+    /// As it is.
+    Unseen,
+    /// This is all of it, whatever else comes: it was there at once, or there is to be none.
+    Whole(Bytes),
+    /// As it comes.
+    Streams(Work),
 }
 
 /// Why a body broke off.
@@ -82,21 +94,29 @@ enum Stage {
 }
 
 impl<B> ScrubbedBody<B> {
-    pub(super) fn new(body: B, plan: Option<(Coding, BodyScrub, Option<Messages>)>) -> Self {
-        let work = plan.map(|(coding, scrub, messages)| {
-            let decoder = (coding != Coding::Identity).then(|| (Decoder::new(coding), vec![0; ROOM].into()));
-            Work { decoder, scrub, messages, stage: Stage::Open }
-        });
-        Self { body, work, whole: None }
+    /// One that passes as it is.
+    pub(super) fn unseen(body: B) -> Self {
+        Self { body, way: Way::Unseen }
+    }
+
+    /// None, though the upstream may send one.
+    pub(super) fn none(body: B) -> Self {
+        Self { body, way: Way::Whole(Bytes::new()) }
+    }
+
+    /// One that is looked through.
+    pub(super) fn scrubbed(body: B, coding: Coding, scrub: BodyScrub, messages: Option<Messages>) -> Self {
+        let decoder = (coding != Coding::Identity).then(|| (Decoder::new(coding), vec![0; ROOM].into()));
+        Self { body, way: Way::Streams(Work { decoder, scrub, messages, stage: Stage::Open }) }
     }
 
     /// Scrubs a body of which `take` gives all, so that its length can be told with its head. Its body has nothing more then. One that has
     /// to be decoded, or has messages, is left as it is.
     pub fn settle(&mut self, take: impl FnOnce(&mut B) -> Option<Bytes>) {
-        let Some(Work { decoder: None, scrub, messages: None, .. }) = &mut self.work else { return };
+        let Way::Streams(work) = &mut self.way else { return };
+        let Work { decoder: None, scrub, messages: None, .. } = work else { return };
         if let Some(all) = take(&mut self.body) {
-            self.whole = Some(scrub.last(all));
-            self.work = None;
+            self.way = Way::Whole(scrub.last(all));
         }
     }
 }
@@ -110,12 +130,14 @@ where
     type Error = BodyError<B::Error>;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self { body, work, whole } = self.get_mut();
-        if let Some(all) = whole.take().filter(|all| !all.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(all))));
-        }
-        let Some(work) = work else {
-            return Pin::new(body).poll_frame(cx).map_err(BodyError::Upstream);
+        let Self { body, way } = self.get_mut();
+        let work = match way {
+            Way::Unseen => return Pin::new(body).poll_frame(cx).map_err(BodyError::Upstream),
+            Way::Whole(all) => {
+                let all = std::mem::take(all);
+                return Poll::Ready((!all.is_empty()).then(|| Ok(Frame::data(all))));
+            }
+            Way::Streams(work) => work,
         };
         loop {
             match work.decoded() {
@@ -162,18 +184,18 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        match (&self.whole, &self.work) {
-            (Some(all), _) => all.is_empty(),
-            (None, None) => self.body.is_end_stream(),
-            (None, Some(work)) => matches!(work.stage, Stage::Flushed(None)),
+        match &self.way {
+            Way::Unseen => self.body.is_end_stream(),
+            Way::Whole(all) => all.is_empty(),
+            Way::Streams(work) => matches!(work.stage, Stage::Flushed(None)),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.whole, &self.work) {
-            (Some(all), _) => SizeHint::with_exact(all.len() as u64),
-            (None, None) => self.body.size_hint(),
-            (None, Some(_)) => SizeHint::default(),
+        match &self.way {
+            Way::Unseen => self.body.size_hint(),
+            Way::Whole(all) => SizeHint::with_exact(all.len() as u64),
+            Way::Streams(_) => SizeHint::default(),
         }
     }
 }

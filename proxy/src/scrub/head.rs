@@ -20,17 +20,30 @@ const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-
 
 /// What happens to the body of one answer.
 #[derive(Debug)]
-pub struct Plan(Option<(Coding, BodyScrub, Option<Messages>)>);
+pub struct Plan(Content);
+
+#[derive(Debug)]
+enum Content {
+    /// There is nothing to replace.
+    Unseen,
+    /// There is none, by the status or the request: over HTTP/2 an upstream may send one all the same, and trailers.
+    None,
+    Scrubbed(Coding, BodyScrub, Option<Messages>),
+}
 
 impl Plan {
     /// The body as it may be sent on.
     pub fn wrap<B: Body<Data = Bytes> + Unpin>(self, body: B) -> ScrubbedBody<B> {
-        ScrubbedBody::new(body, self.0)
+        match self.0 {
+            Content::Unseen => ScrubbedBody::unseen(body),
+            Content::None => ScrubbedBody::none(body),
+            Content::Scrubbed(coding, scrub, messages) => ScrubbedBody::scrubbed(body, coding, scrub, messages),
+        }
     }
 
-    /// Whether the body passes as it is: there is nothing to replace, or no body.
+    /// Whether the body passes as it is: there is nothing to replace.
     pub fn passes(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Content::Unseen)
     }
 }
 
@@ -39,8 +52,8 @@ impl Scrub {
     /// was a HEAD. Every replacement, those in the body as they happen, is added to `count`.
     ///
     /// A body that is examined loses its `Content-Length`, and its coding, for it is sent on decoded; an entity tag becomes
-    /// a weak one then. An answer without a body (to HEAD, 1xx, 204, 304) keeps all three. A part of an identity body (206)
-    /// is scrubbed as it comes.
+    /// a weak one then. An answer without a body (to HEAD, 1xx, 204, 304) keeps all three, and has no body whatever comes. A part of
+    /// an identity body (206) is scrubbed as it comes.
     ///
     /// # Errors
     /// When the body is in a coding that cannot be read: the answer must not be passed on.
@@ -51,14 +64,14 @@ impl Scrub {
         count: &Arc<AtomicU64>,
     ) -> Result<Plan, UnreadableCoding> {
         if self.is_empty() {
-            return Ok(Plan(None));
+            return Ok(Plan(Content::Unseen));
         }
         count.fetch_add(self.headers(&mut parts.headers), Ordering::Relaxed);
         // The words after an HTTP/1 status are the upstream's to choose, and nobody's to read.
         parts.extensions.remove::<hyper::ext::ReasonPhrase>();
         let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if to_head || bodiless || parts.status.is_informational() {
-            return Ok(Plan(None));
+            return Ok(Plan(Content::None));
         }
         let coding = coding::of(&parts.headers)?;
         if coding != Coding::Identity && parts.status == StatusCode::PARTIAL_CONTENT {
@@ -70,7 +83,7 @@ impl Scrub {
             decoded(&mut parts.headers);
         }
         let messages = grpc::is_spoken(&parts.headers).then(Messages::default);
-        Ok(Plan(Some((coding, self.body(Arc::clone(count)), messages))))
+        Ok(Plan(Content::Scrubbed(coding, self.body(Arc::clone(count)), messages)))
     }
 
     /// Scrubs every value of a head or of trailers, and drops a field whose name has a credential in it, in lower case as
