@@ -38,7 +38,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::record::{CallRecord, Recorded, milliseconds};
-use crate::request::{Call, Came, Told, remove_any, strip_hop};
+use crate::request::{Call, Came, Told, remove_any, strip_hop, transfer_coded};
 use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
@@ -256,6 +256,10 @@ async fn passed_on(
     let (mut parts, body) = response.into_parts();
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
+    if transfer_coded(&parts.headers) {
+        let reason = "its body has a transfer coding that nobody asked for".to_owned();
+        return refused(&Refusal::UpstreamAnswer { destination: call.destination.clone(), reason }, call, record);
+    }
     strip_hop(&mut parts.headers);
     // With UDP refused, an advertised HTTP/3 would only cost the client a timeout.
     remove_any(&mut parts.headers, &[ALT_SVC]);

@@ -309,6 +309,15 @@ pub(crate) fn strip_hop(headers: &mut HeaderMap) {
     remove_any(headers, &HOP);
 }
 
+/// Whether a body is coded for one hop (RFC 9112 section 7): hyper sees to `chunked` and to nothing else, so what is in it would not be seen.
+pub(crate) fn transfer_coded(headers: &HeaderMap) -> bool {
+    let plain =
+        |coding: &[u8]| [&b"chunked"[..], b"identity", b""].iter().any(|name| coding.eq_ignore_ascii_case(name));
+    let mut codings =
+        headers.get_all(TRANSFER_ENCODING).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    codings.any(|coding| !plain(coding.trim_ascii()))
+}
+
 /// Removes fields of which a head mostly has none: to look at each that it has takes less than a search for each that it may have.
 pub(crate) fn remove_any(headers: &mut HeaderMap, names: &[HeaderName]) {
     for name in names {

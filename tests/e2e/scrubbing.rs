@@ -218,6 +218,17 @@ fn in_the_heads_of_1xx_answers() {
 }
 
 #[test]
+fn a_body_in_a_transfer_coding_that_nobody_asked_for_does_not_come_in() {
+    for coding in ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+        let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n4\r\nabcd\r\n0\r\n\r\n");
+        let upstream = RawUpstream::start(answer.leak().as_bytes());
+        let rule = format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{}\"\n", upstream.dial());
+        let run = Exeat::new().rule(&rule).sh("curl -sSi --max-time 5 https://api.example.com/").ok();
+        assert!(run.stdout.contains("502") && run.stdout.contains("transfer coding"), "{coding}: {run:#?}");
+    }
+}
+
+#[test]
 fn the_length_stays_right() {
     let upstream = Upstream::start();
     for version in ["--http1.1", "--http2"] {
