@@ -61,6 +61,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
         }
+        // Who reads on and on gives nobody a turn: hyper takes what comes without an end (1xx heads, frames that it skips) in one step.
+        ready!(turn::poll_slice(cx));
         let before = buffer.filled().len();
         loop {
             let so_far = buffer.filled().len();
@@ -245,6 +247,37 @@ mod tests {
         let together = share.run(framed(Gathered::both_ways(Pieced::default()), answers.clone())).await;
         assert_eq!(together.written, answers.concat());
         assert_eq!(together.writes, [1033, 39 * 1033]);
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_without_end_reads_for_one_turn() {
+        /// Gives as much as is asked for.
+        struct Endless;
+        impl AsyncRead for Endless {
+            fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                let room = buffer.remaining();
+                buffer.put_slice(&vec![b'x'; room]);
+                Poll::Ready(Ok(()))
+            }
+        }
+        let share = Turns::new().share();
+        let steps = share.run(async {
+            let mut gathered = Gathered::reads(Endless);
+            let (mut steps, mut reads) = (0, 0);
+            let mut room = vec![0; 8 * 1024];
+            std::future::poll_fn(|cx| {
+                steps += 1;
+                while reads < 100_000 {
+                    ready!(Pin::new(&mut gathered).poll_read(cx, &mut ReadBuf::new(&mut room)))?;
+                    reads += 1;
+                }
+                Poll::Ready(io::Result::Ok(()))
+            })
+            .await
+            .unwrap();
+            steps
+        });
+        assert!(steps.await > 10, "a turn takes a fraction of a millisecond");
     }
 
     #[tokio::test]
