@@ -9,9 +9,11 @@
 //! forwarded with a credential), or in a spelling of the upstream's own making (reversed, encrypted, in an archive).
 
 mod body;
+mod escape;
 mod form;
 mod head;
 mod known;
+mod pattern;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +22,7 @@ use aho_corasick::{AhoCorasick, Input, MatchKind};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderMap;
+use zeroize::Zeroizing;
 
 pub use crate::coding::{Coding, UnreadableCoding, accept};
 pub use body::{BodyError, ScrubbedBody};
@@ -42,6 +45,8 @@ type Live = Arc<ArcSwap<Forms>>;
 struct Forms {
     heads: AhoCorasick,
     forms: Vec<Form>,
+    /// What the name of a field may show of them.
+    names: Vec<Zeroizing<Vec<u8>>>,
     longest: usize,
     /// The bytes that occur in some spelling.
     occurring: [bool; 256],
@@ -54,22 +59,20 @@ impl Scrub {
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut forms: Vec<Form> = Vec::new();
         for (secret, placeholder) in pairs {
-            form::add(secret.as_bytes(), placeholder.as_bytes(), &mut forms);
+            form::add(secret.as_bytes(), placeholder, &mut forms);
             // All but the last letters, and then a placeholder that begins with these, would show it again.
             for length in 1..(secret.len() + 1).saturating_sub(HEAD).min(placeholder.len()) {
                 if secret.as_bytes().ends_with(&placeholder.as_bytes()[..length]) {
-                    form::add(&secret.as_bytes()[..secret.len() - length], placeholder.as_bytes(), &mut forms);
+                    form::add(&secret.as_bytes()[..secret.len() - length], placeholder, &mut forms);
                 }
             }
         }
-        // The longest that fits is the one that is meant.
-        forms.sort_by_key(|form| std::cmp::Reverse(form.text.len()));
-        let mut heads: Vec<&[u8]> = forms.iter().map(|form| &form.text[..form.text.len().min(HEAD)]).collect();
+        let mut heads: Vec<Vec<u8>> = forms.iter().flat_map(|form| form.heads(HEAD)).collect();
         heads.sort_unstable();
         heads.dedup();
         let heads = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(heads);
         let heads = heads.expect("a worker's credentials have fewer than 2^28 spellings");
-        let longest = forms.iter().map(|form| form.text.len() + 1).max().unwrap_or(0);
+        let longest = forms.iter().map(Form::longest).max().unwrap_or(0);
         let mut occurring = [false; 256];
         let mut openings = Box::new([0; 1024]);
         for form in &forms {
@@ -77,12 +80,10 @@ impl Scrub {
                 let (place, bit) = opening(first, second);
                 openings[place] |= bit;
             });
-            form.text.iter().for_each(|&byte| occurring[usize::from(byte)] = true);
-            (0..=u8::MAX)
-                .filter(|&byte| form.edge(byte).is_some())
-                .for_each(|byte| occurring[usize::from(byte)] = true);
+            form.bytes(|byte| occurring[usize::from(byte)] = true);
         }
-        Self(Arc::new(Forms { heads, forms, longest, occurring, openings }), None)
+        let names = forms.iter().flat_map(Form::names).collect();
+        Self(Arc::new(Forms { heads, forms, names, longest, occurring, openings }), None)
     }
 
     /// Whether there is nothing to replace and never will be, so that answers pass as they are.
@@ -170,11 +171,11 @@ impl BodyScrub {
 }
 
 /// `text[start..end]` becomes `with`.
-struct Cut<'a> {
+struct Cut {
     start: usize,
     end: usize,
     edge: Option<u8>,
-    with: &'a [u8],
+    with: Vec<u8>,
 }
 
 /// Where two bytes have their bit.
@@ -183,13 +184,13 @@ fn opening(first: u8, second: u8) -> (usize, u64) {
     (pair / 64, 1 << (pair % 64))
 }
 
-fn put_together(text: &[u8], cuts: &[Cut<'_>], end: usize) -> Vec<u8> {
+fn put_together(text: &[u8], cuts: &[Cut], end: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(end + cuts.iter().map(|cut| cut.with.len()).sum::<usize>());
     let mut done = 0;
     for cut in cuts {
         out.extend_from_slice(&text[done..cut.start]);
         out.extend(cut.edge);
-        out.extend_from_slice(cut.with);
+        out.extend_from_slice(&cut.with);
         done = cut.end;
     }
     out.extend_from_slice(&text[done..end]);
@@ -199,7 +200,7 @@ fn put_together(text: &[u8], cuts: &[Cut<'_>], end: usize) -> Vec<u8> {
 impl Forms {
     /// What to replace, and up to where `text` is certain. Where `more` may follow, that is the earliest place from which
     /// on all of it may be the beginning of a spelling; what is found before that place stays so, whatever follows.
-    fn cuts(&self, text: &[u8], more: bool) -> (Vec<Cut<'_>>, usize) {
+    fn cuts(&self, text: &[u8], more: bool) -> (Vec<Cut>, usize) {
         let mut cuts = Vec::new();
         let mut done = 0;
         let mut certain = if more { self.open(text, 0) } else { text.len() };
@@ -217,15 +218,16 @@ impl Forms {
     }
 
     /// The first spelling at or after `from`, and of those at one place the longest.
-    fn find(&self, text: &[u8], from: usize) -> Option<Cut<'_>> {
+    fn find(&self, text: &[u8], from: usize) -> Option<Cut> {
         let mut at = from;
         loop {
             let start = self.heads.find(Input::new(text).span(at..text.len()))?.start();
             let rest = &text[start..];
-            if let Some(form) = self.forms.iter().find(|form| rest.starts_with(&form.text)) {
-                let end = start + form.text.len();
+            // The longest that fits is the one that is meant; of equals, the first.
+            let found = self.forms.iter().rev().filter_map(|form| Some((form, form.found(rest)?)));
+            if let Some((form, (length, with))) = found.max_by_key(|(_, (length, _))| *length) {
                 let edge = (start > from).then(|| form.edge(text[start - 1])).flatten();
-                return Some(Cut { start: start - usize::from(edge.is_some()), end, edge, with: &form.with });
+                return Some(Cut { start: start - usize::from(edge.is_some()), end: start + length, edge, with });
             }
             at = start + 1;
         }

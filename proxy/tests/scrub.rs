@@ -88,6 +88,41 @@ fn the_placeholder_takes_the_spelling_of_the_credential() {
 }
 
 #[test]
+fn whatever_an_encoder_escapes_and_whatever_it_leaves_alone() {
+    let secret = "key/0123+4567=='x\"\n&y";
+    let scrub = Scrub::new([(secret, "exeat_0")]);
+    for (encoder, spelt) in [
+        ("urllib.parse.quote", "key/0123%2B4567%3D%3D%27x%22%0A%26y"),
+        ("url.PathEscape of Go", "key%2F0123+4567==%27x%22%0A&y"),
+        ("a URL within a query", "key%252F0123%252B4567%253D%253D%2527x%2522%250A%2526y"),
+        ("Gson", "key/0123+4567\\u003d\\u003d\\u0027x\\\"\\n\\u0026y"),
+        ("System.Text.Json", "key/0123\\u002B4567==\\u0027x\\u0022\\n\\u0026y"),
+        ("json.dumps", "key/0123+4567=='x\\\"\\n&y"),
+        ("json.dumps twice", "key/0123+4567=='x\\\\\\\"\\\\n&y"),
+        ("json_encode twice", "key\\\\\\/0123+4567=='x\\\\\\\"\\\\n&y"),
+        ("underscore in a script", "key/0123+4567==\\'x\"\\n\\x26y"),
+        ("html/template", "key/0123&#43;4567==&#39;x&#34;\n&amp;y"),
+        ("Mustache", "key&#x2F;0123+4567&#x3D;&#x3D;&#39;x&quot;\n&amp;y"),
+        ("htmlspecialchars", "key/0123+4567==&#039;x&quot;\n&amp;y"),
+        ("html.escape", "key/0123+4567==&#x27;x&quot;\n&amp;y"),
+    ] {
+        let text = format!("<{spelt}>").into_bytes();
+        let out = scrubbed(&scrub, [Bytes::from(text.clone())]);
+        assert_eq!(String::from_utf8(out).unwrap(), "<exeat_0>", "{encoder}");
+        assert_eq!(scrubbed(&scrub, text.chunks(1).map(Bytes::copy_from_slice)), b"<exeat_0>", "{encoder}, in pieces");
+    }
+}
+
+#[test]
+fn of_two_readings_the_longer_one_is_meant() {
+    let scrub = Scrub::new([("abcdefgh%", "exeat_0")]);
+    for cut in 0..12 {
+        let out = scrubbed(&scrub, chunks(b"abcdefgh%25, abcdefgh%2, abcdefgh%", &[cut]));
+        assert_eq!(String::from_utf8(out).unwrap(), "exeat_0, exeat_02, exeat_0");
+    }
+}
+
+#[test]
 fn basic_authentication_that_is_echoed_names_the_placeholder() {
     for (user, engine) in [("x-access-token", &STANDARD), ("git", &STANDARD), ("", &STANDARD), ("me", &URL_SAFE_NO_PAD)]
     {

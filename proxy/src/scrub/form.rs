@@ -1,77 +1,116 @@
-//! One spelling of a credential, and the like spelling of its placeholder.
+//! One spelling of a credential, or all that escapes make of it, and the like spelling of its placeholder.
 //!
 //! Enters: a credential and its placeholder. Leaves: pairs of texts. Never: a pair so short that it would hit by chance.
 
 use zeroize::Zeroizing;
 
-use crate::spelling::{ESCAPINGS, Edge, FULL_ESCAPINGS, alignments};
+use super::escape::alike;
+use super::pattern::Pattern;
+use crate::spelling::{Edge, FULL_ESCAPINGS, alignments, percent_encoded};
 
 /// Six bytes' worth of base64: what is shorter turns up by chance.
 const SHORTEST_BASE64: usize = 8;
 
 /// What is replaced by what.
 pub(super) struct Form {
-    pub(super) text: Zeroizing<Vec<u8>>,
-    pub(super) with: Vec<u8>,
+    text: Zeroizing<Vec<u8>>,
+    pattern: Pattern,
+    with: String,
     /// In base64, the character before depends on the first byte of either.
     edges: Option<(Edge, Edge)>,
 }
 
 /// Adds every spelling of `secret` that is not among `forms` yet.
-pub(super) fn add(secret: &[u8], placeholder: &[u8], forms: &mut Vec<Form>) {
-    if secret.is_empty() || secret == placeholder {
+pub(super) fn add(secret: &[u8], placeholder: &str, forms: &mut Vec<Form>) {
+    if secret.is_empty() || secret == placeholder.as_bytes() {
         return;
     }
-    for way in ESCAPINGS.iter().chain(&FULL_ESCAPINGS) {
-        push(way.spell(secret), way.spell(placeholder).to_vec(), None, forms);
+    push(Pattern::of(secret), secret, placeholder, None, forms);
+    for way in &FULL_ESCAPINGS {
+        let (text, with) = (way.spell(secret), way.spell(placeholder.as_bytes()));
+        push(Pattern::plain(&text), &text, &String::from_utf8_lossy(&with), None, forms);
     }
     // Padded so that what follows it in the same base64 still decodes.
-    let mut filled = placeholder.to_vec();
+    let mut filled = placeholder.as_bytes().to_vec();
     while filled.len() % 3 != secret.len() % 3 {
         filled.push(b'_');
     }
     for base64 in alignments().filter(|base64| base64.inner(secret).len() >= SHORTEST_BASE64) {
-        let edges = base64.edge(secret).zip(base64.edge(placeholder));
-        let pairs =
-            [(base64.inner(secret), base64.inner(&filled)), (base64.ending(secret), base64.ending(placeholder))];
+        let edges = base64.edge(secret).zip(base64.edge(placeholder.as_bytes()));
+        let pairs = [
+            (base64.inner(secret), base64.inner(&filled)),
+            (base64.ending(secret), base64.ending(placeholder.as_bytes())),
+        ];
+        // PHP escapes the slash in JSON, a query the plus.
         for (text, with) in pairs.iter().filter(|(text, _)| *text == pairs[0].0 || text.ends_with(b"=")) {
-            // PHP escapes the slash in JSON, a query the plus.
-            for way in &ESCAPINGS {
-                push(way.spell(text), way.spell(with).to_vec(), edges, forms);
-            }
+            push(Pattern::of(text), text, &String::from_utf8_lossy(with), edges, forms);
         }
     }
 }
 
-fn push(text: Zeroizing<Vec<u8>>, with: Vec<u8>, edges: Option<(Edge, Edge)>, forms: &mut Vec<Form>) {
+fn push(pattern: Pattern, text: &[u8], with: &str, edges: Option<(Edge, Edge)>, forms: &mut Vec<Form>) {
     // Two alphabets mostly spell alike; an edge may tell them apart all the same.
-    if !forms.iter().any(|form| form.text == text && form.edges == edges) {
-        forms.push(Form { text, with, edges });
+    if !forms.iter().any(|form| *form.text == text && form.edges == edges) {
+        forms.push(Form { text: Zeroizing::new(text.to_vec()), pattern, with: with.to_owned(), edges });
     }
 }
 
 impl Form {
+    /// How long the longest spelling at the beginning of `text` is, and what it becomes.
+    pub(super) fn found(&self, text: &[u8]) -> Option<(usize, Vec<u8>)> {
+        let (length, ways) = self.pattern.find(text).whole?;
+        let with = if ways.is_empty() { self.with.clone() } else { alike(&self.with, &ways) };
+        Some((length, with.into_bytes()))
+    }
+
     /// What the character before becomes, where it belongs to this form.
     pub(super) fn edge(&self, before: u8) -> Option<u8> {
         self.edges.filter(|(secret, _)| secret.fits(before)).map(|(_, placeholder)| placeholder.put(before))
     }
 
+    /// The beginnings of all its spellings, cut to `length`.
+    pub(super) fn heads(&self, length: usize) -> Vec<Vec<u8>> {
+        self.pattern.heads(length)
+    }
+
+    /// How long it is at most, with the character before.
+    pub(super) fn longest(&self) -> usize {
+        self.pattern.longest() + 1
+    }
+
+    /// Each byte that occurs in it.
+    pub(super) fn bytes(&self, mut each: impl FnMut(u8)) {
+        self.pattern.bytes(&mut each);
+        (0..=u8::MAX).filter(|&byte| self.edge(byte).is_some()).for_each(each);
+    }
+
     /// Each pair of bytes that [`Form::is_begun_by`] takes for a beginning.
     pub(super) fn openings(&self, mut each: impl FnMut(u8, u8)) {
-        if let [first, second, ..] = self.text[..] {
-            each(first, second);
+        for head in self.pattern.heads(2) {
+            if let [first, second] = head[..] {
+                each(first, second);
+            }
         }
-        let (Some((secret, _)), Some(&first)) = (self.edges, self.text.first()) else { return };
-        (0..=u8::MAX).filter(|&before| secret.fits(before)).for_each(|before| each(before, first));
+        let Some((secret, _)) = self.edges else { return };
+        for first in self.pattern.heads(1).into_iter().flatten() {
+            (0..=u8::MAX).filter(|&before| secret.fits(before)).for_each(|before| each(before, first));
+        }
     }
 
     /// Whether all of `end` is a beginning of this form, and there is more to it.
     pub(super) fn is_begun_by(&self, end: &[u8]) -> bool {
-        let begun = |end: &[u8]| end.len() < self.text.len() && self.text.starts_with(end);
+        let begun = |end: &[u8]| self.pattern.find(end).begun;
         match (end, self.edges) {
             (_, _) if begun(end) => true,
             ([before, rest @ ..], Some((secret, _))) => secret.fits(*before) && begun(rest),
             _ => false,
         }
+    }
+
+    /// The spellings that the name of a field may have in it.
+    pub(super) fn names(&self) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+        let escaped = Some(percent_encoded(&self.text)).filter(|escaped| *escaped != self.text);
+        let spellings = std::iter::once(self.text.clone()).chain(escaped);
+        spellings.filter(|text| http::HeaderName::from_bytes(text).is_ok())
     }
 }

@@ -102,7 +102,7 @@ impl Scrub {
 
     fn names(&self, name: &str) -> bool {
         let within = |text: &[u8]| name.as_bytes().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text));
-        self.0.forms.iter().any(|form| within(&form.text))
+        self.0.names.iter().any(|text| within(text))
     }
 }
 

@@ -36,6 +36,11 @@ pub enum Piece {
     JsonAll {
         lower: bool,
     },
+    /// Escaped in one way, but for what that encoder leaves alone: a bit for each character that may be escaped.
+    Partly {
+        way: usize,
+        left: u128,
+    },
     /// In base64 with text before and after; `form` chooses alphabet and padding, `slash` escapes as PHP does.
     Base64 {
         before: Vec<u8>,
@@ -56,6 +61,7 @@ pub fn pieces() -> impl Strategy<Value = Vec<Piece>> {
         Just(Piece::Form),
         any::<bool>().prop_map(|slash| Piece::Json { slash }),
         any::<bool>().prop_map(|lower| Piece::JsonAll { lower }),
+        (0..ESCAPES.len(), any::<u128>()).prop_map(|(way, left)| Piece::Partly { way, left }),
         (bytes(), bytes(), 0usize..4, any::<bool>()).prop_map(|(before, after, form, slash)| Piece::Base64 {
             before,
             after,
@@ -82,6 +88,35 @@ fn json_all(secret: &str, lower: bool) -> String {
     secret.bytes().map(escape).collect()
 }
 
+/// How encoders in the field escape a character that is neither letter nor digit.
+const ESCAPES: [fn(char) -> String; 9] = [
+    |c| format!("%{:02X}", u32::from(c)),
+    |c| format!("%{:02x}", u32::from(c)),
+    |c| format!("%25{:02X}", u32::from(c)),
+    |c| format!("\\u{:04X}", u32::from(c)),
+    |c| format!("\\u{:04x}", u32::from(c)),
+    |c| format!("\\x{:02x}", u32::from(c)),
+    |c| format!("&#{};", u32::from(c)),
+    |c| format!("&#{:03};", u32::from(c)),
+    |c| format!("&#x{:X};", u32::from(c)),
+];
+
+fn is_escaped(c: char) -> bool {
+    !c.is_ascii_alphanumeric() && !"-._".contains(c)
+}
+
+fn partly(secret: &str, way: usize, left: u128) -> String {
+    let escaped = |c| is_escaped(c) && left >> u32::from(c) & 1 == 0;
+    secret.chars().map(|c| if escaped(c) { ESCAPES[way](c) } else { c.to_string() }).collect()
+}
+
+/// `text` with the escapes of this way undone that could be of the credential; those that begin escapes come last.
+fn undone(text: &str, secret: &str, way: usize) -> String {
+    let mut escaped: Vec<char> = secret.chars().filter(|&c| is_escaped(c)).collect();
+    escaped.sort_unstable_by_key(|c| "%\\&".contains(*c));
+    escaped.into_iter().fold(text.to_owned(), |text, c| text.replace(&ESCAPES[way](c), &c.to_string()))
+}
+
 /// All pieces with `secret` for the credential.
 pub fn spelt(pieces: &[Piece], secret: &str) -> Vec<u8> {
     pieces.iter().flat_map(|piece| spell(piece, secret)).collect()
@@ -97,6 +132,7 @@ fn spell(piece: &Piece, secret: &str) -> Vec<u8> {
         Piece::Json { slash: false } => json(secret).into(),
         Piece::Json { slash: true } => json(secret).replace('/', "\\/").into(),
         Piece::JsonAll { lower } => json_all(secret, *lower).into(),
+        Piece::Partly { way, left } => partly(secret, *way, *left).into(),
         Piece::Base64 { before, after, form, slash } => {
             let engine = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD][*form];
             let encoded = engine.encode([before, secret.as_bytes(), after].concat());
@@ -120,7 +156,9 @@ pub fn shows(text: &[u8], secret: &str) -> bool {
         json_all(secret, false),
         json_all(secret, true),
     ];
+    let as_text = String::from_utf8_lossy(text);
     spellings.iter().any(|spelling| contains(text, spelling.as_bytes()))
+        || (0..ESCAPES.len()).any(|way| undone(&as_text, secret, way).contains(secret))
         || unslashed
             .replace('-', "+")
             .replace('_', "/")
