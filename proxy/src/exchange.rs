@@ -111,7 +111,11 @@ async fn call(
     let (permit, policy, plans) = (&permit, &policy, &plans);
     let attempt = Attempt { worker, connection, call: &call, permit, policy, plans, upgrade, asked: &asked };
     // What signs is not sent, so it goes into no part of the request, and no range of an answer can show it.
-    let request = attempt.request(&leave, body, lease.as_deref().filter(|_| signing.is_none()))?;
+    let mut request = attempt.request(&leave, body, lease.as_deref().filter(|_| signing.is_none()))?;
+    if signing.is_none() && request.headers().contains_key(RANGE) && worker.swap.goes_to(&call.destination) {
+        // It may have been kept there, by an earlier call that carried it.
+        remove_any(request.headers_mut(), &[RANGE, IF_RANGE]);
+    }
     let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
     let start = start(worker, connection, &call, permit, used, &asked);
     let mut record = CallRecord::start(&worker.log, start, upload.sent())?;

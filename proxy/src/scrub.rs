@@ -5,8 +5,8 @@
 //! chunks fall. Never: an answer in a content coding that it cannot read; more of a body held back than could become a
 //! credential; a length that is no longer true.
 //!
-//! What it cannot see: a credential in pieces that the upstream keeps apart (an answer per range, so `Range` is best not
-//! forwarded with a credential), or in a spelling of the upstream's own making (reversed, encrypted, in an archive).
+//! What it cannot see: a credential in pieces that the upstream keeps apart (an answer per range, so `Range` is not
+//! forwarded to where a credential goes), or in a spelling of the upstream's own making (reversed, encrypted, in an archive).
 
 mod body;
 mod escape;

@@ -250,6 +250,11 @@ impl Swap {
         }
     }
 
+    /// Whether a credential may be sent to `destination`, in some place.
+    pub fn goes_to(&self, destination: &Destination) -> bool {
+        self.0.grants.iter().any(|(grant, _)| *grant.places() != Places::NONE && grant.allows(destination))
+    }
+
     /// Whether there is no placeholder that could be anywhere.
     pub fn is_empty(&self) -> bool {
         self.0.grants.is_empty()

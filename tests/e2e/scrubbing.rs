@@ -217,6 +217,22 @@ fn in_the_heads_of_1xx_answers() {
     }
 }
 
+/// It may have been kept there, by an earlier call.
+#[test]
+fn no_part_of_an_answer_is_asked_for_where_a_credential_goes() {
+    let upstream = RawUpstream::start(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let rule = |host| format!("[[allow]]\nto = \"{host}\"\ndial = \"{}\"\n", upstream.dial());
+    let grant = "to = [\"api.example.com\"]\nin = [\"body\"]\nenv = \"API_KEY\"\n";
+    let exeat = Exeat::new().fixed("api", SECRET, grant).rule(&rule("api.example.com")).rule(&rule("www.example.com"));
+    exeat.sh("for host in api www; do curl -sS -r 0-3 https://$host.example.com/$host; done").ok();
+    let received: Vec<String> =
+        upstream.received().iter().map(|bytes| String::from_utf8_lossy(bytes).to_ascii_lowercase()).collect();
+    for (path, asks) in [("get /api ", false), ("get /www ", true)] {
+        let head = received.iter().find(|head| head.starts_with(path)).unwrap();
+        assert_eq!(head.contains("range: bytes=0-3"), asks, "{head}");
+    }
+}
+
 #[test]
 fn a_body_in_a_transfer_coding_that_nobody_asked_for_does_not_come_in() {
     for coding in ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
