@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::error::Refusal;
-use crate::hello::{self, Hello, HelloError};
+use crate::hello::{self, Hello, HelloError, Unreadable};
 use crate::names::AddressMap;
 use crate::seats::Seat;
 use crate::serve::Worker;
@@ -69,8 +69,13 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     let (hello, stream) = match hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await {
         Ok(received) => received,
         // A probe that asks only whether the port is open: nothing was called.
-        Err(HelloError::Silent) => return Ok(()),
-        Err(error) => return Err(Refusal::NotHttp(error.to_string())),
+        Err((HelloError::Silent, _)) => return Ok(()),
+        Err((error, stream)) => {
+            if matches!(error, HelloError::Unreadable(Unreadable::Ssh)) {
+                Box::pin(hello::disconnect_ssh(stream, &accepted.destination)).await;
+            }
+            return Err(Refusal::NotHttp(error.to_string()));
+        }
     };
     let tunnel = unread(&worker, &accepted);
     let mut verdict = authorize::connection(&accepted, &hello);
@@ -108,8 +113,8 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     match Box::pin(hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT)).await {
         Ok((Hello::Http2Preface, stream)) => Box::pin(exchange::serve(worker, connection, stream, true)).await,
         Ok(_) => Err(Refusal::NotHttp("it agreed on HTTP/2 and speaks something else".to_owned())),
-        Err(HelloError::Silent) => Ok(()),
-        Err(error) => Err(Refusal::NotHttp(error.to_string())),
+        Err((HelloError::Silent, _)) => Ok(()),
+        Err((error, _)) => Err(Refusal::NotHttp(error.to_string())),
     }
 }
 

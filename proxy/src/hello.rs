@@ -6,6 +6,7 @@
 
 mod client_hello;
 mod prefixed;
+mod ssh;
 
 use std::io;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
 pub use prefixed::Prefixed;
+pub(crate) use ssh::disconnect as disconnect_ssh;
 
 /// RFC 9113 section 3.4.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,8 +59,11 @@ pub enum Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Neither TLS nor HTTP.
-    #[error("its first bytes are neither TLS nor HTTP, and nothing else is let through")]
+    #[error("its first bytes are neither TLS nor HTTP, and no rule lets anything else through to it")]
     NotSpoken,
+    /// A client of SSH, which can be told why.
+    #[error("it is SSH, and no rule lets anything but TLS and HTTP through to it")]
+    Ssh,
     /// The compatibility hello of 1995.
     #[error("it is an SSLv2 hello; the client has to speak TLS 1.2 or later")]
     Ssl2,
@@ -109,22 +114,32 @@ pub fn read(bytes: &[u8]) -> Progress {
 /// Reads from `stream` until its first bytes tell what it is, at most `limit` of them and for `wait` at most.
 ///
 /// # Errors
-/// Where they do not come, or are no hello.
-pub async fn receive<S>(mut stream: S, limit: usize, wait: Duration) -> Result<(Hello, Prefixed<S>), HelloError>
+/// Where they do not come, or are no hello; with the stream, which may take an answer.
+pub async fn receive<S>(mut stream: S, limit: usize, wait: Duration) -> Result<(Hello, Prefixed<S>), (HelloError, S)>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut bytes = BytesMut::with_capacity(2048);
+    match told(&mut stream, &mut bytes, limit, wait).await {
+        Ok(hello) => Ok((hello, Prefixed::new(bytes, stream))),
+        Err(error) => Err((error, stream)),
+    }
+}
+
+async fn told<S>(stream: &mut S, bytes: &mut BytesMut, limit: usize, wait: Duration) -> Result<Hello, HelloError>
 where
     S: AsyncRead + Unpin,
 {
     let deadline = Instant::now() + wait;
-    let mut bytes = BytesMut::with_capacity(2048);
     loop {
-        match read(&bytes) {
-            Progress::Complete(hello) => return Ok((hello, Prefixed::new(bytes, stream))),
+        match read(bytes) {
+            Progress::Complete(hello) => return Ok(hello),
             Progress::Refused(reason) => return Err(reason.into()),
             Progress::Incomplete if bytes.len() >= limit => return Err(Unreadable::TooLong(limit).into()),
             Progress::Incomplete => {}
         }
         let room = limit - bytes.len();
-        match timeout_at(deadline, (&mut stream).take(room as u64).read_buf(&mut bytes)).await {
+        match timeout_at(deadline, stream.take(room as u64).read_buf(bytes)).await {
             Err(_) => return Err(HelloError::Late(bytes.len())),
             Ok(Ok(0)) if bytes.is_empty() => return Err(HelloError::Silent),
             Ok(Ok(0)) => return Err(HelloError::Cut(bytes.len())),
@@ -156,6 +171,7 @@ fn http(bytes: &[u8]) -> Progress {
         _ if letters > LONGEST_METHOD => Progress::Refused(Unreadable::NotSpoken),
         None => Progress::Incomplete,
         Some(b' ') if letters > 0 => Progress::Complete(Hello::Http1),
+        Some(_) if ssh::begins(bytes) => Progress::Refused(Unreadable::Ssh),
         Some(_) => Progress::Refused(Unreadable::NotSpoken),
     }
 }
@@ -179,8 +195,7 @@ mod tests {
 
     #[test]
     fn what_is_neither_tls_nor_http_is_refused() {
-        let banners: [&[u8]; 9] = [
-            b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n",
+        let banners: [&[u8]; 8] = [
             b"\0\0\0\x08\x04\xd2\x16\x2f",
             b"\r\nGET / HTTP/1.1\r\n",
             b" GET / HTTP/1.1\r\n",
@@ -193,19 +208,21 @@ mod tests {
         for bytes in banners {
             assert_eq!(read(bytes), Progress::Refused(Unreadable::NotSpoken), "{bytes:?}");
         }
+        assert_eq!(read(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n"), Progress::Refused(Unreadable::Ssh));
+        assert_eq!(read(b"SSH-"), Progress::Incomplete);
         assert_eq!(read(b"\x80\x2e\x01\x03\x01\x00"), Progress::Refused(Unreadable::Ssl2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hello_is_bounded_in_time_and_bytes_and_may_break_off() {
         let wait = Duration::from_secs(10);
-        assert!(matches!(receive(&b""[..], 100, wait).await, Err(HelloError::Silent)));
-        assert!(matches!(receive(&b"GE"[..], 100, wait).await, Err(HelloError::Cut(2))));
+        assert!(matches!(receive(&b""[..], 100, wait).await, Err((HelloError::Silent, _))));
+        assert!(matches!(receive(&b"GE"[..], 100, wait).await, Err((HelloError::Cut(2), _))));
         let long = receive(&b"GET / HTTP/1.1"[..], 3, wait).await;
-        assert!(matches!(long, Err(HelloError::Unreadable(Unreadable::TooLong(3)))), "{long:?}");
+        assert!(matches!(long, Err((HelloError::Unreadable(Unreadable::TooLong(3)), _))), "{long:?}");
         let (ours, mut theirs) = tokio::io::duplex(64);
         tokio::io::AsyncWriteExt::write_all(&mut theirs, b"PO").await.unwrap();
-        assert!(matches!(receive(ours, 100, wait).await, Err(HelloError::Late(2))));
+        assert!(matches!(receive(ours, 100, wait).await, Err((HelloError::Late(2), _))));
     }
 
     #[tokio::test]

@@ -25,6 +25,8 @@ pub const QUESTIONS_BYTES: usize = 1024 * 1024;
 pub const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// A ClientHello or the start of a request line; post-quantum hellos take about 2 KiB.
 pub const HELLO_BYTES: usize = 16 * 1024 + 512;
+/// Until an SSH client has the few hundred bytes that say why it goes no further. A socket's buffer has room for them at once.
+pub const SSH_WAIT: Duration = Duration::from_secs(2);
 /// The client's TLS handshake, on loopback.
 pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// The head of a request, from its first byte to the empty line; also how long an idle connection is kept.

@@ -1,14 +1,16 @@
 //! A refusal becomes an answer that its reader can act on: one table.
 //!
 //! Enters: a [`Refusal`]. Leaves: a response with `application/problem+json` (RFC 9457) and `Proxy-Status` (RFC 9209): what was
-//! refused, by which rule or for want of one, and what to ask for; to a gRPC client, a status that it hands its caller. Never:
-//! a credential, a placeholder, a byte that was not checked.
+//! refused, by which rule or for want of one, and what to ask for; the same once more where clients look that show their users no more than
+//! a part of an answer: gRPC's status, git's lines of text, the reason phrase, `message`. Never: a credential, a placeholder, a
+//! byte that was not checked.
 
 use bytes::Bytes;
 use config::CredentialName;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Response, StatusCode, Version};
 use http_body_util::Full;
+use hyper::ext::ReasonPhrase;
 
 use crate::error::{Fault, Refusal};
 use crate::grpc;
@@ -20,6 +22,11 @@ use crate::tool;
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// What is said first, so that whoever reads the message alone knows who speaks.
+const TITLE: &str = "exeat did not let this call out";
+/// The same where the policy had nothing against it, and the other side failed.
+const FAILED: &str = "exeat could not complete this call";
 
 /// Seconds in which a person may have decided; a call that comes back sooner only waits for its answer.
 const PERSON: u64 = 10;
@@ -109,6 +116,11 @@ pub fn remedy(refusal: &Refusal) -> String {
             "if this is an internal service that you need, ask your operator to add `addresses = [\"{address}\"]` to its rule"
         ),
         Refusal::UpstreamProxy { remedy, .. } | Refusal::UpstreamTls { remedy, .. } => (*remedy).to_owned(),
+        Refusal::NotHttp(_) => {
+            "speak TLS or HTTP (git: over HTTPS); or ask your operator for a rule with this name and port under `to` and \
+             `tls = \"tcp\"`, which passes unread and with no credential"
+                .to_owned()
+        }
         Refusal::EncryptedHello(_) => {
             "turn encrypted ClientHello off in the client, also where it only pretends to use it (GREASE)".to_owned()
         }
@@ -164,6 +176,8 @@ fn signature(credential: &CredentialName, why: Unsigned) -> String {
 pub enum Reader {
     /// An HTTP client.
     Http,
+    /// Git, which shows its user what an answer of plain text says, and of any other the status alone.
+    Git,
     /// A gRPC client, which looks at `grpc-status` and at nothing else.
     Grpc,
 }
@@ -171,16 +185,51 @@ pub enum Reader {
 impl Reader {
     /// Who sent a request with these fields. gRPC is spoken over HTTP/2 alone.
     pub fn of(version: Version, headers: &HeaderMap) -> Self {
-        if version == Version::HTTP_2 && grpc::is_spoken(headers) { Self::Grpc } else { Self::Http }
+        let agent = || headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+        match version == Version::HTTP_2 && grpc::is_spoken(headers) {
+            true => Self::Grpc,
+            false if agent().starts_with(b"git/") => Self::Git,
+            false => Self::Http,
+        }
     }
 }
 
 /// The answer for a refusal.
 pub fn refuse(refusal: &Refusal, reader: Reader) -> Response<Full<Bytes>> {
-    match reader {
-        Reader::Http => problem(refusal),
-        Reader::Grpc => trailers_only(refusal),
+    let mut response = match (reader, refusal) {
+        (Reader::Grpc, _) => return trailers_only(refusal),
+        (_, Refusal::Tool(objection)) => tool::answer(objection),
+        (Reader::Git, _) => answer(refusal, "text/plain; charset=utf-8", plain(refusal)),
+        // The charset says nothing new (RFC 8259 section 11), but octokit takes what names one for text, and shows it.
+        (Reader::Http, _) => answer(refusal, "application/problem+json; charset=utf-8", problem(refusal)),
+    };
+    let (_, kind, proxy_error) = row(refusal);
+    stamp(response.headers_mut(), proxy_error, kind);
+    if let Some(phrase) = reason_phrase(response.status(), kind) {
+        response.extensions_mut().insert(phrase);
     }
+    response
+}
+
+fn title(refusal: &Refusal) -> &'static str {
+    if refusal.fault() == Fault::Upstream { FAILED } else { TITLE }
+}
+
+/// What was refused, why, and what to ask for, in one breath.
+fn sentence(refusal: &Refusal) -> String {
+    format!("{}: {refusal}; {}", title(refusal), remedy(refusal))
+}
+
+/// The same for a terminal: git puts `remote: ` before each line.
+fn plain(refusal: &Refusal) -> Vec<u8> {
+    format!("{}: {refusal}\n{}\n", title(refusal), remedy(refusal).trim_end()).into_bytes()
+}
+
+/// HTTP/1.1 says more than a number, and much that makes HTTP calls (requests, urllib, boto3, npm, wget) shows its user that and no
+/// more. Both parts are from the table, so none of it is the client's.
+fn reason_phrase(status: StatusCode, kind: &str) -> Option<ReasonPhrase> {
+    let usual = status.canonical_reason().filter(|_| !status.is_success())?;
+    ReasonPhrase::try_from(format!("{usual} (exeat: {kind})")).ok()
 }
 
 /// A gRPC answer that is all head: the status and, percent-encoded, what was refused and what to ask for.
@@ -193,7 +242,7 @@ fn trailers_only(refusal: &Refusal) -> Response<Full<Bytes>> {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => "14",
         _ => "7",
     };
-    let message = grpc_message(&format!("exeat did not let this call out: {refusal}; {}", remedy(refusal)));
+    let message = grpc_message(&sentence(refusal));
     let mut response = Response::new(Full::default());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -216,30 +265,33 @@ fn grpc_message(text: &str) -> String {
         .collect()
 }
 
-fn problem(refusal: &Refusal) -> Response<Full<Bytes>> {
-    let (status, kind, proxy_error) = row(refusal);
-    if let Refusal::Tool(objection) = refusal {
-        let mut response = tool::answer(objection);
-        stamp(response.headers_mut(), proxy_error, kind);
-        return response;
-    }
+/// The fields of RFC 9457, and the two in which SDKs look for what they tell their caller: `message` (GitHub's and others'), and `error`
+/// with a message of its own (OpenAI's, Google's, Azure's).
+fn problem(refusal: &Refusal) -> Vec<u8> {
+    let (status, kind, _) = row(refusal);
+    let message = sentence(refusal);
     let problem = serde_json::json!({
         "type": format!("urn:exeat:refusal:{kind}"),
-        "title": "exeat did not let this call out",
+        "title": title(refusal),
         "status": status.as_u16(),
         "detail": refusal.to_string(),
         "rule": refusal.rule().map(ToString::to_string),
         "ask_for": remedy(refusal),
         "explain": explain(refusal),
+        "error": { "code": kind, "message": &message },
+        "message": &message,
     });
     let mut body = serde_json::to_vec_pretty(&problem).unwrap_or_default();
     body.push(b'\n');
+    body
+}
+
+fn answer(refusal: &Refusal, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
+    *response.status_mut() = row(refusal).0;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    stamp(headers, proxy_error, kind);
     if let Some(seconds) = retry_after(refusal) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -288,6 +340,28 @@ mod tests {
         assert_eq!(problem["status"], 429);
         assert!(problem["detail"].as_str().unwrap().contains("allow #1"));
         assert!(problem["ask_for"].as_str().unwrap().contains("wait 7 s"));
+        for message in [&problem["message"], &problem["error"]["message"]] {
+            let message = message.as_str().unwrap();
+            assert!(
+                message.starts_with(TITLE) && message.contains("allow #1") && message.contains("wait 7 s"),
+                "{message}"
+            );
+        }
+        let response = refuse(&refusal, Reader::Http);
+        let phrase = response.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!(phrase.as_bytes(), b"Too Many Requests (exeat: rate-limited)");
+    }
+
+    #[test]
+    fn git_is_told_in_plain_text() {
+        let agent = |name| HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(name))]);
+        let readers = ["git/2.47.3", "git/2.0 (libgit2 1.9.0)", "github-cli/2", "digit/1"]
+            .map(|name| Reader::of(Version::HTTP_11, &agent(name)));
+        assert_eq!(readers, [Reader::Git, Reader::Git, Reader::Http, Reader::Http]);
+        let response = refuse(&Refusal::MethodNotOffered("CONNECT".to_owned()), Reader::Git);
+        assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+        assert!(response.headers().contains_key(PROXY_STATUS));
     }
 
     #[test]

@@ -67,6 +67,7 @@ mod scrubbing;
 mod segments;
 mod shell;
 mod ship;
+mod shown;
 mod signing;
 mod sources;
 mod standing;

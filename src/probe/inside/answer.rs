@@ -13,6 +13,8 @@ use super::told;
 
 /// What exeat's refusals have as their type, before the kind.
 const PROBLEM: &str = "urn:exeat:refusal:";
+/// What exeat calls itself to an SSH client, before it says no.
+const SSH: &str = "SSH-2.0-exeat\r\n";
 /// For a connection, and for the first byte of an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 /// Once something has come, more follows soon or not at all.
@@ -98,7 +100,7 @@ impl Answer {
             bare && status(response).is_some_and(|status| UNREAD.contains(&status))
         };
         match self.responses()[..] {
-            [] => self.text.contains(PROBLEM), // HTTP/2
+            [] => self.text.contains(PROBLEM) || self.text.starts_with(SSH), // HTTP/2, or no HTTP at all
             ref all => all.iter().all(|response| response.contains(PROBLEM) || unread(response)),
         }
     }
@@ -114,6 +116,7 @@ impl fmt::Display for Answer {
         match (statuses.is_empty(), self.text.is_empty()) {
             (true, true) if self.closed => f.write_str("closed without an answer"),
             (true, true) => f.write_str("no answer"),
+            (true, false) if self.text.starts_with(SSH) => f.write_str("a goodbye in SSH"),
             (true, false) if kinds.is_empty() => {
                 let start: String = self.text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect();
                 write!(f, "answered `{start}`")
@@ -176,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_refusal_of_exeat_is_told_from_any_other_answer() {
-        for refusal in ["", REFUSED, &REFUSED.repeat(2), "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"] {
+        let unread = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        for refusal in ["", REFUSED, &REFUSED.repeat(2), unread, "SSH-2.0-exeat\r\n\0\0\0\u{c}"] {
             assert!(answer(refusal).is_refusal(), "{refusal}");
         }
         let smuggled = format!("{REFUSED}HTTP/1.1 200 OK\r\n\r\n");
@@ -186,6 +190,7 @@ mod tests {
             &smuggled,
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "SSH-2.0-OpenSSH_9.2\r\n",
+            "HTTP/1.1 200 OK\r\n\r\nSSH-2.0-exeat\r\n",
             "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         ] {
             assert!(!answer(other).is_refusal(), "{other}");
