@@ -90,6 +90,9 @@ fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report>
     let directories = directories(&places.workers())?;
     let keys = keys(arguments, &kept, directories.is_empty())?;
     let notary = Notary::read(&kept, &keys)?;
+    if directories.is_empty() && !notary.is_there() {
+        return Err(nothing_there(places, &kept));
+    }
     // After the roll: whoever is not on it and runs is looked at again.
     let runs: BTreeSet<String> = running::all(places)?.iter().map(|running| running.worker.to_string()).collect();
     let mut workers: BTreeSet<String> = directories;
@@ -129,6 +132,14 @@ fn verdict(places: &Places, arguments: &args::Verify) -> Result<Verdict, Report>
         roll: notary.findings,
         logs,
     })
+}
+
+/// Where there has never been a log, or all of it is gone, there is nothing to vouch for.
+fn nothing_there(places: &Places, kept: &Path) -> Report {
+    let (workers, kept) = (places.workers(), kept.display());
+    Report::new(format!("there is nothing to verify: no log is in `{}`, and no roll of them in `{kept}`", workers.display())).hint(
+        "name a state directory, or a copy of one; where no worker has ever run there is none yet, and where one has, its logs are gone",
+    )
 }
 
 /// Where what is kept to find calls by is not what this log says.

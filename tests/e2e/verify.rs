@@ -121,8 +121,11 @@ fn what_was_written_is_good_here_and_elsewhere_with_the_public_key_alone() {
     let wrong = house.verify(&state, &["--key", "nonsense"]);
     assert!(wrong.code == Some(125) && wrong.stderr.contains("not a key of signed notes"), "{wrong:#?}");
     let empty = Exeat::new();
-    let run = empty.exeat(&["verify"]).finish().ok();
-    assert!(run.stdout.contains("0 logs, 0 records: nothing is wrong"), "{run:#?}");
+    // Nor is it good that there is nothing, be it that the place is another or that all of it is gone.
+    for arguments in [&["verify"][..], &["verify", "/nonexistent"], &["verify", "--key", key.trim_end()]] {
+        let run = empty.exeat(arguments).finish();
+        assert!(run.code == Some(125) && run.stderr.contains("there is nothing to verify"), "{run:#?}");
+    }
 }
 
 #[test]
