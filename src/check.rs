@@ -5,6 +5,7 @@
 //! key, reason and remedy, and one line for each capability; or all of it as one JSON document. Never: a stop at the first mistake; a
 //! change to anything.
 
+mod around;
 mod document;
 mod replay;
 mod usage;
@@ -40,6 +41,8 @@ struct Checked {
     findings: Vec<Finding>,
     /// What could not be judged, and why.
     notes: Vec<String>,
+    /// What is so on this machine, for this user: no evidence of the files.
+    around: Vec<String>,
     /// `None`: neither was asked for.
     replayed: Option<Replayed>,
     machine: Option<Vec<Capability>>,
@@ -58,6 +61,7 @@ pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report>
     } else if !arguments.files_only {
         checked.machine = Some(machine(&policies));
     }
+    checked.notes.append(&mut checked.around);
     let mut out = out();
     match arguments.json {
         true => document::write(&mut out, places, &checked)?,
@@ -129,6 +133,7 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<(Checked, Vec<Poli
         }
     }
     checked.notes.extend(patterns);
+    checked.around = around::notes(places, &policies, credentials.as_ref());
     for policy in &policies {
         checked.expectations += policy.expectations().len();
         checked.unmet.extend(policy.expectations().iter().filter_map(|expected| expected.unmet_by(policy)));
@@ -179,7 +184,8 @@ fn weakened(places: &Places, policies: &[Policy]) -> Vec<String> {
 }
 
 fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result<()> {
-    let Checked { agents, credentials, mistakes, expectations, unmet, findings, notes, replayed, machine } = checked;
+    let Checked { agents, credentials, mistakes, expectations, unmet, findings, notes, replayed, machine, .. } =
+        checked;
     for mistake in mistakes {
         writeln!(out, "{mistake}")?;
     }

@@ -29,7 +29,7 @@ mod source;
 mod upstream;
 mod vault;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf, absolute};
 
@@ -99,6 +99,10 @@ pub(crate) fn read_policy(path: &Path) -> Result<String, LoadError> {
 fn read(path: &Path, most: u64) -> Result<String, LoadError> {
     let refused = |reason: String, remedy: &str| LoadError::whole_file(&path.display().to_string(), reason, remedy);
     let mut bytes = Vec::new();
+    // A pipe of this name would be waited for, for ever.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(refused("is not a file".into(), "put a file of this name in its place"));
+    }
     File::open(path)
         .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
         .map_err(|error| refused(format!("cannot be read: {error}"), "check the path and who may read it"))?;

@@ -51,7 +51,7 @@ fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
-/// What each pattern of a policy comes to in `directory`, in words; of plain paths nothing is said.
+/// What each pattern of a policy comes to in `directory`, in words; and of plain paths to be shown, those that are not there.
 pub fn told(settings: &SandboxSettings, directory: &Path) -> Vec<String> {
     let home = home();
     let lists: [(&str, &[FileGlob], Purpose); 4] = [
@@ -62,9 +62,15 @@ pub fn told(settings: &SandboxSettings, directory: &Path) -> Vec<String> {
     ];
     let mut told = Vec::new();
     for (list, globs, purpose) in lists {
-        for glob in globs.iter().filter(|glob| !glob.is_plain()) {
+        for glob in globs {
             let one = std::slice::from_ref(glob);
             told.push(match expand(one, purpose, directory, home.as_deref()) {
+                Ok(expanded) if glob.is_plain() => match &expanded[0].paths[..] {
+                    [path] if purpose == Purpose::Show && !path.exists() => {
+                        format!("sandbox.{list}: `{glob}` is not there, and from here nothing starts without it")
+                    }
+                    _ => continue,
+                },
                 Ok(expanded) => format!("sandbox.{list}: `{glob}` {}", comes_to(&expanded[0].paths, directory)),
                 Err(error) => format!("sandbox.{list}: {error}"),
             });

@@ -2,6 +2,8 @@
 //! numbers of OWASP's list, and what the machine lacks.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -18,6 +20,37 @@ fn good_files_have_no_mistakes() {
         .rule("[[allow]]\nto = \"api.example.com\"\ncredential = \"api\"");
     let run = check(&exeat, &["--files-only"]).ok();
     assert!(run.stdout.contains("1 agents, 1 credentials, no mistakes"), "{run:#?}");
+}
+
+#[test]
+fn what_the_files_rely_on_and_others_could_change_is_noted_and_no_mistake() {
+    let exeat = Exeat::new().fixed("api", "secret-of-the-check", "to = [\"api.example.com\"]\n");
+    let policy = "[sandbox]\nread = [\"/nonexistent/tool\"]\n[upstream]\nroots = [\"gone.pem\"]\n\
+        [[allow]]\nto = \"api.example.com\"\ncredential = \"api\"\n";
+    fs::write(exeat.policy_file(), policy).unwrap();
+    let secret = exeat.config("secrets/api");
+    let notes = |expected: &[&str]| {
+        let run = check(&exeat, &["--files-only"]).ok();
+        for note in expected {
+            assert!(run.stdout.contains(note), "{note}: {run:#?}");
+        }
+        run.stdout
+    };
+    let said = notes(&["sandbox.read: `/nonexistent/tool` is not there", "gone.pem` cannot be read: No such file"]);
+    assert!(!said.contains("api: ") && !said.contains("can be changed"), "{said}");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o604)).unwrap();
+    fs::set_permissions(exeat.policy_file(), fs::Permissions::from_mode(0o646)).unwrap();
+    notes(&["api: every user of the machine can read or write", "bot.toml` can be changed by every user"]);
+    fs::remove_file(&secret).unwrap();
+    notes(&["cannot be read: No such file or directory (os error 2): while that is so, it is lent to nobody"]);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_a_mistake_and_is_not_waited_for() {
+    let exeat = Exeat::new();
+    assert!(Command::new("mkfifo").arg(exeat.config("agents/pipe.toml")).status().unwrap().success());
+    let run = check(&exeat, &["--files-only"]).ended_with(1);
+    assert!(run.stdout.contains("agents/pipe.toml: is not a file"), "{run:#?}");
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! What the files rely on beside themselves, as whoever checks sees it: who else could change them, and the files and variables that they name.
+//!
+//! Enters: the configuration directory, policies, credentials. Leaves: a note for each. Never: a secret that was read; a verdict: where exeat runs,
+//! and for the user it runs as, it may be otherwise.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use config::{Credentials, Policy, Source};
+
+use crate::places::Places;
+
+const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_READ: u32 = 0o004;
+/// In such a directory nobody takes away or replaces what is another's.
+const STICKY: u32 = 0o1000;
+
+/// All there is to say.
+pub(super) fn notes(places: &Places, policies: &[Policy], credentials: Option<&Credentials>) -> Vec<String> {
+    let mut notes = changeable(places, policies);
+    notes.extend(policies.iter().flat_map(roots));
+    notes.extend(credentials.into_iter().flat_map(secrets));
+    notes
+}
+
+/// What every user of the machine could change, and thereby what agents may do and get.
+fn changeable(places: &Places, policies: &[Policy]) -> Vec<String> {
+    let own = [places.config.clone(), places.config.join("agents"), places.credentials_file(), places.broker_file()];
+    let files = own.into_iter().chain(policies.iter().map(|policy| PathBuf::from(policy.file())));
+    let changeable = files.filter(|file| {
+        mode(file).is_some_and(|mode| mode & OTHERS_WRITE != 0 && (mode & STICKY == 0 || file.is_file()))
+    });
+    let told = changeable.map(|file| {
+        let file = file.display();
+        format!(
+            "`{file}` can be changed by every user of the machine, and with it what agents may do: `chmod o-w {file}`"
+        )
+    });
+    told.collect()
+}
+
+/// The authorities that a policy adds, without which nothing starts.
+fn roots(policy: &Policy) -> impl Iterator<Item = String> {
+    policy.extra_roots().iter().filter_map(|root| {
+        let error = File::open(root).err()?;
+        Some(format!(
+            "{}: upstream.roots: `{}` cannot be read: {error}: nothing starts without it",
+            policy.file(),
+            root.display()
+        ))
+    })
+}
+
+/// The long-lived secrets, without which a lease is refused.
+fn secrets(credentials: &Credentials) -> Vec<String> {
+    let mut notes = Vec::new();
+    for credential in credentials.iter() {
+        let name = credential.grant.credential();
+        for source in credential.issuer.sources() {
+            let why = match source {
+                Source::File(file) => unfit(file),
+                Source::Env(variable) if std::env::var_os(variable).is_none() => {
+                    Some(format!("`{variable}` is not set here"))
+                }
+                _ => None,
+            };
+            notes.extend(why.map(|why| {
+                format!("{}: {name}: {why}: while that is so, it is lent to nobody", credential.written.file())
+            }));
+        }
+    }
+    notes
+}
+
+/// Why a secret's file would not be taken.
+fn unfit(file: &Path) -> Option<String> {
+    let shown = file.display();
+    let mode = match File::open(file).and_then(|opened| opened.metadata()) {
+        Err(error) => return Some(format!("`{shown}` cannot be read: {error}")),
+        Ok(found) if !found.is_file() => return Some(format!("`{shown}` is not a regular file")),
+        Ok(found) => found.permissions().mode(),
+    };
+    let open = mode & (OTHERS_READ | OTHERS_WRITE) != 0;
+    open.then(|| format!("every user of the machine can read or write `{shown}` (`chmod o= {shown}`)"))
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|found| found.permissions().mode())
+}
