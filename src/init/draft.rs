@@ -120,7 +120,7 @@ impl Draft {
         if named.hosts.is_empty() {
             let why = format!(
                 "{}, and no file here says from where. `exeat run --agent {agent} --observe -- COMMAND` lets it through, and `exeat suggest --agent \
-                 {agent}` then writes the rule; or put the host in",
+                 {agent}` then writes the rule; or put the host in here:",
                 kind.client
             );
             let mut rule = Rule::draft(UNKNOWN_HOST, READ, why);

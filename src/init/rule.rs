@@ -97,7 +97,9 @@ impl Rules {
         let both_wide = |own: &Rule| {
             (own.draft, &own.to) == (rule.draft, &rule.to) && own.paths.is_empty() && rule.paths.is_empty()
         };
-        if let Some(own) = self.0.iter_mut().find(|own| both_wide(own) || (own.has(&rule) && lends(own))) {
+        // Of two drafts nobody knows whether they are for the same host.
+        let same = self.0.iter_mut().filter(|own| !own.draft);
+        if let Some(own) = same.into_iter().find(|own| both_wide(own) || (own.has(&rule) && lends(own))) {
             rule.why.retain(|why| !own.why.contains(why));
             own.why.append(&mut rule.why);
             let more: Vec<_> = rule.methods.into_iter().filter(|method| !own.methods.contains(method)).collect();

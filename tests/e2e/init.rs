@@ -89,9 +89,12 @@ fn check_is_green_on_what_is_written_for_projects_of_many_kinds() {
         for host in hosts {
             assert!(text.contains(&format!("\nto = \"{host}\"\n")), "{name}: {text}");
         }
-        // What nothing names is a rule to complete, and says how.
+        // What nothing names is a rule to complete, one for each client, and says how.
         if hosts.is_empty() && !files.is_empty() {
-            assert!(text.contains("# to = \"registry.example.com\"") && text.contains("--observe"), "{name}: {text}");
+            let drafts = text.matches("# to = \"registry.example.com\"").count();
+            let explained = text.replace("\n# ", " ").matches("put the host in here:").count();
+            assert!(drafts > 0 && drafts == explained, "{name}: {text}");
+            assert!(text.contains("--observe"), "{name}: {text}");
         }
         let check = exeat.exeat(&["check"]).finish().ok();
         assert!(check.stdout.contains("1 agents, 0 credentials, no mistakes"), "{name}: {check:#?}");
