@@ -49,10 +49,10 @@ pub struct Arguments {
 // No documentation comment: it would be the command's in its help.
 #[derive(Debug, Args)]
 pub struct At {
-    /// Where the files are that people write: agents/NAME.toml, credentials.toml, broker.toml and log.toml
+    /// Where the files are that people write: agents/NAME.toml, credentials.toml, broker.toml and log.toml; ~/.config/exeat unless said
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "EXEAT_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Where workers keep their call logs
+    /// Where call logs are kept, and who holds what; ~/.local/state/exeat unless said
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, env = "EXEAT_STATE")]
     pub state: Option<PathBuf>,
 }

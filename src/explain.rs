@@ -23,7 +23,7 @@ use crate::report::Report;
 /// # Errors
 /// When the agent's file has mistakes, or the URL is none.
 pub fn run(places: &Places, arguments: &args::Explain) -> Result<ExitCode, Report> {
-    let file = places.agent_file(&arguments.agent);
+    let file = places.file_of(&arguments.agent)?;
     let policy = Policy::load_without_secrets(&file)?;
     let asked = Asked::of_url(arguments.method.clone(), &arguments.url)
         .map_err(|malformed| Report::new(malformed.to_string()).hint(malformed.hint().to_owned()))?;

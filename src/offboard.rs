@@ -48,6 +48,15 @@ struct Evidence {
     rows: Vec<String>,
 }
 
+impl Evidence {
+    /// Whether all that there is to show is the name, which may have been misspelt.
+    fn is_of_nobody(&self) -> bool {
+        let Self { policy, credentials, workers, leases, last_calls, .. } = self;
+        let traces = [credentials.len(), workers.len(), leases.len(), last_calls.len()];
+        !policy.file.exists() && traces.iter().sum::<usize>() == 0
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct InForce {
     file: PathBuf,
@@ -218,8 +227,17 @@ fn show(out: &mut impl Write, evidence: &Evidence) -> io::Result<()> {
         out,
         "{agent} is offboarded since {at}: no worker starts, no credential is given (`--undo` takes it back)"
     )?;
-    let digest = policy.digest.as_deref().or(policy.unusable.as_deref()).unwrap_or_default();
-    writeln!(out, "\npolicy in force\n  {}: {digest}", policy.file.display())?;
+    if evidence.is_of_nobody() {
+        writeln!(
+            out,
+            "NOTE: nothing here is of an agent of this name, neither a policy nor a credential, lease or call: was another one meant?"
+        )?;
+    }
+    match (&policy.digest, &policy.unusable) {
+        (Some(digest), _) => writeln!(out, "\npolicy in force\n  {}: {digest}", policy.file.display())?,
+        // It names the file.
+        (None, why) => writeln!(out, "\npolicy in force: none\n  {}", why.as_deref().unwrap_or_default())?,
+    }
     writeln!(out, "\ncredentials that it could use")?;
     for Usable { credential, to, fixed, also_of } in credentials {
         let fixed = if *fixed { "; a fixed secret" } else { "" };

@@ -40,6 +40,31 @@ impl Places {
         self.config.join("agents").join(format!("{agent}.toml"))
     }
 
+    /// The same, of an agent that is meant to have one.
+    ///
+    /// # Errors
+    /// When it is not there: the name may be another's.
+    pub fn file_of(&self, agent: &AgentId) -> Result<PathBuf, Report> {
+        /// As many names as a person reads in a line.
+        const NAMED: usize = 12;
+        let file = self.agent_file(agent);
+        if !fs::symlink_metadata(&file).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(file);
+        }
+        let entries = fs::read_dir(self.config.join("agents")).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".toml").map(str::to_owned));
+        let mut names: Vec<String> =
+            names.filter_map(|name| Some(format!("`{}`", name.parse::<AgentId>().ok()?))).collect();
+        names.sort();
+        let more = if names.len() > NAMED { format!(" and {} more", names.len() - NAMED) } else { String::new() };
+        names.truncate(NAMED);
+        let hint = match names.is_empty() {
+            true => "no agent has one there; `exeat init` writes it, or say --config DIR".to_owned(),
+            false => format!("there are {}{more}; `exeat init --agent {agent}` writes one more", names.join(", ")),
+        };
+        Err(Report::new(format!("there is no agent `{agent}`: `{}` is not there", file.display())).hint(hint))
+    }
+
     /// The broker's file of credentials.
     pub fn credentials_file(&self) -> PathBuf {
         self.config.join("credentials.toml")

@@ -44,7 +44,7 @@ pub fn run(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report>
 
 fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     let begun = Instant::now();
-    let policy = Policy::load(places.agent_file(&arguments.agent))?;
+    let policy = Policy::load(places.file_of(&arguments.agent)?)?;
     let (nonce, outside) = (nonce()?, nonce()?);
     let aviary = Aviary::open(&nonce, &outside)?;
     let under_way = Battery::start(places, arguments, &nonce)?;

@@ -59,9 +59,15 @@ pub fn run(places: &Places, arguments: &Prune) -> Result<ExitCode, Report> {
     let lacking = Needed::load(places);
     let needed = |worker: &Path| lacking.oldest(worker);
     let retention = Retention { workers: &workers, keep, lives: &lives, needed: &needed, now: Timestamp::now() };
-    let compressed = if arguments.dry_run { 0 } else { retention.compress_left()? };
     let mut out = out();
-    let mut document = Document { dry_run: arguments.dry_run, compressed, segments: Vec::new() };
+    let mut document = Document { dry_run: arguments.dry_run, compressed: 0, segments: Vec::new() };
+    // Where no worker has run yet there is nothing that could go.
+    if !workers.try_exists()? {
+        return document.finish(&mut out, arguments, keep, places);
+    }
+    if !arguments.dry_run {
+        document.compressed = retention.compress_left()?;
+    }
     let mut written = Ok(());
     let busy = "a worker's clerk does the same in passing: try again in a moment";
     retention
@@ -74,12 +80,7 @@ pub fn run(places: &Places, arguments: &Prune) -> Result<ExitCode, Report> {
         })
         .map_err(|error| Report::new(error).hint(busy))?;
     written?;
-    match arguments.json {
-        true => writeln!(out, "{}", serde_json::to_string(&document)?)?,
-        false => document.write_end(&mut out, keep, places)?,
-    }
-    let stays = document.segments.iter().any(|row| matches!(row, Row::Stays { .. }));
-    Ok(if stays { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    document.finish(&mut out, arguments, keep, places)
 }
 
 /// The same, by a clerk: what cannot be done now is the next one's.
@@ -125,6 +126,15 @@ impl Row {
 }
 
 impl Document {
+    fn finish(&self, out: &mut impl Write, arguments: &Prune, keep: Keep, places: &Places) -> Result<ExitCode, Report> {
+        match arguments.json {
+            true => writeln!(out, "{}", serde_json::to_string(self)?)?,
+            false => self.write_end(out, keep, places)?,
+        }
+        let stays = self.segments.iter().any(|row| matches!(row, Row::Stays { .. }));
+        Ok(if stays { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
     fn write_end(&self, out: &mut impl Write, keep: Keep, places: &Places) -> io::Result<()> {
         let gone = self
             .segments

@@ -58,7 +58,7 @@ use crate::settled;
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     not_offboarded(places, &arguments.agent)?;
-    let policy = Policy::load_without_secrets(places.agent_file(&arguments.agent))?;
+    let policy = Policy::load_without_secrets(places.file_of(&arguments.agent)?)?;
     let logging = LogSettings::load(places.log_file())?;
     let shown = Shown::of(policy.sandbox(), &std::env::current_dir()?)?;
     let layers = Pending::make(places, shown.overlay.clone())?;

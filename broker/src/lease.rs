@@ -25,12 +25,17 @@ impl LeaseId {
     }
 }
 
+/// What was read is no lease's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a lease's id, which looks like `0192f0c1-2b3c-7d4e-8f50-617283940a1b`; `exeat leases` lists them")]
+pub struct NoLeaseId;
+
 impl FromStr for LeaseId {
-    type Err = uuid::Error;
+    type Err = NoLeaseId;
 
     /// As it is displayed.
-    fn from_str(text: &str) -> Result<LeaseId, uuid::Error> {
-        text.parse().map(LeaseId)
+    fn from_str(text: &str) -> Result<LeaseId, NoLeaseId> {
+        text.parse().map(LeaseId).map_err(|_| NoLeaseId)
     }
 }
 

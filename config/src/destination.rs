@@ -108,6 +108,13 @@ pub(crate) fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
         Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, port),
         _ => return Ok((text, None)),
     };
+    if let Some(rest) = port.strip_prefix("//") {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        return Err(Malformed::new(
+            format!("{} is a URL, not a host", quoted(text)),
+            format!("write the host alone, {}; paths go under `paths`", quoted(host)),
+        ));
+    }
     let digits = port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0');
     match port.parse() {
         Ok(number) if digits => Ok((host, Some(number))),
@@ -157,6 +164,16 @@ mod tests {
         same("[::ffff:10.0.0.1]:443", "10.0.0.1");
         assert_eq!(Destination::parse_authority("[::1]", 443).unwrap().to_string(), "[::1]:443");
         assert_eq!(Destination::parse_authority("a.example:80", 443).unwrap().port(), 80);
+    }
+
+    #[test]
+    fn a_url_is_told_as_one() {
+        for (url, host) in
+            [("https://a.example/x", "`a.example`"), ("http://a.example", "`a.example`"), ("https://", "``")]
+        {
+            let refused = Destination::parse_authority(url, 443).unwrap_err();
+            assert!(refused.to_string().contains("is a URL, not a host") && refused.hint().contains(host), "{refused}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Arguments;
 /// A code, and what it says.
 type Code = (&'static str, &'static str);
 
-const RUN: [Code; 8] = [
+const RUN: [Code; 10] = [
     ("the command's own", "it ended by itself"),
     ("128+N", "signal N ended it"),
     ("127", "the command is not there"),
@@ -18,6 +18,8 @@ const RUN: [Code; 8] = [
     ("124", "its wall clock ran out"),
     ("123", "it was stopped by `exeat stop` or `offboard`"),
     ("122", "another limit of its agent ended it"),
+    ("137", "also: it did not end within its grace, and was killed"),
+    ("2", "also: the command line is wrong, and nothing has run"),
 ];
 const CHECK: [Code; 4] = [
     ("0", "no mistake, and the machine can do what it has to"),
@@ -82,6 +84,12 @@ const PLAIN: [Code; 3] = [
     ("125", "exeat failed, or refused to; why is on standard error"),
 ];
 
+const REPORT: [Code; 3] = [
+    ("0", "it is written, whatever it says"),
+    ("2", "the command line is wrong"),
+    ("125", "it could not be made; why is on standard error"),
+];
+
 /// The exit codes of a command by its whole name, such as `calls show`.
 pub fn codes(command: &str) -> &'static [Code] {
     match command {
@@ -95,6 +103,7 @@ pub fn codes(command: &str) -> &'static [Code] {
         "calls show" => &SHOW,
         "calls prune" => &PRUNE,
         "diff" => &DIFF,
+        "report" => &REPORT,
         "verify" => &VERIFY,
         _ => &PLAIN,
     }

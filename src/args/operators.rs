@@ -45,12 +45,13 @@ pub struct Stop {
 
 /// `exeat revoke`
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["lease", "worker", "agent"]).required(true))]
 pub struct Revoke {
     /// Which one, as in the call log and in `exeat leases`
-    #[arg(long, value_name = "ID", required_unless_present_any = ["worker", "agent"], conflicts_with_all = ["worker", "agent"])]
+    #[arg(long, value_name = "ID")]
     pub lease: Option<LeaseId>,
     /// All of this worker
-    #[arg(long, value_name = "ID", conflicts_with_all = ["agent", "broker"])]
+    #[arg(long, value_name = "ID", conflicts_with = "broker")]
     pub worker: Option<WorkerId>,
     /// All of this agent
     #[arg(long, value_name = "NAME", conflicts_with = "broker")]

@@ -9,7 +9,6 @@ use config::AgentId;
 
 /// `exeat report`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0, it is written, whatever it says; 125, it could not be made.")]
 pub struct Report {
     /// About whom
     #[arg(long, value_name = "NAME")]

@@ -218,6 +218,26 @@ fn an_agent_that_is_offboarded_stops_and_gets_nothing_any_more_and_there_is_evid
 }
 
 #[test]
+fn a_name_or_an_id_that_nothing_has_is_said_to_be_none() {
+    let exeat = Exeat::new().rule("");
+    fs::write(exeat.policy_file(), "").unwrap();
+    let said = |arguments: &[&str], code: i32| {
+        let run = exeat.exeat(arguments).finish().ended_with(code);
+        run.stdout + &run.stderr
+    };
+    let agent = said(&["run", "--agent", "bto", "--", "true"], 125);
+    assert!(agent.contains("there is no agent `bto`") && agent.contains("there are `bot`;"), "{agent}");
+    assert!(said(&["explain", "--agent", "bto", "https://a.example.com/"], 125).contains("there is no agent `bto`"));
+    assert!(said(&["revoke"], 2).contains("<--lease <ID>|--worker <ID>|--agent <NAME>>"));
+    assert!(said(&["revoke", "--lease", "abc"], 2).contains("`exeat leases` lists them"));
+    // It is refused from then on whatever it is: who offboards in haste must not fail for want of a file.
+    assert!(said(&["offboard", "bto"], 0).contains("NOTE: nothing here is of an agent of this name"));
+    assert!(!said(&["offboard", "bot"], 0).contains("NOTE"));
+    // There is nothing to remove where nothing has run.
+    assert!(said(&["calls", "prune"], 0).contains("nothing goes"));
+}
+
+#[test]
 fn what_could_not_be_revoked_is_in_the_evidence_with_the_reason() {
     let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
     issuer.set_revokes(false);
