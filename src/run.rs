@@ -146,7 +146,11 @@ async fn enlist(
 ) -> Result<Enlisted, Report> {
     let broker = match (embedded, &arguments.broker) {
         (Some(stream), _) => Client::from_stream(stream)?,
-        (None, Some(socket)) => Client::connect(socket).await?,
+        (None, Some(socket)) => Client::connect(socket).await.map_err(|error| {
+            let hint =
+                "`exeat broker serve --socket SOCKET` serves there; without --broker, the run has a broker of its own";
+            Report::new(error).hint(hint)
+        })?,
         (None, None) => return Err(Report::new("there is no broker")),
     };
     let registration = broker.register(&arguments.agent).await.map_err(|error| {

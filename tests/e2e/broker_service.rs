@@ -133,6 +133,17 @@ fn who_has_not_the_key_is_told_where_it_is() {
 }
 
 #[test]
+fn where_none_serves_a_run_says_how_one_would() {
+    let nowhere = Exeat::new().option(&["--broker", "/nonexistent/exeat.sock"]);
+    let run = nowhere.sh("true").ended_with(125);
+    assert!(
+        run.stderr.contains("no broker on `/nonexistent/exeat.sock`")
+            && run.stderr.contains("hint: `exeat broker serve"),
+        "{run:#?}"
+    );
+}
+
+#[test]
 fn a_second_broker_does_not_take_the_socket_away() {
     let upstream = Upstream::start();
     let team = leased(&upstream, &TokenEndpoint::start(300));

@@ -87,6 +87,7 @@ fn the_tree_can_be_written_and_is_unchanged_and_diff_shows_what_changed() {
     assert_eq!(exeat.log().start().sandbox["layered"][0], exeat.work().display().to_string());
     let diff = exeat.exeat(&["diff"]).finish().ok();
     assert_eq!(diff.stdout.lines().collect::<Vec<_>>(), CHANGES, "{diff:#?}");
+    assert_eq!(diff.stderr, format!("exeat: note: of worker {}\n", exeat.log().start().worker));
     let json: Value =
         serde_json::from_str(&exeat.exeat(&["diff", "--json", "--agent", "bot"]).finish().ok().stdout).unwrap();
     assert_eq!(json[0]["changes"].as_array().unwrap().len(), CHANGES.len());
