@@ -54,6 +54,10 @@ pub fn run(places: &Places, arguments: &args::Report) -> Result<ExitCode, Report
     let at = Timestamp::now();
     let from = at.checked_sub(ago(since).ok_or_else(bad)?)?;
     let mut facts = Facts::default();
+    // It is written all the same: an agent's file may be gone, and what it did is not.
+    if let Err(no_file) = places.file_of(agent) {
+        crate::remark(&no_file);
+    }
     configured::add(&mut facts, places, agent, since);
     logged::add(&mut facts, places, agent, from)?;
     standing::add(&mut facts, places, agent, from)?;

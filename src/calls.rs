@@ -128,6 +128,12 @@ fn list(
         let hint = "`--limit all` shows all; `--since`, `--host`, `--refused` and others narrow the choice";
         crate::remark(&Report::new(format!("these are the newest {shown} of {all}")).hint(hint));
     }
+    // An empty table may be that of a name that was misspelt.
+    if found.hits.is_empty() && following.is_none() && !arguments.json && !arguments.csv {
+        let hint = "`exeat stats` has the agents and hosts that there are; `--state` names another directory";
+        let nothing = format!("no call or refusal in `{}` matches", places.workers().display());
+        crate::remark(&Report::new(nothing).hint(hint));
+    }
     let code = say(&flaws);
     let Some(mut following) = following else { return Ok(code) };
     loop {

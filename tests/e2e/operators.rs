@@ -228,6 +228,9 @@ fn a_name_or_an_id_that_nothing_has_is_said_to_be_none() {
     let agent = said(&["run", "--agent", "bto", "--", "true"], 125);
     assert!(agent.contains("there is no agent `bto`") && agent.contains("there are `bot`;"), "{agent}");
     assert!(said(&["explain", "--agent", "bto", "https://a.example.com/"], 125).contains("there is no agent `bto`"));
+    assert!(said(&["report", "--agent", "bto"], 0).contains("note: there is no agent `bto`"));
+    assert!(said(&["calls", "--agent", "bto"], 0).contains("note: no call or refusal in"));
+    assert!(!said(&["calls", "--agent", "bto", "--json"], 0).contains("note"));
     assert!(said(&["revoke"], 2).contains("<--lease <ID>|--worker <ID>|--agent <NAME>>"));
     assert!(said(&["revoke", "--lease", "abc"], 2).contains("`exeat leases` lists them"));
     // It is refused from then on whatever it is: who offboards in haste must not fail for want of a file.
