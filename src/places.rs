@@ -205,7 +205,10 @@ impl Places {
 }
 
 fn make(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot make the directory `{}`: {error}", directory.display()))
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(named)
 }
 
 fn place(given: Option<&Path>, variable: &str, below_home: &str, option: &str) -> Result<PathBuf, Report> {

@@ -24,20 +24,22 @@ pub(super) fn notes(places: &Places, policies: &[Policy], credentials: Option<&C
     notes
 }
 
-/// What every user of the machine could change, and thereby what agents may do and get.
+/// What every user of the machine could change, and thereby what agents may do and get, or what they did.
 fn changeable(places: &Places, policies: &[Policy]) -> Vec<String> {
     let own = [places.config.clone(), places.config.join("agents"), places.credentials_file(), places.broker_file()];
     let files = own.into_iter().chain(policies.iter().map(|policy| PathBuf::from(policy.file())));
-    let changeable = files.filter(|file| {
-        mode(file).is_some_and(|mode| mode & OTHERS_WRITE != 0 && (mode & STICKY == 0 || file.is_file()))
-    });
-    let told = changeable.map(|file| {
+    let rules = files.map(|file| (file, "what agents may do"));
+    let told = rules.chain([(places.state.clone(), "their logs and leases")]).filter(|(file, _)| others_write(file));
+    let told = told.map(|(file, what)| {
         let file = file.display();
-        format!(
-            "`{file}` can be changed by every user of the machine, and with it what agents may do: `chmod o-w {file}`"
-        )
+        format!("`{file}` can be changed by every user of the machine, and with it {what}: `chmod o-w {file}`")
     });
     told.collect()
+}
+
+fn others_write(path: &Path) -> bool {
+    let found = fs::metadata(path).map(|found| (found.is_file(), found.permissions().mode()));
+    found.is_ok_and(|(file, mode)| mode & OTHERS_WRITE != 0 && (file || mode & STICKY == 0))
 }
 
 /// The authorities that a policy adds, without which nothing starts.
@@ -83,8 +85,4 @@ fn unfit(file: &Path) -> Option<String> {
     };
     let open = mode & (OTHERS_READ | OTHERS_WRITE) != 0;
     open.then(|| format!("every user of the machine can read or write `{shown}` (`chmod o= {shown}`)"))
-}
-
-fn mode(path: &Path) -> Option<u32> {
-    fs::metadata(path).ok().map(|found| found.permissions().mode())
 }

@@ -41,6 +41,10 @@ fn what_the_files_rely_on_and_others_could_change_is_noted_and_no_mistake() {
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o604)).unwrap();
     fs::set_permissions(exeat.policy_file(), fs::Permissions::from_mode(0o646)).unwrap();
     notes(&["api: every user of the machine can read or write", "bot.toml` can be changed by every user"]);
+    fs::create_dir_all(exeat.state()).unwrap();
+    fs::set_permissions(exeat.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    notes(&["with it their logs and leases"]);
+    fs::set_permissions(exeat.state(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::remove_file(&secret).unwrap();
     notes(&["cannot be read: No such file or directory (os error 2): while that is so, it is lent to nobody"]);
 }

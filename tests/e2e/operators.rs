@@ -236,6 +236,9 @@ fn a_name_or_an_id_that_nothing_has_is_said_to_be_none() {
     // It is refused from then on whatever it is: who offboards in haste must not fail for want of a file.
     assert!(said(&["offboard", "bto"], 0).contains("NOTE: nothing here is of an agent of this name"));
     assert!(!said(&["offboard", "bot"], 0).contains("NOTE"));
+    assert!(
+        said(&["run", "--state", "/proc/nowhere", "--agent", "bot", "--", "true"], 125).contains("`/proc/nowhere/")
+    );
     // There is nothing to remove where nothing has run.
     assert!(said(&["calls", "prune"], 0).contains("nothing goes"));
 }
