@@ -25,7 +25,7 @@ use sandbox::{Capability, Limits, Offered};
 use self::replay::Replayed;
 use crate::args;
 use crate::out::out;
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::report::Report;
 use crate::run::shown::told;
 
@@ -143,8 +143,8 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<(Checked, Vec<Poli
 }
 
 /// What the policies' patterns for files come to, were their agents started where this was.
-fn patterns(policies: &[Policy]) -> io::Result<Vec<String>> {
-    let directory = std::env::current_dir()?;
+fn patterns(policies: &[Policy]) -> Result<Vec<String>, Report> {
+    let directory = places::here()?;
     let told = |policy: &Policy| {
         let agent = policy.agent().clone();
         told(policy.sandbox(), &directory).into_iter().map(move |told| format!("{agent}: {told}"))

@@ -204,6 +204,17 @@ impl Places {
     }
 }
 
+/// The directory of the start.
+///
+/// # Errors
+/// When it is gone, or above it nothing can be seen.
+pub fn here() -> Result<PathBuf, Report> {
+    std::env::current_dir().map_err(|error| {
+        Report::new(format!("the current directory cannot be told: {error}"))
+            .hint("it may have been removed: change into one that is there")
+    })
+}
+
 fn make(directory: &Path) -> io::Result<()> {
     let named = |error: io::Error| {
         io::Error::new(error.kind(), format!("cannot make the directory `{}`: {error}", directory.display()))

@@ -46,7 +46,7 @@ use crate::diff::remove_tree;
 use crate::environment;
 use crate::layers::Pending;
 use crate::offboard::is_offboarded;
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::report::{NOT_EXECUTABLE, NOT_FOUND, Report};
 use crate::running::Presence;
 use crate::settled;
@@ -60,7 +60,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(places.file_of(&arguments.agent)?)?;
     let logging = LogSettings::load(places.log_file())?;
-    let shown = Shown::of(policy.sandbox(), &std::env::current_dir()?)?;
+    let shown = Shown::of(policy.sandbox(), &places::here()?)?;
     let layers = Pending::make(places, shown.overlay.clone())?;
     let spec = spec(places, &policy, arguments, shown, layers.as_ref())?;
     let digest = policy.digest().to_owned();
@@ -303,7 +303,7 @@ fn spec(
         trust: Trust { system_bundle: proxy::upstream::system_bundle().map(Path::to_owned) },
         ports: if arguments.observe { observing::ports(policy) } else { policy.ports() },
         capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
-        working_directory: std::env::current_dir()?,
+        working_directory: places::here()?,
     })
 }
 

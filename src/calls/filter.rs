@@ -42,6 +42,12 @@ impl Filter {
         let texts = |list: &[String]| list.to_vec();
         let since = wanted.since.as_deref().map(ago::since).transpose()?;
         let until = wanted.until.as_deref().map(ago::since).transpose()?;
+        if let (Some(since), Some(until)) = (since, until)
+            && until <= since
+        {
+            let hint = "`--since` is the earlier of the two: `--since 3h --until 2h` is the hour before the last two";
+            return Err(Report::new("no time is before `--until` and not before `--since`").hint(hint));
+        }
         let span = Span {
             from: since.map_or(i64::MIN, nanoseconds),
             to: until.map_or(i64::MAX, |until| nanoseconds(until).saturating_sub(1)),

@@ -8,6 +8,13 @@ use std::time::Duration;
 use crate::harness::{Exeat, Upstream, process_with, within};
 
 #[test]
+fn a_start_from_a_directory_that_is_gone_says_so() {
+    let leave = ["sh", "-c", "mkdir gone && cd gone && rmdir ../gone && exec \"$@\"", "sh"];
+    let run = Exeat::new().rule("").through(&leave).sh("true").ended_with(125);
+    assert!(run.stderr.contains("hint: it may have been removed"), "{run:#?}");
+}
+
+#[test]
 fn the_exit_code_is_the_commands_own() {
     let exeat = Exeat::new();
     exeat.run(&["true"]).ended_with(0);
