@@ -14,19 +14,44 @@ const END: &[u8] = b"-----END CERTIFICATE-----";
 
 /// Every certificate of a PEM text.
 pub(crate) fn from_pem(text: &[u8]) -> Vec<Certificate> {
-    let (mut found, mut body) = (Vec::new(), None::<Vec<u8>>);
+    let mut found = Vec::new();
+    each_in_pem(text, |body| found.extend(STANDARD.decode(body).ok().map(Certificate)));
+    found
+}
+
+/// Appends the DER of every certificate of a PEM text, with `before` each what the caller writes there, who is told `after` each where it begins. One that
+/// cannot be read leaves nothing.
+pub(crate) fn append_each(
+    text: &[u8],
+    to: &mut Vec<u8>,
+    before: impl Fn(&mut Vec<u8>),
+    mut after: impl FnMut(&mut Vec<u8>, usize),
+) {
+    each_in_pem(text, |body| {
+        let was = to.len();
+        before(to);
+        let begin = to.len();
+        match STANDARD.decode_vec(body, to) {
+            Ok(()) => after(to, begin),
+            Err(_) => to.truncate(was),
+        }
+    });
+}
+
+/// Calls for the base64 of each certificate, its lines joined.
+fn each_in_pem(text: &[u8], mut found: impl FnMut(&[u8])) {
+    let (mut body, mut within) = (Vec::with_capacity(4096), false);
     for line in text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
-        match &mut body {
-            _ if line == BEGIN => body = Some(Vec::with_capacity(4096)),
-            Some(lines) if line == END => {
-                found.extend(STANDARD.decode(lines).ok().map(Certificate));
-                body = None;
-            }
-            Some(lines) => lines.extend(line),
-            None => {}
+        if line == BEGIN {
+            body.clear();
+            within = true;
+        } else if within && line == END {
+            found(&body);
+            within = false;
+        } else if within {
+            body.extend_from_slice(line);
         }
     }
-    found
 }
 
 const SEQUENCE: u8 = 0x30;

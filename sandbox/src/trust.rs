@@ -92,10 +92,9 @@ pub(crate) struct Trusted {
 /// All who are trusted inside, in the form that Java reads, in memory to be given away. Made by the worker, who has the time.
 pub(crate) fn store(trust: &Trust, worker: &str) -> Result<File, Error> {
     let bundle = read_bundle(trust)?;
-    let (systems, ours) = (certificate::from_pem(&bundle), certificate::from_pem(worker.as_bytes()));
     let make = || -> io::Result<File> {
         let mut store = File::from(memfd_create("trusted", MemfdFlags::CLOEXEC)?);
-        store.write_all(&keystore::of(systems.iter().chain(&ours)))?;
+        store.write_all(&keystore::of(&[&bundle, worker.as_bytes()]))?;
         store.rewind()?;
         Ok(store)
     };
