@@ -13,7 +13,10 @@ use rustix::{
 };
 use std::{
     fs, io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
 };
 
 /// A child of this process.
@@ -32,11 +35,18 @@ pub fn fork_process(f: impl FnOnce() -> u8) -> io::Result<ChildProcess> {
     Ok(ChildProcess::spawn(0, f)?)
 }
 
+/// A directory for each thread of this process.
+const TASKS: &str = "/proc/self/task";
+
 /// A lock that another thread holds would stay locked in a forked child for ever.
 pub(crate) fn single_threaded() -> Result<(), Error> {
-    let threads = fs::read_dir("/proc/self/task").map(Iterator::count);
-    let threads =
-        threads.map_err(|error| Step::Plan.failed("count the threads in").on("/proc/self/task").because(error))?;
+    // What a directory has for its own name, for `.`, and for each thread. Elsewhere than on Linux's own /proc it may be another number.
+    const OF_ONE: u64 = 3;
+    if fs::metadata(TASKS).is_ok_and(|tasks| tasks.nlink() == OF_ONE) {
+        return Ok(());
+    }
+    let threads = fs::read_dir(TASKS).map(Iterator::count);
+    let threads = threads.map_err(|error| Step::Plan.failed("count the threads in").on(TASKS).because(error))?;
     if threads == 1 {
         return Ok(());
     }
