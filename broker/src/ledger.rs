@@ -101,6 +101,9 @@ pub enum State {
     Returned,
 }
 
+/// More than a broker has threads. By itself the map would ask how many cores there are, for which the standard library reads the groups of this process.
+const SHARDS: usize = 8;
+
 /// The leases that stand, and the file.
 pub(crate) struct Ledger {
     pub(crate) standing: DashMap<LeaseId, Standing>,
@@ -166,7 +169,13 @@ impl Ledger {
                 (Store::claim(&directory.join(name))?, SealingKey::load(key)?)
             }
         };
-        Ok(Ledger { standing: DashMap::new(), pending: watch::Sender::new(0), taken_back: DashMap::new(), store, key })
+        Ok(Ledger {
+            standing: DashMap::with_shard_amount(SHARDS),
+            pending: watch::Sender::new(0),
+            taken_back: DashMap::with_shard_amount(SHARDS),
+            store,
+            key,
+        })
     }
 
     /// The broker's own directory, if its ledger is in a file.

@@ -152,6 +152,9 @@ fn serial() -> Result<SerialNumber, rcgen::Error> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
+/// The proxy has one thread. By itself the map would ask how many cores there are, for which the standard library reads the groups of this process.
+const SHARDS: usize = 2;
+
 /// Leaves by host, bounded.
 #[derive(Debug)]
 pub struct Leaves {
@@ -162,7 +165,7 @@ pub struct Leaves {
 impl Leaves {
     /// An empty cache under `authority`.
     pub fn new(authority: Authority) -> Self {
-        Self { authority, made: DashMap::new() }
+        Self { authority, made: DashMap::with_shard_amount(SHARDS) }
     }
 
     /// A configuration whose leaf is good for `host` at `now`: the one made before, or a new one.

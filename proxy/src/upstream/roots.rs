@@ -50,6 +50,8 @@ pub fn system_bundle() -> Option<&'static Path> {
 const LARGEST: u64 = 16 << 20;
 /// So far from a bundle's begin there is a certificate. Some have words before the first.
 const FIRST: u64 = 64 << 10;
+/// And nearly always here.
+const NEARLY_ALWAYS: u64 = 4 << 10;
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The system's one file, which is made of the single ones, unless the variables of OpenSSL name others beside it.
@@ -63,9 +65,14 @@ fn usual() -> Option<&'static Path> {
 
 /// That file, open at its begin, if there is a certificate in it. It is found from here also once no way leads to it.
 fn opened(path: &Path) -> io::Result<Option<File>> {
-    let mut begin = Vec::new();
-    File::open(path)?.take(FIRST).read_to_end(&mut begin)?;
-    Ok(if begin.windows(BEGIN.len()).any(|here| here == BEGIN) { Some(File::open(path)?) } else { None })
+    let (mut begin, mut file) = (Vec::new(), File::open(path)?);
+    for most in [NEARLY_ALWAYS, FIRST] {
+        file.by_ref().take(most).read_to_end(&mut begin)?;
+        if memchr::memmem::find(&begin, BEGIN).is_some() {
+            return Ok(Some(File::open(path)?));
+        }
+    }
+    Ok(None)
 }
 
 /// Whom upstreams may be vouched for by.
@@ -159,5 +166,10 @@ mod tests {
         let file = directory.path().join("bundle.crt");
         std::fs::write(&file, "# words only\n").unwrap();
         assert!(opened(&file).unwrap().is_none());
+        let begin = str::from_utf8(BEGIN).unwrap();
+        for words in [NEARLY_ALWAYS - 3, NEARLY_ALWAYS, FIRST - 100] {
+            std::fs::write(&file, format!("{}{begin}", "#".repeat(usize::try_from(words).unwrap()))).unwrap();
+            assert!(opened(&file).unwrap().is_some(), "{words}");
+        }
     }
 }
