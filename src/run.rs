@@ -231,7 +231,12 @@ async fn work(
     if !quiet {
         summary::tell(&worker);
     }
-    ended.report(&settings)
+    let said = ended.report(&settings);
+    // The clerk asks for its lock once the log's line to it ends, which is when this process does.
+    drop(presence);
+    // What is left ends with the process. Somebody waits for that, and to take it apart first would take longer.
+    std::mem::forget((worker, seal, broker));
+    said
 }
 
 /// Gives every lease back, closes the log and has it sealed. What cannot be revoked stays with the broker, which goes on trying.
@@ -267,7 +272,7 @@ async fn finish(
     if let Err(error) = worker.log().append(Timestamp::now(), Event::WorkerEnd(end)) {
         tracing::error!(%error, "the end of the worker is not in the call log");
     }
-    if let Err(error) = seal.now().await {
+    if let Err(error) = seal.last().await {
         tracing::warn!(%error, "the end of the call log has no signature");
     }
 }

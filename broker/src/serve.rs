@@ -77,6 +77,8 @@ async fn serve_stream(
     let stream = UnixStream::from_std(stream).map_err(start)?;
     started().map_err(start)?;
     connection(Connection::embedded(Arc::clone(&broker)), stream, pending(), Duration::MAX).await;
+    // Somebody waits for the worker, who has its last answer, and nobody for this process. Where both have one core, the worker first.
+    std::thread::yield_now();
     let left = tokio::select! {
         left = settle(&broker, linger) => left,
         () = hurry => broker.ledger.kept(),

@@ -65,32 +65,38 @@ impl Seal {
         }
     }
 
-    /// Has all records up to now signed for, if they are not.
+    /// Has all records signed for at the end of the log, if they are not. The thread waits for the disk: it has nothing else to do any more, and another one
+    /// takes half as long to make as a disk takes.
     ///
     /// # Errors
-    /// [`NotSealed`]: what is not sealed now is by the next one.
-    pub async fn now(&self) -> Result<(), NotSealed> {
-        self.up_to(self.log.head()).await
+    /// [`NotSealed`]: nothing seals them then.
+    pub async fn last(&self) -> Result<(), NotSealed> {
+        self.up_to(self.log.head(), async { Ok(self.log.sync()?) }).await
     }
 
     /// The same, and before that up to where the last closed file ended: should that be removed one day, this is what it said.
     async fn all(&self) -> Result<(), NotSealed> {
         let ended = *self.log.segment_ended().borrow();
         let of_ended = match ended {
-            Some(ended) => self.up_to(ended).await,
+            Some(ended) => self.up_to(ended, self.synced()).await,
             None => Ok(()),
         };
-        self.now().await.and(of_ended)
+        self.up_to(self.log.head(), self.synced()).await.and(of_ended)
     }
 
-    async fn up_to(&self, head: Head) -> Result<(), NotSealed> {
+    /// The log is on the disk; calls go on meanwhile.
+    async fn synced(&self) -> Result<(), NotSealed> {
+        let log = Arc::clone(&self.log);
+        Ok(tokio::task::spawn_blocking(move || log.sync()).await.map_err(io::Error::other)??)
+    }
+
+    async fn up_to(&self, head: Head, synced: impl Future<Output = Result<(), NotSealed>>) -> Result<(), NotSealed> {
         let mut sealed = self.sealed.lock().await;
         if head.size <= *sealed {
             return Ok(());
         }
         // What was signed for has to outlive a loss of power, or it would look like a log that was cut.
-        let log = Arc::clone(&self.log);
-        tokio::task::spawn_blocking(move || log.sync()).await.map_err(io::Error::other)??;
+        synced.await?;
         let note = self.broker.checkpoint(head).await?;
         (&self.file).write_all(note.as_bytes())?;
         *sealed = head.size;
