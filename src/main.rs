@@ -112,13 +112,15 @@ fn arguments() -> Result<Arguments, ExitCode> {
 
 /// Diagnostics of exeat itself; `EXEAT_LOG` takes a tracing filter, as `proxy=debug`.
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("EXEAT_LOG");
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")))
+    let lines = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .without_time()
-        .init();
+        .without_time();
+    match tracing_subscriber::EnvFilter::try_from_env("EXEAT_LOG") {
+        Ok(filter) => lines.with_env_filter(filter).init(),
+        // Nearly always; a level alone needs none of what a filter is made of.
+        Err(_) => lines.with_max_level(tracing::Level::WARN).init(),
+    }
 }
 
 /// Says on standard error what is worth knowing though nothing of exeat's failed.
