@@ -174,7 +174,8 @@ async fn enlist(
     not_offboarded(places, &arguments.agent)?;
     let (identity, credentials) = (registration.identity.subject.clone(), names(&registration));
     let (stop, stopped) = watch::channel(false);
-    let parts = Parts { policy: standing, authority, roots, broker: broker.clone(), registration, log };
+    let give_back = sandbox::give_back_freed;
+    let parts = Parts { policy: standing, authority, roots, broker: broker.clone(), registration, log, give_back };
     let worker = Worker::new(parts, stopped)?;
     Ok(Enlisted { directory, worker, seal, broker, identity, credentials, environment, files, presence, stop })
 }

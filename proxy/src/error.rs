@@ -159,6 +159,9 @@ pub enum Refusal {
     /// All places are taken, and a connection that had asked for nothing yet made room.
     #[error("all places for connections are taken, and the one to {0} had asked for nothing yet")]
     Crowded(Destination),
+    /// The worker had no more memory for what is on its way, and this client had long asked for no more of its answers.
+    #[error("the worker is short of memory, and the client of the connection to {0} did not read its answers")]
+    Unread(Destination),
     /// The call log cannot be written, so no call is made.
     #[error("the call log cannot be written ({0}), and a call that cannot be logged is not made")]
     LogUnavailable(String),
@@ -278,6 +281,7 @@ impl Refusal {
             | Self::ClientTls(..)
             | Self::CaNotTrusted { .. }
             | Self::Crowded(_)
+            | Self::Unread(_)
             | Self::OwnListener(_)
             | Self::MethodNotOffered(_) => Fault::Client,
             Self::Unresolved(..)

@@ -6,12 +6,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::memory::Memory;
 use crate::{limit, turn};
 
 /// Writes from here on are pieces of a body; a shorter one goes at once, if it is the first in its turn.
@@ -25,6 +27,8 @@ pub struct Gathered<S> {
     failed: Option<io::Error>,
     /// Where pieces are gathered that are written in one turn.
     pieces: Option<Pieces>,
+    /// Where what is read needs room.
+    memory: Option<Arc<Memory>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,12 +51,22 @@ impl Pieces {
 impl<S> Gathered<S> {
     /// What `stream` gives, gathered. Its writer sees to long writes by itself.
     pub fn reads(stream: S) -> Self {
-        Self { stream, failed: None, pieces: None }
+        Self { stream, failed: None, pieces: None, memory: None }
     }
 
     /// The same, and the pieces that are written in one turn go together: HTTP/2 writes and flushes each frame.
     pub fn both_ways(stream: S) -> Self {
-        Self { stream, failed: None, pieces: Some(Pieces::default()) }
+        Self { stream, failed: None, pieces: Some(Pieces::default()), memory: None }
+    }
+
+    /// Reads only while there is room for it.
+    pub fn within(mut self, memory: &Arc<Memory>) -> Self {
+        self.memory = Some(Arc::clone(memory));
+        self
+    }
+
+    fn took(&self, bytes: usize) {
+        self.memory.iter().for_each(|memory| memory.took(bytes));
     }
 }
 
@@ -63,6 +77,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         }
         // Who reads on and on gives nobody a turn: hyper takes what comes without an end (1xx heads, frames that it skips) in one step.
         ready!(turn::poll_slice(cx));
+        if let Some(memory) = &self.memory {
+            ready!(memory.poll_room(cx));
+        }
         let before = buffer.filled().len();
         loop {
             let so_far = buffer.filled().len();
@@ -70,13 +87,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
                 Poll::Ready(Ok(())) => {
                     let now = buffer.filled().len();
                     if now == so_far || buffer.remaining() == 0 || now - before >= limit::GATHERED {
+                        self.took(now - before);
                         return Poll::Ready(Ok(()));
                     }
                 }
                 Poll::Pending if so_far == before => return Poll::Pending,
                 Poll::Ready(Err(error)) if so_far == before => return Poll::Ready(Err(error)),
                 // Whoever asks once more hears of it then, as does the waker.
-                Poll::Pending => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    self.took(so_far - before);
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Err(error)) => {
                     self.failed = Some(error);
                     return Poll::Ready(Ok(()));

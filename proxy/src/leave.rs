@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::error::Refusal;
 use crate::limit;
+use crate::memory::Offer;
 use crate::seats::Busy;
 use crate::serve::Worker;
 use crate::turn;
@@ -131,7 +132,9 @@ impl Leave {
 
     /// The same body, which breaks off when the leave is taken back.
     pub fn hold<B: http_body::Body>(self, body: B) -> Held<B> {
-        Held { body, withdrawn: None, leave: self, over: false }
+        let Inner { worker, busy, .. } = &*self.0;
+        let offer = (!body.is_end_stream()).then(|| worker.memory.offer(busy.seat()));
+        Held { body, withdrawn: None, leave: self, over: false, offer }
     }
 }
 
@@ -160,6 +163,8 @@ pub(crate) struct Held<B> {
     leave: Leave,
     /// Whether it was taken back, and that has been said.
     over: bool,
+    /// None where there is nothing to read.
+    offer: Option<Offer>,
 }
 
 impl<B> Held<B> {
@@ -185,6 +190,7 @@ where
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.offer.iter().for_each(Offer::asked_for);
         // Most answers are here whole, or go on at once: who need not wait needs nobody to wake them.
         if !self.leave.is_untouched()
             && let Poll::Ready(refusal) = self.poll_withdrawn(cx)
@@ -198,6 +204,9 @@ where
             && let Poll::Ready(refusal) = self.poll_withdrawn(cx)
         {
             return Poll::Ready(Some(Err(refusal.into())));
+        }
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.offer.iter().for_each(Offer::given);
         }
         frame.map_err(|error| self.leave.or(error.into()))
     }

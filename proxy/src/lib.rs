@@ -26,6 +26,7 @@
 //! | | `exchange::attempt` | sent; once more with another lease where the first is refused |
 //! | | `aside` | what a connection or call is ended by, waited for at next to no cost |
 //! | | `leave` | what a call under way stands on; taken back → cut off |
+//! | | `memory` | how much of it there is for what waits; who reads nothing makes room |
 //! | scrub | [`scrub`] | credential → placeholder, in the answer |
 //! | record | [`record`] | the call log |
 //! | | [`respond`] | refusals → answers, one table |
@@ -47,6 +48,7 @@ pub mod hello;
 pub mod leaf;
 mod leave;
 pub mod limit;
+mod memory;
 pub mod names;
 pub mod record;
 pub mod request;

@@ -19,6 +19,9 @@ pub const REFUSALS_TOLD_APART: usize = 256;
 /// beside them. At 24 KiB for an idle one they stay below half of the 128 MiB that a worker under attack may take. Beyond them the idle
 /// make room.
 pub const CONNECTIONS: usize = 2560;
+/// What of the worker is resident at most, but for what is under way until it is looked at again: from here on, connections whose clients do not read
+/// their answers make room (`memory`). A sixteenth below the 128 MiB that a worker under attack may take.
+pub const MEMORY: u64 = 112 << 20;
 /// Questions for names that have come and were not read yet: the kernel takes a KiB for each.
 pub const QUESTIONS_BYTES: usize = 1024 * 1024;
 /// Until the first bytes tell what a connection is. A client on loopback has them ready.

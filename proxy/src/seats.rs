@@ -2,7 +2,7 @@
 //!
 //! Enters: connections as they are accepted, and when a call on one begins and ends. Leaves: a place for the next one: a free one, or
 //! that of whoever has had nothing to ask for longest, those that never asked anything first. Never: more connections than places,
-//! nor a connection that is cut off in the middle of a call.
+//! nor a connection that is cut off in the middle of a call for its place; for the room that it takes it may be (`memory`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,13 +46,33 @@ pub(crate) struct Seat {
     called: AtomicBool,
     idle_since: Mutex<Instant>,
     leave: Notify,
+    /// Whether its client did not read what others need the room of.
+    ended: AtomicBool,
     taken: Arc<Mutex<Taken>>,
     _place: OwnedSemaphorePermit,
+}
+
+/// Why a place is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is needed, and nothing was ever asked for here.
+    Silent,
+    /// It is needed, and there is nothing to do here.
+    Idle,
+    /// What its client does not read takes the room that others need.
+    Unread,
 }
 
 /// A call is under way until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Seat>);
+
+impl Busy {
+    /// Whose call it is.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.0
+    }
+}
 
 impl Seats {
     pub fn new(places: usize) -> Self {
@@ -74,6 +94,7 @@ impl Seats {
             called: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
             leave: Notify::new(),
+            ended: AtomicBool::new(false),
             taken: Arc::clone(&self.taken),
             _place: place,
         });
@@ -133,13 +154,27 @@ impl Seat {
         self.number
     }
 
-    /// Waits until the place is needed and no call is under way. Says whether there ever was one.
-    pub async fn given_up(&self) -> bool {
+    /// The connection is to end, whatever is under way.
+    pub fn end_unread(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.leave.notify_one();
+    }
+
+    /// Whether it was told so.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the place is needed and no call is under way, or it is to end.
+    pub async fn given_up(&self) -> Left {
         loop {
             self.leave.notified().await;
+            if self.is_ended() {
+                return Left::Unread;
+            }
             // One that began meanwhile is worth more than whoever waits; that one asks again.
             if self.is_idle() {
-                return self.called.load(Ordering::Relaxed);
+                return if self.called.load(Ordering::Relaxed) { Left::Idle } else { Left::Silent };
             }
         }
     }

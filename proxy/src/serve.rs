@@ -22,12 +22,13 @@ use crate::connection::{self, Accepted};
 use crate::error::{Refusal, printable};
 use crate::leaf::{Authority, Leaves};
 use crate::limit::{self, Rates};
+use crate::memory::Memory;
 use crate::names::{self, AddressMap};
 use crate::record::redact_query;
 use crate::request::Told;
 use crate::respond;
 use crate::scrub::Known;
-use crate::seats::Seats;
+use crate::seats::{Left, Seats};
 use crate::swap::Swap;
 use crate::tally::{Counted, Tally};
 use crate::tool::Room;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub registration: Registration,
     /// The call log.
     pub log: Arc<CallLog>,
+    /// Has the allocator give back to the kernel what was freed.
+    pub give_back: fn(),
 }
 
 /// Everything that the connections of one sandbox share.
@@ -65,6 +68,7 @@ pub struct Worker {
     pub(crate) rates: Rates,
     pub(crate) room: Room,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) log: Arc<CallLog>,
     pub(crate) stop: watch::Receiver<bool>,
     policy_changed: watch::Sender<()>,
@@ -94,7 +98,8 @@ impl Worker {
     /// When there are no roots to verify upstreams with.
     pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
         let turns = Turns::new();
-        let upstream = Upstream::new(parts.roots)?;
+        let memory = Memory::new(parts.give_back);
+        let upstream = Upstream::new(parts.roots, Arc::clone(&memory))?;
         let grants = parts.registration.grants;
         Ok(Arc::new(Self {
             policy: parts.policy,
@@ -108,6 +113,7 @@ impl Worker {
             rates: Rates::default(),
             room: Room::default(),
             turns,
+            memory,
             log: parts.log,
             stop,
             policy_changed: watch::Sender::new(()),
@@ -333,7 +339,11 @@ async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
     let served = tokio::select! {
         biased;
         served = connection::run(Arc::clone(&worker), stream, accepted) => served,
-        called = Aside::new(seat.given_up()) => if called { Ok(()) } else { Err(Refusal::Crowded(to.clone())) },
+        left = Aside::new(seat.given_up()) => match left {
+            Left::Silent => Err(Refusal::Crowded(to.clone())),
+            Left::Idle => Ok(()),
+            Left::Unread => Err(Refusal::Unread(to.clone())),
+        },
     };
     if let Err(refusal) = served {
         worker.refuse(number, &to.to_string(), None, &refusal);

@@ -28,7 +28,9 @@ pub use self::roots::{Roots, RootsError, system_bundle};
 pub use self::tls::Floor;
 use self::tls::{NoTls, Protocols, Tls};
 use crate::error::Refusal;
+use crate::gathered::Gathered;
 use crate::hello::Prefixed;
+use crate::memory::Memory;
 use crate::turn::Share;
 use crate::{resolve, terminate};
 use record::TlsLeg;
@@ -43,6 +45,8 @@ pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 pub struct Upstream {
     tls: Tls,
     pool: Arc<Pool>,
+    /// For what is read from any of them.
+    memory: Arc<Memory>,
 }
 
 /// Who asks.
@@ -96,8 +100,8 @@ impl Upstream {
     ///
     /// # Errors
     /// [`RootsError::Tls`].
-    pub(crate) fn new(roots: Roots) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default() })
+    pub(crate) fn new(roots: Roots, memory: Arc<Memory>) -> Result<Self, RootsError> {
+        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default(), memory })
     }
 
     /// Sends `request` where `permit` says and waits for the head of the answer. A new connection speaks what
@@ -111,6 +115,7 @@ impl Upstream {
         caller: Caller<'_>,
         mut request: Request<Body>,
     ) -> Result<Answer, Refusal> {
+        self.memory.room().await;
         let key = Key::of(permit, caller.floor);
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
@@ -142,6 +147,7 @@ impl Upstream {
         caller: Caller<'_>,
         mut request: Request<Body>,
     ) -> Result<Answer, Refusal> {
+        self.memory.room().await;
         let extended = if caller.http2 { self.connect_extended(permit, caller).await? } else { None };
         let (open, accept) = match extended {
             Some(open) => (open, None),
@@ -167,6 +173,7 @@ impl Upstream {
         if !peer.speaks_http2() {
             return Ok(None);
         }
+        let stream = Gathered::both_ways(stream).within(&self.memory);
         let link = link::extended(stream, permit.destination(), caller.share.beside()).await?;
         Ok(link.map(|link| Open { link, peer }))
     }
@@ -216,13 +223,14 @@ impl Upstream {
         let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
             let peer = Arc::new(Peer { reached, tls: None });
+            let stream = Gathered::reads(stream).within(&self.memory);
             return Ok(Open { link: link::http1(stream, destination, caller.share.beside()).await?, peer });
         }
         let (stream, peer) = self.secure((stream, reached), permit, caller.floor, protocols).await?;
         let link = if peer.speaks_http2() {
-            link::http2(stream, destination, caller.share.beside()).await?
+            link::http2(Gathered::both_ways(stream).within(&self.memory), destination, caller.share.beside()).await?
         } else {
-            link::http1(stream, destination, caller.share.beside()).await?
+            link::http1(Gathered::reads(stream).within(&self.memory), destination, caller.share.beside()).await?
         };
         Ok(Open { link, peer })
     }

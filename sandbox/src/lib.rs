@@ -92,7 +92,7 @@ pub use hangup::{Hangup, Hangups};
 pub use home::HomeFile;
 pub use limits::raise_open_files;
 pub use lock::{Bolt, Lacking, Lock, Reach, close_memory, lock_in};
-pub use memory::{bound_heaps, give_back_memory};
+pub use memory::{bound_heaps, give_back_freed, give_back_memory};
 pub use met::{Limit, Met};
 pub use offer::Offered;
 pub use probe::{Capability, probe};

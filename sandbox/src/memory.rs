@@ -8,6 +8,11 @@ use crate::{process::single_threaded, sys};
 /// The first thread's, and one for the others: each keeps pages of its own, and the proxy has one thread that is busy.
 const ARENAS: libc::c_int = 2;
 
+/// Gives back what was freed.
+pub fn give_back_freed() {
+    sys::trim();
+}
+
 /// Gives back what was freed while the process came to stand, and the code that was needed for that: most of the program, and never again.
 pub fn give_back_memory() {
     sys::trim();

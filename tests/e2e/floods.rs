@@ -16,8 +16,15 @@ const ENHANCE_YOUR_CALM: u64 = 11;
 /// The worker's memory, whatever is done to it, in MiB.
 const MOST: u64 = 120;
 
+/// The same where it is the answers that take it: what is under way when they have taken all is more.
+const MOST_IN_ANSWERS: u64 = 160;
+
 /// Runs `program`, which defines `attack`, beside a polite client.
 fn attacked(upstream: &Upstream, program: &str) -> (Value, Log) {
+    attacked_within(upstream, program, MOST)
+}
+
+fn attacked_within(upstream: &Upstream, program: &str, most: u64) -> (Value, Log) {
     let exeat = Exeat::new()
         .sandbox(&format!("read = [\"{}\"]", tools().display()))
         .allow("api.example.com", upstream)
@@ -32,7 +39,7 @@ fn attacked(upstream: &Upstream, program: &str) -> (Value, Log) {
     let polite = told["polite"].as_array().unwrap();
     assert!(polite.iter().all(|status| *status == 200) && polite.len() > 3, "{told}");
     assert!(told["slowest"].as_f64().unwrap() < 5.0, "{told}");
-    assert!(peak < MOST, "the worker took {peak} MiB: {told}");
+    assert!(peak < most, "the worker took {peak} MiB: {told}");
     (told["told"].clone(), run.log)
 }
 
@@ -266,4 +273,31 @@ fn an_upload_that_is_not_taken_holds_back_no_other() {
     return [sent > 1_000_000, quick, slow.wait(lambda: 301 in slow.done), slow.statuses.get(301)]",
     );
     assert_eq!(told, json!([true, 2_000_000, true, 200]));
+}
+
+#[test]
+fn answers_that_nobody_reads_make_room_for_those_that_somebody_does() {
+    let streams = "def attack():
+    # No stream of these has a window, ever.
+    deaf = [Connection(settings=b'\\0\\4\\0\\0\\0\\0').greet() for _ in range(8)]
+    for connection in deaf:
+        connection.send(b''.join(connection.request(number * 2 + 1, '/big?bytes=100000000') for number in range(100)))
+        time.sleep(0.2)
+    return deaf[0].wait(lambda: any(connection.ended for connection in deaf))";
+    let connections = "def attack():
+    deaf = []
+    for _ in range(500):
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect((address, 443))
+        deaf.append(polite_context.wrap_socket(raw, server_hostname=NAME))
+        deaf[-1].sendall(b'GET /big?bytes=100000000 HTTP/1.1\\r\\nHost: ' + NAME.encode() + b'\\r\\n\\r\\n')
+    return True";
+    for (alpn, program) in [("h2", streams), ("http/1.1", streams), ("http/1.1", connections)] {
+        let upstream = Upstream::with_alpn(&[alpn]);
+        let (told, log) = attacked_within(&upstream, program, MOST_IN_ANSWERS);
+        assert_eq!(told, true, "{alpn}");
+        let reasons: Vec<String> = log.refusals().iter().map(|refused| refused.reason.clone()).collect();
+        assert!(reasons.iter().any(|reason| reason.contains("did not read its answers")), "{alpn}: {reasons:?}");
+    }
 }

@@ -132,7 +132,7 @@ async fn worker(room: &Path, policy: &Path, proxy: &Handle) -> Result<Told, Fail
     let log = Arc::new(CallLog::create(&directory)?);
     let ca = authority.pem().to_owned();
     let (stop, stopped) = watch::channel(false);
-    let worker = Worker::new(Parts { policy, authority, roots, broker, registration, log }, stopped)?;
+    let worker = Worker::new(Parts { policy, authority, roots, broker, registration, log, give_back: || {} }, stopped)?;
     let (tcp, names) = (TcpListener::bind("0.0.0.0:443")?, UdpSocket::bind("127.0.0.1:0")?);
     let told = Told { placeholder, ca, names: names.local_addr()? };
     proxy.spawn(async move {

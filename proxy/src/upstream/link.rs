@@ -231,20 +231,20 @@ fn told(destination: &Destination, error: &hyper::Error) -> Option<Refusal> {
 }
 
 /// HTTP/1.1 over `stream`.
-pub(super) async fn http1<S>(stream: S, destination: &Destination, share: Arc<Share>) -> Result<Link, Refusal>
+pub(super) async fn http1<S>(stream: Gathered<S>, destination: &Destination, share: Arc<Share>) -> Result<Link, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limit::ANSWER_HEAD_BYTES);
-    let handshake = builder.handshake(TokioIo::new(Gathered::reads(stream))).await;
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
     share.spawn(connection.with_upgrades());
     Ok(Link::Http1(sender))
 }
 
 /// HTTP/2 over `stream`.
-pub(super) async fn http2<S>(stream: S, destination: &Destination, share: Arc<Share>) -> Result<Link, Refusal>
+pub(super) async fn http2<S>(stream: Gathered<S>, destination: &Destination, share: Arc<Share>) -> Result<Link, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -255,7 +255,7 @@ where
 
 /// HTTP/2 over `stream`, if the upstream's first settings say that it takes WebSockets over it (RFC 8441).
 pub(super) async fn extended<S>(
-    stream: S,
+    stream: Gathered<S>,
     destination: &Destination,
     share: Arc<Share>,
 ) -> Result<Option<Link>, Refusal>
@@ -295,14 +295,14 @@ fn builder(share: &Arc<Share>) -> http2::Builder<InTurn> {
 }
 
 async fn handshake<S>(
-    stream: S,
+    stream: Gathered<S>,
     destination: &Destination,
     builder: &mut http2::Builder<InTurn>,
 ) -> Result<(http2::SendRequest<Body>, Connection<S>), Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    builder.handshake(TokioIo::new(Gathered::both_ways(stream))).await.map_err(|error| no_http(destination)(&error))
+    builder.handshake(TokioIo::new(stream)).await.map_err(|error| no_http(destination)(&error))
 }
 
 fn shared(sender: http2::SendRequest<Body>) -> Link {
@@ -319,7 +319,7 @@ mod tests {
     async fn an_upstream_that_never_answers_is_a_gateway_timeout() {
         let destination = Destination::parse_authority("api.example.com", 443).unwrap();
         let (ours, _theirs) = tokio::io::duplex(64 * 1024);
-        let mut link = http1(ours, &destination, crate::turn::Turns::new().share()).await.unwrap();
+        let mut link = http1(Gathered::reads(ours), &destination, crate::turn::Turns::new().share()).await.unwrap();
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get("https://api.example.com/").body(body).unwrap();
         let Err(Failure::Failed(refusal)) = link.send(&destination, Scheme::Https, request).await else {
