@@ -96,10 +96,10 @@ async fn call(
         let (judged, asks) = judged.map_err(|refusal| upload.or(refusal))?;
         (body, asked) = (examine(judged, &head, &worker.swap).await?, asks);
     }
-    let messages = rest.upgrade.is_some().then(|| worker.swap.messages(&head));
-    let in_messages = messages.as_ref().and_then(Messages::plan).cloned();
-    let (upload, plans) = (body.upload(), [plan, body.plan().cloned(), in_messages, signed::plan(signing.as_ref())]);
-    let lent = lend(worker, &permit, plans.iter().flatten().next(), signing.as_ref()).await?;
+    let messages = rest.upgrade.is_some().then(|| Box::new(worker.swap.messages(&head)));
+    let in_messages = messages.as_deref().and_then(Messages::plan).cloned();
+    let (upload, plans) = (body.upload(), [plan, body.plan().cloned(), in_messages, signed::plan(signing.as_deref())]);
+    let lent = lend(worker, &permit, plans.iter().flatten().next(), signing.as_deref()).await?;
     let used = lent.as_ref().map(|lent| credential(lent, plans.iter().flatten(), injected));
     let lease = lent.map(|lent| lent.lease);
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
@@ -119,7 +119,7 @@ async fn call(
     let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
     let start = start(worker, connection, &call, permit, used, &asked);
     let mut record = CallRecord::start(&worker.log, start, upload.sent())?;
-    let sent = attempt.send(&leave, request).await;
+    let sent = attempt.send(&leave, Box::new(request)).await;
     let carried = lease.clone().filter(|_| plans[0].is_some() || upload.sent().has_swapped());
     let (sent, leave, lease) = match (sent, carried) {
         (Ok(answered), Some(lease)) if answered.response.status() == StatusCode::UNAUTHORIZED => {
@@ -131,8 +131,8 @@ async fn call(
     worker.count_observed(permit, sent.as_ref().err());
     match sent {
         Ok(answer) => {
-            let socket =
-                rest.upgrade.zip(messages).map(|(client, messages)| websocket::Asked { client, messages, lease });
+            let asked_for = |(client, messages)| Box::new(websocket::Asked { client, messages, lease });
+            let socket = rest.upgrade.zip(messages).map(asked_for);
             let asked = (socket, asked.listing);
             Ok(passed_on(worker, connection, &call, answer, asked, (leave, record)).await)
         }
@@ -250,7 +250,7 @@ async fn passed_on(
     connection: &Connection,
     call: &Call,
     answer: Answer,
-    (socket, listing): (Option<websocket::Asked>, Option<Listing>),
+    (socket, listing): (Option<Box<websocket::Asked>>, Option<Listing>),
     (leave, mut record): (Leave, CallRecord),
 ) -> Response<Body> {
     let Answer { mut response, peer } = answer;
@@ -296,7 +296,7 @@ async fn passed_on(
         },
         (true, Some((asked, upstream))) => {
             websocket::agree_with(call.version, &mut parts);
-            let carried = websocket::carry(asked, upstream, scrub, (leave, record));
+            let carried = websocket::carry(*asked, upstream, scrub, (leave, record));
             let alert = alert(worker, connection, call);
             connection.share.spawn(async move {
                 if let Some(misdirected) = carried.await {

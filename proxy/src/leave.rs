@@ -80,9 +80,9 @@ impl Leave {
         taken_back.get_or_init(|| refusal).clone()
     }
 
-    /// Does `work` for as long as it is not taken back.
-    pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, Refusal> {
-        let (mut work, mut withdrawn) = (std::pin::pin!(work), std::pin::pin!(self.clone().withdrawn()));
+    /// Does `work` for as long as it is not taken back. It is pinned where it is: handed over, it would have its room twice.
+    pub async fn during<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Refusal> {
+        let mut withdrawn = std::pin::pin!(self.clone().withdrawn());
         poll_fn(|cx| {
             if !self.is_untouched()
                 && let Poll::Ready(refusal) = withdrawn.as_mut().poll(cx)

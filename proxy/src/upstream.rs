@@ -113,14 +113,14 @@ impl Upstream {
         &self,
         permit: &CallPermit,
         caller: Caller<'_>,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
     ) -> Result<Answer, Refusal> {
         self.memory.room().await;
         let key = Key::of(permit, caller.floor);
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Unsent(unsent, _)) => request = *unsent,
+                Err(Failure::Unsent(unsent, _)) => request = unsent,
                 Err(Failure::Failed(refusal)) => return Err(refusal),
             }
         }
@@ -145,7 +145,7 @@ impl Upstream {
         &self,
         permit: &CallPermit,
         caller: Caller<'_>,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
     ) -> Result<Answer, Refusal> {
         self.memory.room().await;
         let extended = if caller.http2 { self.connect_extended(permit, caller).await? } else { None };
@@ -196,7 +196,7 @@ impl Upstream {
         Ok((Prefixed::new(Bytes::new(), stream), Reached { address: address.to_string().into(), proxy: None }))
     }
 
-    async fn over(&self, key: &Key, open: Open, request: Request<Body>) -> Result<Answer, Failure> {
+    async fn over(&self, key: &Key, open: Open, request: Box<Request<Body>>) -> Result<Answer, Failure> {
         let Open { mut link, peer } = open;
         let response = link.send(&key.destination, key.scheme, request).await?;
         if let Link::Http1(sender) = link {

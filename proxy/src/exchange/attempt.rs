@@ -4,6 +4,7 @@
 //! method may be sent again: once, with another lease, its body whole, the policy asked anew and its rate counted. Never: a second
 //! request that is not in the log; one without another credential; a body of which a part is gone.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use broker::Lease;
@@ -59,9 +60,9 @@ impl Attempt<'_> {
     }
 
     /// Sends `request`, as long as the call has its leave.
-    pub(super) async fn send(&self, leave: &Leave, request: Request<Body>) -> Result<Answer, Refusal> {
+    pub(super) async fn send(&self, leave: &Leave, request: Box<Request<Body>>) -> Result<Answer, Refusal> {
         let Self { worker, connection, call, permit, .. } = self;
-        let send = async {
+        let send = pin!(async {
             let http2 = call.version == Version::HTTP_2;
             let caller = Caller { floor: connection.floor, http2, share: &connection.share };
             if self.upgrade {
@@ -70,7 +71,7 @@ impl Attempt<'_> {
             } else {
                 worker.upstream.send(permit, caller, request).await
             }
-        };
+        });
         // Its body may have seen first that it was taken back, and the connection failed over that since this was asked.
         leave.during(send).await?.map_err(|refusal| leave.or(refusal))
     }
@@ -90,7 +91,8 @@ impl Attempt<'_> {
         if answered.response.status() != StatusCode::UNAUTHORIZED || changed {
             return (Ok(answered), leave, Some(refused));
         }
-        let other = match leave.during(self.other(&refused)).await {
+        let other = leave.during(pin!(self.other(&refused))).await;
+        let other = match other {
             Ok(other) => other,
             Err(refusal) => return (Err(refusal), leave, Some(refused)),
         };
@@ -103,7 +105,7 @@ impl Attempt<'_> {
         let request = self.request(&leave, body, Some(&lease));
         let request = request.and_then(|request| record.retried(refused.id, lease.id).map(|()| request));
         match request {
-            Ok(request) => (self.send(&leave, request).await, leave, Some(lease)),
+            Ok(request) => (self.send(&leave, Box::new(request)).await, leave, Some(lease)),
             Err(refusal) => (Err(refusal), leave, Some(lease)),
         }
     }

@@ -90,9 +90,12 @@ pub(super) async fn verified(
     call: &Call,
     room: &Room,
     body: Body,
-) -> Result<(Option<Signing>, Body), Refusal> {
+) -> Result<(Option<Box<Signing>>, Body), Refusal> {
     match signed {
-        Some(signed) => Box::pin(signed.verify(call, room, body)).await.map(|(signing, body)| (Some(signing), body)),
+        Some(signed) => {
+            let (signing, body) = Box::pin(signed.verify(call, room, body)).await?;
+            Ok((Some(Box::new(signing)), body))
+        }
         None => Ok((None, body)),
     }
 }
@@ -107,7 +110,7 @@ pub(super) fn plan(signing: Option<&Signing>) -> Option<Plan> {
 /// # Errors
 /// As [`Signing::sign`].
 pub(super) async fn again(
-    signing: Option<Signing>,
+    signing: Option<Box<Signing>>,
     request: Request<Body>,
     call: &Call,
     lease: Option<&Lease>,

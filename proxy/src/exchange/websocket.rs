@@ -48,7 +48,7 @@ type Look = Box<dyn FnMut(&Part, &mut Vec<u8>) -> Result<(), End> + Send>;
 pub(super) struct Asked {
     pub(super) client: OnUpgrade,
     /// What may be in what the client sends.
-    pub(super) messages: Messages,
+    pub(super) messages: Box<Messages>,
     /// The credential for it, where one may be.
     pub(super) lease: Option<Arc<Lease>>,
 }
@@ -90,7 +90,7 @@ pub(super) async fn carry(
     let (client_in, mut client_out) = split(TokioIo::<Upgraded>::new(client));
     let (upstream_in, mut upstream_out) = split(TokioIo::<Upgraded>::new(upstream));
     let (sent, received, whole) = (record.sent(), AtomicU64::new(0), AtomicBool::new(true));
-    let mut outward = Outward::new(messages, lease, record.sent());
+    let mut outward = Outward::new(*messages, lease, record.sent());
     let mut inward = Inward::new(&scrub);
     let out: Look = Box::new(move |part, out| outward.push(part, out));
     let up = copy(client_in, &mut upstream_out, (Frames::new(true), out), |_, bytes| sent.bytes(bytes));

@@ -132,18 +132,18 @@ impl Link {
         &mut self,
         destination: &Destination,
         scheme: Scheme,
-        request: Request<Body>,
+        mut request: Box<Request<Body>>,
     ) -> Result<Response<Carried>, Failure> {
         let extended = matches!(self, Self::Http2(_)) && websocket::is_opened(&request);
-        let request = match self {
-            Self::Http1(_) => for_http1(request, destination, scheme),
-            Self::Http2(_) => for_http2(request, destination, scheme),
+        match self {
+            Self::Http1(_) => for_http1(&mut request, destination, scheme),
+            Self::Http2(_) => for_http2(&mut request, destination, scheme),
         }
         .map_err(|error| Failure::Failed(Refusal::Malformed(error.to_string())))?;
         let sending = async {
             match self {
-                Self::Http1(sender) => sender.try_send_request(request).await,
-                Self::Http2(shared) => shared.sender.try_send_request(request).await,
+                Self::Http1(sender) => sender.try_send_request(*request).await,
+                Self::Http2(shared) => shared.sender.try_send_request(*request).await,
             }
         };
         match tokio::time::timeout(limit::ANSWER_WAIT, sending).await {
@@ -187,7 +187,7 @@ pub(crate) fn authority(destination: &Destination, scheme: Scheme) -> String {
 }
 
 /// Origin form with one `Host` (RFC 9112 section 3.2.1).
-fn for_http1(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Result<Request<Body>, http::Error> {
+fn for_http1(request: &mut Request<Body>, to: &Destination, scheme: Scheme) -> Result<(), http::Error> {
     let target = request.uri().path_and_query().cloned();
     let target = target.unwrap_or(http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(target);
@@ -201,20 +201,20 @@ fn for_http1(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Re
     }
     let host = HeaderValue::try_from(authority(to, scheme))?;
     request.headers_mut().insert(HOST, host);
-    Ok(request)
+    Ok(())
 }
 
 /// All four pseudo-header fields and no `Host` (RFC 9113 section 8.3.1).
-fn for_http2(mut request: Request<Body>, to: &Destination, scheme: Scheme) -> Result<Request<Body>, http::Error> {
+fn for_http2(request: &mut Request<Body>, to: &Destination, scheme: Scheme) -> Result<(), http::Error> {
     let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     *request.uri_mut() =
         Uri::builder().scheme(scheme.as_str()).authority(authority(to, scheme)).path_and_query(path).build()?;
     *request.version_mut() = http::Version::HTTP_2;
     request.headers_mut().remove(HOST);
-    if websocket::is_opened(&request) {
-        websocket::extend(&mut request);
+    if websocket::is_opened(request) {
+        websocket::extend(request);
     }
-    Ok(request)
+    Ok(())
 }
 
 fn no_http(destination: &Destination) -> impl Fn(&hyper::Error) -> Refusal {
@@ -322,7 +322,7 @@ mod tests {
         let mut link = http1(Gathered::reads(ours), &destination, crate::turn::Turns::new().share()).await.unwrap();
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get("https://api.example.com/").body(body).unwrap();
-        let Err(Failure::Failed(refusal)) = link.send(&destination, Scheme::Https, request).await else {
+        let Err(Failure::Failed(refusal)) = link.send(&destination, Scheme::Https, Box::new(request)).await else {
             panic!("it was answered");
         };
         assert_eq!(crate::respond::row(&refusal).0, http::StatusCode::GATEWAY_TIMEOUT, "{refusal}");
