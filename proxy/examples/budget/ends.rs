@@ -1,6 +1,6 @@
 //! Client and upstream: what is at both ends of a worker, in a process that is not counted.
 //!
-//! Enters: orders, a line each, `http1`, `http2` or `handshake` and how often. Leaves: `done` for each, or why not. Never: an answer that
+//! Enters: orders, a line each, `http1`, `http2`, `streams` or `handshake` and how often. Leaves: `done` for each, or why not. Never: an answer that
 //! counts where the credential did not get to the upstream, or got back.
 
 use std::convert::Infallible;
@@ -26,6 +26,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -41,6 +42,8 @@ pub const CREDENTIAL: &str = "budget-3f9Kq27TzXw8Lr5VbNcY1uHs";
 const WAIT: Duration = Duration::from_secs(120);
 /// Of every answer.
 const LENGTH: usize = 1024;
+/// Requests at once on one connection.
+const STREAMS: u32 = 100;
 
 /// Where the upstream listens.
 #[derive(Serialize, Deserialize)]
@@ -164,7 +167,11 @@ impl Client {
 
     async fn done(&mut self, order: &str) -> Result<(), Failure> {
         let (what, times) = order.split_once(' ').ok_or("no order")?;
-        for _ in 0..times.parse::<u32>()? {
+        let times = times.parse::<u32>()?;
+        if what == "streams" {
+            return self.ask_at_once(times).await;
+        }
+        for _ in 0..times {
             match what {
                 "http1" => self.ask_http1().await?,
                 "http2" => self.ask_http2().await?,
@@ -176,8 +183,7 @@ impl Client {
     }
 
     fn request(&self, uri: &str) -> http::request::Builder {
-        let request = Request::get(uri).header("authorization", format!("Bearer {}", self.told.placeholder));
-        request.header("accept", "application/json").header("user-agent", "budget/1.0")
+        request(&self.told.placeholder, uri)
     }
 
     async fn ask_http1(&mut self) -> Result<(), Failure> {
@@ -194,8 +200,30 @@ impl Client {
         whole(sender.send_request(request.body(Empty::new())?).await?).await
     }
 
+    /// So many requests, a hundred at a time on one connection.
+    async fn ask_at_once(&mut self, times: u32) -> Result<(), Failure> {
+        self.ask_http2().await?;
+        let sender = self.http2.2.as_ref().ok_or("no connection")?;
+        let mut asking = JoinSet::new();
+        for number in 0..STREAMS {
+            let (mut sender, placeholder) = (sender.clone(), self.told.placeholder.clone());
+            asking.spawn(async move {
+                for _ in (1 + number..times).step_by(STREAMS as usize) {
+                    let request = request(&placeholder, &http2_uri());
+                    sender.ready().await?;
+                    whole(sender.send_request(request.body(Empty::new())?).await?).await?;
+                }
+                Ok::<_, Failure>(())
+            });
+        }
+        while let Some(asked) = asking.join_next().await {
+            asked??;
+        }
+        Ok(())
+    }
+
     async fn ask_http2(&mut self) -> Result<(), Failure> {
-        let request = self.request(&format!("https://{HTTP2}/repos/acme/widgets/releases/latest?page=2"));
+        let request = self.request(&http2_uri());
         let (connector, address, link) = &mut self.http2;
         if link.is_none() {
             let stream = TokioIo::new(secured(connector, *address, HTTP2).await?);
@@ -218,6 +246,15 @@ impl Client {
             _ => Err("an answer to nothing".into()),
         }
     }
+}
+
+fn http2_uri() -> String {
+    format!("https://{HTTP2}/repos/acme/widgets/releases/latest?page=2")
+}
+
+fn request(placeholder: &str, uri: &str) -> http::request::Builder {
+    let request = Request::get(uri).header("authorization", format!("Bearer {placeholder}"));
+    request.header("accept", "application/json").header("user-agent", "budget/1.0")
 }
 
 async fn secured(

@@ -31,9 +31,10 @@ const QUIET: Duration = Duration::from_millis(300);
 
 /// Each part of the network's: what the client is told, how often before (until connections stand, leaves are there and sessions known), and how
 /// often in each round that counts.
-const DRIVEN: [(&str, &str, u32, u32); 3] = [
+const DRIVEN: [(&str, &str, u32, u32); 4] = [
     ("HTTP/1.1, a request", "http1", 50, 100),
     ("HTTP/2, a request", "http2", 50, 100),
+    ("HTTP/2, a request of a hundred at once", "streams", 500, 1000),
     ("a handshake, its leaf in the cache", "handshake", 5, 20),
 ];
 /// How often each of them is counted. A worker shares out its time by the clock, so a machine that is busy adds to a count.
