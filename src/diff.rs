@@ -120,7 +120,7 @@ fn chosen(places: &Places, arguments: &args::Diff) -> Result<WorkerId, Report> {
     }
     let last = workers.into_iter().max().ok_or_else(|| none("there are"))?;
     // Whoever goes on with `--apply` or `--discard` has to name it, so that it is the one that was looked at.
-    writeln!(io::stderr(), "exeat: note: of worker {last}")?;
+    crate::remark(&Report::new(format!("of worker {last}")));
     Ok(last)
 }
 

@@ -50,7 +50,7 @@ struct Learned {
 /// # Errors
 /// When the logs cannot be listed, or the agent's file cannot be read, or would not load with the rules.
 pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Report> {
-    let file = places.agent_file(&arguments.agent);
+    let file = places.file_of(&arguments.agent)?;
     let original = edit::Original::read(arguments.agent.clone(), file.clone())?;
     let policy = original.policy();
     let since = arguments.since.as_deref().map(since).transpose()?;

@@ -104,17 +104,17 @@ impl Destination {
 
 /// `host[:port]` into its halves. A colon belongs to the host where it stands in brackets or is not the only one.
 pub(crate) fn split_port(text: &str) -> Result<(&str, Option<u16>), Malformed> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, port),
-        _ => return Ok((text, None)),
-    };
-    if let Some(rest) = port.strip_prefix("//") {
+    if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         return Err(Malformed::new(
             format!("{} is a URL, not a host", quoted(text)),
             format!("write the host alone, {}; paths go under `paths`", quoted(host)),
         ));
     }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if host.ends_with(']') || !host.contains(':') => (host, port),
+        _ => return Ok((text, None)),
+    };
     let digits = port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0');
     match port.parse() {
         Ok(number) if digits => Ok((host, Some(number))),
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_url_is_told_as_one() {
         for (url, host) in
-            [("https://a.example/x", "`a.example`"), ("http://a.example", "`a.example`"), ("https://", "``")]
+            [("https://a.example/x", "`a.example`"), ("http://a.example:81", "`a.example:81`"), ("https://", "``")]
         {
             let refused = Destination::parse_authority(url, 443).unwrap_err();
             assert!(refused.to_string().contains("is a URL, not a host") && refused.hint().contains(host), "{refused}");

@@ -31,6 +31,7 @@ mod vault;
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf, absolute};
 
 use crate::agent::AgentId;
@@ -100,7 +101,8 @@ fn read(path: &Path, most: u64) -> Result<String, LoadError> {
     let refused = |reason: String, remedy: &str| LoadError::whole_file(&path.display().to_string(), reason, remedy);
     let mut bytes = Vec::new();
     // A pipe of this name would be waited for, for ever.
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+    let kind = fs::metadata(path).map(|found| found.file_type());
+    if kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_dir()) {
         return Err(refused("is not a file".into(), "put a file of this name in its place"));
     }
     File::open(path)

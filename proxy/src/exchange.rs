@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use broker::{Lease, Lent};
 use config::CallPermit;
-use http::header::{ALT_SVC, CONNECTION, HeaderValue, IF_RANGE, RANGE};
+use http::header::{ALT_SVC, CONNECTION, HeaderName, HeaderValue, IF_RANGE, RANGE};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -63,6 +63,10 @@ async fn answer(
     // RFC 9110 section 9.3.2; over HTTP/2 a body would be sent.
     Ok(if to_head { response.map(|_| empty()) } else { response })
 }
+
+/// What asks for a part of an answer: RFC 9110 section 14, and what Apache and Azure's storage take beside it.
+const PARTS: [HeaderName; 4] =
+    [RANGE, IF_RANGE, HeaderName::from_static("request-range"), HeaderName::from_static("x-ms-range")];
 
 /// The life of a request. What few requests need is in a box: all that a request may have to wait for has its place in the future, which is
 /// made and moved for each.
@@ -112,9 +116,9 @@ async fn call(
     let attempt = Attempt { worker, connection, call: &call, permit, policy, plans, upgrade, asked: &asked };
     // What signs is not sent, so it goes into no part of the request, and no range of an answer can show it.
     let mut request = attempt.request(&leave, body, lease.as_deref().filter(|_| signing.is_none()))?;
-    if signing.is_none() && request.headers().contains_key(RANGE) && worker.swap.goes_to(&call.destination) {
+    if signing.is_none() && worker.swap.goes_to(&call.destination) {
         // It may have been kept there, by an earlier call that carried it.
-        remove_any(request.headers_mut(), &[RANGE, IF_RANGE]);
+        remove_any(request.headers_mut(), &PARTS);
     }
     let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
     let start = start(worker, connection, &call, permit, used, &asked);
@@ -177,7 +181,7 @@ fn outgoing(
     asked.accept(&mut parts.headers);
     if lease.is_some() {
         // An upstream that echoes could be asked for the credential a byte at a time, which no scrub sees whole.
-        remove_any(&mut parts.headers, &[RANGE, IF_RANGE]);
+        remove_any(&mut parts.headers, &PARTS);
     }
     trace::pass_on(&mut parts.headers, call.trace.as_ref(), &worker.swap);
     if let (Some(plan), Some(lease)) = (plan, lease) {
@@ -282,7 +286,8 @@ async fn passed_on(
     }
     let mut body = plan.wrap(body);
     body.settle(Carried::whole);
-    let body = leave.clone().hold(body);
+    // One that is read whole first, for what it lists, has a place of its own.
+    let body = if listing.is_some() { leave.clone().hold(body) } else { leave.clone().offer(body) };
     match (switched, upgrades) {
         (false, _) => match listing {
             None => Response::from_parts(parts, Recorded::new(body, record).boxed_unsync()),

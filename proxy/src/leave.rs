@@ -132,9 +132,14 @@ impl Leave {
 
     /// The same body, which breaks off when the leave is taken back.
     pub fn hold<B: http_body::Body>(self, body: B) -> Held<B> {
+        Held { body, withdrawn: None, leave: self, over: false, offer: None }
+    }
+
+    /// The same of an answer that its client is to read from now on.
+    pub fn offer<B: http_body::Body>(self, body: B) -> Held<B> {
         let Inner { worker, busy, .. } = &*self.0;
         let offer = (!body.is_end_stream()).then(|| worker.memory.offer(busy.seat()));
-        Held { body, withdrawn: None, leave: self, over: false, offer }
+        Held { offer, ..self.hold(body) }
     }
 }
 
@@ -163,7 +168,7 @@ pub(crate) struct Held<B> {
     leave: Leave,
     /// Whether it was taken back, and that has been said.
     over: bool,
-    /// None where there is nothing to read.
+    /// None where there is nothing for a client to read.
     offer: Option<Offer>,
 }
 

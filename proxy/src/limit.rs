@@ -20,7 +20,8 @@ pub const REFUSALS_TOLD_APART: usize = 256;
 /// make room.
 pub const CONNECTIONS: usize = 2560;
 /// What of the worker is resident at most, but for what is under way until it is looked at again: from here on, connections whose clients do not read
-/// their answers make room (`memory`). A sixteenth below the 128 MiB that a worker under attack may take.
+/// their answers make room (`memory`). An eighth below the 128 MiB that a worker may take under most attacks: what thousands
+/// of connections hold beside their answers comes on top.
 pub const MEMORY: u64 = 112 << 20;
 /// Questions for names that have come and were not read yet: the kernel takes a KiB for each.
 pub const QUESTIONS_BYTES: usize = 1024 * 1024;

@@ -2,8 +2,8 @@
 //!
 //! Enters: what is read from upstreams, and which answers wait for a client that asks for no more of them. Leaves: time to read on. Where more
 //! is resident than a worker is to have, nothing is sent to an upstream or read from one before there is room again: connections of which an answer
-//! has waited for longest are ended. Never: an end for a client that reads on, or while there is room; a wait without an end where nobody can
-//! make room.
+//! has waited for longest are ended. Never: an end for a client that asked for more within a second, or while there is room; a
+//! wait without an end where nobody can make room: then the mark is raised. Not seen: the last piece of an answer once hyper has it, and WebSockets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -17,11 +17,9 @@ use std::time::{Duration, Instant};
 use crate::limit;
 use crate::seats::Seat;
 
-/// What is resident, as proc(5) has it: its second field, in pages.
-const RESIDENT: &str = "/proc/self/statm";
-const PAGE: u64 = 4096;
-/// A line of it has some forty bytes.
-const LINE: usize = 128;
+/// Says what is resident (proc(5)), in a line of its first thousand bytes.
+const STATUS: &str = "/proc/self/status";
+const LINES: usize = 2048;
 /// It is looked at after so much was read: what two thousand connections could take meanwhile is no more than a few times that.
 const STEP: u64 = 4 << 20;
 /// What one answer that nobody reads takes, in buffers of both its ends.
@@ -30,8 +28,9 @@ const ANSWER: u64 = 512 << 10;
 const UNREAD: Duration = Duration::from_secs(1);
 /// Whoever is ended is gone after a turn.
 const SOON: Duration = Duration::from_millis(10);
-/// So many of those who wait go on at once when there is room again: each may take [`ANSWER`] before that is seen.
-const AT_ONCE: u64 = 16;
+/// So many of those who wait go on when there is room again, and twice as many each time that there still is: each may take [`ANSWER`] before
+/// that is seen.
+const AT_ONCE: usize = 16;
 /// Where nobody is to be ended, it is something else that takes the room. It is looked at again once so much more is taken.
 const FURTHER: u64 = 16 << 20;
 
@@ -69,11 +68,11 @@ pub(crate) struct Offer {
 impl Memory {
     /// Of this process. It can be looked at also once no way leads to /proc.
     pub fn new(give_back: fn()) -> Arc<Self> {
-        let statm = File::open(RESIDENT).ok();
+        let status = File::open(STATUS).ok();
         let resident = move || {
-            let mut line = [0; LINE];
-            let read = statm.as_ref()?.read_at(&mut line, 0).ok()?;
-            resident(&line[..read])
+            let mut lines = [0; LINES];
+            let read = status.as_ref()?.read_at(&mut lines, 0).ok()?;
+            resident(&lines[..read])
         };
         Self::by(Box::new(resident), give_back)
     }
@@ -138,7 +137,7 @@ impl Memory {
     }
 
     async fn make_room(self: Arc<Self>) {
-        let mut asked = Instant::now();
+        let (mut asked, mut at_once) = (Instant::now(), AT_ONCE);
         loop {
             let mut over = self.over();
             if over > 0 {
@@ -146,34 +145,34 @@ impl Memory {
                 over = self.over();
             }
             if over == 0 {
-                if self.let_go() {
+                if self.let_go(at_once) {
                     return;
                 }
+                (asked, at_once) = (Instant::now(), at_once * 2);
+                tokio::time::sleep(SOON).await;
+                continue;
+            }
+            at_once = AT_ONCE;
+            if self.end_unread(over / ANSWER + 1) {
                 asked = Instant::now();
-            } else if self.end_unread(over / ANSWER + 1) {
-                asked = Instant::now();
-            } else if asked.elapsed() > UNREAD + UNREAD / 4 {
+            } else if !self.has_unread() || asked.elapsed() > UNREAD + UNREAD / 4 {
                 self.most.fetch_add(over + FURTHER, Ordering::Relaxed);
             }
             tokio::time::sleep(SOON).await;
         }
     }
 
-    /// Lets some of those who wait go on. Whether nobody waits any more, and nobody need.
-    fn let_go(&self) -> bool {
-        let next: Vec<Waker> = {
-            let mut waiting = lock(&self.waiting);
-            if waiting.is_empty() {
-                self.passes.store(0, Ordering::Release);
-                self.full.store(false, Ordering::Release);
-                return true;
-            }
-            self.passes.store(AT_ONCE, Ordering::Release);
-            let some = waiting.len().min(usize::try_from(AT_ONCE).unwrap_or(usize::MAX));
-            waiting.drain(..some).collect()
-        };
+    /// Lets so many of those who wait go on. Whether that was all, so that nobody need wait any more.
+    fn let_go(&self, passes: usize) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let all = passes >= waiting.len();
+        self.passes.store(if all { 0 } else { passes as u64 }, Ordering::Release);
+        self.full.store(!all, Ordering::Release);
+        let some = passes.min(waiting.len());
+        let next: Vec<Waker> = waiting.drain(..some).collect();
+        drop(waiting);
         next.into_iter().for_each(Waker::wake);
-        false
+        all
     }
 
     /// Ends the connections of so many answers that have waited for longest. Whether there were any.
@@ -191,6 +190,11 @@ impl Memory {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         unread.iter().take(most).for_each(|(_, seat)| seat.end_unread());
         !unread.is_empty()
+    }
+
+    /// Whether there is an answer of which its client has not asked for more yet.
+    fn has_unread(&self) -> bool {
+        lock(&self.offers).standing.values().any(|(since, _)| since.load(Ordering::Relaxed) > 0)
     }
 
     /// Milliseconds since it began, from 1 on.
@@ -224,9 +228,12 @@ impl std::fmt::Debug for Memory {
     }
 }
 
-fn resident(line: &[u8]) -> Option<u64> {
-    let pages: u64 = std::str::from_utf8(line).ok()?.split(' ').nth(1)?.parse().ok()?;
-    pages.checked_mul(PAGE)
+fn resident(lines: &[u8]) -> Option<u64> {
+    let told = |line: &[u8]| {
+        std::str::from_utf8(line.strip_prefix(b"VmRSS:")?.strip_suffix(b" kB")?).ok()?.trim().parse().ok()
+    };
+    let kibibytes: u64 = lines.split(|&byte| byte == b'\n').find_map(told)?;
+    kibibytes.checked_mul(1024)
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -256,11 +263,9 @@ mod tests {
 
     #[test]
     fn what_the_kernel_says_is_read_and_nothing_else() {
-        assert_eq!(resident(b"12345 300 200 10 0 400 0\n"), Some(300 * PAGE));
-        assert_eq!(
-            [resident(b"12345"), resident(b""), resident(b"1 x"), resident(b"1 18446744073709551615")],
-            [None; 4]
-        );
+        assert_eq!(resident(b"Name:\t\xff\nVmRSS:\t    4280 kB\nRssAnon:\t 5 kB\n"), Some(4280 * 1024));
+        assert_eq!([resident(b"VmRSS:\t4280"), resident(b""), resident(b"VmRSS: x kB\n")], [None; 3]);
+        assert_eq!(resident(b"VmRSS:\t18446744073709551615 kB\n"), None);
         assert!((Memory::new(|| {}).resident)().is_some_and(|bytes| bytes > 1 << 20));
     }
 
@@ -286,12 +291,21 @@ mod tests {
 
     #[tokio::test]
     async fn where_nobody_can_make_room_reading_goes_on_after_a_while() {
-        let memory = taken(&Arc::new(AtomicU64::new(2 * limit::MEMORY)));
+        let (memory, seats) = (taken(&Arc::new(AtomicU64::new(2 * limit::MEMORY))), Seats::new(1));
+        // Its client could read by then.
+        let _offer = memory.offer(&seats.take(1).await);
         memory.took(usize::try_from(STEP).unwrap());
         assert!(!room(&memory).await);
         timeout(4 * UNREAD, memory.room()).await.unwrap();
         memory.took(usize::try_from(STEP).unwrap());
         assert!(room(&memory).await, "no more is taken than before");
+    }
+
+    #[tokio::test]
+    async fn where_everybody_reads_nobody_waits() {
+        let memory = taken(&Arc::new(AtomicU64::new(2 * limit::MEMORY)));
+        memory.took(usize::try_from(STEP).unwrap());
+        assert!(room(&memory).await);
     }
 
     #[tokio::test]

@@ -178,6 +178,8 @@ pub enum Reader {
     Http,
     /// Git, which shows its user what an answer of plain text says, and of any other the status alone.
     Git,
+    /// npm, which shows the member `error` as a text.
+    Npm,
     /// A gRPC client, which looks at `grpc-status` and at nothing else.
     Grpc,
 }
@@ -189,6 +191,7 @@ impl Reader {
         match version == Version::HTTP_2 && grpc::is_spoken(headers) {
             true => Self::Grpc,
             false if agent().starts_with(b"git/") => Self::Git,
+            false if agent().starts_with(b"npm/") => Self::Npm,
             false => Self::Http,
         }
     }
@@ -201,7 +204,9 @@ pub fn refuse(refusal: &Refusal, reader: Reader) -> Response<Full<Bytes>> {
         (_, Refusal::Tool(objection)) => tool::answer(objection),
         (Reader::Git, _) => answer(refusal, "text/plain; charset=utf-8", plain(refusal)),
         // The charset says nothing new (RFC 8259 section 11), but octokit takes what names one for text, and shows it.
-        (Reader::Http, _) => answer(refusal, "application/problem+json; charset=utf-8", problem(refusal)),
+        (Reader::Http | Reader::Npm, _) => {
+            answer(refusal, "application/problem+json; charset=utf-8", problem(refusal, reader))
+        }
     };
     let (_, kind, proxy_error) = row(refusal);
     stamp(response.headers_mut(), proxy_error, kind);
@@ -267,9 +272,13 @@ fn grpc_message(text: &str) -> String {
 
 /// The fields of RFC 9457, and the two in which SDKs look for what they tell their caller: `message` (GitHub's and others'), and `error`
 /// with a message of its own (OpenAI's, Google's, Azure's).
-fn problem(refusal: &Refusal) -> Vec<u8> {
+fn problem(refusal: &Refusal, reader: Reader) -> Vec<u8> {
     let (status, kind, _) = row(refusal);
     let message = sentence(refusal);
+    let error = match reader {
+        Reader::Npm => message.as_str().into(),
+        _ => serde_json::json!({ "code": kind, "message": &message }),
+    };
     let problem = serde_json::json!({
         "type": format!("urn:exeat:refusal:{kind}"),
         "title": title(refusal),
@@ -278,7 +287,7 @@ fn problem(refusal: &Refusal) -> Vec<u8> {
         "rule": refusal.rule().map(ToString::to_string),
         "ask_for": remedy(refusal),
         "explain": explain(refusal),
-        "error": { "code": kind, "message": &message },
+        "error": error,
         "message": &message,
     });
     let mut body = serde_json::to_vec_pretty(&problem).unwrap_or_default();

@@ -43,10 +43,10 @@ impl Filter {
         let since = wanted.since.as_deref().map(ago::since).transpose()?;
         let until = wanted.until.as_deref().map(ago::since).transpose()?;
         if let (Some(since), Some(until)) = (since, until)
-            && until <= since
+            && until < since
         {
             let hint = "`--since` is the earlier of the two: `--since 3h --until 2h` is the hour before the last two";
-            return Err(Report::new("no time is before `--until` and not before `--since`").hint(hint));
+            return Err(Report::new("`--until` is before `--since`").hint(hint));
         }
         let span = Span {
             from: since.map_or(i64::MIN, nanoseconds),

@@ -3,7 +3,7 @@
 //! Enters: the configuration directory, policies, credentials. Leaves: a note for each. Never: a secret that was read; a verdict: where exeat runs,
 //! and for the user it runs as, it may be otherwise.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,10 @@ fn changeable(places: &Places, policies: &[Policy]) -> Vec<String> {
     let own = [places.config.clone(), places.config.join("agents"), places.credentials_file(), places.broker_file()];
     let files = own.into_iter().chain(policies.iter().map(|policy| PathBuf::from(policy.file())));
     let rules = files.map(|file| (file, "what agents may do"));
-    let told = rules.chain([(places.state.clone(), "their logs and leases")]).filter(|(file, _)| others_write(file));
+    let trusted = policies.iter().flat_map(|policy| policy.extra_roots().to_vec());
+    let trusted = trusted.map(|file| (file, "who is believed to be an upstream"));
+    let logs = [(places.state.clone(), "their logs and leases"), (places.log_file(), "what is kept of their logs")];
+    let told = rules.chain(trusted).chain(logs).filter(|(file, _)| others_write(file));
     let told = told.map(|(file, what)| {
         let file = file.display();
         format!("`{file}` can be changed by every user of the machine, and with it {what}: `chmod o-w {file}`")
@@ -45,12 +48,8 @@ fn others_write(path: &Path) -> bool {
 /// The authorities that a policy adds, without which nothing starts.
 fn roots(policy: &Policy) -> impl Iterator<Item = String> {
     policy.extra_roots().iter().filter_map(|root| {
-        let error = File::open(root).err()?;
-        Some(format!(
-            "{}: upstream.roots: `{}` cannot be read: {error}: nothing starts without it",
-            policy.file(),
-            root.display()
-        ))
+        let why = opened(root).err()?;
+        Some(format!("{}: upstream.roots: {why}: nothing starts without it", policy.file()))
     })
 }
 
@@ -68,19 +67,31 @@ fn secrets(credentials: &Credentials) -> Vec<String> {
                 _ => None,
             };
             notes.extend(why.map(|why| {
-                format!("{}: {name}: {why}: while that is so, it is lent to nobody", credential.written.file())
+                format!(
+                    "{}: {name}: {why}: while that is so, a broker of this user lends it to nobody",
+                    credential.written.file()
+                )
             }));
         }
     }
     notes
 }
 
+/// What a file that can be read is like, or why it cannot. A pipe would be waited for, for ever.
+fn opened(file: &Path) -> Result<Metadata, String> {
+    let shown = file.display();
+    let found = fs::metadata(file).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+    if !found.is_file() {
+        return Err(format!("`{shown}` is not a regular file"));
+    }
+    File::open(file).and_then(|opened| opened.metadata()).map_err(|error| format!("`{shown}` cannot be read: {error}"))
+}
+
 /// Why a secret's file would not be taken.
 fn unfit(file: &Path) -> Option<String> {
     let shown = file.display();
-    let mode = match File::open(file).and_then(|opened| opened.metadata()) {
-        Err(error) => return Some(format!("`{shown}` cannot be read: {error}")),
-        Ok(found) if !found.is_file() => return Some(format!("`{shown}` is not a regular file")),
+    let mode = match opened(file) {
+        Err(why) => return Some(why),
         Ok(found) => found.permissions().mode(),
     };
     let open = mode & (OTHERS_READ | OTHERS_WRITE) != 0;

@@ -46,7 +46,12 @@ fn what_the_files_rely_on_and_others_could_change_is_noted_and_no_mistake() {
     notes(&["with it their logs and leases"]);
     fs::set_permissions(exeat.state(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::remove_file(&secret).unwrap();
-    notes(&["cannot be read: No such file or directory (os error 2): while that is so, it is lent to nobody"]);
+    notes(&[
+        "cannot be read: No such file or directory (os error 2): while that is so, a broker of this user lends it to nobody",
+    ]);
+    // A pipe is not waited for either.
+    assert!(Command::new("mkfifo").args([&secret, &exeat.config("agents/gone.pem")]).status().unwrap().success());
+    notes(&["secrets/api` is not a regular file", "gone.pem` is not a regular file"]);
 }
 
 #[test]

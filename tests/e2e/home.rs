@@ -270,7 +270,7 @@ fn a_file_with_a_placeholder_goes_nowhere() {
                 curl -sS -w '\\n%{{http_code}}\\n' --data-binary \"$body\" https://www.example.com/echo; done"
         );
         let run = exeat.sh(&script).ok();
-        assert_eq!(run.stdout.matches("placeholder-misdirected").count(), 2, "{template}: {run:#?}");
+        assert_eq!(run.stdout.matches("urn:exeat:refusal:placeholder-misdirected").count(), 2, "{template}: {run:#?}");
         assert_eq!(run.stdout.matches("\n403\n").count(), 2, "{template}: {run:#?}");
         assert!(run.log.refusals().iter().all(|refused| refused.alert), "{template}: {run:#?}");
         upstream.assert_no_request();

@@ -27,7 +27,9 @@ fn who_shows_the_status_line_shows_why() {
     assert!(wget.contains("ERROR 403: Forbidden (exeat: host-not-listed)"), "{wget}");
     let npm = exeat().sh("npm view left-pad --registry=https://registry.example.com 2>&1 || true").ok().stdout;
     assert!(
-        npm.contains("403 Forbidden (exeat: host-not-listed) - GET https://registry.example.com/left-pad"),
+        npm.contains(
+            "403 Forbidden (exeat: host-not-listed) - GET https://registry.example.com/left-pad - exeat did not"
+        ),
         "{npm}"
     );
 }

@@ -122,10 +122,17 @@ fn what_was_written_is_good_here_and_elsewhere_with_the_public_key_alone() {
     assert!(wrong.code == Some(125) && wrong.stderr.contains("not a key of signed notes"), "{wrong:#?}");
     let empty = Exeat::new();
     // Nor is it good that there is nothing, be it that the place is another or that all of it is gone.
-    for arguments in [&["verify"][..], &["verify", "/nonexistent"], &["verify", "--key", key.trim_end()]] {
+    let nothing = |arguments: &[&str]| {
         let run = empty.exeat(arguments).finish();
         assert!(run.code == Some(125) && run.stderr.contains("there is nothing to verify"), "{run:#?}");
+    };
+    nothing(&["verify"]);
+    nothing(&["verify", "/nonexistent"]);
+    nothing(&["verify", "--key", key.trim_end()]);
+    for directory in ["workers", "checkpoints"] {
+        fs::create_dir_all(empty.state().join(directory)).unwrap();
     }
+    nothing(&["verify"]);
 }
 
 #[test]
