@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use broker::{Lease, Lent};
 use config::CallPermit;
-use http::header::{ALT_SVC, CONNECTION, HeaderName, HeaderValue, IF_RANGE, RANGE};
+use http::header::{ALT_SVC, CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -38,7 +38,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::record::{CallRecord, Recorded, milliseconds};
-use crate::request::{Call, Came, Told, remove_any, strip_hop, transfer_coded};
+use crate::request::{Call, Came, Told, ask_for_all, remove_any, strip_hop, transfer_coded};
 use crate::respond::Reader;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
@@ -63,10 +63,6 @@ async fn answer(
     // RFC 9110 section 9.3.2; over HTTP/2 a body would be sent.
     Ok(if to_head { response.map(|_| empty()) } else { response })
 }
-
-/// What asks for a part of an answer: RFC 9110 section 14, and what Apache and Azure's storage take beside it.
-const PARTS: [HeaderName; 4] =
-    [RANGE, IF_RANGE, HeaderName::from_static("request-range"), HeaderName::from_static("x-ms-range")];
 
 /// The life of a request. What few requests need is in a box: all that a request may have to wait for has its place in the future, which is
 /// made and moved for each.
@@ -118,7 +114,7 @@ async fn call(
     let mut request = attempt.request(&leave, body, lease.as_deref().filter(|_| signing.is_none()))?;
     if signing.is_none() && worker.swap.goes_to(&call.destination) {
         // It may have been kept there, by an earlier call that carried it.
-        remove_any(request.headers_mut(), &PARTS);
+        ask_for_all(request.headers_mut());
     }
     let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
     let start = start(worker, connection, &call, permit, used, &asked);
@@ -181,7 +177,7 @@ fn outgoing(
     asked.accept(&mut parts.headers);
     if lease.is_some() {
         // An upstream that echoes could be asked for the credential a byte at a time, which no scrub sees whole.
-        remove_any(&mut parts.headers, &PARTS);
+        ask_for_all(&mut parts.headers);
     }
     trace::pass_on(&mut parts.headers, call.trace.as_ref(), &worker.swap);
     if let (Some(plan), Some(lease)) = (plan, lease) {

@@ -6,8 +6,8 @@
 
 use config::{CallFacts, CredentialName, Destination, Host, Method, NormalPath, Scheme};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Request, Uri, Version};
 use hyper::body::Incoming;
@@ -316,6 +316,14 @@ pub(crate) fn transfer_coded(headers: &HeaderMap) -> bool {
     let mut codings =
         headers.get_all(TRANSFER_ENCODING).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
     codings.any(|coding| !plain(coding.trim_ascii()))
+}
+
+/// Asks for an answer as a whole: a part of one shows less than what is looked for in it.
+pub(crate) fn ask_for_all(headers: &mut HeaderMap) {
+    /// RFC 9110 section 14, and what Apache and Azure's storage take beside it.
+    const PARTS: [HeaderName; 4] =
+        [RANGE, IF_RANGE, HeaderName::from_static("request-range"), HeaderName::from_static("x-ms-range")];
+    remove_any(headers, &PARTS);
 }
 
 /// Removes fields of which a head mostly has none: to look at each that it has takes less than a search for each that it may have.

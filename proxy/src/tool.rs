@@ -22,7 +22,7 @@ mod room;
 
 use config::{CallPermit, Protocol};
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
+use http::header::{ACCEPT_ENCODING, HeaderValue};
 
 pub(crate) use self::answer::answer;
 pub use self::events::Events;
@@ -35,7 +35,7 @@ pub use self::room::Room;
 
 use self::objection::Why;
 use crate::error::Refusal;
-use crate::request::Call;
+use crate::request::{Call, ask_for_all};
 use crate::swap::Swap;
 use crate::upstream::Body;
 
@@ -53,9 +53,7 @@ impl Asked {
     pub(crate) fn accept(&self, headers: &mut HeaderMap) {
         if self.listing.is_some() {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            for part in [RANGE, IF_RANGE] {
-                headers.remove(part);
-            }
+            ask_for_all(headers);
         }
     }
 }
