@@ -45,10 +45,15 @@ pub(crate) struct Memory {
     /// From here on somebody has to make room.
     most: AtomicU64,
     full: AtomicBool,
-    /// How many go on though somebody waits.
-    passes: AtomicU64,
-    waiting: Mutex<VecDeque<Waker>>,
+    waiting: Mutex<Waiting>,
     offers: Mutex<Offers>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    wakers: VecDeque<Waker>,
+    /// How many go on though others wait.
+    passes: usize,
 }
 
 #[derive(Default)]
@@ -79,8 +84,8 @@ impl Memory {
 
     fn by(resident: Box<dyn Fn() -> Option<u64> + Send + Sync>, give_back: fn()) -> Arc<Self> {
         let (most, offers, waiting) = (AtomicU64::new(limit::MEMORY), Mutex::default(), Mutex::default());
-        let (read, passes, full) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { resident, give_back, begun: Instant::now(), read, most, full, passes, waiting, offers })
+        let (read, full, begun) = (AtomicU64::new(0), AtomicBool::new(false), Instant::now());
+        Arc::new(Self { resident, give_back, begun, read, most, full, waiting, offers })
     }
 
     /// Waits until there is room for what is read next.
@@ -89,14 +94,15 @@ impl Memory {
             return Poll::Ready(());
         }
         let mut waiting = lock(&self.waiting);
-        let pass = |passes: u64| passes.checked_sub(1);
-        if !self.full.load(Ordering::Acquire)
-            || self.passes.fetch_update(Ordering::AcqRel, Ordering::Acquire, pass).is_ok()
-        {
+        if !self.full.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push_back(cx.waker().clone());
+        if waiting.passes > 0 {
+            waiting.passes -= 1;
+            return Poll::Ready(());
+        }
+        if !waiting.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.wakers.push_back(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -165,11 +171,11 @@ impl Memory {
     /// Lets so many of those who wait go on. Whether that was all, so that nobody need wait any more.
     fn let_go(&self, passes: usize) -> bool {
         let mut waiting = lock(&self.waiting);
-        let all = passes >= waiting.len();
-        self.passes.store(if all { 0 } else { passes as u64 }, Ordering::Release);
+        let some = passes.min(waiting.wakers.len());
+        let all = some == waiting.wakers.len();
+        waiting.passes = if all { 0 } else { passes };
         self.full.store(!all, Ordering::Release);
-        let some = passes.min(waiting.len());
-        let next: Vec<Waker> = waiting.drain(..some).collect();
+        let next: Vec<Waker> = waiting.wakers.drain(..some).collect();
         drop(waiting);
         next.into_iter().for_each(Waker::wake);
         all
@@ -306,6 +312,34 @@ mod tests {
         let memory = taken(&Arc::new(AtomicU64::new(2 * limit::MEMORY)));
         memory.took(usize::try_from(STEP).unwrap());
         assert!(room(&memory).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_who_wait_some_go_on_at_first_and_twice_as_many_each_time() {
+        let bytes = Arc::new(AtomicU64::new(limit::MEMORY + 1));
+        let (memory, seats) = (taken(&bytes), Seats::new(1));
+        let _offer = memory.offer(&seats.take(1).await);
+        memory.took(usize::try_from(STEP).unwrap());
+        let gone = Arc::new(AtomicU64::new(0));
+        for _ in 0..8 * AT_ONCE {
+            let (memory, gone) = (Arc::clone(&memory), Arc::clone(&gone));
+            tokio::spawn(async move {
+                memory.room().await;
+                gone.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let mut steps = vec![0];
+        tokio::time::sleep(SOON).await;
+        bytes.store(0, Ordering::Relaxed);
+        while *steps.last().unwrap() < 8 * AT_ONCE as u64 {
+            tokio::time::sleep(SOON / 10).await;
+            let now = gone.load(Ordering::Relaxed);
+            if steps.last() != Some(&now) {
+                steps.push(now);
+            }
+        }
+        let at_once = AT_ONCE as u64;
+        assert_eq!(steps, [0, at_once, 3 * at_once, 7 * at_once, 8 * at_once]);
     }
 
     #[tokio::test]
