@@ -49,6 +49,13 @@ pub const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 pub const UPSTREAM_STREAMS: u32 = 100;
 /// HTTP/2 connections to one destination that take further calls: as many as carry all streams of a busy client's connections.
 pub const UPSTREAM_LINKS: usize = 32;
+/// Calls on one of them that are taken back at once though the upstream may not have begun them; others are a moment later. Over more than 20, h2
+/// ends a connection with all that is on it (CVE-2023-44487), and so do other servers.
+pub const EARLY_RESETS: usize = 10;
+/// What went out so long ago was begun by an upstream that does anything at all; and a change of policy reaches calls that stand within a second.
+pub const RESET_WAIT: Duration = Duration::from_millis(750);
+/// Calls taken back on one of them until further ones get another: nghttp2 ends it after 1,000 at once, Envoy after 500.
+pub const LINK_RESETS: usize = 100;
 /// HTTP/2 flow-control window of a call to an upstream: fills a path of 100 Mbit/s at 40 ms.
 pub const UPSTREAM_STREAM_WINDOW: u32 = 512 * 1024;
 /// Of its connection: all calls on it, so that one whose client does not read holds back no other.

@@ -7,6 +7,7 @@
 mod connect;
 mod dial;
 mod link;
+mod place;
 mod pool;
 mod roots;
 mod tls;

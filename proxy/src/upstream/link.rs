@@ -13,11 +13,11 @@ use http::header::{CONNECTION, HOST, HeaderValue, TE, TRANSFER_ENCODING};
 use http::{Request, Response, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::place::{Awaited, Going, Place, Places, Room};
 use super::{Body, Failure, Peer, tls, websocket};
 use crate::error::Refusal;
 use crate::gathered::Gathered;
@@ -31,12 +31,26 @@ pub(super) enum Link {
     Http2(Shared),
 }
 
-/// A connection over HTTP/2, and a call's place on it.
+/// A connection over HTTP/2, and room on it for a call.
 #[derive(Debug)]
 pub(super) struct Shared {
-    sender: http2::SendRequest<Body>,
-    room: Arc<Semaphore>,
-    place: Option<OwnedSemaphorePermit>,
+    sender: http2::SendRequest<Going>,
+    places: Arc<Places>,
+    room: Option<Room>,
+}
+
+impl Shared {
+    /// Sends it, and waits for the head of its answer.
+    async fn send(&mut self, destination: &Destination, request: Request<Body>) -> Result<Response<Carried>, Failure> {
+        let Some(room) = self.room.take().or_else(|| self.places.room()) else {
+            return Err(Failure::Unsent(Box::new(request), None));
+        };
+        let send = |place: &_| self.sender.try_send_request(request.map(|body| Going::new(body, place)));
+        let (sent, place) = room.begin(send);
+        let answer = Awaited::new(sent, Arc::clone(&place)).await.map_err(failed(destination, Going::stays))?;
+        place.answered();
+        Ok(answer.map(|body| Carried { body, ahead: None, place: Some(place) }))
+    }
 }
 
 /// The body of an answer, which keeps its call's place to its end.
@@ -45,7 +59,7 @@ pub struct Carried {
     body: Incoming,
     /// What came before anybody asked.
     ahead: Option<Next>,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Option<Arc<Place>>,
 }
 
 /// What a body gives when it is asked.
@@ -71,6 +85,16 @@ impl Carried {
             ahead => self.ahead = ahead,
         }
         None
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take()
+            && !http_body::Body::is_end_stream(self)
+        {
+            place.left();
+        }
     }
 }
 
@@ -110,20 +134,19 @@ impl Open {
 
     /// The same connection over HTTP/2 with a place on it for one more call, if it has one.
     pub(super) fn another(&self) -> Option<Self> {
-        let Link::Http2(Shared { sender, room, .. }) = &self.link else { return None };
-        let place = Some(Arc::clone(room).try_acquire_owned().ok()?);
-        let shared = Shared { sender: sender.clone(), room: Arc::clone(room), place };
+        let Link::Http2(Shared { sender, places, .. }) = &self.link else { return None };
+        let shared = Shared { sender: sender.clone(), places: Arc::clone(places), room: Some(places.room()?) };
         sender.is_ready().then(|| Self { link: Link::Http2(shared), peer: Arc::clone(&self.peer) })
     }
 
     /// Whether one over HTTP/2 takes no more calls.
     pub(super) fn is_over(&self) -> bool {
-        matches!(&self.link, Link::Http2(shared) if shared.sender.is_closed())
+        matches!(&self.link, Link::Http2(shared) if shared.sender.is_closed() || shared.places.is_worn())
     }
 
     /// Whether one over HTTP/2 has calls.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(&self.link, Link::Http2(shared) if shared.room.available_permits() < limit::UPSTREAM_STREAMS as usize)
+        matches!(&self.link, Link::Http2(shared) if shared.places.is_busy())
     }
 }
 
@@ -142,27 +165,32 @@ impl Link {
         .map_err(|error| Failure::Failed(Refusal::Malformed(error.to_string())))?;
         let sending = async {
             match self {
-                Self::Http1(sender) => sender.try_send_request(*request).await,
-                Self::Http2(shared) => shared.sender.try_send_request(*request).await,
+                Self::Http1(sender) => {
+                    let answer = sender.try_send_request(*request).await.map_err(failed(destination, |body| body))?;
+                    Ok(answer.map(|body| Carried { body, ahead: None, place: None }))
+                }
+                Self::Http2(shared) => shared.send(destination, *request).await,
             }
         };
-        match tokio::time::timeout(limit::ANSWER_WAIT, sending).await {
-            Ok(Ok(mut response)) => {
-                if extended {
-                    websocket::unextend(&mut response);
-                }
-                let _place = if let Self::Http2(shared) = self { shared.place.take() } else { None };
-                Ok(response.map(|body| Carried { body, ahead: None, _place }))
-            }
-            Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Failure::Unsent(Box::new(request), told(destination, error.error())),
-                None => Failure::Failed(no_http(destination)(error.error())),
-            }),
-            Err(_) => Err(Failure::Failed(Refusal::UpstreamSilent {
-                destination: destination.clone(),
-                waited: limit::ANSWER_WAIT.as_secs(),
-            })),
+        let silent =
+            || Refusal::UpstreamSilent { destination: destination.clone(), waited: limit::ANSWER_WAIT.as_secs() };
+        let answer = tokio::time::timeout(limit::ANSWER_WAIT, sending).await;
+        let mut answer = answer.map_err(|_| Failure::Failed(silent()))??;
+        if extended {
+            websocket::unextend(&mut answer);
         }
+        Ok(answer)
+    }
+}
+
+/// Why a request has no answer; the request, with its own body, where not a byte of it was sent.
+fn failed<B>(
+    destination: &Destination,
+    stays: impl FnOnce(B) -> Body,
+) -> impl FnOnce(TrySendError<Request<B>>) -> Failure {
+    |mut error| match error.take_message() {
+        Some(request) => Failure::Unsent(Box::new(request.map(stays)), told(destination, error.error())),
+        None => Failure::Failed(no_http(destination)(error.error())),
     }
 }
 
@@ -281,7 +309,7 @@ where
     }))
 }
 
-type Connection<S> = http2::Connection<TokioIo<Gathered<S>>, Body, InTurn>;
+type Connection<S> = http2::Connection<TokioIo<Gathered<S>>, Going, InTurn>;
 
 fn builder(share: &Arc<Share>) -> http2::Builder<InTurn> {
     let mut builder = http2::Builder::new(InTurn(Arc::clone(share)));
@@ -298,15 +326,15 @@ async fn handshake<S>(
     stream: Gathered<S>,
     destination: &Destination,
     builder: &mut http2::Builder<InTurn>,
-) -> Result<(http2::SendRequest<Body>, Connection<S>), Refusal>
+) -> Result<(http2::SendRequest<Going>, Connection<S>), Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     builder.handshake(TokioIo::new(stream)).await.map_err(|error| no_http(destination)(&error))
 }
 
-fn shared(sender: http2::SendRequest<Body>) -> Link {
-    Link::Http2(Shared { sender, room: Arc::new(Semaphore::new(limit::UPSTREAM_STREAMS as usize)), place: None })
+fn shared(sender: http2::SendRequest<Going>) -> Link {
+    Link::Http2(Shared { sender, places: Places::new(), room: None })
 }
 
 #[cfg(test)]
