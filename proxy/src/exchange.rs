@@ -136,7 +136,12 @@ async fn call(
             let asked = (socket, asked.listing);
             Ok(passed_on(worker, connection, &call, answer, asked, (leave, record)).await)
         }
-        Err(refusal) => Ok(went_wrong(worker, connection, &call, &upload.or(refusal), record)),
+        Err(refusal) => {
+            // Nothing goes upstream that the log does not have.
+            let written = worker.log.commit().map_err(|error| Refusal::LogUnavailable(error.to_string()));
+            let refusal = written.err().unwrap_or_else(|| upload.or(refusal));
+            Ok(went_wrong(worker, connection, &call, &refusal, record))
+        }
     }
 }
 

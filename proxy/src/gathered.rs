@@ -2,7 +2,7 @@
 //!
 //! Enters: a stream that gives a record a read, and makes one of each write. Leaves: the same bytes, as many of them at once as are there,
 //! so that what passes from task to task, and to the kernel, is few and long. Never: a wait for more where there is something to give; a
-//! write that waits for longer than to the next turn; a buffer that is kept while nothing passes.
+//! write that waits for longer than to the next turn, or comes before what has to be in the log by then; a buffer that is kept while nothing passes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::memory::Memory;
+use crate::record::Before;
 use crate::{limit, turn};
 
 /// Writes from here on are pieces of a body; a shorter one goes at once, if it is the first in its turn.
@@ -29,6 +30,7 @@ pub struct Gathered<S> {
     pieces: Option<Pieces>,
     /// Where what is read needs room.
     memory: Option<Arc<Memory>>,
+    before: Before,
 }
 
 #[derive(Debug, Default)]
@@ -50,13 +52,13 @@ impl Pieces {
 
 impl<S> Gathered<S> {
     /// What `stream` gives, gathered. Its writer sees to long writes by itself.
-    pub fn reads(stream: S) -> Self {
-        Self { stream, failed: None, pieces: None, memory: None }
+    pub fn reads(stream: S, before: Before) -> Self {
+        Self { stream, failed: None, pieces: None, memory: None, before }
     }
 
     /// The same, and the pieces that are written in one turn go together: HTTP/2 writes and flushes each frame.
-    pub fn both_ways(stream: S) -> Self {
-        Self { stream, failed: None, pieces: Some(Pieces::default()), memory: None }
+    pub fn both_ways(stream: S, before: Before) -> Self {
+        Self { stream, failed: None, pieces: Some(Pieces::default()), memory: None, before }
     }
 
     /// Reads only while there is room for it.
@@ -111,6 +113,9 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// Writes what was gathered.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(Pieces { bytes, put_off, .. }) = &mut self.pieces else { return Poll::Ready(Ok(())) };
+        if !bytes.is_empty() {
+            self.before.write()?;
+        }
         while !bytes.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
             if written == 0 {
@@ -135,6 +140,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     ) -> Poll<io::Result<usize>> {
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
         if self.pieces.as_mut().is_none_or(|pieces| pieces.goes(length)) {
+            self.before.write()?;
             return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         }
         if self.pieces.as_ref().is_some_and(|pieces| pieces.bytes.len() >= limit::GATHERED) {
@@ -180,11 +186,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::path::PathBuf;
+    use std::sync::Arc;
 
+    use jiff::Timestamp;
+    use record::{CallLog, Event, NameAsked};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::turn::Turns;
+
+    fn before() -> Before {
+        let directory = tempfile::tempdir().unwrap();
+        Before::client(&Arc::new(CallLog::create(directory.path()).unwrap()))
+    }
 
     /// Gives a piece a read, then an error; notes how long each write was.
     #[derive(Default)]
@@ -229,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_there_comes_at_once_and_an_error_behind_it_is_not_lost() {
         let pieces = [vec![b'a'; 16_384], vec![b'b'; 16_384], vec![b'c'; 10]].into();
-        let mut gathered = Gathered::reads(Pieced { pieces, ..Pieced::default() });
+        let mut gathered = Gathered::reads(Pieced { pieces, ..Pieced::default() }, before());
         let mut room = [0; 40_000];
         assert_eq!(gathered.read(&mut room).await.unwrap(), 2 * 16_384 + 10);
         assert_eq!(gathered.read(&mut room).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
@@ -252,11 +267,11 @@ mod tests {
     #[tokio::test]
     async fn frames_of_one_turn_go_together_in_order_and_without_a_turn_each_by_itself() {
         let frames = frames();
-        let share = Turns::new().share();
-        let together = share.run(framed(Gathered::both_ways(Pieced::default()), frames.clone())).await;
+        let share = Turns::new(|| {}).share();
+        let together = share.run(framed(Gathered::both_ways(Pieced::default(), before()), frames.clone())).await;
         assert_eq!(together.written, frames.concat());
         assert!(together.writes.len() < frames.len() / 2, "{:?}", together.writes);
-        let alone = framed(Gathered::both_ways(Pieced::default()), frames.clone()).await;
+        let alone = framed(Gathered::both_ways(Pieced::default(), before()), frames.clone()).await;
         assert_eq!(alone.written, frames.concat());
         assert_eq!(alone.writes.len(), frames.len());
     }
@@ -264,8 +279,8 @@ mod tests {
     #[tokio::test]
     async fn of_short_writes_the_first_of_a_turn_goes_at_once_and_the_others_together() {
         let answers: Vec<_> = (0..40u8).map(|number| vec![number; 1033]).collect();
-        let share = Turns::new().share();
-        let together = share.run(framed(Gathered::both_ways(Pieced::default()), answers.clone())).await;
+        let share = Turns::new(|| {}).share();
+        let together = share.run(framed(Gathered::both_ways(Pieced::default(), before()), answers.clone())).await;
         assert_eq!(together.written, answers.concat());
         assert_eq!(together.writes, [1033, 39 * 1033]);
     }
@@ -281,9 +296,9 @@ mod tests {
                 Poll::Ready(Ok(()))
             }
         }
-        let share = Turns::new().share();
+        let share = Turns::new(|| {}).share();
         let steps = share.run(async {
-            let mut gathered = Gathered::reads(Endless);
+            let mut gathered = Gathered::reads(Endless, before());
             let (mut steps, mut reads) = (0, 0);
             let mut room = vec![0; 8 * 1024];
             std::future::poll_fn(|cx| {
@@ -303,10 +318,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_put_off_goes_in_the_next_turn_though_nobody_writes_more() {
-        let share = Turns::new().share();
+        let share = Turns::new(|| {}).share();
         let written = share
             .run(async {
-                let mut gathered = Gathered::both_ways(Pieced::default());
+                let mut gathered = Gathered::both_ways(Pieced::default(), before());
                 gathered.write_all(&[b'x'; 16_393]).await.unwrap();
                 gathered.flush().await.unwrap();
                 let before = gathered.stream.written.len();
@@ -317,5 +332,45 @@ mod tests {
             })
             .await;
         assert_eq!(written, (0, 16_393));
+    }
+
+    /// A stream to which nothing may be written before the log has a line.
+    struct Behind(PathBuf);
+
+    impl AsyncWrite for Behind {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            assert!(std::fs::read_to_string(&self.0).unwrap().ends_with('\n'), "{} bytes came first", bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn noted(log: &CallLog) {
+        log.note(Timestamp::UNIX_EPOCH, Event::NameAsked(NameAsked { name: "a".into(), kind: "A".into() })).unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_byte_comes_before_what_was_noted_until_then_however_it_is_gathered() {
+        let make: [fn(Behind, Before) -> Gathered<Behind>; 2] = [Gathered::reads, Gathered::both_ways];
+        for (make, length) in make.into_iter().flat_map(|make| [(make, 100), (make, PIECE)]) {
+            let directory = tempfile::tempdir().unwrap();
+            let log = Arc::new(CallLog::create(directory.path()).unwrap());
+            let mut gathered = make(Behind(log.path().to_owned()), Before::upstream(&log));
+            let share = Turns::new(|| {}).share();
+            share
+                .run(async move {
+                    noted(&log);
+                    gathered.write_all(&vec![b'x'; length]).await.unwrap();
+                    gathered.shutdown().await.unwrap();
+                })
+                .await;
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Enters: a permitted call, or a refusal. Leaves: its start, before the first byte goes upstream, and its end, by a guard
 //! that writes even when the client goes away. Never: a call that is not in the log, nor two ends for one start.
 
+mod before;
 mod query;
 mod seal;
 
@@ -17,12 +18,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use jiff::Timestamp;
 
+pub(crate) use self::before::Before;
 pub(crate) use self::query::redact_query;
 pub use self::seal::{NotSealed, Seal};
 use crate::error::Refusal;
 use crate::limit;
+use crate::turn;
 use crate::upstream::Reached;
-use record::{CallEnd, CallLog, CallRetried, CallStart, Event, Retried, TlsLeg, TunnelStart};
+use record::{CallEnd, CallLog, CallRetried, CallStart, Event, LogError, Retried, TlsLeg, TunnelStart};
 
 /// What goes upstream behind the head of a call, counted as it goes.
 #[derive(Debug, Clone, Default)]
@@ -57,25 +60,26 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// Writes the start. When this returns, the kernel has the line. `sent` counts the request's body.
+    /// Notes the start. The kernel has the line before anything is written to an upstream, by whomever (`gathered`), or a connection to one is
+    /// made; at the end of the turn at the latest. `sent` counts the request's body.
     ///
     /// # Errors
     /// [`Refusal::LogUnavailable`]: the call must not be made.
     pub fn start(log: &Arc<CallLog>, start: CallStart, sent: Sent) -> Result<Self, Refusal> {
-        Self::begin(log, start.call, Event::CallStart(start), sent)
+        Self::begin(log, start.call, Event::CallStart(start), sent, note)
     }
 
-    /// The same for a connection that is carried unread.
+    /// Writes the start of a connection that is carried unread. When this returns, the kernel has the line.
     ///
     /// # Errors
     /// As [`CallRecord::start`].
     pub fn start_tunnel(log: &Arc<CallLog>, start: TunnelStart, sent: Sent) -> Result<Self, Refusal> {
-        Self::begin(log, start.call, Event::TunnelStart(start), sent)
+        Self::begin(log, start.call, Event::TunnelStart(start), sent, CallLog::append)
     }
 
-    fn begin(log: &Arc<CallLog>, call: u64, start: Event, sent: Sent) -> Result<Self, Refusal> {
+    fn begin(log: &Arc<CallLog>, call: u64, start: Event, sent: Sent, add: Add) -> Result<Self, Refusal> {
         let end = CallEnd { call, outcome: "abandoned".into(), ..CallEnd::default() };
-        log.append(Timestamp::now(), start).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        add(log, Timestamp::now(), start).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         log.opened();
         Ok(Self {
             log: Arc::clone(log),
@@ -183,11 +187,19 @@ impl Drop for CallRecord {
         }
         let (call, end) = (self.end.call, std::mem::take(&mut self.end));
         // A log that fails here fails for the next call's start too, and that call is refused.
-        if let Err(error) = self.log.append(Timestamp::now(), Event::CallEnd(end)) {
+        if let Err(error) = note(&self.log, Timestamp::now(), Event::CallEnd(end)) {
             tracing::error!(call, %error, "the end of a call is not in the log");
         }
         self.log.closed();
     }
+}
+
+/// How a line gets into the log.
+type Add = fn(&CallLog, Timestamp, Event) -> Result<(), LogError>;
+
+/// In a turn, at whose end all that was noted is written, a line is only noted: many calls of one turn share a write.
+fn note(log: &CallLog, time: Timestamp, event: Event) -> Result<(), LogError> {
+    if turn::under_way().is_some() { log.note(time, event) } else { log.append(time, event) }
 }
 
 /// As the log has them.

@@ -97,9 +97,11 @@ impl Worker {
     /// # Errors
     /// When there are no roots to verify upstreams with.
     pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
-        let turns = Turns::new();
+        let log = Arc::clone(&parts.log);
+        // A log that fails here is found out by whoever has to go on behind it.
+        let turns = Turns::new(move || drop(log.commit()));
         let memory = Memory::new(parts.give_back);
-        let upstream = Upstream::new(parts.roots, Arc::clone(&memory))?;
+        let upstream = Upstream::new(parts.roots, Arc::clone(&parts.log), Arc::clone(&memory))?;
         let grants = parts.registration.grants;
         Ok(Arc::new(Self {
             policy: parts.policy,

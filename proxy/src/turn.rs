@@ -14,6 +14,7 @@ mod waiting;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
@@ -81,6 +82,16 @@ pub(crate) struct Turns {
     light: Notify,
     begun: Once,
     machine: Machine,
+    ended: Ended,
+}
+
+/// What is done when a turn is over.
+struct Ended(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ended")
+    }
 }
 
 /// The part of the worker that one connection has.
@@ -115,9 +126,10 @@ enum Place {
 }
 
 impl Turns {
-    pub fn new() -> Arc<Self> {
-        let (more, light, begun) = (Notify::new(), Notify::new(), Once::new());
-        Arc::new(Self { queue: Mutex::default(), more, light, begun, machine: Machine::new() })
+    /// Of a worker that does `each` when a turn is over: what its work may put off until then.
+    pub fn new(each: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        let (more, light, begun, ended) = (Notify::new(), Notify::new(), Once::new(), Ended(Box::new(each)));
+        Arc::new(Self { queue: Mutex::default(), more, light, begun, machine: Machine::new(), ended })
     }
 
     /// A share in a lane of its own.
@@ -185,6 +197,7 @@ impl Turns {
             }
             UNTIL.set(None);
             SINCE.set(None);
+            (self.ended.0)();
             share.settle(now - begun, paid, now);
             heavy |= !paid.is_zero();
             // Sockets and timers have to be looked at, which the runtime does in between; and who else waits for this core, such as the

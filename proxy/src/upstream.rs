@@ -32,9 +32,10 @@ use crate::error::Refusal;
 use crate::gathered::Gathered;
 use crate::hello::Prefixed;
 use crate::memory::Memory;
+use crate::record::Before;
 use crate::turn::Share;
 use crate::{resolve, terminate};
-use record::TlsLeg;
+use record::{CallLog, TlsLeg};
 
 /// What goes wrong inside a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -48,6 +49,7 @@ pub struct Upstream {
     pool: Arc<Pool>,
     /// For what is read from any of them.
     memory: Arc<Memory>,
+    log: Arc<CallLog>,
 }
 
 /// Who asks.
@@ -101,8 +103,8 @@ impl Upstream {
     ///
     /// # Errors
     /// [`RootsError::Tls`].
-    pub(crate) fn new(roots: Roots, memory: Arc<Memory>) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default(), memory })
+    pub(crate) fn new(roots: Roots, log: Arc<CallLog>, memory: Arc<Memory>) -> Result<Self, RootsError> {
+        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default(), memory, log })
     }
 
     /// Sends `request` where `permit` says and waits for the head of the answer. A new connection speaks what
@@ -174,7 +176,7 @@ impl Upstream {
         if !peer.speaks_http2() {
             return Ok(None);
         }
-        let stream = Gathered::both_ways(stream).within(&self.memory);
+        let stream = Gathered::both_ways(stream, self.before()).within(&self.memory);
         let link = link::extended(stream, permit.destination(), caller.share.beside()).await?;
         Ok(link.map(|link| Open { link, peer }))
     }
@@ -184,6 +186,7 @@ impl Upstream {
     /// # Errors
     /// A refusal with [`Fault::Upstream`](crate::error::Fault::Upstream), or [`Refusal::ForbiddenAddress`].
     pub async fn dial(&self, route: Route<'_>) -> Result<(Prefixed<TcpStream>, Reached), Refusal> {
+        self.log.commit().map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         if let Some(proxy) = route.proxy() {
             resolve::for_proxy(route, proxy).await?;
             let (stream, address) = connect::through(proxy, route.destination()).await?;
@@ -224,16 +227,23 @@ impl Upstream {
         let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
             let peer = Arc::new(Peer { reached, tls: None });
-            let stream = Gathered::reads(stream).within(&self.memory);
+            let stream = Gathered::reads(stream, self.before()).within(&self.memory);
             return Ok(Open { link: link::http1(stream, destination, caller.share.beside()).await?, peer });
         }
         let (stream, peer) = self.secure((stream, reached), permit, caller.floor, protocols).await?;
         let link = if peer.speaks_http2() {
-            link::http2(Gathered::both_ways(stream).within(&self.memory), destination, caller.share.beside()).await?
+            let stream = Gathered::both_ways(stream, self.before()).within(&self.memory);
+            link::http2(stream, destination, caller.share.beside()).await?
         } else {
-            link::http1(Gathered::reads(stream).within(&self.memory), destination, caller.share.beside()).await?
+            let stream = Gathered::reads(stream, self.before()).within(&self.memory);
+            link::http1(stream, destination, caller.share.beside()).await?
         };
         Ok(Open { link, peer })
+    }
+
+    /// What has to be in the log before anything is written to a connection.
+    fn before(&self) -> Before {
+        Before::upstream(&self.log)
     }
 
     async fn secure(

@@ -1,7 +1,8 @@
 //! The log as its worker writes it: appended to only, each line bound to all before it.
 //!
 //! Enters: events. Leaves: lines that the kernel has, each with the hash of the line before it, and at any time the root of the
-//! tree over all of them, for whoever signs. Never: a log with a hole; what failed once stays failed.
+//! tree over all of them, for whoever signs. Lines that are only noted are written together, before whatever has to come after them. Never: a
+//! log with a hole; what failed once stays failed.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -24,6 +25,8 @@ use crate::written::{self, Last, Line};
 const UNSYNCED: usize = 16;
 /// More than this is not kept from one line to the next: calls take one or two KiB, and only a worker's start takes much more.
 const KEPT: usize = 16 * 1024;
+/// Noted lines are written when they are more than this: some ten calls of one turn.
+const NOTED: usize = KEPT;
 
 /// The log cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,8 @@ struct State {
     tree: Tree,
     /// Where a line is put together: what a leaf of the tree begins with, then the line.
     leaf: Vec<u8>,
+    /// Lines that the kernel does not have yet.
+    noted: Vec<u8>,
     last: Last,
     broken: Option<io::ErrorKind>,
     /// Why it is not on the disk, and never will be: a kernel that could not write something once forgets it, and syncs well the next time.
@@ -64,11 +69,49 @@ struct State {
 impl State {
     fn new(file: File) -> State {
         let (file, rotation, closed) = (Arc::new(file), Rotation::first(), Vec::new());
-        let (prev, tree, leaf, last) = (Hash::NONE, Tree::default(), Vec::new(), Last::default());
-        State { file, rotation, closed, prev, tree, leaf, last, broken: None, unsynced: None }
+        let (prev, tree, leaf, noted, last) = (Hash::NONE, Tree::default(), Vec::new(), Vec::new(), Last::default());
+        State { file, rotation, closed, prev, tree, leaf, noted, last, broken: None, unsynced: None }
     }
 
+    /// Writes a line behind those that are noted.
     fn write(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
+        self.commit()?;
+        self.put(time, event, |file, _, line| file.write_all(line))
+    }
+
+    /// Keeps it for a moment.
+    fn note(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
+        if self.noted.len() >= NOTED {
+            self.commit()?;
+        }
+        self.put(time, event, |_, noted, line| {
+            noted.extend_from_slice(line);
+            Ok(())
+        })
+    }
+
+    /// Writes the lines that are noted. Should that fail, the tree has lines that nobody will ever read: nothing is signed for any more.
+    fn commit(&mut self) -> io::Result<()> {
+        if let Some(kind) = self.broken {
+            return Err(kind.into());
+        }
+        if self.noted.is_empty() {
+            return Ok(());
+        }
+        let written = (&*self.file).write_all(&self.noted);
+        self.noted.clear();
+        if self.noted.capacity() > 2 * KEPT {
+            self.noted = Vec::new();
+        }
+        written.inspect_err(|error| (self.broken, self.unsynced) = (Some(error.kind()), Some(error.kind())))
+    }
+
+    fn put(
+        &mut self,
+        time: Timestamp,
+        event: &Event,
+        put: impl FnOnce(&mut &File, &mut Vec<u8>, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let line = Line { seq: self.tree.size() + 1, time, prev: self.prev, event };
         self.leaf.clear();
         self.leaf.push(LEAF);
@@ -76,7 +119,7 @@ impl State {
         let hash = Hash::of(&self.leaf);
         self.leaf.push(b'\n');
         let bytes = &self.leaf[1..];
-        if let Err(error) = (&*self.file).write_all(bytes) {
+        if let Err(error) = put(&mut &*self.file, &mut self.noted, bytes) {
             self.broken = Some(error.kind());
             return Err(error);
         }
@@ -155,12 +198,40 @@ impl CallLog {
         &self.path
     }
 
-    /// Appends one event; when it returns, the kernel has the line. Where a segment is full and the next is there, the line is in that.
+    /// Appends one event; when it returns, the kernel has the line, and all before it. Where a segment is full and the next is there, the
+    /// line is in that.
     ///
     /// # Errors
     /// When the line cannot be written whole. From then on every append fails: a log with a hole is none.
     #[expect(clippy::needless_pass_by_value, reason = "what is written is nobody's any more")]
     pub fn append(&self, time: Timestamp, event: Event) -> Result<(), LogError> {
+        self.add(time, &event, State::write)
+    }
+
+    /// The same, but the kernel has the line only when [`CallLog::commit`] has returned, or another append has.
+    ///
+    /// # Errors
+    /// As [`CallLog::append`], of this line or one before it.
+    #[expect(clippy::needless_pass_by_value, reason = "what is noted is nobody's any more")]
+    pub fn note(&self, time: Timestamp, event: Event) -> Result<(), LogError> {
+        self.add(time, &event, State::note)
+    }
+
+    /// Writes what is noted; when it returns, the kernel has all lines.
+    ///
+    /// # Errors
+    /// As [`CallLog::append`], then and from then on.
+    pub fn commit(&self) -> Result<(), LogError> {
+        let written = self.state.lock().unwrap_or_else(PoisonError::into_inner).commit();
+        written.map_err(|source| LogError { action: "append to", path: self.path.clone(), source })
+    }
+
+    fn add(
+        &self,
+        time: Timestamp,
+        event: &Event,
+        add: fn(&mut State, Timestamp, &Event) -> io::Result<()>,
+    ) -> Result<(), LogError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |source| LogError { action: "append to", path: self.path.clone(), source };
         if let Some(kind) = state.broken {
@@ -170,6 +241,7 @@ impl CallLog {
         match turned {
             Ok(None) => {}
             Ok(Some(file)) => {
+                state.commit().map_err(failed)?;
                 let start = state.rotation.start(&state.tree);
                 self.ended.send_replace(Some(state.head()));
                 let closed = std::mem::replace(&mut state.file, Arc::new(file));
@@ -179,8 +251,12 @@ impl CallLog {
             }
             Err(kept) => state.say(time, kept).map_err(failed)?,
         }
-        state.write(time, &event).map_err(failed)?;
-        match state.rotation.ask(time) {
+        add(&mut state, time, event).map_err(failed)?;
+        if !state.rotation.asks(time) {
+            return Ok(());
+        }
+        state.commit().map_err(failed)?;
+        match state.rotation.ask() {
             Ok(()) => Ok(()),
             // What it is about is in the log by now.
             Err(kept) => state.say(time, kept).map_err(failed),
@@ -224,6 +300,8 @@ impl CallLog {
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, closed) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that is broken has nothing more to write, and what it has can be signed for.
+            let _ = state.commit();
             if let Some(kind) = state.unsynced {
                 return Err(failed(kind.into()));
             }
@@ -254,6 +332,46 @@ mod tests {
         assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
         assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
         assert_eq!(log.head(), Head { size: 0, root: Tree::default().root() });
+    }
+
+    #[test]
+    fn what_is_noted_is_written_with_what_comes_after_it_in_order_and_not_before() {
+        let event = |name: &str| Event::NameAsked(NameAsked { name: name.to_owned(), kind: "A".to_owned() });
+        let worker = tempfile::tempdir().unwrap();
+        let log = CallLog::create(worker.path()).unwrap();
+        let written = || std::fs::read_to_string(log.path()).unwrap().lines().count();
+        let note = |name| log.note(Timestamp::UNIX_EPOCH, event(name)).unwrap();
+        note("a");
+        note("b");
+        assert_eq!(written(), 0);
+        log.append(Timestamp::UNIX_EPOCH, event("c")).unwrap();
+        assert_eq!(written(), 3);
+        note("d");
+        log.commit().unwrap();
+        assert_eq!(written(), 4);
+        note("e");
+        log.sync().unwrap();
+        assert_eq!(written(), 5);
+        (0..1000).for_each(|_| note("f"));
+        assert!(written() > 900, "they are few: {}", written());
+        log.commit().unwrap();
+        let names = crate::verified(worker.path()).unwrap().into_iter().map(|record| match record.event {
+            Event::NameAsked(asked) => asked.name,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(names.collect::<String>(), format!("abcde{}", "f".repeat(1000)));
+    }
+
+    #[test]
+    fn what_was_noted_and_could_not_be_written_is_not_signed_for() {
+        let event = || Event::NameAsked(NameAsked { name: "a".to_owned(), kind: "A".to_owned() });
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let log = CallLog::of("/dev/full".into(), full);
+        log.note(Timestamp::UNIX_EPOCH, event()).unwrap();
+        assert!(log.sync().is_err());
+        assert!(log.commit().is_err());
+        assert!(log.note(Timestamp::UNIX_EPOCH, event()).is_err());
+        assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
     }
 
     #[test]

@@ -78,12 +78,14 @@ impl Rotation {
         }
     }
 
-    /// Asks for the next file, if it is nearly time for one.
-    pub fn ask(&mut self, now: Timestamp) -> Result<(), SegmentKept> {
-        if self.is_gone || self.asked || self.next.is_some() || self.written < self.not_before || !self.is_time(now, 9)
-        {
-            return Ok(());
-        }
+    /// Whether it is nearly time for the next file, and nobody was asked for it.
+    pub fn asks(&self, now: Timestamp) -> bool {
+        let has = self.is_gone || self.asked || self.next.is_some() || self.written < self.not_before;
+        !has && self.is_time(now, 9)
+    }
+
+    /// Asks for it. Who makes it looks at what the kernel has of this one.
+    pub fn ask(&mut self) -> Result<(), SegmentKept> {
         let Some((clerk, _)) = &self.clerk else { return Ok(()) };
         let told = if self.untold { clerk.has_turned() } else { Ok(()) };
         self.untold = told.is_err();

@@ -11,7 +11,7 @@ use crate::harness::{Exeat, Log, TokenEndpoint, Upstream, process_with, within};
 /// How long after the worker's end nothing of its sandbox may be left.
 const GONE: Duration = Duration::from_secs(3);
 
-/// Calls as fast as it can from four processes, each call with a path of its own. The last argument marks the processes.
+/// Calls as fast as it can from four processes, each call with a path of its own.
 const LOAD: &str = "
 import http.client, os, sys, threading
 def load(worker):
@@ -24,14 +24,18 @@ for worker in range(3):
         load(worker)
 load(3)";
 
-/// Runs the load, kills the worker after some calls, and leaves the paths that upstream saw and that the log has.
+/// A hundred calls at once on one connection over HTTP/2, again and again.
+const STREAMS: [&str; 8] =
+    ["curl", "-sZ", "--http2", "--parallel-max", "100", "-o", "/dev/null", "https://api.example.com/echo/[0-999999]"];
+
+/// Runs the load, whose last argument marks its processes, kills the worker after some calls, and leaves the paths that upstream saw and that the log has.
 fn kill_under_load(
     exeat: &Exeat,
     upstream: &Upstream,
-    mark: &str,
+    load: &[&str],
     calls: usize,
 ) -> (BTreeSet<String>, BTreeSet<String>) {
-    let live = exeat.start(&["python3", "-c", LOAD, mark]);
+    let (live, mark) = (exeat.start(load), load[load.len() - 1]);
     upstream.wait_for(calls);
     assert!(process_with(mark));
     live.signal(Signal::KILL);
@@ -46,10 +50,19 @@ fn kill_under_load(
 
 #[test]
 fn every_request_that_upstream_saw_is_in_the_log() {
-    for (mark, calls) in [("4720.1", 1), ("4720.2", 40), ("4720.3", 333)] {
+    let one_by_one = |mark: &'static str| vec!["python3", "-c", LOAD, mark];
+    let at_once = |mark: &'static str| [&STREAMS[..], &["-H", mark]].concat();
+    let loads = [
+        (one_by_one("4720.1"), 1),
+        (one_by_one("4720.2"), 40),
+        (one_by_one("4720.3"), 333),
+        (at_once("mark: 4720.4"), 50),
+        (at_once("mark: 4720.5"), 333),
+    ];
+    for (load, calls) in loads {
         let upstream = Upstream::start();
         let exeat = Exeat::new().allow("api.example.com", &upstream);
-        let (seen, logged) = kill_under_load(&exeat, &upstream, mark, calls);
+        let (seen, logged) = kill_under_load(&exeat, &upstream, &load, calls);
         let missing: Vec<_> = seen.difference(&logged).collect();
         assert!(missing.is_empty(), "upstream saw {missing:?}, the log has {} calls", logged.len());
     }
@@ -58,7 +71,7 @@ fn every_request_that_upstream_saw_is_in_the_log() {
 #[test]
 fn leases_are_revoked() {
     let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
-    kill_under_load(&leased(&upstream, &issuer), &upstream, "4721.1", 20);
+    kill_under_load(&leased(&upstream, &issuer), &upstream, &["python3", "-c", LOAD, "4721.1"], 20);
     within(Duration::from_secs(10), "the leases revoked", || issuer.all_revoked());
 }
 

@@ -20,6 +20,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::gathered::Gathered;
 use crate::limit;
+use crate::record::Before;
 use crate::serve::Worker;
 use crate::turn::{InTurn, Share};
 
@@ -33,12 +34,13 @@ where
 {
     let mut stop = worker.stop.clone();
     let connection = Arc::new(connection);
+    let before = Before::client(&worker.log);
     let share = Arc::clone(&connection.share);
     // hyper keeps room for an answer in each connection: for a pointer, as what makes it is some ten KiB large.
     let service = service_fn(move |request| Box::pin(answer(Arc::clone(&worker), Arc::clone(&connection), request)));
     // The two builders share no trait; each connection is told once to finish what it has.
     let served = if http2 {
-        let (stream, flood) = Counted::new(Gathered::both_ways(stream));
+        let (stream, flood) = Counted::new(Gathered::both_ways(stream, before));
         // In a place of its own: over HTTP/1.1 there would be room for it too.
         let mut serving = Box::pin(builder2(share).serve_connection(TokioIo::new(stream), service));
         tokio::select! {
@@ -54,7 +56,7 @@ where
             }
         }
     } else {
-        resting::serve(Gathered::reads(stream), service, stop).await
+        resting::serve(Gathered::reads(stream, before), service, stop).await
     };
     match served {
         Ok(()) => Ok(()),

@@ -1,5 +1,7 @@
 //! Turns given by hand, one after the other, and by the runtime.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -39,7 +41,7 @@ async fn busy() {
 
 #[tokio::test]
 async fn a_share_gets_no_more_for_having_more_tasks() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let (many, one) = (turns.share(), turns.share());
     for _ in 0..100 {
         many.spawn(busy());
@@ -52,7 +54,7 @@ async fn a_share_gets_no_more_for_having_more_tasks() {
 
 #[tokio::test]
 async fn time_counts_and_not_turns() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let (long, short) = (turns.share(), turns.share());
     long.spawn(busy());
     short.spawn(busy());
@@ -69,7 +71,7 @@ async fn time_counts_and_not_turns() {
 
 #[tokio::test]
 async fn who_asks_for_little_goes_before_all_who_always_have_more_to_do() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let heavy: Vec<_> = (0..50).map(|_| turns.share()).collect();
     for share in &heavy {
         share.spawn(busy());
@@ -98,7 +100,7 @@ async fn who_asks_for_little_goes_before_all_who_always_have_more_to_do() {
 
 #[tokio::test]
 async fn a_lane_gets_no_more_for_having_more_shares() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     for _ in 0..100 {
         turns.share_of(None).spawn(busy());
     }
@@ -113,7 +115,7 @@ async fn a_lane_gets_no_more_for_having_more_shares() {
 
 #[tokio::test]
 async fn who_asks_for_little_of_a_lane_that_had_little_goes_before_all_who_do_of_one_that_had_much() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let crowd: Vec<_> = (0..100).map(|_| turns.share_of(None)).collect();
     for share in &crowd {
         share.spawn(busy());
@@ -135,7 +137,7 @@ async fn who_asks_for_little_of_a_lane_that_had_little_goes_before_all_who_do_of
 
 #[tokio::test]
 async fn who_is_alone_has_no_company_and_a_lane_that_used_much_alone_is_not_made_to_wait_for_it() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let old = turns.share_of(None);
     old.spawn(busy());
     for _ in 0..1000 {
@@ -155,7 +157,7 @@ async fn who_is_alone_has_no_company_and_a_lane_that_used_much_alone_is_not_made
 
 #[tokio::test]
 async fn who_comes_late_does_not_wait_for_as_long_as_others_asked_for_little() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let (one, other) = (turns.share_of(None), turns.share_of(None));
     one.spawn(busy());
     other.spawn(busy());
@@ -183,7 +185,7 @@ async fn who_comes_late_does_not_wait_for_as_long_as_others_asked_for_little() {
 
 #[tokio::test]
 async fn what_the_worker_does_of_itself_is_nobodys_company_and_company_ends() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let crowd = turns.share_of(None);
     crowd.spawn(busy());
     turn(&turns, SLICE);
@@ -200,7 +202,7 @@ async fn what_the_worker_does_of_itself_is_nobodys_company_and_company_ends() {
 
 #[tokio::test]
 async fn however_many_ask_for_little_the_others_go_on() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let heavy = turns.share();
     heavy.spawn(busy());
     let many: Vec<_> = (0..100).map(|_| turns.share()).collect();
@@ -214,7 +216,7 @@ async fn however_many_ask_for_little_the_others_go_on() {
 
 #[tokio::test]
 async fn a_newcomer_has_no_allowance_and_waits_no_longer_than_others() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let old = turns.share();
     old.spawn(busy());
     for _ in 0..10 {
@@ -227,7 +229,7 @@ async fn a_newcomer_has_no_allowance_and_waits_no_longer_than_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_wake_is_lost_and_all_work_is_done() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let mut ends = Vec::new();
     for _ in 0..20 {
         let share = turns.share();
@@ -255,7 +257,7 @@ async fn no_wake_is_lost_and_all_work_is_done() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_is_its_own_work_s_alone() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     let share = turns.share();
     let broken = Arc::clone(&share);
     let broken = tokio::spawn(async move { broken.run(async { panic!("on purpose") }).await });
@@ -268,7 +270,7 @@ async fn a_panic_is_its_own_work_s_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_longer_waited_for_is_dropped_also_while_it_runs() {
-    let turns = Turns::new();
+    let turns = Turns::new(|| {});
     for busy_one in [false, true] {
         let (held, mut dropped) = oneshot::channel::<()>();
         let share = turns.share();
@@ -282,4 +284,13 @@ async fn what_is_no_longer_waited_for_is_dropped_also_while_it_runs() {
         run.abort();
         assert!(timeout(SOON, dropped).await.unwrap().is_err());
     }
+}
+
+#[tokio::test]
+async fn what_was_put_off_is_done_when_the_turn_is_over_and_not_before() {
+    let done = Arc::new(AtomicUsize::new(0));
+    let (counts, seen) = (Arc::clone(&done), Arc::clone(&done));
+    let share = Turns::new(move || _ = counts.fetch_add(1, Ordering::Relaxed)).share();
+    let meanwhile = share.run(async move { seen.load(Ordering::Relaxed) }).await;
+    assert_eq!((meanwhile, done.load(Ordering::Relaxed)), (0, 1));
 }

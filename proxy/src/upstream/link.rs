@@ -340,14 +340,19 @@ fn shared(sender: http2::SendRequest<Going>) -> Link {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use record::CallLog;
 
     use super::*;
+    use crate::record::Before;
 
     #[tokio::test(start_paused = true)]
     async fn an_upstream_that_never_answers_is_a_gateway_timeout() {
         let destination = Destination::parse_authority("api.example.com", 443).unwrap();
         let (ours, _theirs) = tokio::io::duplex(64 * 1024);
-        let mut link = http1(Gathered::reads(ours), &destination, crate::turn::Turns::new().share()).await.unwrap();
+        let log = Arc::new(CallLog::create(tempfile::tempdir().unwrap().path()).unwrap());
+        let share = crate::turn::Turns::new(|| {}).share();
+        let stream = Gathered::reads(ours, Before::upstream(&log));
+        let mut link = http1(stream, &destination, share).await.unwrap();
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get("https://api.example.com/").body(body).unwrap();
         let Err(Failure::Failed(refusal)) = link.send(&destination, Scheme::Https, Box::new(request)).await else {

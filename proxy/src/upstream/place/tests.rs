@@ -5,11 +5,13 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use record::CallLog;
 use tokio::io::DuplexStream;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 use crate::gathered::Gathered;
+use crate::record::Before;
 use crate::turn::Turns;
 use crate::upstream::link::{self, Open};
 use crate::upstream::{Peer, Reached};
@@ -24,8 +26,9 @@ fn destination() -> Destination {
 /// A connection, and the upstream's end of it.
 async fn connected() -> (Open, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
-    let stream = Gathered::both_ways(ours);
-    let link = link::http2(stream, &destination(), Turns::new().share()).await.unwrap();
+    let log = Arc::new(CallLog::create(tempfile::tempdir().unwrap().path()).unwrap());
+    let stream = Gathered::both_ways(ours, Before::upstream(&log));
+    let link = link::http2(stream, &destination(), Turns::new(|| {}).share()).await.unwrap();
     let reached = Reached { address: "192.0.2.1:443".into(), proxy: None };
     (Open { link, peer: Arc::new(Peer { reached, tls: None }) }, theirs)
 }
