@@ -11,6 +11,7 @@ use config::{CredentialName, Denial, Destination, DnsName, RuleId, Scheme};
 use crate::sign::Unsigned;
 use crate::swap::{CallsAsItself, Misdirected, Why};
 use crate::tool::Objection;
+use crate::upstream::{BoxError, describe};
 
 /// Whose fault a refusal is. Status, retry advice and log level follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +241,16 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Of a body that its client did not send as HTTP wants it, or not to its end.
+    pub(crate) fn of_body(error: BoxError) -> Self {
+        // One that was refused further in says itself why.
+        match error.downcast::<Self>() {
+            Ok(refusal) => *refusal,
+            Err(error) if is_cut_short(&*error) => Self::Malformed("the body broke off: its end is missing".to_owned()),
+            Err(error) => Self::Malformed(format!("the body broke off: {}", describe(&*error))),
+        }
+    }
+
     /// Why a credential is not lent.
     pub(crate) fn not_lent(credential: &CredentialName, error: ClientError) -> Self {
         let credential = credential.clone();
@@ -351,6 +362,12 @@ impl From<Misdirected> for Refusal {
             _ => Self::Misdirected(misdirected),
         }
     }
+}
+
+/// Whether what was read ended where more had to come.
+fn is_cut_short(error: &(dyn std::error::Error + 'static)) -> bool {
+    let ended = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
+    error.downcast_ref().is_some_and(ended) || error.source().is_some_and(is_cut_short)
 }
 
 /// The printable part of something a client sent, cut to a length that fits a sentence.

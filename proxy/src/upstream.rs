@@ -22,8 +22,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 pub use self::link::Carried;
-pub(crate) use self::link::authority;
 use self::link::{Link, Open};
+pub(crate) use self::link::{authority, describe};
 use self::pool::{Key, Pool};
 pub use self::roots::{Roots, RootsError, system_bundle};
 pub use self::tls::Floor;

@@ -47,6 +47,7 @@ mod leases;
 mod limits;
 mod locked;
 mod log;
+mod malformed;
 mod matrix;
 mod mcp;
 mod misdirected;

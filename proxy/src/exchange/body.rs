@@ -48,6 +48,11 @@ impl Upload {
         let _ = self.found.set(refusal.clone());
         refusal.into()
     }
+
+    /// The same for one that its client broke off.
+    pub(super) fn broken(&self, error: BoxError) -> BoxError {
+        self.break_off(Refusal::of_body(error))
+    }
 }
 
 /// A body that may go upstream once it has the credential that it needs.
@@ -110,7 +115,7 @@ pub(super) async fn whole(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), 
     let whole = async {
         let (mut whole, mut trailers) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?;
+            let frame = frame.map_err(Refusal::of_body)?;
             match frame.into_data() {
                 Ok(bytes) if (whole.len() + bytes.len()) as u64 > limit::EXAMINED_BODY => {
                     return Err(Refusal::Malformed("the body is longer than it was announced".to_owned()));
@@ -254,7 +259,7 @@ impl http_body::Body for Watched {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose() {
             Ok(frame) => frame,
-            Err(error) => return Poll::Ready(Some(Err(error))),
+            Err(error) => return Poll::Ready(Some(Err(self.upload.broken(error)))),
         };
         if let Err(refusal) = self.judge(frame.as_ref()) {
             return Poll::Ready(Some(Err(self.upload.break_off(refusal))));

@@ -79,7 +79,7 @@ impl http_body::Body for Swapped {
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose() {
                 Ok(frame) => frame,
-                Err(error) => return Poll::Ready(Some(Err(error))),
+                Err(error) => return Poll::Ready(Some(Err(self.upload.broken(error)))),
             };
             match self.judge(frame) {
                 Ok(bytes) if bytes.is_empty() => {}

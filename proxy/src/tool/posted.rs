@@ -82,7 +82,7 @@ pub(crate) async fn up_to(place: Place, mut body: Body, most: usize) -> Result<O
     let whole = async {
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Refusal::Malformed(format!("the body broke off: {error}")))?;
+            let frame = frame.map_err(Refusal::of_body)?;
             let Ok(bytes) = frame.into_data() else { continue };
             if whole.len() + bytes.len() > most {
                 return Ok(None);
