@@ -4,10 +4,12 @@
 //! fields that concern one hop only. Never: a request with two lengths, two hosts, a path with two readings, or an authority
 //! that is not the connection's.
 
+mod alike;
+
 use config::{CallFacts, CredentialName, Destination, Host, Method, NormalPath, Scheme};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Request, Uri, Version};
 use hyper::body::Incoming;
@@ -19,6 +21,8 @@ use crate::swap::{Head, Swap};
 use crate::trace::Trace;
 use crate::upstream::Body;
 use crate::{limit, sign};
+
+pub(crate) use alike::same;
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
 const HOP: [HeaderName; 9] = [
@@ -188,24 +192,25 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Fields that go out over HTTP/1.1 and HTTP/2 alike, and that everyone reads alike: no blanks around a value (RFC 9113 section
-/// 8.2.1; HTTP/1.1 knows no such value), and no more of them than a head over HTTP/1.1 may have.
+/// 8.2.1; HTTP/1.1 knows no such value), no name that some take for another, and no more of them than a head over HTTP/1.1 may have.
 fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.len() > limit::HEAD_FIELDS {
         return Err(Refusal::Malformed(format!("more than {} fields", limit::HEAD_FIELDS)));
     }
     match headers.iter().find(|(_, value)| value.as_bytes().trim_ascii() != value.as_bytes()) {
         Some((name, _)) => Err(Refusal::Malformed(format!("blanks around the value of `{name}`"))),
-        None => Ok(()),
+        None => alike::one_reading(headers),
     }
 }
 
-/// Fields behind the body. Whoever merges them into the head must not find there what frames or routes a request (RFC 9110
+/// Fields behind the body. Whoever merges them into the head must not find there what frames or routes a request, or says whose it is (RFC 9110
 /// section 6.5.1), and what concerns one hop has no business there.
 ///
 /// # Errors
 /// [`Refusal::Malformed`].
 pub(crate) fn trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
-    let head_only = |name: &HeaderName| HOP.contains(name) || [HOST, CONTENT_LENGTH].contains(name);
+    let head_only =
+        |name: &HeaderName| HOP.contains(name) || [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE].contains(name);
     if let Some(name) = trailers.keys().find(|name| head_only(name)) {
         return Err(Refusal::Malformed(format!("`{name}` behind the body, which belongs before it")));
     }

@@ -1,7 +1,7 @@
 //! A request that has no single reading is refused as the client's own fault, with what is wrong with it, however late that shows.
 
 use crate::credentials::SECRET;
-use crate::harness::{Exeat, RawUpstream};
+use crate::harness::{Exeat, RawUpstream, Upstream};
 
 /// Sends each body as it is, behind a head that says it comes in chunks, and prints what was answered.
 const CHUNKS: &str = r"
@@ -53,4 +53,62 @@ fn chunks_that_are_none_are_the_clients_fault_and_end_the_call() {
             assert!(!String::from_utf8_lossy(&bytes).ends_with("0\r\n\r\n"), "{}", String::from_utf8_lossy(&bytes));
         }
     }
+}
+
+#[test]
+fn a_name_that_some_servers_read_as_another_is_not_passed_on() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let names =
+        ["Transfer_Encoding: chunked", "Content_Length: 0", "X_Forwarded_For: 127.0.0.1", "Proxy.Authorization: x"];
+    for version in ["--http1.1", "--http2"] {
+        for field in names {
+            let curl = format!("curl -sS -w '%{{http_code}}' {version} -H '{field}' https://api.example.com/echo");
+            let run = exeat.sh(&curl).ok();
+            assert!(run.stdout.ends_with("400") && run.stdout.contains("which some servers read as"), "{run:#?}");
+            assert_eq!(run.log.refused_kinds().last(), Some(&"malformed"));
+        }
+        upstream.assert_no_request();
+    }
+    for version in ["--http1.1", "--http2"] {
+        let twice = format!(
+            "curl -sS -w '%{{http_code}}' {version} -H 'X-Api-Key: a' -H 'x_api_key: b' https://api.example.com/echo"
+        );
+        assert!(exeat.sh(&twice).ok().stdout.ends_with("400"));
+        upstream.assert_no_request();
+    }
+    exeat.sh("curl -sSf -H 'api_key: a' https://api.example.com/echo").ok();
+    assert_eq!(upstream.only().header("api_key"), Some("a"));
+}
+
+#[test]
+fn nor_is_one_behind_the_body() {
+    for alpn in ["http/1.1", "h2"] {
+        let upstream = Upstream::with_alpn(&[alpn]);
+        let exeat = Exeat::new().allow("api.example.com", &upstream);
+        let program = r"
+import socket, ssl
+context = ssl.create_default_context()
+for trailer in (b'Content_Length: 5', b'X_Forwarded_For: 127.0.0.1', b'Authorization: Bearer x'):
+    stream = context.wrap_socket(socket.create_connection(('api.example.com', 443)), server_hostname='api.example.com')
+    stream.settimeout(5)
+    stream.sendall(b'POST /echo HTTP/1.1\r\nHost: api.example.com\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n' + trailer + b'\r\n\r\n')
+    print(stream.recv(65536).split(b'\r\n')[0].decode())";
+        let run = exeat.python(program).ok();
+        assert_eq!(run.stdout.matches("HTTP/1.1 400").count(), 3, "{alpn}: {run:#?}");
+        assert!(upstream.seen().iter().all(|seen| seen.header("content_length").is_none()));
+    }
+}
+
+#[test]
+fn nor_one_that_could_stand_for_the_credentials_own() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new()
+        .fixed("api", SECRET, "to = [\"api.example.com\"]\nenv = \"API_KEY\"\ninject = \"X-Api-Key\"\n")
+        .allow_with("api.example.com", &upstream, "credential = \"api\"");
+    let run = exeat.sh("curl -sS -w '%{http_code}' -H 'X_Api_Key: of-a-stranger' https://api.example.com/echo").ok();
+    assert!(run.stdout.ends_with("403") || run.stdout.ends_with("400"), "{run:#?}");
+    upstream.assert_no_request();
+    exeat.sh("curl -sSf https://api.example.com/echo").ok();
+    assert!(upstream.only().shows(SECRET));
 }

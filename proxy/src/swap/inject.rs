@@ -8,6 +8,7 @@ use config::{CredentialName, Part};
 use http::{HeaderName, HeaderValue};
 
 use super::{Head, Swap, plan};
+use crate::request::same;
 
 /// A call to a destination where exeat says who calls, and which says so itself. An agent that was talked into using a stranger's key could
 /// otherwise carry off to the stranger's account whatever it knows.
@@ -42,6 +43,9 @@ impl Swap {
                 !self.0.all(decoded.as_deref().map_or(value.as_bytes(), Vec::as_slice)).is_empty()
             };
             return if said.all(has_one) { Ok(None) } else { Err(own()) };
+        }
+        if head.headers.keys().any(|name| same(name, injection.header())) {
+            return Err(own());
         }
         if self.sightings(head).iter().any(|(seen, _)| seen.entry == entry) {
             return Ok(None);
