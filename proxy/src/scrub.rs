@@ -6,7 +6,8 @@
 //! credential; a length that is no longer true.
 //!
 //! What it cannot see: a credential in pieces that the upstream keeps apart (an answer per range, so `Range` is not
-//! forwarded to where a credential goes), or in a spelling of the upstream's own making (reversed, encrypted, in an archive).
+//! forwarded to where a credential goes), or in a spelling of the upstream's own making (reversed,
+//! encrypted, in an archive, some letters in another case, in lines of quoted-printable), or rendered and shorter than 16 bytes.
 
 mod body;
 mod escape;

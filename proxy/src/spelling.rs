@@ -1,4 +1,4 @@
-//! How one text is spelt on its way through HTTP: as it is, percent-encoded, escaped in JSON or HTML, or inside base64.
+//! How one text is spelt on its way through HTTP: as it is, percent-encoded, escaped in JSON or HTML, in hexadecimal digits, or inside base64.
 //!
 //! Enters: a credential or a placeholder. Leaves: its spellings. Never: a search; `swap` and `scrub` do that.
 
@@ -72,6 +72,16 @@ fn json(byte: u8, out: &mut Vec<u8>) {
 
 fn json_upper(byte: u8, out: &mut Vec<u8>) {
     hex(b"\\u00", UPPER, byte, out);
+}
+
+/// Every byte as two digits.
+pub(crate) fn hex_lower(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    Escaping { escapes: |_| true, write: |byte, out| hex(b"", LOWER, byte, out) }.spell(text)
+}
+
+/// The same in capitals.
+pub(crate) fn hex_upper(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    Escaping { escapes: |_| true, write: |byte, out| hex(b"", UPPER, byte, out) }.spell(text)
 }
 
 /// For a query or a form: everything but unreserved characters is escaped.

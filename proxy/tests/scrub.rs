@@ -71,6 +71,26 @@ proptest! {
 }
 
 #[test]
+fn what_a_server_renders_of_a_credential_is_found() {
+    let hex = |text: &str| text.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    assert_eq!(whole(format!("key={}", hex(SECRET))), format!("key={}", hex(PLACEHOLDER)).into_bytes());
+    let upper = whole(hex(SECRET).to_uppercase());
+    assert_eq!(upper, hex(PLACEHOLDER).to_uppercase().into_bytes());
+    assert_eq!(whole(utf16(&format!("a {SECRET} b"))), utf16(&format!("a {PLACEHOLDER} b")));
+    let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+    assert_eq!(whole(big(&format!("a {SECRET} b"))), big(&format!("a {PLACEHOLDER} b")));
+    assert_eq!(whole(SECRET.to_uppercase()), PLACEHOLDER.to_uppercase().into_bytes());
+    assert_eq!(whole(SECRET.to_lowercase()), PLACEHOLDER.to_lowercase().into_bytes());
+    // Of a short one, the digits of a number or a word in capitals are no sign.
+    let short = Scrub::new([("abcdefgh1234567", PLACEHOLDER)]);
+    assert_eq!(short.text(b"ABCDEFGH1234567 616263646566676831323334353637"), None);
+    assert!(Scrub::new([("abcdefgh12345678", PLACEHOLDER)]).text(b"ABCDEFGH12345678").is_some());
+    let marked = Scrub::new([("a+key=of/some=length", PLACEHOLDER)]);
+    assert!(marked.text(b"a=2Bkey=3Dof=2Fsome=3Dlength").is_some(), "quoted-printable");
+}
+
+#[test]
 fn the_placeholder_takes_the_spelling_of_the_credential() {
     let other = "s/e+c?r e\"t&<pass>word~";
     let scrub = Scrub::new([(other, "p/l+a c\"e&h~")]);

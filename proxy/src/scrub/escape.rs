@@ -7,7 +7,7 @@
 type Way = fn(char) -> Option<String>;
 
 /// The first is as it is. Of those that write a character alike the first counts.
-const WAYS: [Way; 20] = [
+const WAYS: [Way; 21] = [
     |c| Some(c.to_string()),
     |c| Some(percent(c, "%", false)),
     |c| Some(percent(c, "%", true)),
@@ -31,6 +31,8 @@ const WAYS: [Way; 20] = [
     |c| Some(units(c, "\\\\u", true)),
     |c| short(c).map(|short| short.replace('\\', "\\\\").replace('"', "\\\"")),
     |c| (c == '/').then(|| "\\\\\\/".to_owned()),
+    // Quoted-printable.
+    |c| Some(percent(c, "=", false)),
 ];
 
 /// Whether some encoder escapes `character` where another does not. Those that escape everything escape letters and digits, too.

@@ -6,10 +6,23 @@ use zeroize::Zeroizing;
 
 use super::escape::alike;
 use super::pattern::Pattern;
-use crate::spelling::{Edge, FULL_ESCAPINGS, alignments, percent_encoded};
+use crate::spelling::{Edge, FULL_ESCAPINGS, alignments, hex_lower, hex_upper, percent_encoded};
 
 /// Six bytes' worth of base64: what is shorter turns up by chance.
 const SHORTEST_BASE64: usize = 8;
+
+/// From here on a credential is looked for in what has fewer characters to choose from, or other case, as well: a shorter one is there by chance.
+const LONG: usize = 16;
+
+/// What else a server makes of a text that it shows: digits of a dump, the units of Windows and Java, a heading.
+const RENDERINGS: [fn(&[u8]) -> Zeroizing<Vec<u8>>; 6] = [
+    hex_lower,
+    hex_upper,
+    |text| in_utf16(text, u16::to_le_bytes),
+    |text| in_utf16(text, u16::to_be_bytes),
+    |text| Zeroizing::new(text.to_ascii_lowercase()),
+    |text| Zeroizing::new(text.to_ascii_uppercase()),
+];
 
 /// What is replaced by what.
 pub(super) struct Form {
@@ -29,6 +42,12 @@ pub(super) fn add(secret: &[u8], placeholder: &str, forms: &mut Vec<Form>) {
     for way in &FULL_ESCAPINGS {
         let (text, with) = (way.spell(secret), way.spell(placeholder.as_bytes()));
         push(Pattern::plain(&text), &text, &String::from_utf8_lossy(&with), None, forms);
+    }
+    if secret.len() >= LONG {
+        for way in &RENDERINGS {
+            let (text, with) = (way(secret), way(placeholder.as_bytes()));
+            push(Pattern::plain(&text), &text, &String::from_utf8_lossy(&with), None, forms);
+        }
     }
     // Padded so that what follows it in the same base64 still decodes.
     let mut filled = placeholder.as_bytes().to_vec();
@@ -53,6 +72,16 @@ fn push(pattern: Pattern, text: &[u8], with: &str, edges: Option<(Edge, Edge)>, 
     if !forms.iter().any(|form| *form.text == text && form.edges == edges) {
         forms.push(Form { text: Zeroizing::new(text.to_vec()), pattern, with: with.to_owned(), edges });
     }
+}
+
+/// In UTF-16; text that is none has no such form, and stays as it is.
+fn in_utf16(text: &[u8], bytes: fn(u16) -> [u8; 2]) -> Zeroizing<Vec<u8>> {
+    let mut spelt = Zeroizing::new(Vec::with_capacity(2 * text.len()));
+    match std::str::from_utf8(text) {
+        Ok(text) => text.encode_utf16().for_each(|unit| spelt.extend(bytes(unit))),
+        Err(_) => spelt.extend_from_slice(text),
+    }
+    spelt
 }
 
 impl Form {

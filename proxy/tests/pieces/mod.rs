@@ -41,6 +41,8 @@ pub enum Piece {
         way: usize,
         left: u128,
     },
+    /// In digits, in UTF-16, or in one case.
+    Rendered(usize),
     /// In base64 with text before and after; `form` chooses alphabet and padding, `slash` escapes as PHP does.
     Base64 {
         before: Vec<u8>,
@@ -62,6 +64,7 @@ pub fn pieces() -> impl Strategy<Value = Vec<Piece>> {
         any::<bool>().prop_map(|slash| Piece::Json { slash }),
         any::<bool>().prop_map(|lower| Piece::JsonAll { lower }),
         (0..ESCAPES.len(), any::<u128>()).prop_map(|(way, left)| Piece::Partly { way, left }),
+        (0..RENDERINGS.len()).prop_map(Piece::Rendered),
         (bytes(), bytes(), 0usize..4, any::<bool>()).prop_map(|(before, after, form, slash)| Piece::Base64 {
             before,
             after,
@@ -89,7 +92,7 @@ fn json_all(secret: &str, lower: bool) -> String {
 }
 
 /// How encoders in the field escape a character that is neither letter nor digit.
-const ESCAPES: [fn(char) -> String; 9] = [
+const ESCAPES: [fn(char) -> String; 10] = [
     |c| format!("%{:02X}", u32::from(c)),
     |c| format!("%{:02x}", u32::from(c)),
     |c| format!("%25{:02X}", u32::from(c)),
@@ -99,6 +102,7 @@ const ESCAPES: [fn(char) -> String; 9] = [
     |c| format!("&#{};", u32::from(c)),
     |c| format!("&#{:03};", u32::from(c)),
     |c| format!("&#x{:X};", u32::from(c)),
+    |c| format!("={:02X}", u32::from(c)),
 ];
 
 fn is_escaped(c: char) -> bool {
@@ -113,9 +117,19 @@ fn partly(secret: &str, way: usize, left: u128) -> String {
 /// `text` with the escapes of this way undone that could be of the credential; those that begin escapes come last.
 fn undone(text: &str, secret: &str, way: usize) -> String {
     let mut escaped: Vec<char> = secret.chars().filter(|&c| is_escaped(c)).collect();
-    escaped.sort_unstable_by_key(|c| "%\\&".contains(*c));
+    escaped.sort_unstable_by_key(|c| "%\\&=".contains(*c));
     escaped.into_iter().fold(text.to_owned(), |text, c| text.replace(&ESCAPES[way](c), &c.to_string()))
 }
+
+/// What servers make of a text that they show.
+const RENDERINGS: [fn(&str) -> Vec<u8>; 6] = [
+    |text| text.bytes().map(|b| format!("{b:02x}")).collect::<String>().into(),
+    |text| text.bytes().map(|b| format!("{b:02X}")).collect::<String>().into(),
+    |text| text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+    |text| text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+    |text| text.to_lowercase().into(),
+    |text| text.to_uppercase().into(),
+];
 
 /// All pieces with `secret` for the credential.
 pub fn spelt(pieces: &[Piece], secret: &str) -> Vec<u8> {
@@ -133,6 +147,7 @@ fn spell(piece: &Piece, secret: &str) -> Vec<u8> {
         Piece::Json { slash: true } => json(secret).replace('/', "\\/").into(),
         Piece::JsonAll { lower } => json_all(secret, *lower).into(),
         Piece::Partly { way, left } => partly(secret, *way, *left).into(),
+        Piece::Rendered(way) => RENDERINGS[*way](secret),
         Piece::Base64 { before, after, form, slash } => {
             let engine = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD][*form];
             let encoded = engine.encode([before, secret.as_bytes(), after].concat());
@@ -158,6 +173,7 @@ pub fn shows(text: &[u8], secret: &str) -> bool {
     ];
     let as_text = String::from_utf8_lossy(text);
     spellings.iter().any(|spelling| contains(text, spelling.as_bytes()))
+        || (secret.len() >= 16 && RENDERINGS.iter().any(|way| contains(text, &way(secret))))
         || (0..ESCAPES.len()).any(|way| undone(&as_text, secret, way).contains(secret))
         || unslashed
             .replace('-', "+")
