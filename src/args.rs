@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use config::{AgentId, WorkerId};
+use config::AgentId;
 
 pub use self::calls::{Calls, CallsCommand, Limit, Show, Stats, Wanted};
 pub use self::check::Check;
@@ -34,6 +34,7 @@ pub use self::ship::Ship;
 pub use self::start::{Completions, Init, Man, Version};
 pub use self::suggest::Suggest;
 pub use self::verify::Verify;
+use crate::which::WorkerPart;
 
 /// Runs a process that may not be trusted with the network or with a secret, and writes its leave for every call.
 #[derive(Debug, Parser)]
@@ -192,9 +193,9 @@ pub struct BrokerServe {
 /// `exeat diff`
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// Whose changes; without one, those of the last worker that has any
+    /// Whose changes: its id, or how that begins or ends; without one, those of the last worker that has any
     #[arg(value_name = "WORKER", conflicts_with = "agent")]
-    pub worker: Option<WorkerId>,
+    pub worker: Option<WorkerPart>,
     /// The last worker of this agent
     #[arg(long, value_name = "NAME")]
     pub agent: Option<AgentId>,

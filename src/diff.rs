@@ -101,14 +101,11 @@ pub fn run(places: &Places, arguments: &args::Diff) -> Result<ExitCode, Report> 
 
 /// The worker that is named, or else the last one that has layers.
 fn chosen(places: &Places, arguments: &args::Diff) -> Result<WorkerId, Report> {
-    if let Some(worker) = arguments.worker {
-        return Ok(worker);
-    }
     let entries = match fs::read_dir(places.workers()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none("there are")),
         entries => entries?,
     };
-    let mut workers = Vec::new();
+    let mut workers: Vec<WorkerId> = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
         let Some(worker) = name.to_str().and_then(|name| name.parse::<WorkerId>().ok()) else { continue };
@@ -117,6 +114,9 @@ fn chosen(places: &Places, arguments: &args::Diff) -> Result<WorkerId, Report> {
         if of_agent && layers::directory(places, &worker).is_dir() {
             workers.push(worker);
         }
+    }
+    if let Some(part) = &arguments.worker {
+        return part.one_of(workers);
     }
     let last = workers.into_iter().max().ok_or_else(|| none("there are"))?;
     // Whoever goes on with `--apply` or `--discard` has to name it, so that it is the one that was looked at.

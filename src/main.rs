@@ -38,6 +38,7 @@ mod stats;
 mod suggest;
 mod verify;
 mod version;
+mod which;
 mod workers;
 
 use std::io::{IsTerminal, Write};

@@ -143,7 +143,9 @@ pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
 /// When there is none.
 pub fn stop(places: &Places, arguments: &args::Stop) -> Result<ExitCode, Report> {
     let mut workers = running::all(places)?;
-    workers.retain(|running| match (&arguments.worker, &arguments.agent) {
+    let ids = workers.iter().map(|running| running.worker);
+    let worker = arguments.worker.as_ref().map(|part| part.one_of(ids)).transpose()?;
+    workers.retain(|running| match (&worker, &arguments.agent) {
         (Some(worker), _) => running.worker == *worker,
         (None, Some(agent)) => running.agent == *agent,
         (None, None) => false,

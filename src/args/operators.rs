@@ -9,6 +9,8 @@ use broker::{ApprovalId, LeaseId, Term, Which};
 use clap::{ArgGroup, Args, ValueHint};
 use config::{AgentId, WorkerId};
 
+use crate::which::WorkerPart;
+
 /// `exeat leases`
 #[derive(Debug, Args)]
 pub struct Leases {
@@ -32,9 +34,9 @@ pub struct Workers {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("which").args(["worker", "agent"]).required(true))]
 pub struct Stop {
-    /// Which one, as `exeat workers` has it
+    /// Which one, as `exeat workers` has it, or how its id begins or ends
     #[arg(value_name = "WORKER")]
-    pub worker: Option<WorkerId>,
+    pub worker: Option<WorkerPart>,
     /// All of this agent
     #[arg(long, value_name = "NAME")]
     pub agent: Option<AgentId>,

@@ -267,3 +267,21 @@ fn what_could_not_be_revoked_is_in_the_evidence_with_the_reason() {
     issuer.set_revokes(true);
     within(SOON * 2, "revoked after all", || issuer.all_revoked());
 }
+
+#[test]
+fn a_worker_is_stopped_by_how_its_id_begins_or_ends_and_never_one_of_two() {
+    let exeat = Exeat::new();
+    let (one, other) = (exeat.start(&["sleep", "60"]), exeat.start(&["sleep", "60"]));
+    let listed = || ask(&exeat, &["workers", "--json"]).ok().json().as_array().unwrap().clone();
+    within(SOON, "both workers", || listed().len() == 2);
+    let ids: Vec<String> = listed().iter().map(|worker| worker["worker"].as_str().unwrap().to_owned()).collect();
+    let both = ask(&exeat, &["stop", &ids[0][..6]]).ended_with(125);
+    assert!(ids.iter().all(|id| both.stderr.contains(id.as_str())) && both.stderr.contains("2 workers"), "{both:#?}");
+    assert_eq!(listed().len(), 2, "neither was stopped");
+    assert!(ask(&exeat, &["stop", "ffffffffffff"]).ended_with(125).stderr.contains("begins or ends"));
+    let stopped = ask(&exeat, &["stop", &ids[1][28..]]).ok();
+    assert_eq!(stopped.stdout, format!("{} (bot): stopped\n", ids[1]));
+    ask(&exeat, &["stop", &ids[0]]).ok();
+    one.finish().ended_with(123);
+    other.finish().ended_with(123);
+}
