@@ -10,8 +10,8 @@ use crate::plain::plain;
 
 const TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
 /// What a row has beside its two names, and how much room each takes.
-const COLUMNS: [&str; 9] =
-    ["CALLS", "REFUSED", "ERRORS", "P50 MS", "P99 MS", "SENT", "RECEIVED", "HEAD P50", "HEAD P99"];
+const COLUMNS: [&str; 10] =
+    ["CALLS", "REFUSED", "FAILED", "ERRORS", "P50 MS", "P99 MS", "SENT", "RECEIVED", "HEAD P50", "HEAD P99"];
 const COLUMN: usize = 9;
 /// As many of them are shown in however narrow a terminal.
 const FEWEST: usize = 3;
@@ -23,7 +23,8 @@ const GREEN: u8 = 2;
 
 /// Writes it.
 pub(super) fn show(out: &mut impl Write, summary: &Summary, drawing: Option<&Drawing>) -> io::Result<()> {
-    writeln!(out, "{} calls, {} refused, {} errors", summary.calls, summary.refused, summary.errors)?;
+    let Summary { calls, refused, failed, errors, .. } = summary;
+    writeln!(out, "{calls} calls, {refused} refused, {failed} failed, {errors} errors")?;
     over_time(out, summary, drawing)?;
     if !summary.groups.is_empty() {
         groups(out, summary, drawing)?;
@@ -102,6 +103,7 @@ fn numbers(group: &Group) -> [String; COLUMNS.len()] {
     [
         group.calls.to_string(),
         group.refused.to_string(),
+        group.failed.to_string(),
         group.errors.to_string(),
         ms(group.total_ms.p50),
         ms(group.total_ms.p99),

@@ -17,6 +17,8 @@ const REFUSALS: usize = 10;
 const PARTS: usize = 60;
 /// The first status that is the server's fault.
 const SERVER_ERROR: u16 = 500;
+/// What exeat answers for an upstream that could not be reached, proven or understood, and for nothing else.
+const FAILED: [u16; 2] = [502, 504];
 
 /// What was counted so far.
 #[derive(Debug, Default)]
@@ -43,7 +45,9 @@ pub(super) struct Group {
     pub(super) calls: u64,
     /// What was refused, before its permit or on its way.
     pub(super) refused: u64,
-    /// Those that were answered 500 or more, or whose answer broke off, without those that exeat refused.
+    /// Those that exeat let out and whose upstream could not be reached, proven or understood.
+    pub(super) failed: u64,
+    /// Those that were answered 500 or more, or whose answer broke off, without those that exeat refused or that failed.
     pub(super) errors: u64,
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -86,6 +90,7 @@ pub(super) struct Summary {
     schema: &'static str,
     pub(super) calls: u64,
     pub(super) refused: u64,
+    pub(super) failed: u64,
     pub(super) errors: u64,
     /// Those with most calls first.
     pub(super) groups: Vec<Group>,
@@ -100,7 +105,9 @@ impl Tally {
     /// One more.
     pub(super) fn count(&mut self, sheet: &Sheet, entry: &Entry) {
         let (agent, to) = (sheet.agent(), sheet.words().get(entry.to));
-        let refused = is_refused(sheet, entry);
+        let ended = is_refused(sheet, entry);
+        let failed = ended && entry.kind != Kind::Refused && status(entry).is_some_and(|own| FAILED.contains(&own));
+        let refused = ended && !failed;
         self.times.push((entry.time, refused));
         // Few agents and hosts, many calls: a text is only copied for the first.
         if !self.groups.contains_key(agent) {
@@ -111,7 +118,7 @@ impl Tally {
             group.insert(to.to_owned(), Times::default());
         }
         let Some(times) = group.get_mut(to) else { return };
-        times.count(sheet, entry, refused);
+        times.count(sheet, entry, refused, failed);
         if refused {
             let kind = match entry.kind {
                 Kind::Refused => sheet.words().get(entry.refusal),
@@ -140,19 +147,21 @@ impl Tally {
         refusals.truncate(REFUSALS);
         let sum = |of: fn(&Group) -> u64| groups.iter().map(of).sum();
         let (calls, refused) = (sum(|group| group.calls), sum(|group| group.refused));
-        let (errors, more_groups) = (sum(|group| group.errors), groups.len().saturating_sub(most));
+        let (failed, errors) = (sum(|group| group.failed), sum(|group| group.errors));
+        let more_groups = groups.len().saturating_sub(most);
         groups.truncate(most);
-        Summary { schema: "exeat-stats/1", calls, refused, errors, groups, more_groups, refusals, over_time }
+        Summary { schema: "exeat-stats/1", calls, refused, failed, errors, groups, more_groups, refusals, over_time }
     }
 }
 
 impl Times {
-    fn count(&mut self, sheet: &Sheet, entry: &Entry, refused: bool) {
+    fn count(&mut self, sheet: &Sheet, entry: &Entry, refused: bool, failed: bool) {
         let group = &mut self.group;
         group.calls += u64::from(entry.kind != Kind::Refused);
         group.refused += u64::from(refused);
-        let failed = outcome(sheet, entry) == "broken" || status(entry).is_some_and(|status| status >= SERVER_ERROR);
-        group.errors += u64::from(failed && !refused);
+        group.failed += u64::from(failed);
+        let error = outcome(sheet, entry) == "broken" || status(entry).is_some_and(|status| status >= SERVER_ERROR);
+        group.errors += u64::from(error && !refused && !failed);
         if let Some(end) = entry.end {
             group.sent = group.sent.saturating_add(end.sent);
             group.received = group.received.saturating_add(end.received);
