@@ -22,11 +22,12 @@ mod status;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use config::AgentId;
-use record::read::{ReadError, WorkerLog};
+use record::read::{Position, ReadError, WorkerLog};
 
 pub use self::filter::{Filter, is_refused, outcome, status};
 use self::find::Cuts;
@@ -134,7 +135,13 @@ fn list(
         let nothing = format!("no call or refusal in `{}` matches", places.workers().display());
         crate::remark(&Report::new(nothing).hint(hint));
     }
-    let code = say(&flaws);
+    say_left_out(&finder, filter);
+    let changed = finder.changed();
+    changed.iter().for_each(|(worker, at)| say_changed(worker, *at));
+    let code = match flaws.is_empty() && !changed.is_empty() {
+        true => ExitCode::FAILURE,
+        false => say(&flaws),
+    };
     let Some(mut following) = following else { return Ok(code) };
     loop {
         following.look(places, &mut finder)?;
@@ -158,6 +165,28 @@ pub fn say(flaws: &[ReadError]) -> ExitCode {
         crate::remark(&report.hint("the log was changed; see `exeat verify`"));
     }
     if flaws.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says what is left out of what is told of agents.
+pub fn say_left_out(finder: &Finder, filter: &Filter) {
+    match finder.left_out(filter) {
+        0 => {}
+        1 => crate::remark(&Report::new("what a run of `exeat probe` tried is left out").hint("`--probes` has it")),
+        batteries => {
+            let text = format!("what {batteries} runs of `exeat probe` tried is left out");
+            crate::remark(&Report::new(text).hint("`--probes` has it"));
+        }
+    }
+}
+
+/// Says that a record of this worker's log is not what was written.
+fn say_changed(worker: &Path, at: Position) {
+    let Position { segment, offset } = at;
+    let text = format!(
+        "`{}` was changed: the record at segment {segment}, byte {offset} is not the one that was written there",
+        worker.display()
+    );
+    crate::remark(&Report::new(text).hint("`exeat verify` says what else of it is"));
 }
 
 /// All logs, oldest worker first: worker ids are ordered by time.

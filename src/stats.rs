@@ -32,7 +32,8 @@ const LISTED: usize = 10_000;
 pub fn run(places: &Places, arguments: &args::Stats) -> Result<ExitCode, Report> {
     let filter = Filter::new(&arguments.wanted)?;
     let mut tally = Tally::default();
-    let flaws = Finder::new(places)?.sheets(&filter, filter.span, |_, sheet| {
+    let finder = Finder::new(places)?;
+    let flaws = finder.sheets(&filter, filter.span, |_, sheet| {
         let mut sieve = filter.on(sheet);
         for entry in sheet.entries().iter().filter(|entry| sieve.wants(entry)) {
             tally.count(sheet, entry);
@@ -51,5 +52,6 @@ pub fn run(places: &Places, arguments: &args::Stats) -> Result<ExitCode, Report>
         (false, true) => table::show(&mut out, &summary, Drawing::of_terminal().as_ref())?,
         (false, false) => table::show(&mut out, &summary, None)?,
     }
+    calls::say_left_out(&finder, &filter);
     Ok(calls::say(&flaws))
 }

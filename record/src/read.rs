@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Line;
+use crate::hash::Hash;
 use crate::segment::Segment;
 
 /// A line has at most a head of a request and its decision; what is longer was not written by a worker, and would have to be held in memory.
@@ -53,6 +54,15 @@ impl Text {
         let line = serde_json::from_slice(&self.bytes).map_err(|error| unreadable(error.to_string()))?;
         let text = String::from_utf8(self.bytes.clone()).map_err(|error| unreadable(error.to_string()))?;
         Ok(Record { line, text, at: self.at })
+    }
+
+    /// Whether it says that it comes behind this line.
+    fn follows(&self, before: &Text) -> bool {
+        #[derive(Deserialize)]
+        struct Link {
+            prev: Hash,
+        }
+        serde_json::from_slice(&self.bytes).is_ok_and(|link: Link| link.prev == Hash::of_line(&before.bytes))
     }
 
     /// Where the next one begins, if it is in the same segment.
@@ -140,24 +150,35 @@ impl WorkerLog {
     /// # Errors
     /// When one is not there, or cannot be read.
     pub fn at(&self, positions: &[Position]) -> Result<Vec<Text>, ReadError> {
+        Ok(self.bound(positions)?.into_iter().map(|(text, _)| text).collect())
+    }
+
+    /// The same, each with whether the line behind it has its hash; nothing where none is behind it yet.
+    ///
+    /// # Errors
+    /// When one is not there, or cannot be read.
+    pub fn bound(&self, positions: &[Position]) -> Result<Vec<(Text, Option<bool>)>, ReadError> {
         let failed = |source| ReadError::File { worker: self.worker.clone(), source };
-        let (mut found, mut texts) = (Vec::with_capacity(positions.len()), None::<Texts<'_>>);
+        let (mut found, mut texts, mut ahead) = (Vec::with_capacity(positions.len()), None::<Texts<'_>>, None);
         for position in positions {
-            let behind = |texts: &Texts<'_>| {
-                let near = texts.open.front().map_or(0, |one| if one.is_compressed() { NEAR_COMPRESSED } else { NEAR });
-                let gap = position.offset.checked_sub(texts.at.offset).filter(|_| texts.at.segment == position.segment);
-                gap.filter(|gap| texts.current.is_some() && *gap <= near)
-            };
-            let mut reading = match texts.take().map(|texts| (behind(&texts), texts)) {
+            let mut reading = match texts.take().map(|texts| (texts.gap(*position), texts)) {
+                Some((_, texts)) if ahead.as_ref().is_some_and(|text: &Text| text.at == *position) => texts,
                 Some((Some(gap), mut texts)) => {
                     texts.pass(gap).map_err(failed)?;
                     texts
                 }
                 _ => self.texts(*position),
             };
-            let text = reading.next().transpose()?.filter(|text| text.at == *position);
-            found.push(text.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?);
-            texts = Some(reading);
+            let text = match ahead.take().filter(|text| text.at == *position) {
+                Some(text) => Some(text),
+                None => reading.next().transpose()?.filter(|text| text.at == *position),
+            };
+            let text = text.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
+            // What cannot be read there is said by whoever asks for it.
+            ahead = reading.next().and_then(Result::ok);
+            let is_bound = ahead.as_ref().map(|next| next.follows(&text));
+            texts = ahead.is_some().then_some(reading);
+            found.push((text, is_bound));
         }
         Ok(found)
     }
@@ -178,6 +199,13 @@ impl Texts<'_> {
     /// The position behind the last line that was given out.
     pub fn position(&self) -> Position {
         self.at
+    }
+
+    /// How far on from here this position is, if it is reached by reading on.
+    fn gap(&self, position: Position) -> Option<u64> {
+        let near = self.open.front().map_or(0, |one| if one.is_compressed() { NEAR_COMPRESSED } else { NEAR });
+        let gap = position.offset.checked_sub(self.at.offset).filter(|_| self.at.segment == position.segment);
+        gap.filter(|gap| self.current.is_some() && *gap <= near)
     }
 
     /// Leaves so many bytes of the current segment out.

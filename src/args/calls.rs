@@ -52,6 +52,9 @@ pub struct Wanted {
     /// answers that broke off or were cut off, names that led to a forbidden address, and calls that were sent again after a 401
     #[arg(long)]
     pub flagged: bool,
+    /// Also what `exeat probe` tried, which is no agent's doing
+    #[arg(long)]
+    pub probes: bool,
     /// Only from this time on: 2026-01-31T12:00:00Z, or how long ago: 15m, 2h, 1d
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,

@@ -56,7 +56,7 @@ const VERIFY: [Code; 4] = [
 ];
 const CALLS: [Code; 4] = [
     ("0", "done"),
-    ("1", "a log could not be read to its end; all others were shown"),
+    ("1", "a log could not be read to its end, or a record that was shown is not what was written; which, is said"),
     ("2", "the command line is wrong"),
     ("125", "exeat failed; why is on standard error"),
 ];

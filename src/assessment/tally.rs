@@ -9,17 +9,12 @@ use jiff::Timestamp;
 use record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart, WorkerStart};
 
 use super::facts::{Activity, Host, Kind, Place};
-use crate::probe::BATTERY;
+use crate::probe::is_battery;
 
 /// Hosts that are counted one by one; an agent may ask for as many as it likes.
 const HOSTS: usize = 10_000;
 /// Hosts that are told, and kinds.
 const TOLD: usize = 20;
-
-/// Whether a worker runs what `exeat probe` runs inside, which the operator starts and no agent can.
-fn is_battery(start: &WorkerStart) -> bool {
-    start.command.len() == BATTERY.len() + 1 && start.command.iter().zip(BATTERY).all(|(word, own)| word == own)
-}
 
 /// Counts.
 #[derive(Debug, Clone)]

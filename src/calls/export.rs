@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use record::Hash;
 use record::read::{Position, ReadError, WorkerLog};
 
-use super::{logs, ocsf, say};
+use super::{logs, ocsf, say, say_changed};
 use crate::ago::since;
 use crate::args;
 use crate::call::{Author, Call, Open};
@@ -46,10 +47,12 @@ pub fn run(places: &Places, arguments: &args::Export) -> Result<ExitCode, Report
         until: arguments.until.as_deref().map(since).transpose()?,
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut flaws = Vec::new();
+    let (mut flaws, mut changed) = (Vec::new(), false);
     let mut all = || {
         for log in logs(places)? {
-            flaws.extend(write(places, &log, &filter, &mut out)?);
+            let (flaw, at) = write(places, &log, &filter, &mut out)?;
+            flaws.extend(flaw);
+            changed |= at.map(|at| say_changed(log.worker(), at)).is_some();
         }
         Ok(out.flush()?)
     };
@@ -57,6 +60,7 @@ pub fn run(places: &Places, arguments: &args::Export) -> Result<ExitCode, Report
         Err(Failed::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(Failed::Write(error)) => Err(error.into()),
         Err(Failed::List(report)) => Err(report),
+        Ok(()) if changed && flaws.is_empty() => Ok(ExitCode::FAILURE),
         Ok(()) => Ok(say(&flaws)),
     }
 }
@@ -78,18 +82,26 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// What can be read of one log. Leaves why there is no more of it, if it does not end there.
-fn write(places: &Places, log: &WorkerLog, filter: &Filter, out: &mut impl Write) -> io::Result<Option<ReadError>> {
-    let (mut open, mut flaw) = (None, None);
+/// What can be read of one log. Leaves why there is no more of it, if it does not end there; and the first record that is not what was written.
+fn write(
+    places: &Places,
+    log: &WorkerLog,
+    filter: &Filter,
+    out: &mut impl Write,
+) -> io::Result<(Option<ReadError>, Option<Position>)> {
+    let (mut open, mut flaw, mut changed) = (None, None, None);
+    let mut before: Option<(Position, Hash)> = None;
     for text in log.texts(Position::START) {
-        let read = text.and_then(|text| Ok((text.bytes.len(), text.record(log.worker())?)));
-        let (bytes, record) = match read {
+        let read = text.and_then(|text| Ok((text.bytes.len(), Hash::of_line(&text.bytes), text.record(log.worker())?)));
+        let (bytes, hash, record) = match read {
             Ok(read) => read,
             Err(error) => {
                 flaw = Some(error);
                 break;
             }
         };
+        let unbound = before.replace((record.at, hash)).filter(|(_, hash)| *hash != record.line.prev);
+        changed = changed.or(unbound.map(|(at, _)| at));
         let open = open.get_or_insert_with(|| {
             Open::new(Arc::new(Author::first(places, log.worker(), &record.line.event)), OPEN_BYTES)
         });
@@ -100,7 +112,7 @@ fn write(places: &Places, log: &WorkerLog, filter: &Filter, out: &mut impl Write
     for call in open.iter_mut().flat_map(Open::drain) {
         event(&call, filter, out)?;
     }
-    Ok(flaw)
+    Ok((flaw, changed))
 }
 
 fn event(call: &Call, filter: &Filter, out: &mut impl Write) -> io::Result<()> {

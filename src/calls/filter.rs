@@ -29,6 +29,8 @@ pub struct Filter {
     tools: Vec<NameGlob>,
     refused: bool,
     flagged: bool,
+    /// Whether what `exeat probe` tried is meant, too.
+    pub probes: bool,
     /// When.
     pub span: Span,
 }
@@ -65,6 +67,7 @@ impl Filter {
             tools: wanted.tool.clone(),
             refused: wanted.refused,
             flagged: wanted.flagged,
+            probes: wanted.probes,
             span,
         })
     }

@@ -3,12 +3,15 @@
 //! Enters: the logs, a filter. Leaves: the newest calls that it wants, in order of time. Never: a word of a call that the index says and the log
 //! does not.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::fs;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use record::Event;
 use record::index::{Entry, Index, Sheet, Span};
 use record::read::{Position, ReadError, Record, WorkerLog};
 
@@ -17,6 +20,7 @@ use super::follow::Following;
 use super::id;
 use super::row::Row;
 use crate::places::Places;
+use crate::probe::is_battery;
 use crate::progress::Progress;
 use crate::report::Report;
 
@@ -27,6 +31,10 @@ pub struct Finder {
     /// How each worker is called, in the same order.
     pub names: Vec<String>,
     index: Index,
+    /// The first record of each log that was read and is not what was written.
+    changed: RefCell<BTreeMap<usize, Position>>,
+    /// Of which logs it is known whether a battery's worker wrote them.
+    batteries: RefCell<HashMap<PathBuf, bool>>,
 }
 
 /// A call that was found.
@@ -63,7 +71,7 @@ impl Finder {
         let index = Index::new(places.index());
         // What is not taken away now is the next time.
         let _ = index.tidy(&logs);
-        Ok(Finder { logs, names, index })
+        Ok(Finder { logs, names, index, changed: RefCell::default(), batteries: RefCell::default() })
     }
 
     /// The same without an index: all is read.
@@ -71,9 +79,35 @@ impl Finder {
         Finder { index: Index::new(None), ..self }
     }
 
+    /// Whether the filter can want any of this log. What a battery of `exeat probe` tries is not what an agent does.
+    pub(super) fn wants(&self, filter: &Filter, log: &WorkerLog) -> bool {
+        filter.wants_worker(log.worker()) && (filter.probes || !self.is_battery(log))
+    }
+
+    /// Whether a battery's worker wrote this log.
+    fn is_battery(&self, log: &WorkerLog) -> bool {
+        let mut known = self.batteries.borrow_mut();
+        *known.entry(log.worker().to_owned()).or_insert_with(|| {
+            let first = log.lines().next().and_then(Result::ok);
+            first.is_some_and(|record| matches!(&record.line.event, Event::WorkerStart(start) if is_battery(start)))
+        })
+    }
+
+    /// How many batteries were left out.
+    pub fn left_out(&self, filter: &Filter) -> usize {
+        let batteries = |log: &&WorkerLog| filter.wants_worker(log.worker()) && self.is_battery(log);
+        if filter.probes { 0 } else { self.logs.iter().filter(batteries).count() }
+    }
+
+    /// Where records were read that are not what was written: the line behind them has another hash.
+    pub(super) fn changed(&self) -> Vec<(&Path, Position)> {
+        let changed = self.changed.borrow();
+        changed.iter().map(|(log, at)| (self.logs[*log].worker(), *at)).collect()
+    }
+
     /// Shows what of the logs can have calls that the filter wants. What cannot be read of them is left out, and said.
     pub fn sheets(&self, filter: &Filter, span: Span, mut show: impl FnMut(usize, &Sheet)) -> Vec<ReadError> {
-        let wanted = self.logs.iter().enumerate().filter(|(_, log)| filter.wants_worker(log.worker()));
+        let wanted = self.logs.iter().enumerate().filter(|(_, log)| self.wants(filter, log));
         let wanted: Vec<(usize, &WorkerLog)> = wanted.collect();
         let bar = Progress::of("reading the call logs, bytes", wanted.iter().map(|(_, log)| size(log)).sum());
         let mut done = 0;
@@ -158,7 +192,7 @@ impl Finder {
     fn records(&self, number: usize, mut positions: Vec<Position>) -> (Vec<Record>, Option<(Position, ReadError)>) {
         let log = &self.logs[number];
         positions.sort();
-        let (texts, mut flaw) = match log.at(&positions) {
+        let (texts, mut flaw) = match log.bound(&positions) {
             Ok(texts) => (texts, None),
             Err(error) => {
                 // So many are there, and so many are not all there.
@@ -168,12 +202,15 @@ impl Finder {
                     let side = if log.at(&positions[..middle]).is_ok() { &mut there } else { &mut not };
                     *side = middle;
                 }
-                (log.at(&positions[..there]).unwrap_or_default(), Some((positions[there], error)))
+                (log.bound(&positions[..there]).unwrap_or_default(), Some((positions[there], error)))
             }
         };
         let mut records = Vec::with_capacity(texts.len());
-        for text in texts {
+        for (text, bound) in texts {
             let at = text.at;
+            if bound == Some(false) {
+                self.changed.borrow_mut().entry(number).or_insert(at);
+            }
             match text.record(log.worker()) {
                 Ok(record) => records.push(record),
                 Err(error) => {

@@ -86,7 +86,7 @@ impl Following {
                     ended.push(*number);
                 }
             }
-            if filter.wants_worker(worker) {
+            if finder.wants(filter, &finder.logs[*number]) {
                 let sheet = live.over();
                 let (mut sieve, agent) = (filter.on(&sheet), Rc::from(sheet.agent()));
                 let wanted = sheet.entries().iter().filter(|entry| sieve.wants(entry));

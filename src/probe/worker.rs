@@ -4,7 +4,7 @@
 //! sandbox than `exeat run` makes; it is that which is started.
 
 use record::read::{Record, WorkerLog};
-use record::{Event, Line};
+use record::{Event, Line, WorkerStart};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -23,7 +23,12 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Where the run's own word is found in the worker's environment, and nowhere inside.
 pub(super) const WORD: &str = "EXEAT_PROBE";
 /// The command: this program, through a link that leads to it whatever can be seen inside.
-pub(crate) const BATTERY: [&str; 2] = ["/proc/self/exe", "probe-inside"];
+const BATTERY: [&str; 2] = ["/proc/self/exe", "probe-inside"];
+
+/// Whether a worker runs what `exeat probe` runs inside, which the operator starts and no agent can.
+pub(crate) fn is_battery(start: &WorkerStart) -> bool {
+    start.command.len() == BATTERY.len() + 1 && start.command.iter().zip(BATTERY).all(|(word, own)| word == own)
+}
 
 /// The battery under way; it waits for its brief.
 #[derive(Debug)]

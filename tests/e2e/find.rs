@@ -208,10 +208,46 @@ fn who_does_not_own_the_logs_keeps_the_index_elsewhere() {
 }
 
 #[test]
+fn what_could_not_be_reached_is_no_refusal() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"127.0.0.1:{port}\""));
+    exeat.sh("curl -sS https://api.example.com/; curl -sS https://nowhere.example.net/").ok();
+    let shown = exeat.exeat(&["stats"]).finish().ok().stdout;
+    assert!(shown.starts_with("1 calls, 1 refused, 1 failed, 0 errors\n") && shown.contains("FAILED"), "{shown}");
+    let json = exeat.exeat(&["stats", "--json"]).finish().ok().json();
+    assert_eq!(
+        (&json["failed"], &json["refused"], &json["refusals"].as_array().unwrap().len()),
+        (&1.into(), &1.into(), &1)
+    );
+    let of = |to: &str| json["groups"].as_array().unwrap().iter().find(|group| group["to"] == to).unwrap().clone();
+    assert_eq!((&of("api.example.com:443")["failed"], &of("api.example.com:443")["refused"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn what_a_battery_tries_is_no_agents_doing() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new()
+        .fixed("api", "s3cret-of-the-broker", "to = [\"api.example.com\"]\nenv = \"API_KEY\"\n")
+        .allow_with("api.example.com", &upstream, "credential = \"api\"");
+    exeat.run(&["curl", "-sSf", "https://api.example.com/echo"]).ok();
+    exeat.exeat(&["probe", "--agent", "bot", "--json"]).finish();
+    let stats = exeat.exeat(&["stats"]).finish().ok();
+    assert!(stats.stdout.starts_with("1 calls, 0 refused, 0 failed, 0 errors\n"), "{stats:#?}");
+    assert!(stats.stderr.contains("`exeat probe`") && stats.stderr.contains("--probes"), "{stats:#?}");
+    let flagged = exeat.exeat(&["calls", "--flagged"]).finish().ok();
+    assert!(!flagged.stdout.contains("ALERT"), "{flagged:#?}");
+    assert!(exeat.exeat(&["calls", "--flagged", "--probes"]).finish().ok().stdout.contains("ALERT"));
+    let all = exeat.exeat(&["stats", "--probes", "--json"]).finish().ok();
+    assert!(all.json()["refused"].as_u64().unwrap() > 10, "{all:#?}");
+}
+
+#[test]
 fn calls_are_counted_by_agent_and_host() {
     let (exeat, _upstream, _issuer) = with_calls();
     let shown = exeat.exeat(&["stats"]).finish().ok().stdout;
-    assert!(shown.starts_with("2 calls, 2 refused, 1 errors\n") && shown.contains("AGENT"), "{shown}");
+    assert!(shown.starts_with("2 calls, 2 refused, 0 failed, 1 errors\n") && shown.contains("AGENT"), "{shown}");
     assert!(shown.is_ascii(), "nothing is drawn where nobody looks: {shown}");
     let json = exeat.exeat(&["stats", "--json"]).finish().ok().json();
     let group = |to: &str| json["groups"].as_array().unwrap().iter().find(|group| group["to"] == to).unwrap().clone();
@@ -230,12 +266,15 @@ fn calls_are_counted_by_agent_and_host() {
     assert_eq!((&one["calls"], &one["groups"].as_array().unwrap().len()), (&1.into(), &1));
     // The rest is in the sums, and said.
     let first = exeat.exeat(&["stats", "--limit", "1"]).finish().ok().stdout;
-    assert!(first.starts_with("2 calls, 2 refused, 1 errors\n") && first.contains("and 2 rows more"), "{first}");
+    assert!(
+        first.starts_with("2 calls, 2 refused, 0 failed, 1 errors\n") && first.contains("and 2 rows more"),
+        "{first}"
+    );
     let first = exeat.exeat(&["stats", "--json", "--limit", "1"]).finish().ok().json();
     assert_eq!((first["groups"].as_array().unwrap().len(), &first["more_groups"]), (1, &2.into()));
     assert_eq!((&first["refused"], &json["more_groups"]), (&2.into(), &0.into()));
     let none = Exeat::new().exeat(&["stats"]).finish().ok().stdout;
-    assert_eq!(none, "0 calls, 0 refused, 0 errors\n");
+    assert_eq!(none, "0 calls, 0 refused, 0 failed, 0 errors\n");
 }
 
 /// What a terminal of this width gets.

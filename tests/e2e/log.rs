@@ -165,6 +165,26 @@ fn calls_can_be_followed() {
 }
 
 #[test]
+fn who_lists_calls_is_told_that_one_of_them_was_changed() {
+    let (exeat, _upstream) = with_calls();
+    let exeat = exeat.tampers_with_the_log();
+    let worker = fs::read_dir(exeat.state().join("workers")).unwrap().next().unwrap().unwrap().path();
+    let file = worker.join("calls/000001.jsonl");
+    let original = fs::read_to_string(&file).unwrap();
+    fs::write(&file, original.replace("\"path\":\"/carried-off", "\"path\":\"/nothing-was")).unwrap();
+    for arguments in
+        [&["calls"][..], &["calls", "--json"], &["calls", "--csv"], &["calls", "--refused"], &["calls", "export", "--ocsf"]]
+    {
+        let run = exeat.exeat(arguments).finish().ended_with(1);
+        assert!(run.stderr.contains("was changed") && run.stderr.contains("exeat verify"), "{arguments:?}: {run:#?}");
+        assert!(run.stdout.contains("nothing-was"), "it is shown all the same: {run:#?}");
+    }
+    exeat.exeat(&["calls", "--host", "nowhere.example.net"]).finish().ok();
+    fs::write(&file, original).unwrap();
+    exeat.exeat(&["calls"]).finish().ok();
+}
+
+#[test]
 fn a_log_that_was_changed_is_seen() {
     let (exeat, _upstream) = with_calls();
     let exeat = exeat.tampers_with_the_log();
