@@ -66,10 +66,18 @@ pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> 
     if let Some(permit) = unread(&worker, &accepted).filter(|(_, permit)| permit.mode() == TlsMode::Tcp) {
         return Box::pin(tunnel::carry(&worker, stream, &accepted, permit)).await;
     }
-    let (hello, stream) = match hello::receive(stream, limit::HELLO_BYTES, limit::HELLO_WAIT).await {
+    let server_first = limit::SERVER_FIRST.contains(&accepted.destination.port());
+    let wait = if server_first { limit::HELLO_WAIT_SERVER_FIRST } else { limit::HELLO_WAIT };
+    let begun = Instant::now();
+    let (hello, stream) = match hello::receive(stream, limit::HELLO_BYTES, wait).await {
         Ok(received) => received,
+        // It gave up first, as it has less patience.
+        Err((HelloError::Silent, _)) if server_first && begun.elapsed() >= limit::PORT_PROBE => {
+            return Err(Refusal::NothingSaid(accepted.destination, begun.elapsed().as_secs()));
+        }
         // A probe that asks only whether the port is open: nothing was called.
         Err((HelloError::Silent, _)) => return Ok(()),
+        Err((HelloError::Late(0), _)) => return Err(Refusal::NothingSaid(accepted.destination, wait.as_secs())),
         Err((error, stream)) => {
             if matches!(error, HelloError::Unreadable(Unreadable::Ssh)) {
                 Box::pin(hello::disconnect_ssh(stream, &accepted.destination)).await;

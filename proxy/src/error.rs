@@ -71,6 +71,12 @@ pub enum Refusal {
     /// What was sent is neither TLS nor HTTP.
     #[error("the connection does not start as TLS or HTTP: {0}")]
     NotHttp(String),
+    /// The client said nothing: in its protocol the server has the first word.
+    #[error(
+        "the client of the connection to {0} said nothing within {1} s: it waits for the server's first word, as in FTP, SMTP and MySQL, and \
+         exeat dials nobody before it knows what for; a rule with `to = \"{0}\"` and `tls = \"tcp\"` lets it through unread"
+    )]
+    NothingSaid(Destination, u64),
     /// The client's TLS handshake did not finish.
     #[error("the client's TLS handshake for {0} did not finish: {1}")]
     ClientTls(Destination, String),
@@ -289,6 +295,7 @@ impl Refusal {
             | Self::SlowHead(_)
             | Self::Flood(_)
             | Self::NotHttp(_)
+            | Self::NothingSaid(..)
             | Self::ClientTls(..)
             | Self::CaNotTrusted { .. }
             | Self::Crowded(_)

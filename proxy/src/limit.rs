@@ -27,6 +27,12 @@ pub const MEMORY: u64 = 112 << 20;
 pub const QUESTIONS_BYTES: usize = 1024 * 1024;
 /// Until the first bytes tell what a connection is. A client on loopback has them ready.
 pub const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// The same at ports whose servers have the first word: no client there will say anything, and its user waits as long as exeat does.
+pub const HELLO_WAIT_SERVER_FIRST: Duration = Duration::from_secs(2);
+/// Where servers have the first word (IANA): FTP, SSH, SMTP, POP3, NNTP, IMAP, submission, MySQL.
+pub const SERVER_FIRST: [u16; 8] = [21, 22, 25, 110, 119, 143, 587, 3306];
+/// Who closes such a connection sooner asks only whether the port is open.
+pub const PORT_PROBE: Duration = Duration::from_millis(500);
 /// A ClientHello or the start of a request line; post-quantum hellos take about 2 KiB.
 pub const HELLO_BYTES: usize = 16 * 1024 + 512;
 /// Until an SSH client has the few hundred bytes that say why it goes no further. A socket's buffer has room for them at once.

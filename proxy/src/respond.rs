@@ -45,7 +45,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::UnswappableBody(_) => (S::UNSUPPORTED_MEDIA_TYPE, "unswappable-body", "http_request_denied"),
         Refusal::SlowHead(_) => (S::REQUEST_TIMEOUT, "slow-head", "http_request_error"),
         Refusal::Flood(_) => (S::TOO_MANY_REQUESTS, "flood", "http_request_error"),
-        Refusal::NotHttp(_) => (S::BAD_REQUEST, "not-http", "http_request_error"),
+        Refusal::NotHttp(_) | Refusal::NothingSaid(..) => (S::BAD_REQUEST, "not-http", "http_request_error"),
         Refusal::ClientTls(..) => (S::BAD_REQUEST, "client-tls", "tls_protocol_error"),
         Refusal::CaNotTrusted { .. } => (S::BAD_REQUEST, "ca-not-trusted", "tls_protocol_error"),
         Refusal::MethodNotOffered(_) => (S::NOT_IMPLEMENTED, "method-not-offered", "http_request_denied"),
@@ -121,6 +121,9 @@ pub fn remedy(refusal: &Refusal) -> String {
              `tls = \"tcp\"`, which passes unread and with no credential"
                 .to_owned()
         }
+        Refusal::NothingSaid(to, _) => format!(
+            "ask your operator for this rule, which lets it through unread and with no credential:\n[[allow]]\nto = \"{to}\"\ntls = \"tcp\""
+        ),
         Refusal::EncryptedHello(_) => {
             "turn encrypted ClientHello off in the client, also where it only pretends to use it (GREASE)".to_owned()
         }

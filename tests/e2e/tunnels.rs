@@ -323,3 +323,31 @@ for n in range(3):
     assert_eq!(run.stdout, "b'220'\nb'220'\nb''\n", "{run:#?}");
     assert_eq!(run.log.refused_kinds(), ["rate-limited"]);
 }
+
+#[test]
+fn who_waits_for_the_server_to_speak_first_is_told_of_in_the_log_with_what_to_ask_for() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("ftp.example.com:21", &upstream);
+    let program = "import socket, time
+for port, patience in ((21, 20), (3306, 1), (25, 0)):
+    began = time.monotonic()
+    stream = socket.create_connection(('ftp.example.com', port))
+    stream.settimeout(patience or 0.001)
+    try:
+        print(port, stream.recv(10), round(time.monotonic() - began))
+    except TimeoutError:
+        print(port, 'gave up')
+    stream.close()";
+    let run = exeat.python(program).ok();
+    assert_eq!(run.stdout, "21 b'' 2\n3306 gave up\n25 gave up\n", "{run:#?}");
+    let refused = run.log.refusals();
+    assert_eq!(refused.len(), 2, "who only asks whether a port is open calls nothing: {refused:#?}");
+    for (refused, to) in refused.iter().zip(["ftp.example.com:21", "ftp.example.com:3306"]) {
+        assert_eq!((&*refused.kind, &*refused.to), ("not-http", to));
+        assert!(refused.reason.contains("the server's first word"), "{refused:#?}");
+        let hint = refused.hint.as_deref().unwrap();
+        assert!(hint.contains(&format!("[[allow]]\nto = \"{to}\"\ntls = \"tcp\"")), "{hint}");
+    }
+    let listed = exeat.exeat(&["calls", "--refused"]).finish().ok().stdout;
+    assert!(listed.contains("to = \"ftp.example.com:21\"") && listed.contains("tls = \"tcp\""), "{listed}");
+}

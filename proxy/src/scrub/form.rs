@@ -14,8 +14,11 @@ const SHORTEST_BASE64: usize = 8;
 /// From here on a credential is looked for in what has fewer characters to choose from, or other case, as well: a shorter one is there by chance.
 const LONG: usize = 16;
 
+/// Another form of a text.
+type Rendering = fn(&[u8]) -> Zeroizing<Vec<u8>>;
+
 /// What else a server makes of a text that it shows: digits of a dump, the units of Windows and Java, a heading.
-const RENDERINGS: [fn(&[u8]) -> Zeroizing<Vec<u8>>; 6] = [
+const RENDERINGS: [Rendering; 6] = [
     hex_lower,
     hex_upper,
     |text| in_utf16(text, u16::to_le_bytes),
