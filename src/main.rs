@@ -40,6 +40,7 @@ mod verify;
 mod version;
 mod which;
 mod workers;
+mod writable;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

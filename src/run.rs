@@ -50,6 +50,7 @@ use crate::places::{self, Places};
 use crate::report::{NOT_EXECUTABLE, NOT_FOUND, Report};
 use crate::running::Presence;
 use crate::settled;
+use crate::writable;
 
 /// Runs the command. Everything up to the lock happens while the process has one thread: both forks need that, and a thread that was there
 /// before would not be locked in.
@@ -57,6 +58,7 @@ use crate::settled;
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
+    writable::look(places, &arguments.agent)?;
     not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(places.file_of(&arguments.agent)?)?;
     let logging = LogSettings::load(places.log_file())?;

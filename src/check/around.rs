@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use config::{Credentials, Policy, Source};
 
 use crate::places::Places;
+use crate::writable::by_everybody;
 
 const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_READ: u32 = 0o004;
-/// In such a directory nobody takes away or replaces what is another's.
-const STICKY: u32 = 0o1000;
 
 /// All there is to say.
 pub(super) fn notes(places: &Places, policies: &[Policy], credentials: Option<&Credentials>) -> Vec<String> {
@@ -32,17 +31,12 @@ fn changeable(places: &Places, policies: &[Policy]) -> Vec<String> {
     let trusted = policies.iter().flat_map(|policy| policy.extra_roots().to_vec());
     let trusted = trusted.map(|file| (file, "who is believed to be an upstream"));
     let logs = [(places.state.clone(), "their logs and leases"), (places.log_file(), "what is kept of their logs")];
-    let told = rules.chain(trusted).chain(logs).filter(|(file, _)| others_write(file));
+    let told = rules.chain(trusted).chain(logs).filter(|(file, _)| by_everybody(file));
     let told = told.map(|(file, what)| {
         let file = file.display();
         format!("`{file}` can be changed by every user of the machine, and with it {what}: `chmod o-w {file}`")
     });
     told.collect()
-}
-
-fn others_write(path: &Path) -> bool {
-    let found = fs::metadata(path).map(|found| (found.is_file(), found.permissions().mode()));
-    found.is_ok_and(|(file, mode)| mode & OTHERS_WRITE != 0 && (file || mode & STICKY == 0))
 }
 
 /// The authorities that a policy adds, without which nothing starts.

@@ -172,9 +172,13 @@ fn who_lists_calls_is_told_that_one_of_them_was_changed() {
     let file = worker.join("calls/000001.jsonl");
     let original = fs::read_to_string(&file).unwrap();
     fs::write(&file, original.replace("\"path\":\"/carried-off", "\"path\":\"/nothing-was")).unwrap();
-    for arguments in
-        [&["calls"][..], &["calls", "--json"], &["calls", "--csv"], &["calls", "--refused"], &["calls", "export", "--ocsf"]]
-    {
+    for arguments in [
+        &["calls"][..],
+        &["calls", "--json"],
+        &["calls", "--csv"],
+        &["calls", "--refused"],
+        &["calls", "export", "--ocsf"],
+    ] {
         let run = exeat.exeat(arguments).finish().ended_with(1);
         assert!(run.stderr.contains("was changed") && run.stderr.contains("exeat verify"), "{arguments:?}: {run:#?}");
         assert!(run.stdout.contains("nothing-was"), "it is shown all the same: {run:#?}");

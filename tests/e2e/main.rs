@@ -86,3 +86,4 @@ mod verify;
 mod walls;
 mod websocket;
 mod witnesses;
+mod writable;
