@@ -58,6 +58,7 @@ mod operators;
 mod overlay;
 mod packages;
 mod probe;
+mod readme;
 mod refusals;
 mod reload;
 mod reloads;
