@@ -40,6 +40,7 @@ struct Learned {
     suggestion: Suggestion,
     unanswered: BTreeMap<Destination, (String, Times)>,
     misdirected: BTreeMap<Destination, Times>,
+    unspoken: BTreeMap<Destination, Times>,
     left_out: u64,
     /// What was added, where it was.
     written: Option<String>,
@@ -72,7 +73,7 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
         }
     }
     let (agent, observed) = (arguments.agent.clone(), seen.observed);
-    let seen::Seen { unanswered, misdirected, left_out, .. } = seen;
+    let seen::Seen { unanswered, misdirected, unspoken, left_out, .. } = seen;
     let mut learned = Learned {
         agent,
         file,
@@ -83,6 +84,7 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
         suggestion,
         unanswered,
         misdirected,
+        unspoken,
         left_out,
         written: None,
     };

@@ -37,6 +37,8 @@ pub struct Seen {
     pub unanswered: BTreeMap<Destination, (String, Times)>,
     /// Destinations to which a placeholder was on its way that does not go there.
     pub misdirected: BTreeMap<Destination, Times>,
+    /// Destinations to which something else was spoken than TLS or HTTP, or nothing.
+    pub unspoken: BTreeMap<Destination, Times>,
     /// How many calls the policy in force allows: there may be many more of them than there is room for.
     pub allowed: u64,
     /// Whether any worker observed.
@@ -136,15 +138,24 @@ impl Seen {
                 self.left_out += sighting.map_or(0, |sighting| add(&mut self.denied, sighting));
             }
             ("placeholder-misdirected", ..) => {
-                if let Ok(to) = refused.to.parse::<Destination>()
-                    && (self.misdirected.len() < TOLD || self.misdirected.contains_key(&to))
-                {
-                    let once = Times::once(time);
-                    self.misdirected.entry(to).and_modify(|times| *times = times.and(once)).or_insert(once);
-                }
+                tell(&mut self.misdirected, &refused.to, time);
+            }
+            // A hello of TLS that is too old or malformed is mended at the client.
+            ("not-http", ..) if !refused.reason.contains("ClientHello") && !refused.reason.contains("TLS version") => {
+                tell(&mut self.unspoken, &refused.to, time);
             }
             _ => {}
         }
+    }
+}
+
+/// Once more to this destination, of so many at most.
+fn tell(told: &mut BTreeMap<Destination, Times>, to: &str, time: Timestamp) {
+    if let Ok(to) = to.parse::<Destination>()
+        && (told.len() < TOLD || told.contains_key(&to))
+    {
+        let once = Times::once(time);
+        told.entry(to).and_modify(|times| *times = times.and(once)).or_insert(once);
     }
 }
 

@@ -109,6 +109,13 @@ impl Display for Learned {
                 seen(*times)
             )?;
         }
+        for (to, times) in &self.unspoken {
+            writeln!(
+                notes,
+                "# not suggested: neither TLS nor HTTP was spoken to {to}; if it is meant to pass unread, write `to = \"{to}\"` and `tls = \"tcp\"`, {}",
+                seen(*times)
+            )?;
+        }
         for (to, (why, times)) in &self.unanswered {
             writeln!(notes, "# not suggested: no answer from {to} ({}), {}", shown(why), seen(*times))?;
         }
@@ -177,6 +184,7 @@ pub fn document(learned: &Learned) -> Value {
             .map(|it| told(json!({ "rule": it.rule.to_string(), "to": it.destination, "addresses": it.addresses }), &it.times))
             .collect::<Vec<_>>(),
         "misdirected": learned.misdirected.iter().map(|(to, seen)| told(json!({ "to": to }), seen)).collect::<Vec<_>>(),
+        "unspoken": learned.unspoken.iter().map(|(to, seen)| told(json!({ "to": to }), seen)).collect::<Vec<_>>(),
         "unanswered": learned.unanswered.iter()
             .map(|(to, (why, seen))| told(json!({ "to": to, "reason": why }), seen))
             .collect::<Vec<_>>(),

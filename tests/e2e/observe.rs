@@ -200,6 +200,8 @@ print(say(80, b'GET / HTTP/1.1\\r\\nHost: new.example.com\\r\\n\\r\\n'))";
     let run = exeat.run(&["/usr/bin/python3", "-c", program]).ok();
     // The last one is plain, and the house's proxy would choose the address of a name that nothing proves.
     assert_eq!(run.log.refused_kinds(), ["not-http", "malformed", "witnesses-disagree", "host-not-listed"], "{run:#?}");
+    let learned = exeat.exeat(&["suggest", "--agent", "bot"]).finish().ok().stdout;
+    assert!(learned.contains("spoken to new.example.com:22; if") && learned.contains("tls = \"tcp\""), "{learned}");
     assert!(run.log.calls().is_empty() && proxy.heads().is_empty(), "{run:#?}");
 }
 
