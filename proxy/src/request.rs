@@ -105,9 +105,12 @@ impl Call {
     /// Reads a request that came on `connection`; a placeholder of `swap` is no trace.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`], [`Refusal::MethodNotOffered`], [`Refusal::Witness`].
+    /// [`Refusal::Malformed`], [`Refusal::MethodNotOffered`], [`Refusal::Witness`]; [`Refusal::Misdirected`] for a placeholder in the
+    /// method, where no rule lets one be.
     pub fn read(mut request: Request<Incoming>, connection: &Connection, swap: &Swap) -> Result<(Self, Rest), Refusal> {
         let version = request.version();
+        let protocol = request.extensions().get::<Protocol>().map_or(&b""[..], AsRef::as_ref);
+        swap.method(&connection.destination, request.method().as_str(), protocol)?;
         let websocket = wants_websocket(&request);
         if request.method() == http::Method::CONNECT && !websocket {
             return Err(Refusal::MethodNotOffered("CONNECT".to_owned()));

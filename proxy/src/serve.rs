@@ -202,7 +202,7 @@ impl Worker {
             connection: number,
             to: self.swap.redact(to),
             scheme: refusal.scheme().map(|scheme| scheme.as_str().to_owned()),
-            method,
+            method: method.map(|method| self.swap.redact(&method)),
             path: path.map(|path| self.swap.redact(&path)),
             tool: refusal.tool().map(|tool| self.swap.redact(tool)),
             kind: kind.to_owned(),

@@ -67,6 +67,8 @@ pub struct Head<'a> {
 /// Where in a message a placeholder is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
+    /// The method, or the protocol that an extended CONNECT names (RFC 8441).
+    Method,
     /// The path.
     Path,
     /// The query.
@@ -238,6 +240,22 @@ impl Swap {
         }
     }
 
+    /// Examines what a request asks for, which no placeholder may be in: the method, and the `protocol` of an extended CONNECT.
+    ///
+    /// # Errors
+    /// For the first that is.
+    pub fn method(&self, to: &Destination, method: &str, protocol: &[u8]) -> Result<(), Misdirected> {
+        // As nearly every request has it.
+        if matches!(method, "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") {
+            return Ok(());
+        }
+        let Some(seen) = [method.as_bytes(), protocol].into_iter().flat_map(|text| self.0.all(text)).next() else {
+            return Ok(());
+        };
+        let granted = self.0.grants[seen.entry].0.allows(to);
+        Err(self.misdirected(seen.entry, Place::Method, if granted { Why::Place } else { Why::Destination }))
+    }
+
     /// Examines the trailers of a request, which no placeholder may be in.
     ///
     /// # Errors
@@ -319,6 +337,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Method => f.write_str("method"),
             Self::Path => f.write_str("path"),
             Self::Query => f.write_str("query"),
             Self::HeaderName => f.write_str("name of a header"),

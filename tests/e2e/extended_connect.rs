@@ -103,3 +103,12 @@ fn its_messages_are_watched_both_ways() {
     assert!(server.read("requests").contains(SECRET), "the opening had the credential");
     assert!(!server.read("messages").contains("here: "), "{}", server.read("messages"));
 }
+
+#[test]
+fn a_placeholder_is_no_protocol() {
+    let server = server();
+    let (told, run) =
+        run(&with_credential(&server.dial()), "return (await open('/ws', {}, process.env.API_KEY)).status");
+    assert_eq!((told, run.log.refused_kinds()), (json!(403), vec!["placeholder-misdirected"]));
+    assert!(run.log.refusals()[0].alert && !run.log.text.contains("exeat_"), "{run:#?}");
+}

@@ -56,6 +56,31 @@ fn by_a_rule_that_does_not_name_the_credential() {
 }
 
 #[test]
+fn in_the_method() {
+    for version in ["--http1.1", "--http2"] {
+        assert_caught(&format!("{version} -X $API_KEY https://www.example.com/echo"));
+        assert_caught(&format!("{version} -X $API_KEY https://api.example.com/echo"));
+        // As an AWS key id looks, and thus as a method may.
+        let upstream = Upstream::start();
+        let key = "to = [\"aws.example.com\"]\nenv = \"KEY_ID\"\nshape = \"[A-Z0-9]{32}\"\n";
+        let exeat = exeat(&upstream).fixed("aws", SECRET, key);
+        let exeat = exeat.allow_with("aws.example.com", &upstream, "credential = \"aws\"");
+        for host in ["www.example.com", "aws.example.com", "unlisted.example.com"] {
+            let curl = format!("curl -sS {version} -w '%{{http_code}}' -X $KEY_ID https://{host}/echo");
+            let run = exeat.sh(&format!("echo $KEY_ID > placeholder; {curl}")).ok();
+            assert!(run.stdout.ends_with("403"), "{host}: {run:#?}");
+            assert!(run.log.refused_kinds().iter().all(|kind| *kind == "placeholder-misdirected"), "{host}: {run:#?}");
+            assert!(run.log.refusals().iter().all(|refused| refused.alert), "{host}: {run:#?}");
+            let placeholder = fs::read_to_string(exeat.work().join("placeholder")).unwrap();
+            for told in [&run.log.text, &run.stderr] {
+                assert!(!told.contains(placeholder.trim()), "{host}: {told}");
+            }
+        }
+        upstream.assert_no_request();
+    }
+}
+
+#[test]
 fn in_the_path() {
     assert_caught("https://www.example.com/echo/$API_KEY/x");
     assert_caught("https://api.example.com/echo/$API_KEY");

@@ -52,6 +52,12 @@ pub(super) const PROBES: &[Probe] = &[
             line(call, &Call { path, ..call.clone() }.target("placeholders/path"))
         })
     }),
+    Probe::new("placeholders/method", "as the method", |brief| {
+        everywhere(brief, |call, placeholder| {
+            let method = placeholder.to_owned();
+            line(&Call { method, ..call.clone() }, &call.target("placeholders/method"))
+        })
+    }),
     Probe::new("placeholders/form", "in a form", |brief| {
         everywhere(brief, |call, placeholder| {
             body(
