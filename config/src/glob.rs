@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::error::{Malformed, quoted};
 use crate::path::{self, NormalPath, PathError};
+use crate::reading::folded;
 use crate::text::travels_as_text;
 
 /// Longer than any path a person writes by hand.
@@ -78,6 +79,33 @@ impl PathGlob {
             Segment::Text(pieces) if pieces.len() == 1 => Some((place, &*pieces[0])),
             _ => None,
         })
+    }
+
+    /// The pattern for paths that were [`folded`](crate::reading::folded): it has each of them of which it had any spelling.
+    pub(crate) fn folded(&self) -> Self {
+        let fold = |piece: &str| Box::<str>::from(&*folded(piece));
+        let segments: Box<[Segment]> = self
+            .0
+            .segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::AnyDepth => Segment::AnyDepth,
+                Segment::Any => Segment::Any,
+                Segment::Text(pieces) => Segment::Text(pieces.iter().map(|piece| fold(piece)).collect()),
+            })
+            .collect();
+        // Each pattern has one spelling, so that two that are alike once folded are the same.
+        let escaped =
+            |piece: &str| percent_encoding::utf8_percent_encode(piece, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let text = segments.iter().filter_map(|segment| match segment {
+            Segment::AnyDepth => Some("/**".to_owned()),
+            Segment::Any => None,
+            Segment::Text(pieces) => {
+                let pieces: Vec<String> = pieces.iter().map(|piece| escaped(piece)).collect();
+                Some(format!("/{}", pieces.join("*")))
+            }
+        });
+        Self(Arc::new(Normal { text: text.collect::<String>().into(), segments }))
     }
 
     /// Whether a decoded path matches. After a mismatch only the last `**` is widened: an earlier one that took more

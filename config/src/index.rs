@@ -105,7 +105,7 @@ impl Index {
 impl Places {
     fn new<'a>(all: Vec<u32>, rule: impl Fn(u32) -> &'a Rule) -> Self {
         let patterns = all.iter().flat_map(|place| {
-            let paths = rule(*place).paths();
+            let paths = rule(*place).asked_paths();
             let every = paths.is_none().then_some(None);
             every.into_iter().chain(paths.into_iter().flatten().map(Some)).map(|pattern| (*place, pattern))
         });

@@ -1,7 +1,11 @@
 //! How else a path can be read.
 //!
 //! Enters: a path in its normal form. Leaves: every text that some server may take it for. Never: a choice among them; what is denied in
-//! any is denied, what is allowed has to be in all.
+//! any is denied, what is allowed has to be in all. Servers that do not tell capitals from small letters are a reading of their own for what
+//! is denied, and none for what is allowed.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use crate::path::NormalPath;
 
@@ -10,6 +14,8 @@ use crate::path::NormalPath;
 pub(crate) struct Readings<'a> {
     own: &'a str,
     others: Option<Box<Others>>,
+    /// Every text, as [`folded`]; found out where a deny rule asks. `None` where folding changes nothing.
+    folded: OnceCell<Option<Box<[String]>>>,
 }
 
 #[derive(Debug)]
@@ -42,7 +48,7 @@ impl<'a> Readings<'a> {
                 split: split.map(Reading::new),
             })
         });
-        Self { own, others }
+        Self { own, others, folded: OnceCell::new() }
     }
 
     /// The path as it was decoded.
@@ -67,12 +73,33 @@ impl<'a> Readings<'a> {
         });
         std::iter::once(self.own).chain(others)
     }
+
+    /// Every text there is, as a server has it to which capitals and small letters are the same.
+    pub(crate) fn each_folded(&self) -> impl Iterator<Item = &str> + Clone {
+        let folded = self.folded.get_or_init(|| {
+            let all = || self.each().map(folded);
+            all().any(|text| matches!(text, Cow::Owned(_))).then(|| all().map(Cow::into_owned).collect())
+        });
+        let as_they_are = folded.is_none().then(|| self.each()).into_iter().flatten();
+        as_they_are.chain(folded.iter().flat_map(|all| all.iter().map(String::as_str)))
+    }
 }
 
 impl Reading {
     fn new(text: String) -> Self {
         Self { bare: without_parameters(&text), text }
     }
+}
+
+/// A text with one case for each letter. By way of capitals, as some letters have a small one that others have too (`\u{17f}` is an `S`).
+pub(crate) fn folded(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(text);
+    }
+    if text.is_ascii() {
+        return Cow::Owned(text.to_ascii_lowercase());
+    }
+    Cow::Owned(text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect())
 }
 
 /// A decoded path as a server sees it that takes `;parameters` off each segment; `None` where there are none.

@@ -162,6 +162,11 @@ impl Rule {
         self.paths.as_ref().map(Paths::globs)
     }
 
+    /// The same as they are asked: of a deny rule, without case.
+    pub(crate) fn asked_paths(&self) -> Option<&[PathGlob]> {
+        self.paths.as_ref().map(Paths::asked)
+    }
+
     /// The credential it puts in.
     pub fn credential(&self) -> Option<&CredentialName> {
         self.credential.as_ref()
@@ -234,6 +239,8 @@ impl Rule {
     /// Servers differ in what they do with a path: some take `;parameters` off its segments, some decode an escape that is
     /// left after decoding. It is denied if any reading is, and allowed if all are, or if the pattern itself names parameters.
     ///
+    /// Some tell no capitals from small letters: a deny rule does not either, and an allow rule does.
+    ///
     /// Some take `%2F` for a separator, some for a character. It is let through only where the rule says that its server
     /// takes it for a character, and denied if either reading is.
     pub(crate) fn has_path(&self, path: &NormalPath, readings: &Readings<'_>) -> bool {
@@ -244,7 +251,7 @@ impl Rule {
             Effect::Allow | Effect::Observe => {
                 (self.encoded_slash || !path.has_encoded_slash()) && self.would_have(readings)
             }
-            Effect::Deny => readings.each().any(|read| paths.have(read)),
+            Effect::Deny => readings.each_folded().any(|read| paths.have(read)),
         }
     }
 

@@ -254,3 +254,46 @@ proptest! {
         }
     }
 }
+
+/// Whether a policy with these rules, and one that allows all of the host, lets the path out.
+fn passes(rules: &str, path: &str) -> bool {
+    let text = format!("{rules}\n[[allow]]\nto = \"api.example.com\"\n");
+    let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", &text).unwrap();
+    let (destination, method) =
+        (Destination::new("api.example.com".parse().unwrap(), 443), "GET".parse::<Method>().unwrap());
+    let path = NormalPath::parse(path).unwrap();
+    policy.call(&CallFacts { destination: &destination, scheme: Scheme::Https, method: &method, path: &path }).is_ok()
+}
+
+#[test]
+fn a_deny_rule_has_a_path_in_any_case_and_an_allow_rule_as_it_is_written() {
+    let one = "[[deny]]\nto = \"api.example.com\"\npaths = [\"/repos/acme/payroll/**\", \"/Ünder/*K\"]\n".to_owned();
+    // Few are asked in turn, many by their literal segments; in one rule or in many.
+    let some: String = (0..40).map(|n| format!("\"/Other{n}/x\", ")).collect();
+    let many = one.replace("paths = [", &format!("paths = [{some}"));
+    let rules: String =
+        (0..40).map(|n| format!("[[deny]]\nto = \"api.example.com\"\npaths = [\"/Other{n}/x\"]\n")).collect();
+    for deny in [&one, &many, &(rules + &one)] {
+        for path in [
+            "/repos/acme/payroll/x",
+            "/repos/acme/PAYROLL/x",
+            "/REPOS/Acme/pay%52oll/x",
+            "/repos/acme/payroll;V=1/X",
+            "/repos/acme%2FPAYROLL/x",
+            "/%C3%9CNDER/xk",
+            "/%C3%BCnder/x%E2%84%AA",
+        ] {
+            assert!(!passes(deny, path), "{path} passed");
+        }
+        assert!(passes(deny, "/repos/acme/Payrolls/x"));
+    }
+    let allow = "[[allow]]\nto = \"other.example.com\"\n[[deny]]\nto = \"api.example.com\"\npaths = [\"/**\"]\nmethods = [\"PUT\"]\n";
+    assert!(passes(allow, "/X"));
+}
+
+#[test]
+fn an_allow_rule_that_is_denied_in_another_case_is_told_of() {
+    let text = "[[allow]]\nto = \"api.example.com\"\npaths = [\"/repos/x\"]\n[[deny]]\nto = \"api.example.com\"\npaths = [\"/REPOS/X\", \"/y\"]\n";
+    let mistake = Policy::parse("bot".parse().unwrap(), "bot.toml", text).unwrap_err().to_string();
+    assert!(mistake.contains("it can never allow anything: deny #1"), "{mistake}");
+}

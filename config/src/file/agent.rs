@@ -130,7 +130,7 @@ fn read_rule(reader: &mut Reader<'_>, mut section: Section<'_>, id: RuleId) -> O
         }
         reader.nothing_else(section);
         let (methods, paths) = (all_or(methods)?, all_or(paths)?);
-        return Some(Rule { methods, paths: paths.map(Paths::new), ..Rule::everything(id, to?) });
+        return Some(Rule { methods, paths: paths.map(Paths::folding), ..Rule::everything(id, to?) });
     }
     let credential_field = section.take("credential");
     let credential = credential_field.as_ref().and_then(|field| reader.value(field, str::parse));

@@ -21,6 +21,8 @@ struct Alike<'a> {
     /// Those for every path.
     every_path: Vec<u32>,
     by_path: HashMap<&'a PathGlob, Vec<u32>>,
+    /// Whether the patterns are for folded paths.
+    folds: bool,
 }
 
 /// Rules by what they could cover.
@@ -34,12 +36,13 @@ impl<'a> Covering<'a> {
         let mut by_host: ByHost<Alike<'a>> = ByHost::default();
         for (number, (_, rule)) in (0..).zip(rules).filter(|(_, (_, rule))| rule.effect() == effect) {
             let alike = by_host.at(&rule.to);
+            alike.folds = effect == Effect::Deny;
             if alike.modes.iter().all(|(mode, _)| *mode != rule.tls) {
                 alike.modes.push((rule.tls, number));
             }
             match &rule.paths {
                 Some(paths) if !paths.have_every_path() => {
-                    paths.globs().iter().for_each(|glob| alike.by_path.entry(glob).or_default().push(number));
+                    paths.asked().iter().for_each(|glob| alike.by_path.entry(glob).or_default().push(number));
                 }
                 _ => alike.every_path.push(number),
             }
@@ -56,7 +59,11 @@ impl<'a> Covering<'a> {
             // Of rules that treat connections otherwise, no more than the hosts is compared.
             let otherwise = alike.modes.iter().map(|(_, other)| *other);
             let otherwise = otherwise.filter(|other| *other < number && self.at(*other).covers(rule));
-            let same = rule.paths().and_then(<[PathGlob]>::first).and_then(|glob| alike.by_path.get(glob));
+            let glob = rule.paths().and_then(<[PathGlob]>::first);
+            let same = match alike.folds && !alike.by_path.is_empty() {
+                true => glob.and_then(|glob| alike.by_path.get(&glob.folded())),
+                false => glob.and_then(|glob| alike.by_path.get(glob)),
+            };
             [Some(&alike.every_path), same].into_iter().flatten().filter_map(first).chain(otherwise).min()
         };
         self.by_host.covering(&rule.to).filter_map(of_these).min().map(|found| self.at(found))

@@ -12,7 +12,7 @@ use crate::destination::Destination;
 use crate::glob::PathGlob;
 use crate::observe::Way;
 use crate::path::NormalPath;
-use crate::reading::{decoded_again, without_parameters};
+use crate::reading::{decoded_again, folded, without_parameters};
 use crate::rule::{Effect, Rule, RuleId, TlsMode};
 
 /// What is decided, as far as it can be seen.
@@ -165,7 +165,11 @@ fn has_path(rule: &Rule, path: &NormalPath) -> bool {
     if rule.effect() == Effect::Allow {
         return (rule.encoded_slash || !path.has_encoded_slash()) && would_have(rule, path);
     }
-    let either = |read: &str| lists(rule, read) || without_parameters(read).is_some_and(|bare| lists(rule, &bare));
+    let denies = |read: &str| {
+        let paths = rule.paths();
+        paths.is_none_or(|globs| globs.iter().any(|glob| glob.folded().matches(&folded(read))))
+    };
+    let either = |read: &str| denies(read) || without_parameters(read).is_some_and(|bare| denies(&bare));
     let split = path.with_slashes_decoded();
     let once = [Some(path.decoded()), split.as_deref()];
     once.into_iter().flatten().any(|read| either(read) || decoded_again(read).is_some_and(|twice| either(&twice)))
