@@ -190,6 +190,13 @@ impl Policy {
         })
     }
 
+    /// Whether another method or path might have been judged otherwise than this one: where its rule does not take all of them, or looks into
+    /// bodies, or a deny rule has some of its destination.
+    pub fn tells_calls_apart(&self, permit: &CallPermit) -> bool {
+        let rule = &permit.rule;
+        !rule.is_whole() || rule.protocol().is_some() || self.deny.summary(&permit.destination).first.is_some()
+    }
+
     /// An address that a rule names to be dialled is dialled.
     fn proxy_for(&self, destination: &Destination, rule: &Rule) -> Option<Arc<UpstreamProxy>> {
         self.proxy.clone().filter(|proxy| rule.dial().is_none() && proxy.is_for(destination))

@@ -10,7 +10,7 @@ use config::{CallFacts, CallPermit, CredentialName, Denial, Host, Policy, Protoc
 use crate::connection::Accepted;
 use crate::error::{Refusal, printable};
 use crate::hello::Hello;
-use crate::request::Call;
+use crate::request::{self, Call};
 use crate::serve::Worker;
 use crate::swap::{Swap, Why};
 use crate::tool::Objection;
@@ -54,12 +54,20 @@ pub fn unread(accepted: &Accepted, hello: &Hello) -> Result<(), Refusal> {
 /// does not go matters more than the missing rule, and is what the refusal says.
 ///
 /// # Errors
-/// [`Refusal::Denied`], [`Refusal::Misdirected`].
+/// [`Refusal::Denied`], [`Refusal::Misdirected`]; [`Refusal::Malformed`] where a field may have the server do something else than what was
+/// judged, and that could be judged otherwise.
 pub fn call(policy: &Policy, call: &Call, swap: &Swap) -> Result<CallPermit, Refusal> {
-    judge(policy, &call.facts()).map_err(|denial| match swap.plan(&call.head(None)) {
+    let permit = judge(policy, &call.facts()).map_err(|denial| match swap.plan(&call.head(None)) {
         Err(misdirected) if misdirected.why == Why::Destination => misdirected.into(),
         _ => Refusal::Denied(denial),
-    })
+    })?;
+    match request::overriding(&call.headers).filter(|_| policy.tells_calls_apart(&permit)) {
+        Some(name) => Err(Refusal::Malformed(format!(
+            "`{name}` may have the server take it for another method or path than what was judged; send the method and the path \
+             themselves, without that field"
+        ))),
+        None => Ok(permit),
+    }
 }
 
 /// Adds the credential that the rule names to a call that brings none, where its grant says so. The answer is whether it did.

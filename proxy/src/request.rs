@@ -5,6 +5,7 @@
 //! that is not the connection's.
 
 mod alike;
+mod overriding;
 
 use config::{CallFacts, CredentialName, Destination, Host, Method, NormalPath, Scheme};
 use http::header::{
@@ -23,6 +24,7 @@ use crate::upstream::Body;
 use crate::{limit, sign};
 
 pub(crate) use alike::same;
+pub(crate) use overriding::overriding;
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
 const HOP: [HeaderName; 9] = [
@@ -214,7 +216,7 @@ fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
 pub(crate) fn trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
     let head_only =
         |name: &HeaderName| HOP.contains(name) || [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE].contains(name);
-    if let Some(name) = trailers.keys().find(|name| head_only(name)) {
+    if let Some(name) = trailers.keys().find(|name| head_only(name)).or(overriding(trailers)) {
         return Err(Refusal::Malformed(format!("`{name}` behind the body, which belongs before it")));
     }
     fields(trailers)

@@ -200,3 +200,28 @@ fn an_upstream_that_cannot_prove_who_it_is() {
     assert!(run.stdout.contains("urn:exeat:refusal:upstream-tls") && run.stdout.ends_with("502"), "{run:#?}");
     upstream.assert_no_request();
 }
+
+#[test]
+fn a_field_that_asks_for_another_method_or_path_passes_only_where_all_are_allowed() {
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let exeat = Exeat::new()
+            .allow_with("api.example.com", &upstream, "methods = [\"GET\"]")
+            .allow_with("paths.example.com", &upstream, "paths = [\"/echo\"]")
+            .allow("denied.example.com", &upstream)
+            .rule("[[deny]]\nto = \"denied.example.com\"\npaths = [\"/admin/**\"]")
+            .allow("open.example.com", &upstream);
+        for field in ["X-HTTP-Method-Override: DELETE", "X_HTTP_Method: DELETE", "X-Original-URL: /admin/x"] {
+            for host in ["api", "paths", "denied"] {
+                let curl =
+                    format!("curl -sS {version} -w '%{{http_code}}' -H '{field}' https://{host}.example.com/echo");
+                let run = exeat.sh(&curl).ok();
+                assert!(run.stdout.ends_with("400") && run.stdout.contains("without that field"), "{field}: {run:#?}");
+                assert_eq!(run.log.refused_kinds().last(), Some(&"malformed"), "{field}: {run:#?}");
+            }
+        }
+        upstream.assert_no_request();
+        exeat.sh(&format!("curl -sSf {version} -H 'X-HTTP-Method-Override: PUT' https://open.example.com/echo")).ok();
+        assert_eq!(upstream.only().header("x-http-method-override"), Some("PUT"));
+    }
+}
