@@ -20,8 +20,10 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::limit;
 
-/// Longer than any job; the CA dies with its worker anyway.
-const CA_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longer than any worker lives, ten years: its key leaves the worker's memory never and ends with it, and nobody else trusts it. Were it shorter,
+/// it would have to be made anew, and what runs inside has read whom to trust at its start. Clients that bound how long a certificate
+/// may be good for mean leaves.
+const CA_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Hours, not days: a leaf is made anew in a millisecond.
 const LEAF_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// A leaf is not handed out any more when less than this is left of it.
@@ -294,6 +296,22 @@ mod tests {
             let leaf = leaves.configuration(&name(host), now).unwrap();
             assert!(handshake(Arc::clone(&leaf), &behind, host).is_ok(), "{host}");
             assert!(handshake(leaf, &behind, other).is_err(), "{host} is taken for {other}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_runs_for_years_has_leaves_that_are_taken_and_are_short() {
+        let now = SystemTime::now();
+        let leaves = Leaves::new(Authority::generate(now).unwrap());
+        for days in [6, 8, 400, 3600] {
+            let later = now + Duration::from_secs(days * 24 * 3600);
+            let leaf = leaves.configuration(&name("example.com"), later).unwrap();
+            assert!(
+                handshake(Arc::clone(&leaf), &client(&[&leaves], later), "example.com").is_ok(),
+                "after {days} days"
+            );
+            let outlived = later + LEAF_LIFE + SKEW;
+            assert!(handshake(leaf, &client(&[&leaves], outlived), "example.com").is_err(), "after {days} days");
         }
     }
 
