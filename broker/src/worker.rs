@@ -33,6 +33,10 @@ const FAILURE_STANDS: Duration = Duration::from_secs(1);
 /// Between two fetches for the reason that an upstream refused a lease: one that refuses whatever it is shown must not make its agent a
 /// way to hammer the issuer. A key that was rotated is rotated once.
 const REFUSALS_APART: Duration = Duration::from_secs(5);
+/// And so many at once, of one credential of one worker: each costs the issuer, and what it has issued is good for a while.
+const REFUSALS_AT_ONCE: u32 = 12;
+/// And one more each time this has passed since the last.
+const REFUSAL_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 /// Why a lease is given back before its time.
 const REFUSED: &str = "its upstream answered 401";
@@ -57,6 +61,13 @@ struct Slot {
     before: Option<Arc<Lease>>,
     /// Which lease an upstream refused last, and when another was fetched for that.
     refused: Option<(LeaseId, Instant)>,
+    /// How many were fetched for that and still count, as of that time.
+    forced: u32,
+}
+
+/// How many fetches still count after `since`, of those that counted before.
+fn still_count(forced: u32, since: Duration) -> u32 {
+    forced.saturating_sub(u32::try_from(since.as_secs() / REFUSAL_AGAIN.as_secs()).unwrap_or(u32::MAX))
 }
 
 /// A registered worker.
@@ -154,11 +165,14 @@ impl Worker {
         if slots.closed {
             return Err(Refusal::Conflict("the worker has ended"));
         }
-        let (mut before, mut last_refused) = (None, None);
+        let (mut before, mut last_refused, mut forced) = (None, None, 0);
         if let Some(slot) = slots.by_name.get(name) {
             let landed = slot.flight.borrow().clone();
             last_refused = slot.refused;
-            let too_soon = last_refused.is_some_and(|(_, at)| at.elapsed() < REFUSALS_APART);
+            let since = last_refused.map(|(_, at)| at.elapsed());
+            forced = slot.forced;
+            let spent = |since| still_count(forced, since) >= REFUSALS_AT_ONCE;
+            let too_soon = since.is_some_and(|since| since < REFUSALS_APART || spent(since));
             let is_good = |lease: &Lease| refused != Some(lease.id) || too_soon;
             match landed {
                 None if slot.flight.has_changed().is_ok() => return Ok(slot.clone()),
@@ -175,6 +189,7 @@ impl Worker {
         }
         let id = before.as_ref().map(|lease| lease.id);
         if let (Some(id), true) = (id, refused.is_some() && refused == id) {
+            forced = last_refused.map_or(0, |(_, at)| still_count(forced, at.elapsed())).saturating_add(1);
             last_refused = Some((id, Instant::now()));
         }
         // Also where the fetch for that came to nothing.
@@ -194,7 +209,7 @@ impl Worker {
             let landed = fetch.run().await.map_err(|reason| Failure { reason: reason.into(), at: Instant::now() });
             landing.send_replace(Some(landed));
         });
-        let slot = Slot { flight, before, refused: last_refused };
+        let slot = Slot { flight, before, refused: last_refused, forced };
         slots.by_name.insert(name.clone(), slot.clone());
         Ok(slot)
     }
@@ -327,6 +342,13 @@ mod tests {
         assert_eq!(third.secret.expose(), "two");
         assert_ne!(second.id, third.id);
         assert_eq!(ledger.standing.iter().map(|one| *one.key()).collect::<Vec<_>>(), [third.id]);
+    }
+
+    #[test]
+    fn what_was_forced_counts_for_as_long_as_it_takes_to_be_forgotten() {
+        assert_eq!(still_count(REFUSALS_AT_ONCE, Duration::ZERO), REFUSALS_AT_ONCE);
+        assert_eq!(still_count(REFUSALS_AT_ONCE, REFUSAL_AGAIN), REFUSALS_AT_ONCE - 1);
+        assert_eq!(still_count(1, Duration::from_secs(u64::MAX)), 0);
     }
 
     #[test]

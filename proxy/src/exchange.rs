@@ -157,7 +157,7 @@ async fn lend(
     let lent = lent.map_err(|error| Refusal::not_lent(plan.credential(), error))?;
     match signing {
         Some(signing) => signing.remember(&worker.known, &lent.lease)?,
-        None => worker.known.remember(&lent.lease, lent.lease.secret.expose(), plan.placeholder().value()),
+        None => worker.known.remember(&lent.lease, lent.lease.secret.expose(), plan.placeholder().value())?,
     }
     Ok(Some(lent))
 }

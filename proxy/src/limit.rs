@@ -176,8 +176,13 @@ pub const LEAVES: usize = 1024;
 pub const STOP_WAIT: Duration = Duration::from_millis(500);
 /// Calls that may finish when the worker ends.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(5);
-/// Credentials remembered for scrubbing, per worker: renewals push out the oldest of those that no call and no lease of the moment has.
-pub const KNOWN_CREDENTIALS: usize = 64;
+/// Secrets remembered for scrubbing, per worker, as long as they are good: twice what agents force, for those that come due. Each takes
+/// a few KiB, and answers are searched for all of them at once. Beyond them no credential is lent.
+pub const KNOWN_CREDENTIALS: usize = 128;
+/// With so many of them no further lease is asked for only because an upstream refused the last.
+pub const KNOWN_FOR_REFUSALS: usize = 64;
+/// An issuer's clock may be behind, and its word is what counts.
+pub const KNOWN_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// The rates of the rules, counted per worker.
 #[derive(Debug, Default)]

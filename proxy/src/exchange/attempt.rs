@@ -113,10 +113,14 @@ impl Attempt<'_> {
     /// Another lease than the one that was refused. From here on every answer is scrubbed of it, too.
     async fn other(&self, refused: &Lease) -> Option<Arc<Lease>> {
         let Self { worker, permit, .. } = self;
+        if !worker.known.has_room() {
+            tracing::warn!(credential = %refused.credential, "its upstream answers 401, and no other lease is asked for: too many are still good");
+            return None;
+        }
         let replaced = worker.broker.replace(&refused.credential, permit.destination(), refused.id).await;
         let lease = replaced.inspect_err(|error| tracing::debug!(%error, "no other lease")).ok().flatten()?;
         let placeholder = self.plans.iter().flatten().next()?.placeholder();
-        worker.known.remember(&lease, lease.secret.expose(), placeholder.value());
+        worker.known.remember(&lease, lease.secret.expose(), placeholder.value()).ok()?;
         // Some issuers give the same again, for longer.
         Some(lease).filter(|lease| lease.secret.expose() != refused.secret.expose())
     }

@@ -156,11 +156,11 @@ impl Signing {
         let pair = self.leased(lease)?;
         let (id, secret) = (self.pair.id.value(), self.pair.secret.value());
         if pair.id.len() >= SCRUBBED_ID {
-            known.remember(lease, &pair.id, id);
+            known.remember(lease, &pair.id, id)?;
         }
-        known.remember(lease, pair.secret.expose(), secret);
+        known.remember(lease, pair.secret.expose(), secret)?;
         if let Some(session) = &pair.session {
-            known.remember(lease, session.expose(), secret);
+            known.remember(lease, session.expose(), secret)?;
         }
         Ok(())
     }

@@ -1,18 +1,20 @@
 //! The credentials that a worker was given, for as long as an answer may show them.
 //!
 //! Enters: each lease's credential with its placeholder. Leaves: a [`Scrub`] for all of them, renewed ones included; one that an answer
-//! has already knows those that come later. Never: more than a bounded number, or one gone that somebody still uses: the oldest goes
-//! first of those that nobody does.
+//! has already knows those that come later. Never: more than a bounded number, or one gone that may still be good, or that somebody uses: the
+//! oldest goes first of the others, and where there is none, no further one is lent.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use broker::Lease;
 use zeroize::Zeroizing;
 
 use super::{Live, Scrub};
-use crate::limit::KNOWN_CREDENTIALS;
+use crate::error::Refusal;
+use crate::limit::{KNOWN_CREDENTIALS, KNOWN_FOR_REFUSALS, KNOWN_SKEW};
 
 /// What there is to scrub in this worker.
 pub struct Known {
@@ -26,6 +28,15 @@ struct Pair {
     secret: Zeroizing<String>,
     placeholder: String,
     lease: Weak<Lease>,
+    /// `None` where nobody has said that it ends.
+    expires: Option<SystemTime>,
+}
+
+impl Pair {
+    /// Whether it is good for nothing any more, whoever has seen it.
+    fn is_over(&self, now: SystemTime) -> bool {
+        self.lease.strong_count() == 0 && self.expires.is_some_and(|at| at + KNOWN_SKEW <= now)
+    }
 }
 
 impl Known {
@@ -36,20 +47,40 @@ impl Known {
     }
 
     /// Remembers what a lease has, before it is first sent.
-    pub fn remember(&self, lease: &Arc<Lease>, secret: &str, placeholder: &str) {
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialUnavailable`] where too many are still good.
+    pub fn remember(&self, lease: &Arc<Lease>, secret: &str, placeholder: &str) -> Result<(), Refusal> {
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
-        let lease = Arc::downgrade(lease);
+        let (credential, expires, lease) = (&lease.credential, lease.expires, Arc::downgrade(lease));
         if let Some(known) = pairs.iter_mut().find(|one| *one.secret == secret && one.placeholder == placeholder) {
             known.lease = lease;
-            return;
+            known.expires = known.expires.zip(expires).map(|(one, other)| one.max(other));
+            return Ok(());
         }
-        if pairs.len() == KNOWN_CREDENTIALS {
-            let unused = pairs.iter().position(|one| one.lease.strong_count() == 0);
-            pairs.remove(unused.unwrap_or(0));
+        let now = SystemTime::now();
+        pairs.retain(|one| !one.is_over(now));
+        if pairs.len() >= KNOWN_CREDENTIALS {
+            return Err(Refusal::CredentialUnavailable {
+                credential: credential.clone(),
+                reason: format!(
+                    "credential `{credential}`: this worker has {KNOWN_CREDENTIALS} secrets that are still good, and can scrub answers of no more"
+                ),
+            });
         }
-        pairs.push_back(Pair { secret: Zeroizing::new(secret.to_owned()), placeholder: placeholder.to_owned(), lease });
+        let (secret, placeholder) = (Zeroizing::new(secret.to_owned()), placeholder.to_owned());
+        pairs.push_back(Pair { secret, placeholder, lease, expires });
         let Scrub(forms, _) = Scrub::new(pairs.iter().map(|one| (one.secret.as_str(), one.placeholder.as_str())));
         self.live.store(forms);
+        Ok(())
+    }
+
+    /// Whether there is room for one that is fetched only because an upstream refused the last: an agent can have that happen at will, and
+    /// is not to take the room of those that are due.
+    pub fn has_room(&self) -> bool {
+        let now = SystemTime::now();
+        let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        pairs.iter().filter(|one| !one.is_over(now)).count() < KNOWN_FOR_REFUSALS
     }
 
     /// The scrub for all credentials, of now and of later.
@@ -66,7 +97,7 @@ impl std::fmt::Debug for Known {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::Duration;
 
     use broker::{LeaseId, Secret};
     use bytes::Bytes;
@@ -85,20 +116,41 @@ mod tests {
         assert!(!scrub.is_empty(), "it may come to something");
         let mut body = scrub.body(Arc::default());
         assert_eq!(body.push(Bytes::from_static(b"nothing yet. ")), "nothing yet. ");
-        known.remember(&lease(), "a-secret-of-later", "placeholder");
+        known.remember(&lease(), "a-secret-of-later", "placeholder").unwrap();
         assert_eq!(body.push(Bytes::from_static(b"a-secret-of-later. ")), "placeholder. ");
         assert!(Known::new(false).scrub().is_empty());
     }
 
+    fn until(expires: Option<SystemTime>) -> Arc<Lease> {
+        Arc::new(Lease { expires, ..Arc::into_inner(lease()).unwrap() })
+    }
+
     #[test]
-    fn what_somebody_uses_is_not_forgotten_however_many_come() {
-        let (known, used) = (Known::new(true), lease());
-        known.remember(&used, "the-first-of-all-secrets", "first");
+    fn what_is_good_or_in_use_is_not_forgotten_however_many_come() {
+        let now = SystemTime::now();
+        let (hour, over) = (Some(now + Duration::from_secs(3600)), Some(now - 2 * KNOWN_SKEW));
+        let (known, used) = (Known::new(true), until(over));
+        known.remember(&used, "the-first-of-all-secrets", "first").unwrap();
+        known.remember(&until(hour), "good-for-an-hour", "hour").unwrap();
+        known.remember(&until(None), "good-for-all-times", "ever").unwrap();
         for number in 0..KNOWN_CREDENTIALS + 16 {
-            known.remember(&lease(), &format!("another-secret-{number:05}"), "other");
+            known.remember(&until(over), &format!("another-secret-{number:05}"), "other").unwrap();
         }
-        let text = known.scrub().text(b"the-first-of-all-secrets another-secret-00000 another-secret-00079").unwrap().0;
-        assert_eq!(text, b"first another-secret-00000 other");
-        assert_eq!(known.pairs.lock().unwrap().len(), KNOWN_CREDENTIALS);
+        let all = b"the-first-of-all-secrets good-for-an-hour good-for-all-times another-secret-00000";
+        assert_eq!(known.scrub().text(all).unwrap().0, b"first hour ever another-secret-00000");
+        assert!(known.has_room());
+    }
+
+    #[test]
+    fn where_too_many_are_good_no_other_is_lent_and_none_is_forced_before() {
+        let (known, good) = (Known::new(true), until(None));
+        for number in 0..KNOWN_CREDENTIALS {
+            assert_eq!(known.has_room(), number < KNOWN_FOR_REFUSALS);
+            known.remember(&until(None), &format!("another-secret-{number:05}"), "other").unwrap();
+        }
+        let refusal = known.remember(&good, "one-too-many", "other").unwrap_err();
+        assert!(refusal.to_string().contains("still good"), "{refusal}");
+        known.remember(&good, "another-secret-00000", "other").unwrap();
+        assert_eq!(known.scrub().text(b"another-secret-00000").unwrap().0, b"other");
     }
 }
