@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use broker::{ApprovalId, ClientError};
 use config::{CredentialName, Denial, Destination, DnsName, RuleId, Scheme};
 
+use crate::scrub::Scrub;
 use crate::sign::Unsigned;
 use crate::swap::{CallsAsItself, Misdirected, Why};
 use crate::tool::Objection;
@@ -271,6 +272,19 @@ impl Refusal {
         }
     }
 
+    /// The same, where an upstream has a part in its words, without credentials: names in a certificate may be what it was once sent.
+    pub(crate) fn scrubbed(mut self, scrub: &Scrub) -> Self {
+        if let Self::UpstreamTls { reason, .. }
+        | Self::UpstreamProxy { reason, .. }
+        | Self::UpstreamAnswer { reason, .. }
+        | Self::Unreachable { reason, .. } = &mut self
+            && let Some((text, _)) = scrub.text(reason.as_bytes())
+        {
+            *reason = String::from_utf8_lossy(&text).into_owned();
+        }
+        self
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
@@ -386,4 +400,17 @@ pub(crate) fn printable(text: &[u8]) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_upstream_calls_itself_shows_no_credential() {
+        let (destination, reason) = ("a.example:443".parse().unwrap(), "it is for s3cret-of-a.example".to_owned());
+        let refusal = Refusal::UpstreamTls { destination, reason, remedy: "" }
+            .scrubbed(&Scrub::new([("s3cret-of-a", "placeholder")]));
+        assert!(refusal.to_string().ends_with("it is for placeholder.example"), "{refusal}");
+    }
 }

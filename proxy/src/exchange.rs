@@ -139,7 +139,7 @@ async fn call(
         Err(refusal) => {
             // Nothing goes upstream that the log does not have.
             let written = worker.log.commit().map_err(|error| Refusal::LogUnavailable(error.to_string()));
-            let refusal = written.err().unwrap_or_else(|| upload.or(refusal));
+            let refusal = written.err().unwrap_or_else(|| upload.or(refusal).scrubbed(&worker.known.scrub()));
             Ok(went_wrong(worker, connection, &call, &refusal, record))
         }
     }
