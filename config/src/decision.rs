@@ -242,6 +242,11 @@ impl<'a> Route<'a> {
         self.destination
     }
 
+    /// The rule that it is by.
+    pub fn rule(self) -> &'a RuleId {
+        self.rule.id()
+    }
+
     /// Whether it stands on no rule, but on a policy that observes.
     pub fn is_observed(self) -> bool {
         self.rule.effect() == Effect::Observe

@@ -129,6 +129,12 @@ pub const SIGNED_CHUNK: usize = 1024 * 1024;
 pub const SIGNED_AT_ONCE: usize = 64 * 1024 * 1024;
 /// Looking up a name.
 pub const RESOLVE_WAIT: Duration = Duration::from_secs(5);
+/// Names of one rule that are looked up at once. The threads for it are 512: a dozen rules whose servers do not answer leave room for others.
+pub const LOOKUPS: usize = 32;
+/// Rules of which that is counted, before those of which nothing is under way are forgotten.
+pub const LOOKUP_RULES: usize = 1024;
+/// What is read of the machine's own list of names. Lists against advertising have a few MiB.
+pub const HOSTS_BYTES: u64 = 16 * 1024 * 1024;
 /// One address: longer than any healthy round trip, short enough to try the next.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Addresses tried of one name.

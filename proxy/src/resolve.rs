@@ -3,9 +3,11 @@
 //! Enters: a permit's route. Leaves: checked addresses, and exactly these are dialled; or leave for a proxy to dial. Never: an address that is private,
 //! loopback, link-local, a metadata service, shared, embedded IPv4 or multicast, unless the rule lists it; a second lookup.
 
+mod lookup;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use config::{Destination, Host, Route, UpstreamProxy};
+use config::{Host, Route, UpstreamProxy};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use socket2::{Domain, Socket, Type};
 
@@ -56,7 +58,7 @@ pub async fn for_proxy(route: Route<'_>, proxy: &UpstreamProxy) -> Result<(), Re
 async fn judged(route: Route<'_>) -> Result<(Vec<SocketAddr>, Option<Refusal>), Refusal> {
     let destination = route.destination();
     let (mut allowed, mut refused) = (Vec::new(), None);
-    for address in found(destination).await? {
+    for address in found(route).await? {
         match judge(address, route.ranges()).and_then(|()| strange(address, route)) {
             Ok(()) => allowed.push(SocketAddr::new(address, destination.port())),
             Err(class) => refused = Some(Refusal::ForbiddenAddress { name: destination.clone(), address, class }),
@@ -66,15 +68,15 @@ async fn judged(route: Route<'_>) -> Result<(Vec<SocketAddr>, Option<Refusal>), 
 }
 
 /// What a destination's host stands for; at least one address.
-async fn found(destination: &Destination) -> Result<Vec<IpAddr>, Refusal> {
-    let name = match destination.host() {
+async fn found(route: Route<'_>) -> Result<Vec<IpAddr>, Refusal> {
+    let name = match route.destination().host() {
         Host::Address(address) => return Ok(vec![*address]),
         Host::Name(name) => name,
     };
     let unresolved = |reason: String| Refusal::Unresolved(name.clone(), reason);
-    let lookup = tokio::net::lookup_host((name.as_str(), destination.port()));
-    let found: Vec<IpAddr> = match tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await {
-        Ok(found) => found.map_err(|error| unresolved(error.to_string()))?.map(|address| address.ip()).collect(),
+    let lookup = lookup::addresses(name, route.rule());
+    let found = match tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await {
+        Ok(found) => found.map_err(|error| unresolved(error.to_string()))?,
         Err(_) => return Err(unresolved("the lookup took too long".to_owned())),
     };
     if found.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(found) }
