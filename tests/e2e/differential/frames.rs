@@ -24,11 +24,14 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Value {
     json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// Adds something odd to the steps of a request on stream 1.
-pub fn disturb(random: &mut Random, steps: &mut Vec<Value>) {
+/// How many odd frames there are.
+pub const KINDS: usize = 22;
+
+/// Adds the odd frame of this number to the steps of a request on stream 1: before, within or behind it.
+pub fn disturb(random: &mut Random, kind: usize, steps: &mut Vec<Value>) {
     // `:method GET` and `:path /` by index: what a smuggled head could begin with.
     let block = [0x82, 0x84];
-    let odd = [
+    let odd: [Value; KINDS] = [
         frame(DATA, 1, 1, b"more"),
         frame(DATA, 0, 0, b"x"),
         frame(DATA, 9, 1, &[200, b'x']),
@@ -55,10 +58,10 @@ pub fn disturb(random: &mut Random, steps: &mut Vec<Value>) {
     match random.below(4) {
         // Between a head and its continuation nothing may stand; an empty string is fine.
         0 => steps[0]["split"] = json!({ "between": random.one(&[json!(""), odd[0].clone(), odd[20].clone()]) }),
-        1 => steps.insert(0, json!({ "raw": random.one(&odd) })),
+        1 => steps.insert(0, json!({ "raw": odd[kind] })),
         _ => {
             let at = 1 + random.below(steps.len());
-            steps.insert(at, json!({ "raw": random.one(&odd) }));
+            steps.insert(at, json!({ "raw": odd[kind] }));
         }
     }
 }
