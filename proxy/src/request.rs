@@ -181,7 +181,9 @@ fn malformed(what: &str, error: &dyn std::fmt::Display) -> Refusal {
     Refusal::Malformed(format!("{what}: {error}"))
 }
 
-/// One length, one way of framing (RFC 9112 section 6.3): what could be read in two ways is refused, not repaired.
+/// One length, one way of framing (RFC 9112 section 6.3), of what hyper leaves of a head: over HTTP/1.1 it has refused lengths that differ or
+/// are no numbers, reads equal ones as one, and reads by its chunks a body that has a length beside them, which it drops. None of that goes
+/// upstream as it came: the body is framed anew, as it was read. What still could be read in two ways is refused, not repaired.
 fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
     let codings = headers.get_all(TRANSFER_ENCODING).iter().count();
@@ -367,14 +369,16 @@ mod tests {
     #[test]
     fn two_ways_of_framing_are_refused() {
         for fields in [
-            &[("content-length", "1"), ("transfer-encoding", "chunked")][..],
-            &[("content-length", "1"), ("content-length", "1")],
+            // Over HTTP/2 these come as they are; of HTTP/1.1 hyper leaves the last three.
+            &[("content-length", "1"), ("content-length", "1")][..],
             &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
             &[("transfer-encoding", "chunkedx")],
             &[("transfer-encoding", "gzip, chunked")],
         ] {
             assert!(framing(&head(fields)).is_err(), "{fields:?}");
         }
+        // Nothing yields this today; were it to come, it would be no better.
+        assert!(framing(&head(&[("content-length", "1"), ("transfer-encoding", "chunked")])).is_err());
         assert!(framing(&head(&[("transfer-encoding", "Chunked")])).is_ok());
     }
 

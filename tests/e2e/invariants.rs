@@ -147,6 +147,42 @@ for attempt in attempts:
 }
 
 #[test]
+fn invariant_2_what_has_a_length_too_many_is_read_in_one_way_and_framed_anew() {
+    let upstream = RawUpstream::start(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{}\"", upstream.dial()));
+    let program = r#"
+import socket, ssl
+context = ssl.create_default_context()
+chunks = b'5\r\nhello\r\n0\r\n\r\n'
+for number, (fields, body) in enumerate((
+    (b'Content-Length: 3\r\nTransfer-Encoding: chunked\r\n', chunks),
+    (b'Transfer-Encoding: chunked\r\nContent-Length: 3\r\n', chunks),
+    (b'Content-Length: 5\r\nContent-Length: 5\r\n', b'hello'),
+    (b'Content-Length: 5\r\nContent-Length: 4\r\n', b'hello'),
+)):
+    stream = context.wrap_socket(socket.create_connection(('api.example.com', 443)), server_hostname='api.example.com')
+    stream.sendall(b'POST /%d HTTP/1.1\r\nHost: api.example.com\r\n' % number + fields + b'\r\n' + body)
+    print(stream.recv(12).decode())"#;
+    let run = exeat.python(program).ok();
+    assert_eq!(run.stdout.replace("HTTP/1.1 ", ""), "200\n200\n200\n400\n", "{run:#?}");
+    let arrived: Vec<_> = upstream
+        .received()
+        .iter()
+        .flat_map(|bytes| {
+            let (whole, length) = whole_requests(bytes).unwrap();
+            assert_eq!(length, bytes.len(), "{}", String::from_utf8_lossy(bytes));
+            whole
+        })
+        .collect();
+    assert_eq!(arrived.len(), 3);
+    for request in arrived {
+        let framed = ["content-length", "transfer-encoding"];
+        let framings = request.headers.iter().filter(|(name, _)| framed.contains(&&**name)).count();
+        assert_eq!((&*request.body, framings), (&b"hello"[..], 1), "{request:#?}");
+    }
+}
+
+#[test]
 fn invariant_6_the_log_has_every_call_and_is_out_of_the_sandboxs_reach() {
     let upstream = Upstream::start();
     let exeat = Exeat::new().allow("api.example.com", &upstream);
