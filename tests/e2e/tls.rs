@@ -1,8 +1,14 @@
 //! Upstream TLS is no weaker than the client's own, and what cannot prove its name gets not a byte of the request.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Authority, Exeat, Identity, RawUpstream};
+use rustls::{HandshakeKind, ServerConnection};
+
+use crate::harness::{Authority, Exeat, Identity, RawUpstream, TokenEndpoint, Upstream};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const NAME: &[&str] = &["api.example.com"];
@@ -96,7 +102,7 @@ for lowest in ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLS
     assert_eq!(run.stdout, "502 True\n200\n502 True\n", "{run:#?}");
     assert_eq!(upstream.received().iter().filter(|bytes| !bytes.is_empty()).count(), 1);
     let (start, end) = (run.log.calls()[1].clone(), run.log.ends()[1].clone());
-    let version = |leg: Option<std::sync::Arc<record::TlsLeg>>| leg.unwrap().version.clone();
+    let version = |leg: Option<Arc<record::TlsLeg>>| leg.unwrap().version.clone();
     assert_eq!((version(start.client_tls), version(end.upstream_tls)), ("TLSv1_3".to_owned(), "TLSv1_2".to_owned()));
 }
 
@@ -117,6 +123,118 @@ for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
     session = None";
     let run = exeat(&upstream).python(program).ok();
     assert_eq!(run.stdout, "False False\n".repeat(4), "{run:#?}");
+}
+
+/// Answers each connection's request and closes it; whether its session was resumed, and whether early data was offered with it.
+fn taking_early_data(listener: TcpListener, seen: Arc<Mutex<Vec<(bool, bool)>>>) {
+    let mut configuration = Arc::unwrap_or_clone(
+        Authority::trusted().identity(NAME).configuration_of(&["http/1.1"], &[&rustls::version::TLS13]),
+    );
+    configuration.max_early_data_size = 16 * 1024;
+    let configuration = Arc::new(configuration);
+    let serve = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let mut connection = ServerConnection::new(Arc::clone(&configuration)).unwrap();
+        let (mut head, mut piece) = (Vec::new(), [0; 4096]);
+        let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+        while !head.ends_with(b"\r\n\r\n") {
+            let read = tls.read(&mut piece)?;
+            head.extend_from_slice(&piece[..read]);
+        }
+        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
+        let early = connection.early_data().is_some();
+        seen.lock().unwrap().push((connection.handshake_kind() == Some(HandshakeKind::Resumed), early));
+        connection.send_close_notify();
+        connection.complete_io(&mut stream).map(drop)
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = serve(stream);
+        }
+    });
+}
+
+#[test]
+fn a_session_that_an_upstream_takes_early_data_for_is_resumed_without_any() {
+    let (listener, seen) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::default());
+    let dial = listener.local_addr().unwrap();
+    taking_early_data(listener, Arc::clone(&seen));
+    let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\""));
+    let run = exeat.sh("for n in 1 2 3; do curl -sSf https://api.example.com/; done").ok();
+    assert_eq!(run.stdout, "okokok", "{run:#?}");
+    // Without a session that was resumed, none could have come.
+    let seen = seen.lock().unwrap().clone();
+    assert!(seen.len() == 3 && seen.iter().any(|(resumed, _)| *resumed), "{seen:?}");
+    assert!(seen.iter().all(|(_, early)| !early), "early data was offered: {seen:?}");
+}
+
+#[test]
+fn two_names_at_one_address_share_no_connection_and_no_credential() {
+    let (upstream, issuer) = (Upstream::with_alpn(&["h2"]), TokenEndpoint::start(300));
+    let raw = RawUpstream::start(OK);
+    let lines = format!("{}to = [\"api.example.com\"]\nenv = \"API_KEY\"\ninject = true\n", issuer.lines());
+    for dial in [upstream.dial(), raw.dial()] {
+        let exeat = Exeat::new()
+            .secret("client", TokenEndpoint::SECRET)
+            .credential("api", &lines)
+            .rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\"\ncredential = \"api\""))
+            .rule(&format!("[[allow]]\nto = \"www.example.com\"\ndial = \"{dial}\""));
+        let run = exeat
+            .sh("for n in 1 2 3; do curl -sSf https://api.example.com/api/$n https://www.example.com/www/$n; done")
+            .ok();
+        let lent: Vec<bool> = run.log.calls().iter().map(|call| call.credential.is_some()).collect();
+        assert_eq!(lent, [true, false].repeat(3), "{run:#?}");
+    }
+    assert_eq!(upstream.connections(), 2, "each name has one of its own");
+    for seen in upstream.seen() {
+        let shown = issuer.issued().iter().any(|issued| seen.shows(issued));
+        assert_eq!(shown, seen.target.starts_with("/api/"), "{seen:#?}");
+    }
+    let received = raw.received();
+    assert_eq!(received.len(), 2, "each name has one of its own");
+    for bytes in received.iter().map(|bytes| String::from_utf8_lossy(bytes)) {
+        let with = ["api.example.com", "authorization: Bearer"].map(|part| bytes.matches(part).count());
+        assert!(with == [3, 3] || with == [0, 0], "{bytes}");
+    }
+}
+
+/// Every file below a directory.
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files(&entry.path(), found),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_key_of_a_workers_ca_is_in_no_file() {
+    let upstream = RawUpstream::start(OK);
+    let exeat = exeat(&upstream);
+    let script = "curl -sSf https://api.example.com/ && cat /etc/ssl/certs/ca-certificates.crt > bundle && ls -A /tmp && echo done; read -r end";
+    let mut live = exeat.start_with_input(&["sh", "-c", script]);
+    live.wait_for("done");
+    let mut found = Vec::new();
+    files(&exeat.path(""), &mut found);
+    for process in std::iter::once(live.pid()).chain(live.children()) {
+        let open = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+        found.extend(open.map(|entry| entry.path()).filter(|path| path.metadata().is_ok_and(|file| file.is_file())));
+    }
+    // The bundle that the sandbox trusts is among them, and the log.
+    assert!(found.iter().any(|path| path.ends_with("bundle")), "{found:?}");
+    assert!(found.iter().any(|path| path.extension().is_some_and(|end| end == "jsonl")), "{found:?}");
+    // PEM, and how a P-256 key begins in PKCS #8 and in SEC 1.
+    let needles =
+        [&b"PRIVATE KEY"[..], b"\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01", b"\x02\x01\x01\x04\x20"];
+    for path in found {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        for needle in needles {
+            assert!(!bytes.windows(needle.len()).any(|window| window == needle), "{needle:?} in {}", path.display());
+        }
+    }
+    live.write("\n");
+    live.finish().ok();
 }
 
 #[test]
