@@ -87,6 +87,25 @@ fn no_rule_no_websocket_and_no_other_protocol() {
 }
 
 #[test]
+fn the_credential_is_put_into_its_messages_of_text_where_rule_and_grant_say_so() {
+    let (server, upstream) = (server(), Upstream::with_alpn(&["http/1.1"]));
+    let reversed: String = SECRET.chars().rev().collect();
+    for dial in [server.dial(), upstream.dial()] {
+        let lines = "to = [\"api.example.com\"]\nin = [\"websocket\"]\nenv = \"API_KEY\"\n";
+        let exeat = exeat(&dial, "credential = \"api\"").fixed("api", SECRET, lines);
+        let (told, run) = run(
+            &exeat,
+            "const key = process.env.API_KEY, socket = await open('/ws/reversed'), other = await open('/ws/reversed');
+            return [await socket.say('login ' + key), await socket.say('no key'), await other.say('{' + key + '}')];",
+        );
+        assert_eq!(told, json!([format!("{reversed} nigol"), "yek on", null]), "{dial}");
+        assert_eq!(run.log.calls()[0].credential.as_ref().unwrap().places, ["websocket"], "{dial}");
+        assert_eq!(run.log.refused_kinds(), ["unswappable-body"], "{dial}");
+    }
+    assert!(!server.read("messages").contains("exeat_"), "{}", server.read("messages"));
+}
+
+#[test]
 fn its_messages_are_watched_both_ways() {
     let (server, upstream) = (server(), Upstream::with_alpn(&["http/1.1"]));
     for dial in [server.dial(), upstream.dial()] {

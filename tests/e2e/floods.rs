@@ -162,6 +162,20 @@ fn pings_without_end() {
 }
 
 #[test]
+fn pieces_of_a_body_that_are_empty_without_end() {
+    // CVE-2019-9518: no window bounds these, and each is work.
+    let reasons = assert_sent_away(
+        "def attack():
+    flood = Connection().greet()
+    flood.send(flood.request(1, '/upload', 'POST', end=False))
+    flood.overwhelm(frame(DATA, 0, 1))
+    return {'ended': flood.ended, 'gone': flood.gone}",
+        &[NO_ERROR, ENHANCE_YOUR_CALM],
+    );
+    assert!(reasons.iter().any(|reason| reason.starts_with("flood: ")), "{reasons:?}");
+}
+
+#[test]
 fn pings_whose_answers_are_not_read() {
     // Each answer has to be written; whoever does not read them is not read either.
     let upstream = Upstream::start();

@@ -34,6 +34,20 @@ fn a_call_without_a_credential_gets_it_and_the_log_says_so() {
 }
 
 #[test]
+fn one_that_names_its_field_in_connection_gets_it_all_the_same() {
+    for (version, alpn) in [("--http1.1", "http/1.1"), ("--http1.1", "h2")] {
+        let upstream = Upstream::with_alpn(&[alpn]);
+        let script = format!(
+            "curl -sSf {version} -H 'Connection: close, Authorization, X-Hop' -H 'X-Hop: 1' https://api.example.com/echo"
+        );
+        exeat(&upstream, "true").sh(&script).ok();
+        let seen = upstream.only();
+        assert_eq!(seen.header("authorization"), Some(&*format!("Bearer {SECRET}")), "{alpn}");
+        assert_eq!((seen.header("x-hop"), seen.header("connection")), (None, None), "{alpn}: {seen:#?}");
+    }
+}
+
+#[test]
 fn in_the_form_that_the_grant_names() {
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("bot:{SECRET}")));
     for (inject, header, value) in [

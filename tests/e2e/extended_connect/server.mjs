@@ -1,5 +1,5 @@
-// An HTTP/2 server that takes WebSockets by extended CONNECT (RFC 8441), and nothing else. It sends each message back; to `leak` it
-// says the authorization that it was shown.
+// An HTTP/2 server that takes WebSockets by extended CONNECT (RFC 8441), and nothing else. It sends each message back, reversed
+// at `/ws/reversed`; to `leak` it says the authorization that it was shown.
 import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
 const directory = process.argv[2];
@@ -21,6 +21,7 @@ server.on('stream', (stream, headers) => {
         while (buffer.length >= 6 && buffer.length >= 6 + (buffer[1] & 0x7f)) {
             const length = buffer[1] & 0x7f;
             let payload = Buffer.from(buffer.subarray(6, 6 + length)).map((byte, at) => byte ^ buffer[2 + (at % 4)]);
+            if (headers[':path'] === '/ws/reversed') payload = payload.reverse();
             if (payload.toString() === 'leak') payload = Buffer.from(headers.authorization);
             appendFileSync(`${directory}/messages`, payload.toString() + '\n');
             stream.write(Buffer.concat([Buffer.from([buffer[0], payload.length]), payload]));
