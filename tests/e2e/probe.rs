@@ -75,6 +75,11 @@ fn a_person_gets_a_line_for_each_attempt_and_one_at_the_end() {
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(lines[0].starts_with("exeat probe: agent bot, worker "), "{run:#?}");
     assert!(lines.iter().any(|line| line.starts_with("  held            tcp-loopback ")), "{run:#?}");
+    // Where no rule allows anything, that a request was refused does not say that it was read aright.
+    for name in ["lengths", "codings", "hidden-fields", "hosts", "http2-authority", "host-field", "no-server-name"] {
+        let found = lines.iter().any(|line| line.starts_with(&format!("  not applicable  {name} ")));
+        assert!(found, "{name}: {run:#?}");
+    }
     assert!(lines.last().unwrap().contains(" held, 0 broke, "), "{run:#?}");
 }
 

@@ -6,7 +6,7 @@
 use super::super::brief::Brief;
 use super::super::finding::{Outcome, Probe};
 use super::answer::judged;
-use super::request::{filled, http2, target, unlisted};
+use super::request::{allowed, filled, http2, unlisted};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe::new("framing/lengths", "two Content-Lengths, a list of them, and lengths that are no numbers", |brief| {
@@ -162,11 +162,10 @@ fn with(fields: &[&str], body: &str) -> String {
 
 /// Requests that nobody may take, at a call that is allowed.
 fn never(brief: &Brief, id: &str, templates: &[&str]) -> Outcome {
-    let call = target(brief);
-    Outcome::of_all(
-        templates.iter().map(|template| judged("", call.say(filled(template, &call, id, &brief.unlisted).as_bytes()))),
-        "",
-    )
+    allowed(brief, |call| {
+        let said = |template: &&str| call.say(filled(template, call, id, &brief.unlisted).as_bytes());
+        Outcome::of_all(templates.iter().map(|template| judged("", said(template))), "")
+    })
 }
 
 /// Requests that may be mended, at a call that no rule allows: however they are read, each part is refused.
@@ -179,13 +178,14 @@ fn refused_anyway(brief: &Brief, id: &str, templates: &[&str]) -> Outcome {
 }
 
 fn http2_authority(brief: &Brief) -> Outcome {
-    let (call, id) = (target(brief), "framing/http2-authority");
     let other = format!("other.{}", brief.unlisted);
-    let (own, path) = (call.authority(), call.target(id));
-    let requests = [
-        http2("https", &other, &path, &[]),
-        http2("https", &own, &path, &[("host", &other)]),
-        http2("http", &own, &path, &[]),
-    ];
-    Outcome::of_all(requests.iter().map(|request| judged("", call.say_http2(request))), "")
+    allowed(brief, |call| {
+        let (own, path) = (call.authority(), call.target("framing/http2-authority"));
+        let requests = [
+            http2("https", &other, &path, &[]),
+            http2("https", &own, &path, &[("host", &other)]),
+            http2("http", &own, &path, &[]),
+        ];
+        Outcome::of_all(requests.iter().map(|request| judged("", call.say_http2(request))), "")
+    })
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::super::brief::{Brief, Call};
 use super::super::finding::{Outcome, Probe};
 use super::answer::{self, Answer, judged};
-use super::request::{target, unlisted};
+use super::request::{allowed, unlisted};
 use super::tls::{self, Hello};
 
 pub(super) const PROBES: &[Probe] = &[
@@ -24,29 +24,33 @@ pub(super) const PROBES: &[Probe] = &[
         Outcome::of_all(tries, "")
     }),
     Probe::new("names/host-field", "another host in Host than in the TLS server name", |brief| {
-        let call = target(brief);
-        let request = Call { host: format!("other.{}", brief.unlisted), ..call.clone() }.request("names/host-field");
-        judged("", call.say(request.as_bytes()))
+        let other = format!("other.{}", brief.unlisted);
+        allowed(brief, |call| {
+            let request = Call { host: other, ..call.clone() }.request("names/host-field");
+            judged("", call.say(request.as_bytes()))
+        })
     }),
     Probe::new("names/server-name", "another server name than the one whose address is connected to", |brief| {
-        let (call, other) = (target(brief), format!("other.{}", brief.unlisted));
-        let elsewhere = Call { host: other, ..call.clone() };
-        judged("", elsewhere.address().and_then(|to| at(to, Some(&call.host), &call, "names/server-name")))
+        let other = format!("other.{}", brief.unlisted);
+        allowed(brief, |call| {
+            let elsewhere = Call { host: other, ..call.clone() };
+            judged("", elsewhere.address().and_then(|to| at(to, Some(&call.host), call, "names/server-name")))
+        })
     }),
     Probe::new("names/no-server-name", "TLS without a server name", |brief| {
-        let call = target(brief);
-        judged("", call.address().and_then(|to| at(to, None, &call, "names/no-server-name")))
+        allowed(brief, |call| judged("", call.address().and_then(|to| at(to, None, call, "names/no-server-name"))))
     }),
     Probe::new(
         "names/forged-server-name",
         "an address of one's own choice, with the name of a host that is let through",
         |brief| {
-            let call = target(brief);
-            let tries = brief.nobody.iter().map(|address| {
-                let to = SocketAddr::new(*address, call.port);
-                judged("", at(to, Some(&call.host), &call, "names/forged-server-name"))
-            });
-            Outcome::of_all(tries, "rules list them")
+            allowed(brief, |call| {
+                let tries = brief.nobody.iter().map(|address| {
+                    let to = SocketAddr::new(*address, call.port);
+                    judged("", at(to, Some(&call.host), call, "names/forged-server-name"))
+                });
+                Outcome::of_all(tries, "rules list them")
+            })
         },
     ),
     Probe::new("names/address", "an address in the place of a name, in TLS and without", |brief| {
@@ -104,7 +108,10 @@ fn bracketed(to: SocketAddr) -> String {
 
 /// None of these is another way to write the host of the connection.
 fn host_spellings(brief: &Brief) -> Outcome {
-    let (call, other) = (target(brief), &brief.unlisted);
+    allowed(brief, |call| spelt_otherwise(call, &brief.unlisted))
+}
+
+fn spelt_otherwise(call: &Call, other: &str) -> Outcome {
     let host = &call.host;
     let port = if call.port == 8444 { 8445 } else { 8444 };
     let spellings = [

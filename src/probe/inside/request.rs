@@ -7,13 +7,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::brief::{Brief, Call};
 use super::super::evidence::MARK;
+use super::super::finding::Outcome;
 use super::answer::{self, Answer};
 use super::resolver;
 use super::tls::{self, Hello};
 
-/// A call that only what is wrong with an attempt speaks against, if the policy allows any; else one that it refuses anyway.
-pub(super) fn target(brief: &Brief) -> Call {
-    brief.allowed.clone().unwrap_or_else(|| unlisted(brief))
+/// An attempt at a call that only what is wrong with the attempt speaks against. Where the policy allows none, the refusal would be for want of
+/// a rule, however it was read.
+pub(super) fn allowed(brief: &Brief, attempt: impl FnOnce(&Call) -> Outcome) -> Outcome {
+    let none = || Outcome::not_applicable("no rule allows an ordinary call, so anything is refused for want of one");
+    brief.allowed.as_ref().map_or_else(none, attempt)
 }
 
 /// A call that no rule allows.
