@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::error::Refusal;
 use crate::hello::{self, Hello, HelloError, Unreadable};
+use crate::memory::Socket;
 use crate::names::AddressMap;
 use crate::seats::Seat;
 use crate::serve::Worker;
@@ -61,7 +62,7 @@ pub struct Connection {
 ///
 /// # Errors
 /// The refusal of a connection on which no request could be answered; the caller records it.
-pub async fn run(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) -> Result<(), Refusal> {
+pub(crate) async fn run(worker: Arc<Worker>, stream: Socket, accepted: Accepted) -> Result<(), Refusal> {
     // The server may have to speak first, so nothing is waited for.
     if let Some(permit) = unread(&worker, &accepted).filter(|(_, permit)| permit.mode() == TlsMode::Tcp) {
         return Box::pin(tunnel::carry(&worker, stream, &accepted, permit)).await;

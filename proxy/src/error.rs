@@ -168,8 +168,13 @@ pub enum Refusal {
     #[error("all places for connections are taken, and the one to {0} had asked for nothing yet")]
     Crowded(Destination),
     /// The worker had no more memory for what is on its way, and this client had long asked for no more of its answers.
-    #[error("the worker is short of memory, and the client of the connection to {0} did not read its answers")]
+    #[error(
+        "the worker is short of memory, and the client of the connection to {0} neither read its answers nor sent the rest of its requests"
+    )]
     Unread(Destination),
+    /// The same, and no client was waited for: this connection had the most calls under way.
+    #[error("the worker is short of memory, and the connection to {0} had more calls under way than others")]
+    Busiest(Destination),
     /// The call log cannot be written, so no call is made.
     #[error("the call log cannot be written ({0}), and a call that cannot be logged is not made")]
     LogUnavailable(String),
@@ -314,6 +319,7 @@ impl Refusal {
             | Self::CaNotTrusted { .. }
             | Self::Crowded(_)
             | Self::Unread(_)
+            | Self::Busiest(_)
             | Self::OwnListener(_)
             | Self::MethodNotOffered(_) => Fault::Client,
             Self::Unresolved(..)

@@ -37,6 +37,7 @@ pub use self::websocket::{Frames, NoFrame, Part};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
+use crate::memory::Sending;
 use crate::record::{CallRecord, Recorded, milliseconds};
 use crate::request::{Call, Came, Told, ask_for_all, remove_any, strip_hop, transfer_coded};
 use crate::respond::Reader;
@@ -81,7 +82,8 @@ async fn call(
     let signed = signed::signature(&mut call, permit.credential(), &worker.swap)?;
     let head = call.head(permit.credential());
     let plan = worker.swap.plan(&head)?;
-    let body = rest.body.map_err(|error: hyper::Error| error.into()).boxed_unsync();
+    let body = Sending::new(rest.body, &connection.seat, &worker.memory);
+    let body = body.map_err(|error: hyper::Error| error.into()).boxed_unsync();
     let body = match assertion::answer(worker, connection, &call, &permit, body).await? {
         ControlFlow::Continue(body) => body,
         ControlFlow::Break(response) => return Ok(response),
@@ -131,7 +133,11 @@ async fn call(
     worker.count_observed(permit, sent.as_ref().err());
     match sent {
         Ok(answer) => {
-            let asked_for = |(client, messages)| Box::new(websocket::Asked { client, messages, lease });
+            let (seat, to) = (Arc::clone(&connection.seat), connection.destination.clone());
+            let asked_for = |(client, messages)| {
+                let unread = worker.memory.wait(&seat);
+                Box::new(websocket::Asked { client, messages, lease, seat, to, unread })
+            };
             let socket = rest.upgrade.zip(messages).map(asked_for);
             let asked = (socket, asked.listing);
             Ok(passed_on(worker, connection, &call, answer, asked, (leave, record)).await)

@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::memory::Memory;
+use crate::memory::{Memory, Ticket};
 use crate::record::Before;
 use crate::{limit, turn};
 
@@ -29,7 +29,7 @@ pub struct Gathered<S> {
     /// Where pieces are gathered that are written in one turn.
     pieces: Option<Pieces>,
     /// Where what is read needs room.
-    memory: Option<Arc<Memory>>,
+    memory: Option<(Arc<Memory>, Option<Ticket>)>,
     before: Before,
 }
 
@@ -63,12 +63,12 @@ impl<S> Gathered<S> {
 
     /// Reads only while there is room for it.
     pub fn within(mut self, memory: &Arc<Memory>) -> Self {
-        self.memory = Some(Arc::clone(memory));
+        self.memory = Some((Arc::clone(memory), None));
         self
     }
 
     fn took(&self, bytes: usize) {
-        self.memory.iter().for_each(|memory| memory.took(bytes));
+        self.memory.iter().for_each(|(memory, _)| memory.took(bytes));
     }
 }
 
@@ -79,8 +79,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         }
         // Who reads on and on gives nobody a turn: hyper takes what comes without an end (1xx heads, frames that it skips) in one step.
         ready!(turn::poll_slice(cx));
-        if let Some(memory) = &self.memory {
-            ready!(memory.poll_room(cx));
+        if let Some((memory, ticket)) = &mut self.memory {
+            ready!(memory.poll_upstream(ticket, cx));
         }
         let before = buffer.filled().len();
         loop {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::error::Refusal;
 use crate::limit;
-use crate::memory::Offer;
+use crate::memory::Wait;
 use crate::seats::Busy;
 use crate::serve::Worker;
 use crate::turn;
@@ -138,7 +138,7 @@ impl Leave {
     /// The same of an answer that its client is to read from now on.
     pub fn offer<B: http_body::Body>(self, body: B) -> Held<B> {
         let Inner { worker, busy, .. } = &*self.0;
-        let offer = (!body.is_end_stream()).then(|| worker.memory.offer(busy.seat()));
+        let offer = (!body.is_end_stream()).then(|| worker.memory.wait(busy.seat()));
         Held { offer, ..self.hold(body) }
     }
 }
@@ -160,6 +160,18 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     tokio::time::sleep(limit::STOP_WAIT).await;
 }
 
+/// The last piece of an answer.
+struct Last {
+    bytes: Bytes,
+    _offer: Wait,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A body with its leave.
 pub(crate) struct Held<B> {
     body: B,
@@ -169,7 +181,7 @@ pub(crate) struct Held<B> {
     /// Whether it was taken back, and that has been said.
     over: bool,
     /// None where there is nothing for a client to read.
-    offer: Option<Offer>,
+    offer: Option<Wait>,
 }
 
 impl<B> Held<B> {
@@ -195,7 +207,7 @@ where
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.offer.iter().for_each(Offer::asked_for);
+        self.offer.iter().for_each(Wait::over);
         // Most answers are here whole, or go on at once: who need not wait needs nobody to wake them.
         if !self.leave.is_untouched()
             && let Poll::Ready(refusal) = self.poll_withdrawn(cx)
@@ -211,8 +223,16 @@ where
             return Poll::Ready(Some(Err(refusal.into())));
         }
         if matches!(frame, Poll::Ready(Some(Ok(_)))) {
-            self.offer.iter().for_each(Offer::given);
+            self.offer.iter().for_each(Wait::again);
         }
+        let last = if self.body.is_end_stream() { self.offer.take() } else { None };
+        let frame = match last {
+            // Nobody asks for more behind it: it is on offer for as long as it is held.
+            Some(offer) => {
+                frame.map_ok(|frame| frame.map_data(|bytes| Bytes::from_owner(Last { bytes, _offer: offer })))
+            }
+            None => frame,
+        };
         frame.map_err(|error| self.leave.or(error.into()))
     }
 

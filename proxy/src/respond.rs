@@ -65,7 +65,9 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         }
         Refusal::AwaitsApproval { .. } => (S::SERVICE_UNAVAILABLE, "awaits-approval", "http_request_denied"),
         Refusal::NotApproved { .. } => (S::FORBIDDEN, "not-approved", "http_request_denied"),
-        Refusal::Crowded(_) | Refusal::Unread(_) => (S::SERVICE_UNAVAILABLE, "crowded", "connection_limit_reached"),
+        Refusal::Crowded(_) | Refusal::Unread(_) | Refusal::Busiest(_) => {
+            (S::SERVICE_UNAVAILABLE, "crowded", "connection_limit_reached")
+        }
         Refusal::Revoked(_) => (S::FORBIDDEN, "credential-revoked", "http_request_denied"),
         Refusal::NoLongerUnread(_) => (S::FORBIDDEN, "no-longer-unread", "connection_terminated"),
         Refusal::Stopped => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),

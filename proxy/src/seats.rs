@@ -4,13 +4,17 @@
 //! that of whoever has had nothing to ask for longest, those that never asked anything first. Never: more connections than places,
 //! nor a connection that is cut off in the middle of a call for its place; for the room that it takes it may be (`memory`).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use config::Destination;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+use crate::error::Refusal;
 
 /// Whoever is asked to leave and has nothing to do does so at once.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -46,8 +50,10 @@ pub(crate) struct Seat {
     called: AtomicBool,
     idle_since: Mutex<Instant>,
     leave: Notify,
-    /// Whether its client did not read what others need the room of.
-    ended: AtomicBool,
+    /// Why it is to end whatever is under way, once that is so.
+    ended: OnceLock<Left>,
+    /// Tells of it whoever has taken the connection over.
+    told: Notify,
     taken: Arc<Mutex<Taken>>,
     _place: OwnedSemaphorePermit,
 }
@@ -59,8 +65,22 @@ pub(crate) enum Left {
     Silent,
     /// It is needed, and there is nothing to do here.
     Idle,
-    /// What its client does not read takes the room that others need.
+    /// What its client does not read, or has not sent to its end, takes the room that others need.
     Unread,
+    /// So do its calls, which are more than others have.
+    Busiest,
+}
+
+impl Left {
+    /// What is told of it, where it is worth a word.
+    pub fn refusal(self, to: &Destination) -> Option<Refusal> {
+        match self {
+            Self::Silent => Some(Refusal::Crowded(to.clone())),
+            Self::Idle => None,
+            Self::Unread => Some(Refusal::Unread(to.clone())),
+            Self::Busiest => Some(Refusal::Busiest(to.clone())),
+        }
+    }
 }
 
 /// A call is under way until this is dropped.
@@ -94,7 +114,8 @@ impl Seats {
             called: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
             leave: Notify::new(),
-            ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
+            told: Notify::new(),
             taken: Arc::clone(&self.taken),
             _place: place,
         });
@@ -126,6 +147,14 @@ impl Seats {
         seat.inspect(|seat| seat.leave.notify_one()).is_some()
     }
 
+    /// Ends so many connections, those with the most calls under way, and of these the latest.
+    pub fn end_busiest(&self, most: usize) {
+        let mut seats: Vec<_> = lock(&self.taken).called.values().filter_map(Weak::upgrade).collect();
+        seats.retain(|seat| !seat.is_idle() && !seat.is_ended());
+        seats.sort_by_key(|seat| Reverse((seat.calls.load(Ordering::Relaxed), seat.number)));
+        seats.iter().take(most).for_each(|seat| seat.end(Left::Busiest));
+    }
+
     /// Asks who has had nothing to ask for longest.
     fn ask_idle(&self) {
         let seats: Vec<_> = lock(&self.taken).called.values().filter_map(Weak::upgrade).collect();
@@ -155,22 +184,37 @@ impl Seat {
     }
 
     /// The connection is to end, whatever is under way.
-    pub fn end_unread(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+    pub fn end(&self, why: Left) {
+        // Only the first reason counts.
+        let _ = self.ended.set(why);
         self.leave.notify_one();
+        self.told.notify_waiters();
     }
 
     /// Whether it was told so.
     pub fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        self.ended.get().is_some()
+    }
+
+    /// Waits until it is told so: for what goes on when the connection itself is nobody's any more.
+    pub async fn ended(&self) -> Left {
+        let mut told = std::pin::pin!(self.told.notified());
+        loop {
+            told.as_mut().enable();
+            if let Some(&why) = self.ended.get() {
+                return why;
+            }
+            told.as_mut().await;
+            told.set(self.told.notified());
+        }
     }
 
     /// Waits until the place is needed and no call is under way, or it is to end.
     pub async fn given_up(&self) -> Left {
         loop {
             self.leave.notified().await;
-            if self.is_ended() {
-                return Left::Unread;
+            if let Some(&why) = self.ended.get() {
+                return why;
             }
             // One that began meanwhile is worth more than whoever waits; that one asks again.
             if self.is_idle() {

@@ -22,13 +22,13 @@ use crate::connection::{self, Accepted};
 use crate::error::{Refusal, printable};
 use crate::leaf::{Authority, Leaves};
 use crate::limit::{self, Rates};
-use crate::memory::Memory;
+use crate::memory::{self, Memory, Socket};
 use crate::names::{self, AddressMap};
 use crate::record::redact_query;
 use crate::request::Told;
 use crate::respond;
 use crate::scrub::Known;
-use crate::seats::{Left, Seats};
+use crate::seats::Seats;
 use crate::swap::Swap;
 use crate::tally::{Counted, Tally};
 use crate::tool::Room;
@@ -69,6 +69,7 @@ pub struct Worker {
     pub(crate) room: Room,
     pub(crate) turns: Arc<Turns>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) log: Arc<CallLog>,
     pub(crate) stop: watch::Receiver<bool>,
     policy_changed: watch::Sender<()>,
@@ -100,7 +101,8 @@ impl Worker {
         let log = Arc::clone(&parts.log);
         // A log that fails here is found out by whoever has to go on behind it.
         let turns = Turns::new(move || drop(log.commit()));
-        let memory = Memory::new(parts.give_back);
+        let seats = Arc::new(Seats::new(limit::CONNECTIONS));
+        let memory = Memory::new(parts.give_back, &seats);
         let upstream = Upstream::new(parts.roots, Arc::clone(&parts.log), Arc::clone(&memory))?;
         let grants = parts.registration.grants;
         Ok(Arc::new(Self {
@@ -116,6 +118,7 @@ impl Worker {
             room: Room::default(),
             turns,
             memory,
+            seats,
             log: parts.log,
             stop,
             policy_changed: watch::Sender::new(()),
@@ -253,14 +256,13 @@ fn what(refused: &Refused) -> String {
 pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> {
     let mut tasks = JoinSet::new();
     let numbers = Arc::new(AtomicU64::new(0));
-    let seats = Arc::new(Seats::new(limit::CONNECTIONS));
     for listener in listeners.tcp {
         listener.set_nonblocking(true)?;
         // What it accepts inherits that. The path is the loopback device: there is nothing to probe for, and a host's `bbr` would pace
         // each answer by a timer. Reno is in every kernel, and anybody's to choose.
         let _ = SockRef::from(&listener).set_tcp_congestion(b"reno");
         let listener = TcpListener::from_std(listener)?;
-        let accepting = accept(Arc::clone(&worker), listener, Arc::clone(&numbers), Arc::clone(&seats));
+        let accepting = accept(Arc::clone(&worker), listener, Arc::clone(&numbers));
         let share = worker.turns.own();
         tasks.spawn(async move { share.run(accepting).await });
     }
@@ -294,7 +296,7 @@ fn name_sockets(udp: Vec<std::net::UdpSocket>, tcp: Vec<std::net::TcpListener>) 
 }
 
 /// One listener's connections; the bound is shared by all listeners.
-async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU64>, seats: Arc<Seats>) {
+async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU64>) {
     let mut stop = worker.stop.clone();
     let mut connections = JoinSet::new();
     loop {
@@ -314,7 +316,7 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
         // Without a place, what else arrives waits in the kernel.
         let seat = tokio::select! {
-            seat = seats.take(number) => seat,
+            seat = worker.seats.take(number) => seat,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match connection::destination(&stream, &worker, seat) {
@@ -338,14 +340,12 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
 async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
     let _ = stream.set_nodelay(true);
     let (number, to, seat) = (accepted.number, accepted.destination.clone(), Arc::clone(&accepted.seat));
+    worker.memory.took(memory::BEGUN);
+    let stream = Socket::new(stream, Arc::clone(&seat), Arc::clone(&worker.memory));
     let served = tokio::select! {
         biased;
         served = connection::run(Arc::clone(&worker), stream, accepted) => served,
-        left = Aside::new(seat.given_up()) => match left {
-            Left::Silent => Err(Refusal::Crowded(to.clone())),
-            Left::Idle => Ok(()),
-            Left::Unread => Err(Refusal::Unread(to.clone())),
-        },
+        left = Aside::new(seat.given_up()) => left.refusal(&to).map_or(Ok(()), Err),
     };
     if let Err(refusal) = served {
         worker.refuse(number, &to.to_string(), None, &refusal);

@@ -31,7 +31,7 @@ use self::tls::{NoTls, Protocols, Tls};
 use crate::error::Refusal;
 use crate::gathered::Gathered;
 use crate::hello::Prefixed;
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::record::Before;
 use crate::turn::Share;
 use crate::{resolve, terminate};
@@ -118,7 +118,7 @@ impl Upstream {
         caller: Caller<'_>,
         mut request: Box<Request<Body>>,
     ) -> Result<Answer, Refusal> {
-        self.memory.room().await;
+        let _pass = self.memory.call().await;
         let key = Key::of(permit, caller.floor);
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
@@ -150,7 +150,7 @@ impl Upstream {
         caller: Caller<'_>,
         mut request: Box<Request<Body>>,
     ) -> Result<Answer, Refusal> {
-        self.memory.room().await;
+        let _pass = self.memory.call().await;
         let extended = if caller.http2 { self.connect_extended(permit, caller).await? } else { None };
         let (open, accept) = match extended {
             Some(open) => (open, None),
@@ -224,6 +224,7 @@ impl Upstream {
     /// Resolves, checks, dials the checked address, verifies.
     async fn connect(&self, permit: &CallPermit, caller: Caller<'_>, protocols: Protocols) -> Result<Open, NoTls> {
         let destination = permit.destination();
+        self.memory.took(memory::BEGUN);
         let (stream, reached) = self.dial(permit.route()).await?;
         if permit.scheme() == Scheme::Http {
             let peer = Arc::new(Peer { reached, tls: None });

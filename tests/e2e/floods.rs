@@ -19,6 +19,9 @@ const MOST: u64 = 120;
 /// The same where it is the answers that take it: what is under way when they have taken all is more.
 const MOST_IN_ANSWERS: u64 = 200;
 
+/// And where none of it is anybody's whose client could be waited for.
+const MOST_OF_ALL: u64 = 280;
+
 /// Runs `program`, which defines `attack`, beside a polite client.
 fn attacked(upstream: &Upstream, program: &str) -> (Value, Log) {
     attacked_within(upstream, program, MOST)
@@ -302,5 +305,42 @@ fn answers_that_nobody_reads_make_room_for_those_that_somebody_does() {
     let (told, log) = attacked_within(&upstream, streams, MOST_IN_ANSWERS);
     assert_eq!(told, true);
     let reasons: Vec<String> = log.refusals().iter().map(|refused| refused.reason.clone()).collect();
-    assert!(reasons.iter().any(|reason| reason.contains("did not read its answers")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("neither read its answers nor sent")), "{reasons:?}");
+}
+
+#[test]
+fn uploads_that_nobody_takes_make_room_too() {
+    let uploads = "def attack():
+    # Nobody is waited for but the upstream, which reads none of them.
+    deaf = [Connection().greet() for _ in range(30)]
+    for connection in deaf:
+        connection.wait(lambda: connection.first_window)
+        streams = range(1, 201, 2)
+        for stream in streams:
+            connection.send(connection.request(stream, '/deaf?ms=60000', 'POST', end=False))
+        connection.pump(streams, most=100 * 128 * 1024)
+    return deaf[0].wait(lambda: any(connection.ended for connection in deaf))";
+    let upstream = Upstream::with_alpn(&["h2"]);
+    let (told, log) = attacked_within(&upstream, uploads, MOST_OF_ALL);
+    assert_eq!(told, true);
+    let reasons: Vec<String> = log.refusals().iter().map(|refused| refused.reason.clone()).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("more calls under way than others")), "{reasons:?}");
+}
+
+#[test]
+fn bodies_that_nobody_sends_to_their_end_make_room_for_those_that_somebody_does() {
+    let uploads = "def attack():
+    # Of each of these the last byte never comes.
+    deaf = [Connection().greet() for _ in range(40)]
+    for connection in deaf:
+        connection.wait(lambda: connection.first_window)
+        body = lambda stream: b''.join(frame(DATA, 0, stream, b'x' * 16000) for _ in range(4))
+        length = ('content-length', '64001')
+        for stream in range(1, 201, 2):
+            connection.send(connection.request(stream, '/upload', 'POST', [length], end=False) + body(stream))
+    return deaf[0].wait(lambda: any(connection.ended for connection in deaf))";
+    let upstream = Upstream::with_alpn(&["h2"]);
+    let (told, log) = attacked_within(&upstream, uploads, MOST_IN_ANSWERS);
+    assert_eq!(told, true);
+    assert!(log.refused_kinds().contains(&"crowded"), "{:?}", log.refused_kinds());
 }

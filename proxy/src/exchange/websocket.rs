@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use broker::Lease;
+use config::Destination;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
@@ -26,8 +27,10 @@ use self::outward::Outward;
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::limit;
+use crate::memory::Wait;
 use crate::record::CallRecord;
 use crate::scrub::Scrub;
+use crate::seats::Seat;
 use crate::swap::{Messages, Misdirected};
 
 /// One read: a typical message whole.
@@ -41,6 +44,14 @@ enum End {
     Misdirected(Misdirected),
 }
 
+/// What one direction does.
+enum Wrote {
+    /// It has begun to write.
+    Begun,
+    /// It has written so many bytes; whether all so far end with a frame.
+    Bytes(usize, bool),
+}
+
 /// Looks at a part of one direction's frames, and adds what may be sent on.
 type Look = Box<dyn FnMut(&Part, &mut Vec<u8>) -> Result<(), End> + Send>;
 
@@ -51,6 +62,11 @@ pub(super) struct Asked {
     pub(super) messages: Box<Messages>,
     /// The credential for it, where one may be.
     pub(super) lease: Option<Arc<Lease>>,
+    /// The place of its connection, and where that goes.
+    pub(super) seat: Arc<Seat>,
+    pub(super) to: Destination,
+    /// What is held of it while its client does not read.
+    pub(super) unread: Wait,
 }
 
 /// Makes an upstream's agreement (101) one that the client understands: over HTTP/2 it is a plain 200, and no key was agreed on
@@ -75,7 +91,7 @@ pub(super) fn upgrade(headers: &mut HeaderMap) {
 
 /// Waits for both upgrades and carries bytes until one side ends. What was carried off is returned, to be recorded as an alert.
 pub(super) async fn carry(
-    Asked { client, messages, lease }: Asked,
+    Asked { client, messages, lease, seat, to, unread }: Asked,
     upstream: OnUpgrade,
     scrub: Scrub,
     (leave, mut record): (Leave, CallRecord),
@@ -93,17 +109,29 @@ pub(super) async fn carry(
     let mut outward = Outward::new(*messages, lease, record.sent());
     let mut inward = Inward::new(&scrub);
     let out: Look = Box::new(move |part, out| outward.push(part, out));
-    let up = copy(client_in, &mut upstream_out, (Frames::new(true), out), |_, bytes| sent.bytes(bytes));
+    let up = copy(client_in, &mut upstream_out, (Frames::new(true), out), |wrote| {
+        if let Wrote::Bytes(bytes, _) = wrote {
+            sent.bytes(bytes);
+        }
+    });
     let back: Look = Box::new(move |part, out| inward.push(part, out));
-    let down = copy(upstream_in, &mut client_out, (Frames::new(false), back), |is_whole, bytes| {
-        whole.store(is_whole, Ordering::Relaxed);
-        received.fetch_add(bytes as u64, Ordering::Relaxed);
+    let down = copy(upstream_in, &mut client_out, (Frames::new(false), back), |wrote| match wrote {
+        Wrote::Begun => {
+            whole.store(false, Ordering::Relaxed);
+            unread.again();
+        }
+        Wrote::Bytes(bytes, is_whole) => {
+            whole.store(is_whole, Ordering::Relaxed);
+            received.fetch_add(bytes as u64, Ordering::Relaxed);
+            unread.over();
+        }
     });
     // Either side's end is the end of both: a WebSocket closes with a frame first, there is nothing left to say.
     let end = tokio::select! {
         end = up => end,
         end = down => end,
         refusal = leave.withdrawn() => End::Cut(refusal),
+        left = seat.ended() => left.refusal(&to).map_or(End::Closed, End::Cut),
     };
     record.received(received.load(Ordering::Relaxed));
     match end {
@@ -136,7 +164,7 @@ async fn copy(
     from: impl AsyncRead + Unpin,
     to: &mut (impl AsyncWrite + Unpin),
     look: (Frames, Look),
-    count: impl Fn(bool, usize),
+    count: impl Fn(Wrote),
 ) -> End {
     match passing(from, to, look, count).await {
         Ok(()) => End::Closed,
@@ -144,12 +172,12 @@ async fn copy(
     }
 }
 
-/// Carries one direction. `count` is told how many bytes have passed, and whether what has passed ends with a frame.
+/// Carries one direction. `count` is told what it does.
 async fn passing(
     mut from: impl AsyncRead + Unpin,
     to: &mut (impl AsyncWrite + Unpin),
     (mut frames, mut look): (Frames, Look),
-    count: impl Fn(bool, usize),
+    count: impl Fn(Wrote),
 ) -> Result<(), End> {
     let broke = |error: std::io::Error| End::Broke(error.to_string());
     let mut piece = vec![0; PIECE];
@@ -168,10 +196,10 @@ async fn passing(
             look(&part, &mut out)?;
         }
         if !out.is_empty() {
-            count(false, 0);
+            count(Wrote::Begun);
             to.write_all(&out).await.map_err(broke)?;
             to.flush().await.map_err(broke)?;
-            count(frames.is_between(), out.len());
+            count(Wrote::Bytes(out.len(), frames.is_between()));
             out.clear();
         }
     }
