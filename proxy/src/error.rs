@@ -3,31 +3,19 @@
 //! Enters: what each step found. Leaves: a [`Refusal`], whose kind decides status, log entry and advice in one table
 //! ([`crate::respond`]). Never: a credential, a placeholder's value, or bytes that were not checked to be printable.
 
+mod fault;
+
 use std::net::{IpAddr, SocketAddr};
 
 use broker::{ApprovalId, ClientError};
 use config::{CredentialName, Denial, Destination, DnsName, RuleId, Scheme};
 
+pub use self::fault::Fault;
 use crate::scrub::Scrub;
 use crate::sign::Unsigned;
 use crate::swap::{CallsAsItself, Misdirected, Why};
 use crate::tool::Objection;
 use crate::upstream::{BoxError, describe};
-
-/// Whose fault a refusal is. Status, retry advice and log level follow from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The client sent something that has no single reading, or disagrees with itself.
-    Client,
-    /// The policy does not allow it.
-    Policy,
-    /// The upstream could not be reached, verified or understood.
-    Upstream,
-    /// The broker could not provide what the call needs.
-    Broker,
-    /// exeat itself cannot keep its promises right now.
-    Ours,
-}
 
 /// A call, or a connection, that goes no further.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -290,50 +278,6 @@ impl Refusal {
         self
     }
 
-    /// Whose fault it is.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Tool(objection) => objection.fault(),
-            Self::Denied(_)
-            | Self::Misdirected(_)
-            | Self::CallsAsItself(_)
-            | Self::RateLimited { .. }
-            | Self::ForbiddenAddress { .. }
-            | Self::Revoked(_)
-            | Self::AwaitsApproval { .. }
-            | Self::NotApproved { .. }
-            | Self::NoLongerUnread(_) => Fault::Policy,
-            Self::UnknownAddress(_)
-            | Self::NoServerName(_)
-            | Self::EncryptedHello(_)
-            | Self::Witness { .. }
-            | Self::Malformed(_)
-            | Self::UnexaminedBody(_)
-            | Self::UnswappableBody(_)
-            | Self::Signature { .. }
-            | Self::SlowHead(_)
-            | Self::Flood(_)
-            | Self::NotHttp(_)
-            | Self::NothingSaid(..)
-            | Self::ClientTls(..)
-            | Self::CaNotTrusted { .. }
-            | Self::Crowded(_)
-            | Self::Unread(_)
-            | Self::Busiest(_)
-            | Self::OwnListener(_)
-            | Self::MethodNotOffered(_) => Fault::Client,
-            Self::Unresolved(..)
-            | Self::Unreachable { .. }
-            | Self::UpstreamProxy { .. }
-            | Self::UpstreamTls { .. }
-            | Self::UpstreamAnswer { .. }
-            | Self::UpstreamSilent { .. }
-            | Self::Unscrubbable { .. } => Fault::Upstream,
-            Self::CredentialUnavailable { .. } => Fault::Broker,
-            Self::LogUnavailable(_) | Self::Stopped => Fault::Ours,
-        }
-    }
-
     /// Whether the security team should look: someone tried to carry a placeholder elsewhere.
     pub fn is_alert(&self) -> bool {
         matches!(self, Self::Misdirected(_))
@@ -409,14 +353,4 @@ pub(crate) fn printable(text: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_upstream_calls_itself_shows_no_credential() {
-        let (destination, reason) = ("a.example:443".parse().unwrap(), "it is for s3cret-of-a.example".to_owned());
-        let refusal = Refusal::UpstreamTls { destination, reason, remedy: "" }
-            .scrubbed(&Scrub::new([("s3cret-of-a", "placeholder")]));
-        assert!(refusal.to_string().ends_with("it is for placeholder.example"), "{refusal}");
-    }
-}
+mod tests;

@@ -73,6 +73,7 @@ mod shown;
 mod signing;
 mod sources;
 mod standing;
+mod stats;
 mod streaming;
 mod suggest;
 mod terminal;

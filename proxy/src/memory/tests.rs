@@ -1,9 +1,11 @@
+//! Room that is taken, waited for and given back.
+
 use tokio::time::timeout;
 
 use super::*;
 use crate::seats::Left;
 
-const STEPS: usize = STEP as usize;
+const STEPS: usize = 4 << 20;
 
 /// A memory of which so much is taken, with so many places.
 fn taken(bytes: &Arc<AtomicU64>, places: usize) -> (Arc<Memory>, Arc<Seats>) {
@@ -42,6 +44,7 @@ async fn who_has_been_waited_for_longest_makes_room_and_nobody_reads_on_meanwhil
     tokio::time::sleep(PATIENCE + Duration::from_millis(100)).await;
     waits[1].again();
     assert!(room(&memory).await, "nothing was read yet");
+    assert_eq!(STEPS as u64, STEP);
     memory.took(STEPS);
     let left = timeout(Duration::from_secs(5), first.given_up()).await.unwrap();
     assert_eq!(left, Left::Unread);
