@@ -91,7 +91,8 @@ impl Reading {
     }
 }
 
-/// A text with one case for each letter. By way of capitals, as some letters have a small one that others have too (`\u{17f}` is an `S`).
+/// A text with one case for each letter. By way of small ones and capitals: some have a capital that others have too (`\u{17f}` is an `S`), and some
+/// a small one whose capitals are two (`\u{1e9e}` is `ss`).
 pub(crate) fn folded(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return Cow::Borrowed(text);
@@ -99,7 +100,10 @@ pub(crate) fn folded(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Owned(text.to_ascii_lowercase());
     }
-    Cow::Owned(text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect())
+    Cow::Owned({
+        let letters = text.chars().flat_map(char::to_lowercase);
+        letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    })
 }
 
 /// A decoded path as a server sees it that takes `;parameters` off each segment; `None` where there are none.
@@ -112,4 +116,29 @@ pub(crate) fn without_parameters(decoded: &str) -> Option<String> {
 pub(crate) fn decoded_again(decoded: &str) -> Option<String> {
     let again = percent_encoding::percent_decode_str(decoded).decode_utf8_lossy();
     (again != decoded).then(|| again.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn letters_of_another_case_are_one_text() {
+        for (one, other) in [("/PAYROLL", "/payroll"), ("/pay\u{17f}lip", "/PAYSLIP"), ("/stra\u{1e9e}e", "/STRASSE")] {
+            assert_eq!(folded(one), folded(other));
+        }
+        assert_ne!(folded("/payroll"), folded("/payrolls"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_case_a_text_is_put_into_it_is_folded_to_one(text in "\\PC{0,12}") {
+            let once = folded(&text).into_owned();
+            for other in [text.to_uppercase(), text.to_lowercase(), once.clone()] {
+                prop_assert_eq!(folded(&other), once.as_str());
+            }
+        }
+    }
 }

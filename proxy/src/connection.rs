@@ -78,7 +78,10 @@ pub(crate) async fn run(worker: Arc<Worker>, stream: Socket, accepted: Accepted)
         }
         // A probe that asks only whether the port is open: nothing was called.
         Err((HelloError::Silent, _)) => return Ok(()),
-        Err((HelloError::Late(0), _)) => return Err(Refusal::NothingSaid(accepted.destination, wait.as_secs())),
+        // What is opened ahead where the web is says nothing either, and is not to be carried unread for it.
+        Err((HelloError::Late(0), _)) if !limit::WEB.contains(&accepted.destination.port()) => {
+            return Err(Refusal::NothingSaid(accepted.destination, wait.as_secs()));
+        }
         Err((error, stream)) => {
             if matches!(error, HelloError::Unreadable(Unreadable::Ssh)) {
                 Box::pin(hello::disconnect_ssh(stream, &accepted.destination)).await;

@@ -36,6 +36,8 @@ pub const HELLO_WAIT_SERVER_FIRST: Duration = Duration::from_secs(2);
 pub const SERVER_FIRST: [u16; 8] = [21, 22, 25, 110, 119, 143, 587, 3306];
 /// Who closes such a connection sooner asks only whether the port is open.
 pub const PORT_PROBE: Duration = Duration::from_millis(500);
+/// Ports of the web: who opens a connection ahead there says nothing on it for a while.
+pub const WEB: [u16; 4] = [80, 443, 8080, 8443];
 /// A ClientHello or the start of a request line; post-quantum hellos take about 2 KiB.
 pub const HELLO_BYTES: usize = 16 * 1024 + 512;
 /// Until an SSH client has the few hundred bytes that say why it goes no further. A socket's buffer has room for them at once.
@@ -192,6 +194,8 @@ pub const KNOWN_CREDENTIALS: usize = 128;
 pub const KNOWN_FOR_REFUSALS: usize = 64;
 /// An issuer's clock may be behind, and its word is what counts.
 pub const KNOWN_SKEW: Duration = Duration::from_secs(5 * 60);
+/// A secret without an end that was replaced so long ago may be forgotten where there is room for no more.
+pub const KNOWN_REPLACED: Duration = Duration::from_hours(24);
 
 /// The rates of the rules, counted per worker.
 #[derive(Debug, Default)]

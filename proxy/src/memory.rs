@@ -48,6 +48,8 @@ const CALLS: usize = 16;
 const SEEN: Duration = Duration::from_millis(100);
 /// Where nobody is to be ended, it is something else that takes the room. It is looked at again once so much more is taken.
 const FURTHER: u64 = 16 << 20;
+/// So much more than is too much is given back at once: who waits is to get on before it is taken again.
+const AGAIN: u64 = limit::MEMORY_AT_MOST / 4;
 /// The allocator is asked to give back for no more than a part of the time.
 const GIVING: u32 = 10;
 
@@ -170,6 +172,8 @@ impl Memory {
 
     async fn make_room(self: Arc<Self>) {
         let (mut ended, mut reads, mut given) = (Instant::now(), READS, None);
+        // Once there was too much, until there is so much less that somebody gets on before there is again.
+        let mut relieving = false;
         loop {
             let (mut resident, mut over) = self.look();
             if over > 0 && given.is_none_or(|next| Instant::now() >= next) {
@@ -178,7 +182,8 @@ impl Memory {
                 given = Some(Instant::now() + GIVING * begun.elapsed());
                 (resident, over) = self.look();
             }
-            if over == 0 {
+            relieving = resident > limit::MEMORY_AT_MOST || (relieving && resident > limit::MEMORY_AT_MOST - AGAIN);
+            if over == 0 && !relieving {
                 if self.let_go(reads) {
                     return;
                 }
@@ -186,19 +191,25 @@ impl Memory {
                 tokio::time::sleep(SOON).await;
                 continue;
             }
-            let too_much = resident > limit::MEMORY_AT_MOST;
-            self.room.store(if too_much { NONE } else { SHORT }, Ordering::Release);
-            if !too_much {
+            self.room.store(if relieving { NONE } else { SHORT }, Ordering::Release);
+            if !relieving {
                 self.clients.call(reads);
             }
             reads = READS;
-            let patient = ended.elapsed() <= PATIENCE + PATIENCE / 4;
-            if self.waits.end(connections(over)) {
+            // Where nobody is read, nobody can move either.
+            let patience = if relieving { PATIENCE / 4 } else { PATIENCE + PATIENCE / 4 };
+            let patient = ended.elapsed() <= patience;
+            if self.waits.end(answers(over)) {
                 ended = Instant::now();
-            } else if too_much && !patient {
-                self.seats.end_busiest(connections(resident - limit::MEMORY_AT_MOST));
-                ended = Instant::now();
-            } else if !too_much && (!patient || !self.waits.any()) {
+            } else if relieving && !patient {
+                if self.seats.end_busiest(calls(resident + AGAIN - limit::MEMORY_AT_MOST)) {
+                    ended = Instant::now();
+                } else {
+                    relieving = false;
+                    // It is nobody's call that takes it, and somebody may have something to say that gives room.
+                    self.clients.call(READS);
+                }
+            } else if !relieving && (!patient || !self.waits.any()) {
                 self.most.store((resident + FURTHER).min(limit::MEMORY_AT_MOST), Ordering::Relaxed);
             }
             tokio::time::sleep(SOON).await;
@@ -244,9 +255,14 @@ impl std::fmt::Debug for Memory {
     }
 }
 
-/// How many connections give so much back.
-fn connections(bytes: u64) -> usize {
+/// How many answers that nobody reads give so much back.
+fn answers(bytes: u64) -> usize {
     usize::try_from(bytes / ANSWER).unwrap_or(usize::MAX).saturating_add(1)
+}
+
+/// And how many calls, with what their clients have sent of them.
+fn calls(bytes: u64) -> usize {
+    usize::try_from(bytes / u64::from(limit::STREAM_WINDOW)).unwrap_or(usize::MAX).saturating_add(1)
 }
 
 fn resident(lines: &[u8]) -> Option<u64> {

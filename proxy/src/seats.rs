@@ -147,12 +147,20 @@ impl Seats {
         seat.inspect(|seat| seat.leave.notify_one()).is_some()
     }
 
-    /// Ends so many connections, those with the most calls under way, and of these the latest.
-    pub fn end_busiest(&self, most: usize) {
+    /// Ends the connections with the most calls under way, and of these the latest, until it has ended so many calls. Whether there were any.
+    pub fn end_busiest(&self, calls: usize) -> bool {
         let mut seats: Vec<_> = lock(&self.taken).called.values().filter_map(Weak::upgrade).collect();
         seats.retain(|seat| !seat.is_idle() && !seat.is_ended());
         seats.sort_by_key(|seat| Reverse((seat.calls.load(Ordering::Relaxed), seat.number)));
-        seats.iter().take(most).for_each(|seat| seat.end(Left::Busiest));
+        let mut ended = 0;
+        for seat in seats.iter().take_while(|seat| {
+            let before = ended;
+            ended += seat.calls.load(Ordering::Relaxed);
+            before < calls
+        }) {
+            seat.end(Left::Busiest);
+        }
+        !seats.is_empty()
     }
 
     /// Asks who has had nothing to ask for longest.

@@ -103,6 +103,8 @@ pub(super) async fn carry(
             return None;
         }
     };
+    // Nothing has come that it could read.
+    unread.over();
     let (client_in, mut client_out) = split(TokioIo::<Upgraded>::new(client));
     let (upstream_in, mut upstream_out) = split(TokioIo::<Upgraded>::new(upstream));
     let (sent, received, whole) = (record.sent(), AtomicU64::new(0), AtomicBool::new(true));

@@ -1,7 +1,7 @@
-//! A request's body that is read whole before any of it goes on.
+//! A request's body, and its client where it is read whole before any of it goes on.
 //!
-//! Enters: the body as the client sends it. Leaves: the same; and word of a client that has sent some and not the rest. Never: that word for a body
-//! that streams, of which nothing is held.
+//! Enters: the body as the client sends it. Leaves: the same; and word of a client that has said how little it will send and has not sent the rest. Never: that
+//! word for a body that streams, of which nothing is held, or for one that a rule has read whole, which has a bound of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,17 +19,16 @@ pub(crate) struct Sending<B> {
     body: B,
     seat: Arc<Seat>,
     memory: Arc<Memory>,
+    /// Whether it is held until it is whole.
+    held: bool,
     rest: Option<Wait>,
 }
 
 impl<B: Body> Sending<B> {
     pub fn new(body: B, seat: &Arc<Seat>, memory: &Arc<Memory>) -> Self {
-        Self { body, seat: Arc::clone(seat), memory: Arc::clone(memory), rest: None }
-    }
-
-    /// Whether it is held until it is whole.
-    fn is_held(&self) -> bool {
-        self.body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY)
+        // Of one that streams there is less and less to come.
+        let held = body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY);
+        Self { body, seat: Arc::clone(seat), memory: Arc::clone(memory), held, rest: None }
     }
 }
 
@@ -41,7 +40,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sending<B> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if frame.is_ready() {
             self.rest = None;
-        } else if self.rest.is_none() && self.is_held() {
+        } else if self.rest.is_none() && self.held {
             self.rest = Some(self.memory.wait(&self.seat));
         }
         frame

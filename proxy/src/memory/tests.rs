@@ -80,15 +80,24 @@ async fn beyond_the_most_nobody_reads_and_who_has_most_calls_makes_room() {
     let bytes = Arc::new(AtomicU64::new(limit::MEMORY_AT_MOST + 1));
     let (memory, seats) = taken(&bytes, 8);
     let [one, two, idle] = [seats.take(1).await, seats.take(2).await, seats.take(3).await];
-    let _calls = [one.busy(), two.busy(), two.busy()];
+    let _calls: Vec<_> = (0..calls(AGAIN + 1)).map(|_| two.busy()).chain([one.busy()]).collect();
     drop(idle.busy());
     memory.took(STEPS);
     assert!(!room(&memory).await && !client(&memory).await);
     let left = timeout(4 * PATIENCE, two.given_up()).await.unwrap();
     assert_eq!(left, Left::Busiest);
-    bytes.store(limit::MEMORY_AT_MOST, Ordering::Relaxed);
-    assert!(client(&memory).await, "it is no more than the most");
+    bytes.store(limit::MEMORY_AT_MOST - AGAIN, Ordering::Relaxed);
+    assert!(client(&memory).await, "there is room again");
     assert!(!one.is_ended() && !idle.is_ended());
+}
+
+#[tokio::test]
+async fn where_no_call_takes_it_clients_are_read_all_the_same_after_a_while() {
+    let (memory, _seats) = taken(&Arc::new(AtomicU64::new(2 * limit::MEMORY_AT_MOST)), 1);
+    memory.took(STEPS);
+    assert!(!client(&memory).await);
+    let mut ticket = None;
+    timeout(4 * PATIENCE, poll_fn(|cx| memory.poll_client(&mut ticket, cx))).await.unwrap();
 }
 
 #[tokio::test]
@@ -136,7 +145,7 @@ async fn of_many_who_read_some_go_on_at_first_and_twice_as_many_each_time() {
 }
 
 /// So many calls that wait, each of which tells its number as it goes on, and goes on for as long as it is let.
-fn calls(memory: &Arc<Memory>, number: usize) -> (Arc<Mutex<Vec<usize>>>, Vec<tokio::task::JoinHandle<()>>) {
+fn waiting_calls(memory: &Arc<Memory>, number: usize) -> (Arc<Mutex<Vec<usize>>>, Vec<tokio::task::JoinHandle<()>>) {
     let gone = Arc::<Mutex<Vec<usize>>>::default();
     let call = |call: usize| {
         let (memory, gone) = (Arc::clone(memory), Arc::clone(&gone));
@@ -156,7 +165,7 @@ async fn calls_go_on_from_both_ends_and_so_many_at_once_of_which_nothing_is_seen
     let (memory, seats) = taken(&bytes, 1);
     let wait = memory.wait(&seats.take(1).await);
     memory.took(STEPS);
-    let (gone, calls) = calls(&memory, 4 * CALLS);
+    let (gone, calls) = waiting_calls(&memory, 4 * CALLS);
     // Who is never polled again takes nobody's place.
     tokio::time::sleep(SOON).await;
     assert!(lock(&gone).is_empty());
@@ -182,7 +191,7 @@ async fn who_gives_up_waiting_is_not_called() {
     let (memory, seats) = taken(&bytes, 1);
     let _wait = memory.wait(&seats.take(1).await);
     memory.took(STEPS);
-    let (_, waiting) = calls(&memory, 4);
+    let (_, waiting) = waiting_calls(&memory, 4);
     tokio::time::sleep(SOON).await;
     assert!(!memory.calls.is_empty());
     for call in waiting {

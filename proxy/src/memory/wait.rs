@@ -50,18 +50,19 @@ impl Waits {
         Wait { waits: Arc::clone(self), number, since }
     }
 
-    /// Ends so many connections, of those whose clients have been waited for longest. Whether there were any.
+    /// Ends the connections of so many waits, of those that have lasted longest. Whether there were any.
     pub fn end(&self, most: usize) -> bool {
         let late = self.now().saturating_sub(milliseconds(PATIENCE));
-        let mut waited: Vec<_> = self
+        let waited: Vec<_> = self
             .lock()
             .by_number
             .values()
             .map(|(since, seat)| (since.load(Ordering::Relaxed), seat))
             .filter(|&(since, _)| since > 0 && since <= late)
-            .filter_map(|(since, seat)| Some((since, seat.upgrade()?)))
-            .filter(|(_, seat)| !seat.is_ended())
+            .map(|(since, seat)| (since, seat.clone()))
             .collect();
+        let seats = waited.into_iter().filter_map(|(since, seat)| Some((since, seat.upgrade()?)));
+        let mut waited: Vec<_> = seats.filter(|(_, seat)| !seat.is_ended()).collect();
         waited.sort_by_key(|&(since, _)| since);
         waited.iter().take(most).for_each(|(_, seat)| seat.end(Left::Unread));
         !waited.is_empty()
@@ -101,8 +102,7 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        // A seat may go with it, which has a lock of its own.
-        let _gone = self.waits.lock().by_number.remove(&self.number);
+        self.waits.lock().by_number.remove(&self.number);
     }
 }
 

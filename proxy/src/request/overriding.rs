@@ -4,19 +4,22 @@
 
 use http::header::{HeaderMap, HeaderName};
 
-/// A field that has servers and frameworks take another method or path than they were sent. An underscore is a hyphen to those that hand
-/// fields on as variables (RFC 3875 section 4.1.18).
+use super::same;
+
+const OVERRIDING: [&str; 7] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// A field that has servers and frameworks take another method or path than they were sent, also as those spell it that hand fields on as
+/// variables.
 pub(crate) fn overriding(headers: &HeaderMap) -> Option<&HeaderName> {
-    const OVERRIDING: [&str; 5] =
-        ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
-    let same = |one: u8, other: u8| one == other || (one == b'_' && other == b'-');
-    let is = |name: &[u8], other: &str| {
-        name.len() == other.len() && name.iter().zip(other.bytes()).all(|(one, other)| same(*one, other))
-    };
-    headers.keys().find(|name| {
-        let name = name.as_str().as_bytes();
-        name.starts_with(b"x") && OVERRIDING.iter().any(|other| is(name, other))
-    })
+    headers.keys().find(|name| name.as_str().starts_with('x') && OVERRIDING.iter().any(|other| same(name, other)))
 }
 
 #[cfg(test)]
@@ -27,7 +30,8 @@ mod tests {
 
     #[test]
     fn a_field_that_overrides_is_found_in_either_spelling_and_is_no_trailer() {
-        for name in ["X-HTTP-Method-Override", "x_http_method", "X-Method_Override", "X-Original-URL", "X-Rewrite-Url"]
+        for name in
+            ["X-HTTP-Method-Override", "x_http_method", "x.http-method.override", "X-Original-URL", "x~rewrite~url"]
         {
             let name = name.to_ascii_lowercase();
             let headers =

@@ -5,7 +5,7 @@
 //! servers do not answer keeps a thread for as long as the C library waits, also when nobody waits for it any more.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, LazyLock};
 
@@ -49,25 +49,31 @@ async fn one_of<T: Send + 'static>(
 
 /// With a dot at its end a name is whole; but glibc does not find it in the machine's own list then.
 fn found(name: &str) -> io::Result<Vec<IpAddr>> {
-    let mut hosts = Vec::new();
-    // Without the file, or where it cannot be read, there is no such list.
-    let _ = File::open(HOSTS).and_then(|file| file.take(limit::HOSTS_BYTES).read_to_end(&mut hosts));
-    let listed = listed(&String::from_utf8_lossy(&hosts), name);
+    // Without the file, or where it cannot be read, there is no such list, as the C library has it.
+    let hosts = File::open(HOSTS).map(|file| BufReader::new(file.take(limit::HOSTS_BYTES)));
+    let listed = hosts.and_then(|hosts| listed(hosts, name)).unwrap_or_default();
     if !listed.is_empty() {
         return Ok(listed);
     }
     Ok((format!("{name}."), 0).to_socket_addrs()?.map(|address| address.ip()).collect())
 }
 
-/// What a list as in hosts(5) says of a name.
-fn listed(hosts: &str, name: &str) -> Vec<IpAddr> {
-    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let of_name = lines.filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let address: IpAddr = words.next()?.parse().ok()?;
-        words.any(|word| word.eq_ignore_ascii_case(name)).then_some(address)
-    });
-    of_name.collect()
+/// What a list as in hosts(5) says of a name, a line at a time: such lists have hundreds of thousands where they keep people from advertisers. A
+/// line that has no end is none where the list was cut off.
+fn listed(mut hosts: impl BufRead, name: &str) -> io::Result<Vec<IpAddr>> {
+    let (mut found, mut line, mut read) = (Vec::new(), Vec::new(), 0);
+    loop {
+        line.clear();
+        read += hosts.read_until(b'\n', &mut line)? as u64;
+        let is_cut = read >= limit::HOSTS_BYTES && !line.ends_with(b"\n");
+        if line.is_empty() || is_cut {
+            return Ok(found);
+        }
+        let text = String::from_utf8_lossy(&line);
+        let mut words = text.split('#').next().unwrap_or_default().split_ascii_whitespace();
+        let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+        found.extend(address.filter(|_| words.any(|word| word.eq_ignore_ascii_case(name))));
+    }
 }
 
 #[cfg(test)]
@@ -90,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_name_is_found_in_the_machines_list_as_it_is_written_and_whole() {
-        let hosts =
-            "127.0.0.1 localhost\n10.0.0.1\tdb.example DB # not.example\nfe80::1%lo x.example\n::2 db.example\n";
+        let listed = |hosts: &str, name| listed(hosts.as_bytes(), name).unwrap();
+        let hosts = "127.0.0.1 localhost\n10.0.0.1\tdb.example DB # not.example\nfe80::1%lo x.example\n::2 db.example";
         assert_eq!(listed(hosts, "db.example"), ["10.0.0.1", "::2"].map(|text| text.parse::<IpAddr>().unwrap()));
         assert_eq!(listed(hosts, "db").len(), 1);
         for other in ["not.example", "b.example", "example", "x.example"] {

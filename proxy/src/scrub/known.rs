@@ -1,12 +1,12 @@
 //! The credentials that a worker was given, for as long as an answer may show them.
 //!
 //! Enters: each lease's credential with its placeholder. Leaves: a [`Scrub`] for all of them, renewed ones included; one that an answer
-//! has already knows those that come later. Never: more than a bounded number, or one gone that may still be good, or that somebody uses: the
-//! oldest goes first of the others, and where there is none, no further one is lent.
+//! has already knows those that come later. Never: more than a bounded number, or one gone that may still be good, or that somebody uses: who expired
+//! goes, then who was replaced a day ago and never expires, and where there is neither, no further one is lent.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use broker::Lease;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{Live, Scrub};
 use crate::error::Refusal;
-use crate::limit::{KNOWN_CREDENTIALS, KNOWN_FOR_REFUSALS, KNOWN_SKEW};
+use crate::limit::{KNOWN_CREDENTIALS, KNOWN_FOR_REFUSALS, KNOWN_REPLACED, KNOWN_SKEW};
 
 /// What there is to scrub in this worker.
 pub struct Known {
@@ -30,12 +30,20 @@ struct Pair {
     lease: Weak<Lease>,
     /// `None` where nobody has said that it ends.
     expires: Option<SystemTime>,
+    /// When it was last lent.
+    lent: SystemTime,
 }
 
 impl Pair {
     /// Whether it is good for nothing any more, whoever has seen it.
     fn is_over(&self, now: SystemTime) -> bool {
-        self.lease.strong_count() == 0 && self.expires.is_some_and(|at| at + KNOWN_SKEW <= now)
+        self.lease.strong_count() == 0 && self.expires.is_some_and(|at| is_past(at, KNOWN_SKEW, now))
+    }
+
+    /// Whether another has had its place for so long that it may be forgotten where there is room for no more: of a secret that nobody says the
+    /// end of, which is changed again and again.
+    fn is_replaced(&self, now: SystemTime) -> bool {
+        self.lease.strong_count() == 0 && self.expires.is_none() && is_past(self.lent, KNOWN_REPLACED, now)
     }
 }
 
@@ -54,12 +62,17 @@ impl Known {
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         let (credential, expires, lease) = (&lease.credential, lease.expires, Arc::downgrade(lease));
         if let Some(known) = pairs.iter_mut().find(|one| *one.secret == secret && one.placeholder == placeholder) {
-            known.lease = lease;
+            (known.lease, known.lent) = (lease, SystemTime::now());
             known.expires = known.expires.zip(expires).map(|(one, other)| one.max(other));
             return Ok(());
         }
         let now = SystemTime::now();
         pairs.retain(|one| !one.is_over(now));
+        if pairs.len() >= KNOWN_CREDENTIALS
+            && let Some(oldest) = pairs.iter().position(|one| one.is_replaced(now))
+        {
+            pairs.remove(oldest);
+        }
         if pairs.len() >= KNOWN_CREDENTIALS {
             return Err(Refusal::CredentialUnavailable {
                 credential: credential.clone(),
@@ -69,7 +82,7 @@ impl Known {
             });
         }
         let (secret, placeholder) = (Zeroizing::new(secret.to_owned()), placeholder.to_owned());
-        pairs.push_back(Pair { secret, placeholder, lease, expires });
+        pairs.push_back(Pair { secret, placeholder, lease, expires, lent: now });
         let Scrub(forms, _) = Scrub::new(pairs.iter().map(|one| (one.secret.as_str(), one.placeholder.as_str())));
         self.live.store(forms);
         Ok(())
@@ -89,6 +102,11 @@ impl Known {
     }
 }
 
+/// Whether `after` the time `at` has passed. A time that cannot be told has not.
+fn is_past(at: SystemTime, after: Duration, now: SystemTime) -> bool {
+    at.checked_add(after).is_some_and(|over| over <= now)
+}
+
 impl std::fmt::Debug for Known {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Known(..)")
@@ -97,8 +115,6 @@ impl std::fmt::Debug for Known {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use broker::{LeaseId, Secret};
     use bytes::Bytes;
 
