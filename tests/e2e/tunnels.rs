@@ -373,12 +373,12 @@ for port, patience in ((21, 20), (3306, 1), (25, 0)):
     stream = socket.create_connection(('ftp.example.com', port))
     stream.settimeout(patience or 0.001)
     try:
-        print(port, stream.recv(10), round(time.monotonic() - began))
+        print(port, stream.recv(10), 2 <= time.monotonic() - began < 8)
     except TimeoutError:
         print(port, 'gave up')
     stream.close()";
     let run = exeat.python(program).ok();
-    assert_eq!(run.stdout, "21 b'' 2\n3306 gave up\n25 gave up\n", "{run:#?}");
+    assert_eq!(run.stdout, "21 b'' True\n3306 gave up\n25 gave up\n", "{run:#?}");
     let refused = run.log.refusals();
     assert_eq!(refused.len(), 2, "who only asks whether a port is open calls nothing: {refused:#?}");
     for (refused, to) in refused.iter().zip(["ftp.example.com:21", "ftp.example.com:3306"]) {
