@@ -193,7 +193,7 @@ pub struct BrokerServe {
 /// `exeat diff`
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// Whose changes: its id, or how that begins or ends; without one, those of the last worker that has any
+    /// Whose changes: its id, or four characters of its end, or twelve of its beginning; without one, those of the last worker that has any
     #[arg(value_name = "WORKER", conflicts_with = "agent")]
     pub worker: Option<WorkerPart>,
     /// The last worker of this agent

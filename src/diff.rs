@@ -102,23 +102,32 @@ pub fn run(places: &Places, arguments: &args::Diff) -> Result<ExitCode, Report> 
 /// The worker that is named, or else the last one that has layers.
 fn chosen(places: &Places, arguments: &args::Diff) -> Result<WorkerId, Report> {
     let entries = match fs::read_dir(places.workers()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none("there are")),
-        entries => entries?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        entries => Some(entries?),
     };
-    let mut workers: Vec<WorkerId> = Vec::new();
-    for entry in entries {
+    let (mut all, mut layered): (Vec<WorkerId>, Vec<WorkerId>) = Default::default();
+    for entry in entries.into_iter().flatten() {
         let name = entry?.file_name();
         let Some(worker) = name.to_str().and_then(|name| name.parse::<WorkerId>().ok()) else { continue };
+        all.push(worker);
         let agent = || running::who(places, &worker).map(|who| who.agent);
         let of_agent = arguments.agent.is_none() || agent() == arguments.agent;
         if of_agent && layers::directory(places, &worker).is_dir() {
-            workers.push(worker);
+            layered.push(worker);
         }
     }
     if let Some(part) = &arguments.worker {
-        return part.one_of(workers);
+        let worker = match layered.iter().filter(|worker| part.means(worker)).count() {
+            0 => part.one_of(all.iter().copied())?,
+            _ => part.one_of(layered)?,
+        };
+        return match all.contains(&worker) {
+            true => Ok(worker),
+            false => Err(Report::new(format!("there is no worker {worker} in `{}`", places.workers().display()))
+                .hint("`exeat diff` without one is of the last that has layers")),
+        };
     }
-    let last = workers.into_iter().max().ok_or_else(|| none("there are"))?;
+    let last = layered.into_iter().max().ok_or_else(|| none("there are"))?;
     // Whoever goes on with `--apply` or `--discard` has to name it, so that it is the one that was looked at.
     crate::remark(&Report::new(format!("of worker {last}")));
     Ok(last)

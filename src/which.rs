@@ -10,14 +10,22 @@ use crate::report::Report;
 
 /// What is said of an id that could mean several.
 const SHOWN: usize = 5;
-/// Of fewer characters, a slip of the finger means another.
+/// Of fewer characters at the end, a slip of the finger means another.
 const SHORTEST: usize = 4;
+/// An id begins with the time: of fewer characters, the beginning is that of every worker of a minute, or of ten years.
+const SHORTEST_BEGINNING: usize = 12;
 
 /// An id, or a part of one, without hyphens and in small letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerPart(String);
 
 impl WorkerPart {
+    /// Whether it is this one's id, or a part of it that is long enough.
+    pub fn means(&self, worker: &WorkerId) -> bool {
+        let (Self(part), id) = (self, worker.to_string().replace('-', ""));
+        (part.len() >= SHORTEST_BEGINNING && id.starts_with(part)) || id.ends_with(part)
+    }
+
     /// The one of these that it means; a whole id is one, whether it is among them or not.
     ///
     /// # Errors
@@ -29,13 +37,14 @@ impl WorkerPart {
             return Ok(worker);
         }
         for worker in workers {
-            let id = worker.to_string().replace('-', "");
-            if id.starts_with(part) || id.ends_with(part) {
+            if self.means(&worker) {
                 found.push(worker);
             }
         }
         match &found[..] {
             [worker] => Ok(*worker),
+            [] if part.len() < SHORTEST_BEGINNING => Err(Report::new(format!("no worker's id ends with `{part}`"))
+                .hint("ids begin with the time: of the beginning write twelve characters or more")),
             [] => Err(Report::new(format!("no worker's id begins or ends with `{part}`"))),
             several => {
                 let names: Vec<String> = several.iter().take(SHOWN).map(ToString::to_string).collect();
@@ -53,7 +62,9 @@ impl FromStr for WorkerPart {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let part = text.replace('-', "").to_ascii_lowercase();
         let is_id = part.len() >= SHORTEST && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_id.then_some(WorkerPart(part)).ok_or("write the id, or at least four characters of its beginning or end")
+        is_id
+            .then_some(WorkerPart(part))
+            .ok_or("write the id, or at least four characters of its end or twelve of its beginning")
     }
 }
 
@@ -67,11 +78,14 @@ mod tests {
             .map(|id| id.parse().unwrap())
             .into();
         let one = |text: &str| text.parse::<WorkerPart>().unwrap().one_of(ids.clone());
-        assert_eq!((one("0198aa").unwrap(), one("1111ABCD").unwrap()), (ids[0], ids[1]));
+        assert_eq!((one("0198aaaa-0000").unwrap(), one("1111ABCD").unwrap()), (ids[0], ids[1]));
+        for time in ["0198", "0198aa", "0198aaaa-000"] {
+            assert!(format!("{:?}", one(time).unwrap_err()).contains("twelve characters"), "{time}");
+        }
         assert_eq!(one(&ids[1].to_string()).unwrap(), ids[1]);
         let ambiguous = one("abcd").unwrap_err();
         assert!(format!("{ambiguous:?}").contains("0198bbbb-0000"), "{ambiguous:?}");
-        assert!(one("ffff").unwrap_err().to_string().contains("begins or ends with `ffff`"));
+        assert!(one("ffff").unwrap_err().to_string().contains("ends with `ffff`"));
         for bad in ["", "abc", "01-9", "wxyz", "../.."] {
             assert!(bad.parse::<WorkerPart>().is_err(), "{bad}");
         }

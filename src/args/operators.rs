@@ -34,7 +34,7 @@ pub struct Workers {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("which").args(["worker", "agent"]).required(true))]
 pub struct Stop {
-    /// Which one, as `exeat workers` has it, or how its id begins or ends
+    /// Which one, as `exeat workers` has it, or four characters of its id's end, or twelve of its beginning
     #[arg(value_name = "WORKER")]
     pub worker: Option<WorkerPart>,
     /// All of this agent

@@ -140,7 +140,15 @@ fn what_changed_can_be_kept_as_files_and_as_a_patch_and_discarded() {
     let discarded = exeat.exeat(&["diff", &worker, "--discard"]).finish().ok();
     assert!(discarded.stdout.contains("discarded"), "{discarded:#?}");
     let none = exeat.exeat(&["diff", &worker]).finish().ended_with(125);
-    assert!(none.stderr.contains("overlay"), "{none:#?}");
+    assert!(
+        none.stderr.contains(&format!("worker {worker} has no layers")) && none.stderr.contains("overlay"),
+        "{none:#?}"
+    );
+    let unknown = "019f0000-0000-7000-8000-00000000abcd";
+    let none = exeat.exeat(&["diff", unknown]).finish().ended_with(125);
+    assert!(none.stderr.contains(&format!("there is no worker {unknown}")), "{none:#?}");
+    let none = Exeat::new().exeat(&["diff", "abcdef"]).finish().ended_with(125);
+    assert!(none.stderr.contains("no worker's id ends with `abcdef`"), "{none:#?}");
 }
 
 #[test]
