@@ -141,6 +141,9 @@ pub struct Run {
     /// Go on where the kernel cannot lock the worker in (no Landlock, no seccomp); weaker, and in the log
     #[arg(long, env = "EXEAT_UNLOCKED_WORKER", value_parser = clap::builder::FalseyValueParser::new())]
     pub unlocked_worker: bool,
+    /// What runs is the battery of `exeat probe`, which says so
+    #[arg(long, hide = true)]
+    pub battery: bool,
     /// Say nothing at the end of what was refused, as where standard error is no terminal
     #[arg(short, long)]
     pub quiet: bool,

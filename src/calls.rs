@@ -19,6 +19,7 @@ mod rule;
 mod show;
 mod status;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
@@ -136,9 +137,9 @@ fn list(
         crate::remark(&Report::new(nothing).hint(hint));
     }
     say_left_out(&finder, filter);
-    let changed = finder.changed();
-    changed.iter().for_each(|(worker, at)| say_changed(worker, *at));
-    let code = match flaws.is_empty() && !changed.is_empty() {
+    let mut told = BTreeSet::new();
+    say_all_changed(&finder, &mut told);
+    let code = match flaws.is_empty() && !told.is_empty() {
         true => ExitCode::FAILURE,
         false => say(&flaws),
     };
@@ -153,6 +154,7 @@ fn list(
         }
         let (rows, flaws) = finder.readable(&hits, &mut cuts);
         listing.rows(&rows)?;
+        say_all_changed(&finder, &mut told);
         say(&flaws);
         following.leave(&cuts);
     }
@@ -177,6 +179,11 @@ pub fn say_left_out(finder: &Finder, filter: &Filter) {
             crate::remark(&Report::new(text).hint("`--probes` has it"));
         }
     }
+}
+
+/// Says in which logs a record was met that is not what was written, of each once.
+fn say_all_changed(finder: &Finder, told: &mut BTreeSet<usize>) {
+    finder.changed(told).into_iter().for_each(|(worker, at)| say_changed(worker, at));
 }
 
 /// Says that a record of this worker's log is not what was written.

@@ -25,7 +25,6 @@ use self::canary::Aviary;
 use self::finding::{Finding, Verdict, battery};
 use self::telling::Told;
 use self::worker::Battery;
-pub(crate) use self::worker::is_battery;
 use crate::args;
 use crate::out::out;
 use crate::places::Places;

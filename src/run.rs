@@ -380,6 +380,7 @@ fn worker_start(
     Ok(WorkerStart {
         format: record::FORMAT,
         observe: arguments.observe,
+        probe: arguments.battery,
         worker: enlisted.presence.worker().to_string(),
         agent: arguments.agent.to_string(),
         identity: enlisted.identity.clone(),

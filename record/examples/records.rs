@@ -97,6 +97,7 @@ fn started(agent: &str, worker: &str) -> WorkerStart {
         identity: format!("spiffe://exeat.local/agent/{agent}/worker/{worker}"),
         policy: POLICY.to_owned(),
         observe: false,
+        probe: false,
         command: vec!["python".to_owned(), "agent.py".to_owned()],
         sandbox: serde_json::Value::Null,
         lock: serde_json::Value::Null,

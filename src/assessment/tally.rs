@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart, WorkerStart};
 
 use super::facts::{Activity, Host, Kind, Place};
-use crate::probe::is_battery;
 
 /// Hosts that are counted one by one; an agent may ask for as many as it likes.
 const HOSTS: usize = 10_000;
@@ -54,7 +53,7 @@ impl Tally {
         if let Event::WorkerStart(start) = &line.event {
             self.worker = Some(start.worker.clone());
             self.start = Some(start.clone());
-            self.battery = is_battery(start);
+            self.battery = start.probe;
         }
         if line.time < self.since {
             return;

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,6 @@ use super::follow::Following;
 use super::id;
 use super::row::Row;
 use crate::places::Places;
-use crate::probe::is_battery;
 use crate::progress::Progress;
 use crate::report::Report;
 
@@ -84,25 +83,35 @@ impl Finder {
         filter.wants_worker(log.worker()) && (filter.probes || !self.is_battery(log))
     }
 
-    /// Whether a battery's worker wrote this log.
+    /// Whether a battery's worker wrote this log, by what exeat itself says: its command's words are anybody's.
     fn is_battery(&self, log: &WorkerLog) -> bool {
         let mut known = self.batteries.borrow_mut();
         *known.entry(log.worker().to_owned()).or_insert_with(|| {
             let first = log.lines().next().and_then(Result::ok);
-            first.is_some_and(|record| matches!(&record.line.event, Event::WorkerStart(start) if is_battery(start)))
+            first.is_some_and(|record| matches!(&record.line.event, Event::WorkerStart(start) if start.probe))
         })
     }
 
-    /// How many batteries were left out.
+    /// How many batteries were left out in which the filter would have found something.
     pub fn left_out(&self, filter: &Filter) -> usize {
         let batteries = |log: &&WorkerLog| filter.wants_worker(log.worker()) && self.is_battery(log);
-        if filter.probes { 0 } else { self.logs.iter().filter(batteries).count() }
+        let has_wanted = |log: &&WorkerLog| {
+            let mut found = false;
+            // What cannot be read of it is not shown with `--probes` either.
+            let _ = self.index.sheets(log, filter.span, &mut |_| {}, &mut |sheet| {
+                let mut sieve = filter.on(sheet);
+                found = found || sheet.entries().iter().any(|entry| sieve.wants(entry));
+            });
+            found
+        };
+        if filter.probes { 0 } else { self.logs.iter().filter(batteries).filter(has_wanted).count() }
     }
 
-    /// Where records were read that are not what was written: the line behind them has another hash.
-    pub(super) fn changed(&self) -> Vec<(&Path, Position)> {
+    /// Where records were read that are not what was written: the line behind them has another hash. Of each log once, whose number is then `told`.
+    pub(super) fn changed(&self, told: &mut BTreeSet<usize>) -> Vec<(&Path, Position)> {
         let changed = self.changed.borrow();
-        changed.iter().map(|(log, at)| (self.logs[*log].worker(), *at)).collect()
+        let new = changed.iter().filter(|(log, _)| told.insert(**log));
+        new.map(|(log, at)| (self.logs[*log].worker(), *at)).collect()
     }
 
     /// Shows what of the logs can have calls that the filter wants. What cannot be read of them is left out, and said.

@@ -128,6 +128,7 @@ impl World {
                 identity: String::new(),
                 policy: String::new(),
                 observe: false,
+                probe: false,
                 command: Vec::new(),
                 sandbox: serde_json::Value::Null,
                 lock: serde_json::Value::Null,

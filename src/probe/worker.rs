@@ -4,7 +4,7 @@
 //! sandbox than `exeat run` makes; it is that which is started.
 
 use record::read::{Record, WorkerLog};
-use record::{Event, Line, WorkerStart};
+use record::{Event, Line};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -25,11 +25,6 @@ pub(super) const WORD: &str = "EXEAT_PROBE";
 /// The command: this program, through a link that leads to it whatever can be seen inside.
 const BATTERY: [&str; 2] = ["/proc/self/exe", "probe-inside"];
 
-/// Whether a worker runs what `exeat probe` runs inside, which the operator starts and no agent can.
-pub(crate) fn is_battery(start: &WorkerStart) -> bool {
-    start.command.len() == BATTERY.len() + 1 && start.command.iter().zip(BATTERY).all(|(word, own)| word == own)
-}
-
 /// The battery under way; it waits for its brief.
 #[derive(Debug)]
 pub(super) struct Battery {
@@ -43,7 +38,7 @@ impl Battery {
     pub(super) fn start(places: &Places, arguments: &args::Probe, nonce: &str) -> Result<Self, Report> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--config").arg(&places.config).arg("--state").arg(&places.state);
-        command.args(["run", "--agent", arguments.agent.as_str()]);
+        command.args(["run", "--battery", "--agent", arguments.agent.as_str()]);
         if let Some(socket) = &arguments.broker {
             command.arg("--broker").arg(socket);
         }

@@ -38,8 +38,27 @@ fn what_a_battery_tries_is_no_agents_doing() {
     let flagged = exeat.exeat(&["calls", "--flagged"]).finish().ok();
     assert!(!flagged.stdout.contains("ALERT"), "{flagged:#?}");
     assert!(exeat.exeat(&["calls", "--flagged", "--probes"]).finish().ok().stdout.contains("ALERT"));
+    // Said only where something was left out.
+    for nothing in [["--agent", "other"], ["--host", "nowhere.example.com"], ["--until", "2020-01-01T00:00:00Z"]] {
+        let stats = exeat.exeat(&["stats", nothing[0], nothing[1]]).finish().ok();
+        assert!(!stats.stderr.contains("`exeat probe`"), "{stats:#?}");
+    }
     let all = exeat.exeat(&["stats", "--probes", "--json"]).finish().ok();
     assert!(all.json()["refused"].as_u64().unwrap() > 10, "{all:#?}");
+}
+
+#[test]
+fn a_command_that_looks_like_a_battery_is_no_battery() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    // Who chooses the command chooses its words.
+    let run = exeat.run(&["/proc/self/exe", "probe-inside", "0123456789abcdef"]);
+    assert!(!run.log.start().probe);
+    let shown = exeat.exeat(&["calls"]).finish().ok();
+    assert!(!shown.stderr.contains("`exeat probe`"), "{shown:#?}");
+    exeat.exeat(&["probe", "--agent", "bot", "--json"]).finish();
+    let shown = exeat.exeat(&["calls"]).finish().ok();
+    assert!(shown.stderr.contains("`exeat probe`"), "{shown:#?}");
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub struct WorkerStart {
     /// Whether calls pass that no rule covers (`exeat run --observe`); absent: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,
+    /// Whether `exeat probe` started it, which says so itself: a command cannot; absent: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
     /// The command and its arguments.
     pub command: Vec<String>,
     /// What the sandbox reports to be in force: capture, namespaces, limits.

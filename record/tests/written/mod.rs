@@ -81,6 +81,7 @@ impl Written {
             identity: String::new(),
             policy: one,
             observe: false,
+            probe: false,
             command: Vec::new(),
             sandbox: serde_json::Value::Null,
             lock: serde_json::Value::Null,
