@@ -17,6 +17,7 @@ use crate::args::BrokerServe;
 use crate::places::Places;
 use crate::report::{FAILED, Report};
 use crate::settled;
+use crate::writable;
 
 /// The ledger of the broker that is a service, which goes on with it after a restart. A run's own broker has a new one.
 const SERVICE: &str = "service";
@@ -79,6 +80,7 @@ fn let_go_of_streams() -> std::io::Result<()> {
 pub fn serve(places: &Places, arguments: &BrokerServe) -> Result<ExitCode, Report> {
     // Before it has read a secret.
     sandbox::close_memory()?;
+    writable::look_for_broker(places)?;
     let mut settings = settings(places, Some(SERVICE))?;
     let BrokerServe { https, certificate, key, .. } = arguments;
     settings.publish = match (https, certificate.clone(), key.clone()) {

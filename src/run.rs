@@ -50,7 +50,6 @@ use crate::places::{self, Places};
 use crate::report::{NOT_EXECUTABLE, NOT_FOUND, Report};
 use crate::running::Presence;
 use crate::settled;
-use crate::writable;
 
 /// Runs the command. Everything up to the lock happens while the process has one thread: both forks need that, and a thread that was there
 /// before would not be locked in.
@@ -58,9 +57,10 @@ use crate::writable;
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
-    writable::look(places, &arguments.agent)?;
+    crate::writable::look(places, &arguments.agent)?;
     not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(places.file_of(&arguments.agent)?)?;
+    crate::writable::look_at_roots(places, policy.extra_roots())?;
     let logging = LogSettings::load(places.log_file())?;
     let shown = Shown::of(policy.sandbox(), &places::here()?)?;
     let layers = Pending::make(places, shown.overlay.clone())?;

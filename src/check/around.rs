@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use config::{Credentials, Policy, Source};
 
 use crate::places::Places;
-use crate::writable::by_everybody;
+use crate::writable::{Flaw, TRUST, flaw};
 
 const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_READ: u32 = 0o004;
@@ -29,12 +29,12 @@ fn changeable(places: &Places, policies: &[Policy]) -> Vec<String> {
     let files = own.into_iter().chain(policies.iter().map(|policy| PathBuf::from(policy.file())));
     let rules = files.map(|file| (file, "what agents may do"));
     let trusted = policies.iter().flat_map(|policy| policy.extra_roots().to_vec());
-    let trusted = trusted.map(|file| (file, "who is believed to be an upstream"));
+    let trusted = trusted.map(|file| (file, TRUST));
     let logs = [(places.state.clone(), "their logs and leases"), (places.log_file(), "what is kept of their logs")];
-    let told = rules.chain(trusted).chain(logs).filter(|(file, _)| by_everybody(file));
-    let told = told.map(|(file, what)| {
+    let told = rules.chain(trusted).chain(logs).filter_map(|(file, what)| Some((flaw(&file)?, file, what)));
+    let told = told.map(|(Flaw { said, mend }, file, what)| {
         let file = file.display();
-        format!("`{file}` can be changed by every user of the machine, and with it {what}: `chmod o-w {file}`")
+        format!("`{file}` {said}, and with it {what}: `exeat run` does not start with it: `{mend}`")
     });
     told.collect()
 }

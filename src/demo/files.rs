@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::narrator::Narrator;
 use super::server::Client;
 use crate::report::Report;
+use crate::writable::{Flaw, flaw};
 
 /// The script's name.
 pub(super) const SCRIPT: &str = "demo.sh";
@@ -125,12 +126,17 @@ fn datagram_command(to: SocketAddr, protocols: &str) -> String {
 fn claim(directory: &Path) -> Result<PathBuf, Report> {
     let failed =
         |error: io::Error| Report::new(format!("cannot keep the demo's files in `{}`: {error}", directory.display()));
-    fs::create_dir_all(directory).map_err(failed)?;
-    if fs::read_dir(directory).map_err(failed)?.next().is_some() {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    let directory = directory.canonicalize()?;
+    if let Some(Flaw { said, mend }) = flaw(&directory) {
+        let told = Report::new(format!("`{}` {said}, and nothing starts by what is in such", directory.display()));
+        return Err(told.hint(format!("`{mend}`, or say --keep with a directory that is not there yet")));
+    }
+    if fs::read_dir(&directory).map_err(failed)?.next().is_some() {
         let told = Report::new(format!("`{}` is not empty, and the demo writes over nothing", directory.display()));
         return Err(told.hint("say --keep with a directory that is empty or not there yet"));
     }
-    Ok(directory.canonicalize()?)
+    Ok(directory)
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
@@ -168,7 +174,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let fresh = directory.path().join("a/b");
         assert!(files(Some(&fresh)).unwrap().config.ends_with("a/b"));
+        assert_eq!(fs::metadata(&fresh).unwrap().permissions().mode() & 0o077, 0);
         let refused = files(Some(&fresh)).unwrap_err().to_string();
         assert!(refused.contains("is not empty") && refused.contains("hint: "), "{refused}");
+        let open = directory.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        let refused = files(Some(&open)).unwrap_err().to_string();
+        assert!(refused.contains("every user of the machine") && refused.contains("chmod o-w"), "{refused}");
     }
 }

@@ -39,6 +39,8 @@ pub struct Exeat {
 impl Exeat {
     /// An empty policy for the agent `bot`.
     pub fn new() -> Self {
+        // Nothing starts by files that every user could change, as an open umask would have every test write them.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let directory = Arc::new(Installation::new());
         for below in ["config/agents", "config/secrets", "state", "work"] {
             fs::create_dir_all(directory.path().join(below)).unwrap();
