@@ -151,7 +151,8 @@ impl Memory {
             return;
         }
         let room = if resident > limit::MEMORY_AT_MOST { NONE } else { SHORT };
-        if self.room.swap(room, Ordering::AcqRel) == PLENTY {
+        // Whoever makes room says when there is some.
+        if self.room.fetch_max(room, Ordering::AcqRel) == PLENTY {
             tokio::spawn(Arc::clone(self).make_room());
         }
     }
