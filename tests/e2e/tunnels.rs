@@ -336,9 +336,11 @@ fn a_command_that_ends_takes_its_tunnels_with_it() {
     let live = exeat.start(&[
         "python3",
         "-c",
-        "import socket\nsocket.create_connection(('mail.example.com', 25)).sendall(b'x')",
+        // It ends once it has been heard: a worker that is stopped before takes up nothing more.
+        "import socket\nto = socket.create_connection(('mail.example.com', 25))\nto.sendall(b'x')\nto.recv(1)",
     ]);
     let mut stream = accepted(&listener);
+    stream.write_all(b"y").unwrap();
     let mut all = Vec::new();
     stream.read_to_end(&mut all).unwrap();
     assert_eq!(all, b"x");
