@@ -169,4 +169,19 @@ mod tests {
         known.remember(&good, "another-secret-00000", "other").unwrap();
         assert_eq!(known.scrub().text(b"another-secret-00000").unwrap().0, b"other");
     }
+
+    #[test]
+    fn one_without_an_end_that_was_replaced_a_day_ago_makes_room_and_none_that_is_used_or_newer() {
+        let (known, used) = (Known::new(true), until(None));
+        known.remember(&used, "the-first-of-all-secrets", "first").unwrap();
+        for number in 1..KNOWN_CREDENTIALS {
+            known.remember(&until(None), &format!("another-secret-{number:05}"), "other").unwrap();
+        }
+        let day_ago = SystemTime::now() - KNOWN_REPLACED;
+        known.pairs.lock().unwrap().iter_mut().take(2).for_each(|one| one.lent = day_ago);
+        known.remember(&until(None), "the-last-of-all-secrets", "last").unwrap();
+        let all = b"the-first-of-all-secrets another-secret-00001 another-secret-00002";
+        assert_eq!(known.scrub().text(all).unwrap().0, b"first another-secret-00001 other");
+        assert!(known.remember(&until(None), "one-too-many", "other").is_err());
+    }
 }
