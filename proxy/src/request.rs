@@ -5,12 +5,13 @@
 //! that is not the connection's.
 
 mod alike;
+mod behind;
 mod overriding;
 
 use config::{CallFacts, CredentialName, Destination, Host, Method, NormalPath, Scheme};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Request, Uri, Version};
 use hyper::body::Incoming;
@@ -24,6 +25,7 @@ use crate::upstream::Body;
 use crate::{limit, sign};
 
 pub(crate) use alike::same;
+pub(crate) use behind::Behind;
 pub(crate) use overriding::overriding;
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
@@ -38,6 +40,10 @@ const HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// What asks for a part of an answer: RFC 9110 section 14, and what Apache and Azure's storage take beside it.
+const PARTS: [HeaderName; 4] =
+    [RANGE, IF_RANGE, HeaderName::from_static("request-range"), HeaderName::from_static("x-ms-range")];
 
 /// A request with one reading.
 #[derive(Debug)]
@@ -210,20 +216,6 @@ fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Fields behind the body. Whoever merges them into the head must not find there what frames or routes a request, or says whose it is (RFC 9110
-/// section 6.5.1), and what concerns one hop has no business there.
-///
-/// # Errors
-/// [`Refusal::Malformed`].
-pub(crate) fn trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
-    let head_only =
-        |name: &HeaderName| HOP.contains(name) || [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE].contains(name);
-    if let Some(name) = trailers.keys().find(|name| head_only(name)).or(overriding(trailers)) {
-        return Err(Refusal::Malformed(format!("`{name}` behind the body, which belongs before it")));
-    }
-    fields(trailers)
-}
-
 /// What `Connection` names is not passed on; a name that cannot be read might be one that a server reads.
 fn connection_options(headers: &HeaderMap) -> Result<(), Refusal> {
     for value in headers.get_all(CONNECTION) {
@@ -332,9 +324,6 @@ pub(crate) fn transfer_coded(headers: &HeaderMap) -> bool {
 
 /// Asks for an answer as a whole: a part of one shows less than what is looked for in it.
 pub(crate) fn ask_for_all(headers: &mut HeaderMap) {
-    /// RFC 9110 section 14, and what Apache and Azure's storage take beside it.
-    const PARTS: [HeaderName; 4] =
-        [RANGE, IF_RANGE, HeaderName::from_static("request-range"), HeaderName::from_static("x-ms-range")];
     remove_any(headers, &PARTS);
 }
 

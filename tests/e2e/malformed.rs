@@ -85,18 +85,21 @@ fn a_name_that_some_servers_read_as_another_is_not_passed_on() {
 fn nor_is_one_behind_the_body() {
     for alpn in ["http/1.1", "h2"] {
         let upstream = Upstream::with_alpn(&[alpn]);
-        let exeat = Exeat::new().allow("api.example.com", &upstream);
+        let exeat = Exeat::new()
+            .fixed("other", SECRET, "to = [\"other.example.com\"]\nenv = \"API_KEY\"\ninject = \"X-Api-Key\"\n")
+            .allow("api.example.com", &upstream);
         let program = r"
 import socket, ssl
 context = ssl.create_default_context()
-for trailer in (b'Content_Length: 5', b'X_Forwarded_For: 127.0.0.1', b'Authorization: Bearer x'):
+for trailer in (b'Content_Length: 5', b'X_Forwarded_For: 127.0.0.1', b'Authorization: Bearer x', b'X_Api_Key: x', b'X-Tenant: b', b'X_Tenant: b', b'Range: bytes=0-3'):
     stream = context.wrap_socket(socket.create_connection(('api.example.com', 443)), server_hostname='api.example.com')
     stream.settimeout(5)
-    stream.sendall(b'POST /echo HTTP/1.1\r\nHost: api.example.com\r\nTrailer: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n' + trailer + b'\r\n\r\n')
+    name = trailer.split(b':')[0]
+    stream.sendall(b'POST /echo HTTP/1.1\r\nHost: api.example.com\r\nX-Tenant: a\r\nTrailer: ' + name + b'\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n' + trailer + b'\r\n\r\n')
     print(stream.recv(65536).split(b'\r\n')[0].decode())";
         let run = exeat.python(program).ok();
-        assert_eq!(run.stdout.matches("HTTP/1.1 400").count(), 3, "{alpn}: {run:#?}");
-        assert!(upstream.seen().iter().all(|seen| seen.header("content_length").is_none()));
+        assert_eq!(run.stdout.matches("HTTP/1.1 400").count(), 7, "{alpn}: {run:#?}");
+        assert_eq!(run.log.ends().iter().filter(|end| end.outcome == "refused").count(), 7, "{alpn}: {run:#?}");
     }
 }
 
@@ -112,4 +115,28 @@ fn nor_one_that_could_stand_for_the_credentials_own() {
     upstream.assert_no_request();
     exeat.sh("curl -sSf https://api.example.com/echo").ok();
     assert!(upstream.only().shows(SECRET));
+}
+
+#[test]
+fn nor_such_a_one_behind_a_body_whoever_merges_the_two() {
+    for (alpn, name) in [("http/1.1", "X-Api-Key"), ("http/1.1", "X_Api_Key"), ("h2", "X-Api-Key"), ("h2", "X_Api_Key")]
+    {
+        let upstream = Upstream::with_alpn(&[alpn]);
+        let exeat = Exeat::new()
+            .fixed("api", SECRET, "to = [\"api.example.com\"]\nenv = \"API_KEY\"\ninject = \"X-Api-Key\"\n")
+            .allow_with("api.example.com", &upstream, "credential = \"api\"");
+        // Where exeat puts its credential in, and where the agent says who it is elsewhere, so that exeat does not.
+        let program = format!(
+            r"
+import os, socket, ssl
+context = ssl.create_default_context()
+for own in (b'', b'X-Other: ' + os.environb[b'API_KEY'] + b'\r\n'):
+    stream = context.wrap_socket(socket.create_connection(('api.example.com', 443)), server_hostname='api.example.com')
+    stream.settimeout(5)
+    stream.sendall(b'POST /echo HTTP/1.1\r\nHost: api.example.com\r\n' + own + b'Trailer: {name}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n{name}: of-a-stranger\r\n\r\n')
+    print(stream.recv(65536).split(b'\r\n')[0].decode())"
+        );
+        let run = exeat.python(&program).ok();
+        assert_eq!(run.stdout, "HTTP/1.1 400 Bad Request (exeat: malformed)\n".repeat(2), "{alpn} {name}: {run:#?}");
+    }
 }

@@ -20,10 +20,11 @@ use super::coded::CodedWatch;
 use super::kept::Kept;
 use super::swapped::Swapped;
 use crate::error::Refusal;
+use crate::limit;
 use crate::record::Sent;
+use crate::request::Behind;
 use crate::swap::{BodySwap, Gapped, Head, Plan, Swap};
 use crate::upstream::{Body, BoxError};
-use crate::{limit, request};
 
 /// What was found in, and counted of, a body that streams on after its head was sent.
 #[derive(Debug, Clone, Default)]
@@ -64,8 +65,8 @@ pub(super) struct Examined {
 enum Content {
     Whole(Bytes, Option<HeaderMap>),
     Gapped(Gapped, Box<BodySwap>, Option<HeaderMap>),
-    Watched(Body, Box<CodedWatch>, Swap),
-    Swapped(Body, Box<BodySwap>),
+    Watched(Body, Box<CodedWatch>, Behind),
+    Swapped(Body, Box<BodySwap>, Behind),
 }
 
 /// Examines a short body whole; a long one, or one of unknown length, is examined while it passes.
@@ -79,15 +80,19 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<
         return Ok(Examined { content: Content::Whole(Bytes::new(), None), upload });
     }
     let in_body = swap.in_body(head).map(Box::new);
+    let behind = || Behind::new(head, swap);
     let short = body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY);
     let content = match (in_body, short) {
-        (Some(in_body), false) => Content::Swapped(body, in_body),
-        (None, false) => Content::Watched(body, Box::new(CodedWatch::new(head, swap)?), swap.clone()),
+        (Some(in_body), false) => Content::Swapped(body, in_body, behind()),
+        (None, false) => Content::Watched(body, Box::new(CodedWatch::new(head, swap)?), behind()),
         (Some(mut in_body), true) => {
             let (bytes, trailers) = whole(body).await?;
             let mut gapped = in_body.push(&bytes)?;
             gapped.append(&in_body.finish()?);
-            trailers.iter().try_for_each(|trailers| in_body.trailers(trailers))?;
+            if let Some(trailers) = &trailers {
+                behind().judge(trailers)?;
+                in_body.trailers(trailers)?;
+            }
             if gapped.gaps() == 0 {
                 Content::Whole(bytes, trailers)
             } else {
@@ -103,14 +108,14 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<
                 watch.push(&bytes)?;
                 watch.finish()?;
             }
-            trailers.iter().try_for_each(|trailers| swap.trailers(trailers))?;
+            trailers.iter().try_for_each(|trailers| behind().judge(trailers))?;
             Content::Whole(bytes, trailers)
         }
     };
     Ok(Examined { content, upload })
 }
 
-/// A body that is announced to be short enough.
+/// A body that is announced to be short enough. What comes behind it is not judged yet.
 pub(super) async fn whole(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
     let whole = async {
         let (mut whole, mut trailers) = (BytesMut::new(), None);
@@ -124,7 +129,6 @@ pub(super) async fn whole(mut body: Body) -> Result<(Bytes, Option<HeaderMap>), 
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
-        trailers.iter().try_for_each(request::trailers)?;
         Ok((whole.freeze(), trailers))
     };
     let late = |_| Err(Refusal::Malformed("the body did not arrive in time".to_owned()));
@@ -141,7 +145,7 @@ impl Examined {
     /// for one that may come.
     pub(super) fn plan(&self) -> Option<&Plan> {
         match &self.content {
-            Content::Gapped(_, in_body, _) | Content::Swapped(_, in_body) => Some(in_body.plan()),
+            Content::Gapped(_, in_body, _) | Content::Swapped(_, in_body, _) => Some(in_body.plan()),
             Content::Whole(..) | Content::Watched(..) => None,
         }
     }
@@ -179,7 +183,7 @@ impl Content {
             Self::Whole(bytes, trailers) => Kept::whole(&Gapped::of(bytes), None, trailers.as_ref()),
             Self::Gapped(gapped, in_body, trailers) => Kept::whole(gapped, Some(in_body.spelling()), trailers.as_ref()),
             Self::Watched(..) => Kept::passing(None),
-            Self::Swapped(_, in_body) => Kept::passing(Some(in_body.spelling())),
+            Self::Swapped(_, in_body, _) => Kept::passing(Some(in_body.spelling())),
         }
     }
 
@@ -196,12 +200,12 @@ impl Content {
                 upload.sent.swapped(gapped.gaps());
                 full(gapped.filled(&spelt(&in_body)?), trailers, &upload)
             }
-            Self::Watched(body, watch, swap) => {
-                Watched { body, watch: Some(*watch), swap, upload, kept }.boxed_unsync()
+            Self::Watched(body, watch, behind) => {
+                Watched { body, watch: Some(*watch), behind, upload, kept }.boxed_unsync()
             }
-            Self::Swapped(body, in_body) => {
+            Self::Swapped(body, in_body, behind) => {
                 let spelt = spelt(&in_body)?;
-                Swapped::new(body, *in_body, spelt, (upload, kept)).boxed_unsync()
+                Swapped::new(body, (*in_body, behind), spelt, (upload, kept)).boxed_unsync()
             }
         })
     }
@@ -224,7 +228,7 @@ struct Watched {
     body: Body,
     /// Until the body has ended.
     watch: Option<CodedWatch>,
-    swap: Swap,
+    behind: Behind,
     upload: Upload,
     kept: Kept,
 }
@@ -237,8 +241,7 @@ impl Watched {
             self.upload.sent.bytes(bytes.len());
         }
         if let Some(trailers) = frame.and_then(Frame::trailers_ref) {
-            request::trailers(trailers)?;
-            self.swap.trailers(trailers)?;
+            self.behind.judge(trailers)?;
             // Nobody asks for more behind them.
             self.watch.take().map_or(Ok(()), CodedWatch::finish)?;
             self.kept.ends(Some(trailers));

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::body::Upload;
 use super::kept::Kept;
 use crate::error::Refusal;
-use crate::request;
+use crate::request::Behind;
 use crate::swap::{BodySwap, Gapped};
 use crate::upstream::{Body, BoxError};
 
@@ -21,6 +21,7 @@ pub(super) struct Swapped {
     body: Body,
     /// Until the body has ended.
     in_body: Option<BodySwap>,
+    behind: Behind,
     spelt: Zeroizing<Vec<u8>>,
     /// The trailers, while the last piece goes before them.
     trailers: Option<Frame<Bytes>>,
@@ -31,11 +32,11 @@ pub(super) struct Swapped {
 impl Swapped {
     pub(super) fn new(
         body: Body,
-        in_body: BodySwap,
+        (in_body, behind): (BodySwap, Behind),
         spelt: Zeroizing<Vec<u8>>,
         (upload, kept): (Upload, Kept),
     ) -> Self {
-        Self { body, in_body: Some(in_body), spelt, trailers: None, upload, kept }
+        Self { body, in_body: Some(in_body), behind, spelt, trailers: None, upload, kept }
     }
 
     /// What becomes of the next frame, or of the end.
@@ -46,7 +47,7 @@ impl Swapped {
             end => {
                 let gapped = in_body.finish()?;
                 if let Some(trailers) = end.as_ref().and_then(Frame::trailers_ref) {
-                    request::trailers(trailers)?;
+                    self.behind.judge(trailers)?;
                     in_body.trailers(trailers)?;
                 }
                 (self.in_body, self.trailers) = (None, end);

@@ -54,4 +54,10 @@ impl Swap {
         let value = HeaderValue::from_str(&injection.value(placeholder)).map_err(|_| own())?;
         Ok(Some((name, value)))
     }
+
+    /// Whether exeat puts a credential into a field of this name, however it is spelt, in some call.
+    pub(crate) fn puts_in(&self, name: &HeaderName) -> bool {
+        let mut injections = self.0.grants.iter().filter_map(|(grant, _)| grant.inject());
+        injections.any(|injection| same(name, injection.header()))
+    }
 }
