@@ -7,7 +7,7 @@ mod lookup;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use config::{Host, Route, UpstreamProxy};
+use config::{Host, Route, RuleId, UpstreamProxy};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use socket2::{Domain, Socket, Type};
 
@@ -54,11 +54,21 @@ pub async fn for_proxy(route: Route<'_>, proxy: &UpstreamProxy) -> Result<(), Re
     }
 }
 
+/// Where the house's proxy is, as a call by `rule` goes by way of it. Whoever names it in a policy means it, whatever its address.
+///
+/// # Errors
+/// [`Refusal::Unresolved`].
+pub(crate) async fn of_proxy(proxy: &UpstreamProxy, rule: &RuleId) -> Result<Vec<SocketAddr>, Refusal> {
+    let place = proxy.place();
+    let found = found(place.host(), rule).await?;
+    Ok(found.into_iter().take(limit::ADDRESSES).map(|address| SocketAddr::new(address, place.port())).collect())
+}
+
 /// Those that may be dialled, and the refusal of one that may not.
 async fn judged(route: Route<'_>) -> Result<(Vec<SocketAddr>, Option<Refusal>), Refusal> {
     let destination = route.destination();
     let (mut allowed, mut refused) = (Vec::new(), None);
-    for address in found(route).await? {
+    for address in found(destination.host(), route.rule()).await? {
         match judge(address, route.ranges()).and_then(|()| strange(address, route)) {
             Ok(()) => allowed.push(SocketAddr::new(address, destination.port())),
             Err(class) => refused = Some(Refusal::ForbiddenAddress { name: destination.clone(), address, class }),
@@ -67,14 +77,14 @@ async fn judged(route: Route<'_>) -> Result<(Vec<SocketAddr>, Option<Refusal>), 
     Ok((allowed, refused))
 }
 
-/// What a destination's host stands for; at least one address.
-async fn found(route: Route<'_>) -> Result<Vec<IpAddr>, Refusal> {
-    let name = match route.destination().host() {
+/// What a host stands for; at least one address.
+async fn found(host: &Host, rule: &RuleId) -> Result<Vec<IpAddr>, Refusal> {
+    let name = match host {
         Host::Address(address) => return Ok(vec![*address]),
         Host::Name(name) => name,
     };
     let unresolved = |reason: String| Refusal::Unresolved(name.clone(), reason);
-    let lookup = lookup::addresses(name, route.rule());
+    let lookup = lookup::addresses(name, rule);
     let found = match tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await {
         Ok(found) => found.map_err(|error| unresolved(error.to_string()))?,
         Err(_) => return Err(unresolved("the lookup took too long".to_owned())),

@@ -189,7 +189,7 @@ impl Upstream {
         self.log.commit().map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         if let Some(proxy) = route.proxy() {
             resolve::for_proxy(route, proxy).await?;
-            let (stream, address) = connect::through(proxy, route.destination()).await?;
+            let (stream, address) = connect::through(proxy, route).await?;
             return Ok((
                 stream,
                 Reached { address: address.to_string().into(), proxy: Some(proxy.place().to_string()) },

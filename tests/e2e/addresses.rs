@@ -48,6 +48,28 @@ fn a_name_that_is_rebound_between_two_calls_is_judged_anew() {
 }
 
 #[test]
+fn no_name_is_looked_up_but_the_one_that_was_permitted_or_that_of_the_houses_proxy_as_it_is_written() {
+    for (name, lines, kind, ask_for) in [
+        ("api.example.com", "", "unresolved", ""),
+        (
+            "proxy.example.net",
+            "proxy = \"http://proxy.example.net:3128\"\nproxy_resolves = true",
+            "upstream-proxy",
+            "operator",
+        ),
+        ("proxy", "proxy = \"http://proxy:3128\"\nproxy_resolves = true", "upstream-proxy", "the whole name"),
+    ] {
+        let exeat = Exeat::new().upstream(lines).rule("[[allow]]\nto = \"api.example.com\"").in_a_house_without_names();
+        let run = exeat.run(&["curl", "-sS", "https://api.example.com/"]).ok();
+        let problem = run.json();
+        assert_eq!(problem["type"], format!("urn:exeat:refusal:{kind}"), "{problem:#}");
+        assert!(problem["ask_for"].as_str().unwrap().contains(ask_for), "{problem:#}");
+        let looked_up = exeat.looked_up();
+        assert!(!looked_up.is_empty() && looked_up.iter().all(|asked| asked == name), "{looked_up:?}");
+    }
+}
+
+#[test]
 fn no_spelling_of_an_address_is_a_way_to_it() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -1,8 +1,9 @@
 //! The machine's resolver, asked for one name and for no other.
 //!
-//! Enters: a name that is permitted, and the rule that permits it. Leaves: its addresses. Never: a name to which the machine's search domains
-//! were added, as that is not the one that was judged; more questions of one rule under way than leave room for those of others: one whose
-//! servers do not answer keeps a thread for as long as the C library waits, also when nobody waits for it any more.
+//! Enters: a name that is permitted, or that of the house's proxy, and the rule of the call. Leaves: its addresses. Never: a name to
+//! which the machine's search domains were added, as that is not the one that was judged or written; more questions of one rule under
+//! way than leave room for those of others: one whose servers do not answer keeps a thread for as long as the C library waits, also
+//! when nobody waits for it any more.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

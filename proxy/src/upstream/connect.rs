@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use config::{Destination, UpstreamProxy};
+use config::{Destination, Host, Route, UpstreamProxy};
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
@@ -19,13 +19,14 @@ use tokio::net::TcpStream;
 use super::dial;
 use crate::error::Refusal;
 use crate::hello::Prefixed;
-use crate::limit;
+use crate::{limit, resolve};
 
-/// Has `proxy` connect to `destination`. The address is the proxy's.
+/// Has `proxy` connect to where `route` leads. The address is the proxy's.
 pub(super) async fn through(
     proxy: &UpstreamProxy,
-    destination: &Destination,
+    route: Route<'_>,
 ) -> Result<(Prefixed<TcpStream>, SocketAddr), Refusal> {
+    let destination = route.destination();
     let failed = |reason: String, remedy| Refusal::UpstreamProxy {
         proxy: proxy.place().clone(),
         destination: destination.clone(),
@@ -34,14 +35,15 @@ pub(super) async fn through(
     };
     let place = proxy.place();
     let reached = async {
-        let lookup = tokio::net::lookup_host((place.host().to_string(), place.port()));
-        let found = tokio::time::timeout(limit::RESOLVE_WAIT, lookup).await;
-        let found = found.map_err(|_| "looking it up took too long".to_owned())?;
-        let addresses: Vec<_> =
-            found.map_err(|error| format!("it does not resolve: {error}"))?.take(limit::ADDRESSES).collect();
-        dial::any_of(place, &addresses).await.map_err(|refusal| refusal.to_string())
+        let addresses = resolve::of_proxy(proxy, route.rule()).await?;
+        dial::any_of(place, &addresses).await
     };
-    let (stream, address) = reached.await.map_err(|reason| failed(reason, TELL_OPERATOR))?;
+    let remedy_of = |refusal: &Refusal| match (refusal, place.host()) {
+        (Refusal::Unresolved(..), Host::Name(name)) if !name.as_str().contains('.') => WHOLE_NAME,
+        _ => TELL_OPERATOR,
+    };
+    let reached = reached.await.map_err(|refusal| failed(refusal.to_string(), remedy_of(&refusal)));
+    let (stream, address) = reached?;
     match tokio::time::timeout(limit::PROXY_WAIT, ask(proxy, destination, stream)).await {
         Ok(Ok(stream)) => Ok((stream, address)),
         Ok(Err(Unwilling::Status(status))) => {
@@ -52,6 +54,9 @@ pub(super) async fn through(
     }
 }
 
+/// Of names that a machine knows as the beginning of longer ones.
+const WHOLE_NAME: &str =
+    "tell your operator to write the whole name under `[upstream] proxy`: search domains are not added to it";
 const TELL_OPERATOR: &str = "try again later, or tell your operator to look at `[upstream] proxy`";
 
 fn remedy(status: StatusCode, logged_in: bool) -> &'static str {

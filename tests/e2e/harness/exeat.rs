@@ -21,6 +21,24 @@ use super::upstream::Upstream;
 /// The agent of most tests.
 const AGENT: &str = "bot";
 
+/// A name server that writes down what it is asked for and knows nothing, for as long as whoever started it lives.
+const NAMELESS: &str = "import os, socket, sys
+parent, asking = os.getppid(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asking.bind((\"127.0.0.1\", 53))
+asking.settimeout(0.2)
+names = open(sys.argv[1], \"a\")
+while os.getppid() == parent:
+    try:
+        query, who = asking.recvfrom(4096)
+    except TimeoutError:
+        continue
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1:at + 1 + query[at]].decode())
+        at += 1 + query[at]
+    print(\".\".join(labels), file=names, flush=True)
+    asking.sendto(query[:2] + bytes((0x81, 0x83)) + query[4:6] + bytes(6) + query[12:at + 5], who)";
+
 /// An installation of exeat, and how to start it.
 pub struct Exeat {
     directory: Arc<Installation>,
@@ -141,16 +159,48 @@ impl Exeat {
         self.through_mounts(&mount)
     }
 
-    /// Starts exeat after shell commands that mount, where nobody else sees the mounts. An ordinary user mounts in a user
-    /// namespace, and starts exeat under their own number in one below it.
+    /// Has exeat's machine be one without a network, whose resolver adds the domain `house.example.com` to names and asks a name server
+    /// that knows none; what that was asked for is in [`Exeat::looked_up`].
+    pub fn in_a_house_without_names(self) -> Self {
+        fs::write(
+            self.path("resolv.conf"),
+            "nameserver 127.0.0.1\nsearch house.example.com\noptions ndots:5 attempts:1\n",
+        )
+        .unwrap();
+        let exeat = self.hosts("");
+        let file = |name: &str| exeat.path(name).display().to_string();
+        let script = format!(
+            "ip link set lo up && mount --bind '{}' /etc/hosts && mount --bind '{}' /etc/resolv.conf && {{ python3 -c '{NAMELESS}' '{names}' \
+             </dev/null >/dev/null 2>&1 & }} && until [ -e '{names}' ]; do sleep 0.02; done",
+            file("hosts"),
+            file("resolv.conf"),
+            names = file("looked-up"),
+        );
+        exeat.through_namespaces(&["--mount", "--net"], &script)
+    }
+
+    /// The names that were looked up there, each as often as it was.
+    pub fn looked_up(&self) -> Vec<String> {
+        fs::read_to_string(self.path("looked-up")).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// Starts exeat after shell commands that mount, where nobody else sees the mounts.
     pub fn through_mounts(self, script: &str) -> Self {
+        self.through_namespaces(&["--mount"], script)
+    }
+
+    /// Starts exeat after shell commands in namespaces of their own. An ordinary user has them in a user namespace, and starts exeat
+    /// under their own number in one below it.
+    fn through_namespaces(self, kinds: &[&str], script: &str) -> Self {
         let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        if user == 0 {
-            let script = format!("{script} && exec \"$@\"");
-            return self.through(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
-        }
-        let script = format!("{script} && exec unshare --user --map-user={user} --map-group={group} \"$@\"");
-        self.through(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"])
+        let (own, script) = match user {
+            0 => (&[][..], format!("{script} && exec \"$@\"")),
+            _ => {
+                let below = format!("{script} && exec unshare --user --map-user={user} --map-group={group} \"$@\"");
+                (&["--user", "--map-root-user"][..], below)
+            }
+        };
+        self.through(&[&["unshare"][..], own, kinds, &["sh", "-c", &script, "sh"]].concat())
     }
 
     /// Sets a variable of exeat's own environment.
