@@ -1,12 +1,13 @@
 //! The frames of a client's HTTP/2 connection, counted.
 //!
 //! Enters: the bytes both ways, which pass unchanged. Leaves: word that the client sends more frames that carry nothing (settings,
-//! pings, resets, window updates, priorities) than any honest one. Never: such a flood taken for longer; an end that the client
-//! cannot hear of.
+//! pings, resets, window updates, priorities) than any honest one; and how many of its requests nobody was given to answer. Never:
+//! such a flood taken for longer; an end that the client cannot hear of.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +19,8 @@ use crate::limit;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
+/// The flag of the last frame of a head.
+const END_HEADERS: u8 = 4;
 
 /// The head of a frame (RFC 9113 section 4.1).
 const HEAD: usize = 9;
@@ -29,52 +32,70 @@ pub(super) struct Counted<S> {
     stream: S,
     frames: Frames,
     allowance: Allowance,
-    flood: Arc<Flood>,
+    seen: Arc<Seen>,
     /// Reads nothing more.
     over: bool,
     /// Until when, and over how many more bytes.
     lingering: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-/// Tells of a flood, and is told when its connection was.
+/// What there was to see, for whoever serves the connection.
 #[derive(Debug, Default)]
-pub(super) struct Flood {
-    begun: Notify,
-    told: std::sync::atomic::AtomicBool,
+pub(super) struct Seen {
+    flood: Notify,
+    /// Whether its client was told of that.
+    told: AtomicBool,
+    /// Heads of requests that have come whole.
+    heads: AtomicU64,
+    /// Requests that were given to somebody.
+    taken: AtomicU64,
 }
 
-impl Flood {
-    /// Ends when one has begun.
-    pub(super) async fn begun(&self) {
-        self.begun.notified().await;
+impl Seen {
+    /// Ends when a flood has begun.
+    pub(super) async fn flood(&self) {
+        self.flood.notified().await;
     }
 
     /// The client is told that the connection ends; to the reader it ends here.
     pub(super) fn end(&self) {
-        self.told.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// A request was taken up.
+    pub(super) fn taken_up(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were not, once the connection has ended.
+    pub(super) fn not_taken_up(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed).saturating_sub(self.taken.load(Ordering::Relaxed))
     }
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(stream: S) -> (Self, Arc<Flood>) {
-        let flood = Arc::<Flood>::default();
+    pub(super) fn new(stream: S) -> (Self, Arc<Seen>) {
+        let seen = Arc::<Seen>::default();
         let (frames, allowance) = (Frames::default(), Allowance::new(Instant::now()));
-        (Self { stream, frames, allowance, flood: Arc::clone(&flood), over: false, lingering: None }, flood)
+        (Self { stream, frames, allowance, seen: Arc::clone(&seen), over: false, lingering: None }, seen)
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.over {
-            let told = self.flood.told.load(std::sync::atomic::Ordering::Relaxed);
+            let told = self.seen.told.load(Ordering::Relaxed);
             return if told { Poll::Ready(Ok(())) } else { Poll::Pending };
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let (idle, whole) = self.frames.push(&buffer.filled()[before..]);
+        let Passed { idle, heads, whole } = self.frames.push(&buffer.filled()[before..]);
+        if heads > 0 {
+            self.seen.heads.fetch_add(heads, Ordering::Relaxed);
+        }
         if idle > 0 && !self.allowance.take(idle, Instant::now()) {
             self.over = true;
-            self.flood.begun.notify_one();
+            self.seen.flood.notify_one();
             // A stream that ends within a frame is an error, after which no GOAWAY is sent.
             buffer.set_filled(before + whole);
         }
@@ -134,13 +155,29 @@ struct Frames {
     preface: usize,
     head: Vec<u8>,
     left: usize,
+    /// The stream that was opened last: its head is a request's, any further one on it is what stands behind a body.
+    last: u32,
+    /// Whether the head of a request is coming.
+    opening: bool,
+    /// Whether it is whole with the frame that is coming.
+    closing: bool,
+}
+
+/// What there was in some bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Passed {
+    /// Frames that began and carry nothing.
+    idle: u64,
+    /// Heads of requests that are whole.
+    heads: u64,
+    /// How many of the bytes belong to frames that are whole.
+    whole: usize,
 }
 
 impl Frames {
-    /// Takes the next bytes: how many frames began in them that carry nothing, and how many of the bytes belong to frames that are
-    /// whole with them.
-    fn push(&mut self, mut bytes: &[u8]) -> (u64, usize) {
-        let (length, mut idle, mut whole) = (bytes.len(), 0, 0);
+    /// Takes the next bytes.
+    fn push(&mut self, mut bytes: &[u8]) -> Passed {
+        let (length, mut passed) = (bytes.len(), Passed::default());
         let preface = length.min(PREFACE - self.preface);
         self.preface += preface;
         bytes = &bytes[preface..];
@@ -149,23 +186,38 @@ impl Frames {
             self.left -= within;
             bytes = &bytes[within..];
             if self.left == 0 && self.head.is_empty() {
-                whole = length - bytes.len();
+                self.frame_ends(&mut passed, length - bytes.len());
             }
             let (head, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
             self.head.extend_from_slice(head);
             bytes = rest;
-            if let &[a, b, c, kind, ..] = &self.head[..]
-                && self.head.len() == HEAD
-            {
+            if let &[a, b, c, kind, flags, s, t, r, m] = &self.head[..] {
                 self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                idle += u64::from(![DATA, HEADERS, CONTINUATION].contains(&kind));
+                passed.idle += u64::from(![DATA, HEADERS, CONTINUATION].contains(&kind));
+                self.frame_begins(kind, flags, u32::from_be_bytes([s & 0x7f, t, r, m]));
                 self.head.clear();
                 if self.left == 0 {
-                    whole = length - bytes.len();
+                    self.frame_ends(&mut passed, length - bytes.len());
                 }
             }
         }
-        (idle, whole)
+        passed
+    }
+
+    fn frame_begins(&mut self, kind: u8, flags: u8, stream: u32) {
+        if kind == HEADERS {
+            self.opening = stream > self.last;
+            self.last = self.last.max(stream);
+        }
+        self.closing = self.opening && [HEADERS, CONTINUATION].contains(&kind) && flags & END_HEADERS != 0;
+    }
+
+    fn frame_ends(&mut self, passed: &mut Passed, whole: usize) {
+        passed.whole = whole;
+        if std::mem::take(&mut self.closing) {
+            self.opening = false;
+            passed.heads += 1;
+        }
     }
 }
 
@@ -224,7 +276,7 @@ mod tests {
             sent.iter().for_each(|&(_, length)| ends.push(ends[ends.len() - 1] + HEAD + usize::from(length)));
             let (mut counted, mut at) = (0, 0);
             for piece in bytes.chunks(size) {
-                let (idle, whole) = frames.push(piece);
+                let Passed { idle, whole, .. } = frames.push(piece);
                 prop_assert!(whole == 0 || ends.contains(&(at + whole)), "{} of {:?}", at + whole, ends);
                 at += piece.len();
                 prop_assert!(whole == piece.len() || !ends[1..].contains(&at));
@@ -233,6 +285,32 @@ mod tests {
             let idle = sent.iter().filter(|(kind, _)| ![DATA, HEADERS, CONTINUATION].contains(kind)).count();
             prop_assert_eq!(counted, idle as u64);
         }
+    }
+
+    #[test]
+    fn heads_of_requests_are_counted_once_each_and_only_whole() {
+        let on = |kind, flags, stream: u8, length: u8| {
+            [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], &vec![b'x'; usize::from(length)]].concat()
+        };
+        let preface = vec![b'P'; PREFACE];
+        let request = on(HEADERS, END_HEADERS, 1, 9);
+        let trailers = on(HEADERS, END_HEADERS, 1, 3);
+        let begun = on(HEADERS, 0, 3, 5);
+        let goes_on = on(CONTINUATION, 0, 3, 0);
+        let ends = on(CONTINUATION, END_HEADERS, 3, 7);
+        let second_trailers = [on(HEADERS, 0, 3, 1), on(CONTINUATION, END_HEADERS, 3, 1)].concat();
+        let bytes = [&preface, &request, &on(DATA, 0, 1, 8), &trailers, &begun, &goes_on, &ends, &second_trailers];
+        for size in [1, 2, 10, 1000] {
+            let (mut frames, mut heads) = (Frames::default(), Vec::new());
+            for (number, frame) in bytes.iter().enumerate() {
+                let found: u64 = frame.chunks(size).map(|piece| frames.push(piece).heads).sum();
+                heads.extend(std::iter::repeat_n(number, usize::try_from(found).unwrap()));
+            }
+            assert_eq!(heads, [1, 6], "the first whole, the second with its last frame");
+        }
+        let mut frames = Frames::default();
+        assert_eq!(frames.push(&[&preface[..], &request[..request.len() - 1]].concat()).heads, 0);
+        assert_eq!(frames.push(b"x").heads, 1);
     }
 
     #[test]

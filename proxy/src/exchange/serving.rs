@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::answer;
-use super::frames::Counted;
+use super::frames::{Counted, Seen};
 use super::resting;
 use crate::aside::Aside;
 use crate::connection::Connection;
@@ -27,7 +27,7 @@ use crate::turn::{InTurn, Share};
 /// Serves the requests of one connection until either side ends it or the worker stops.
 ///
 /// # Errors
-/// What made the connection unreadable as HTTP; no request of it was left without an answer or a record.
+/// What made the connection unreadable as HTTP; no request of it was left without an answer or a record. Or that some were not taken up.
 pub async fn serve<S>(worker: Arc<Worker>, connection: Connection, stream: S, http2: bool) -> Result<(), Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -37,31 +37,45 @@ where
     let before = Before::client(&worker.log);
     let share = Arc::clone(&connection.share);
     // hyper keeps room for an answer in each connection: for a pointer, as what makes it is some ten KiB large.
-    let service = service_fn(move |request| Box::pin(answer(Arc::clone(&worker), Arc::clone(&connection), request)));
+    let answer = move |request| Box::pin(answer(Arc::clone(&worker), Arc::clone(&connection), request));
     // The two builders share no trait; each connection is told once to finish what it has.
-    let served = if http2 {
-        let (stream, flood) = Counted::new(Gathered::both_ways(stream, before));
-        // In a place of its own: over HTTP/1.1 there would be room for it too.
-        let mut serving = Box::pin(builder2(share).serve_connection(TokioIo::new(stream), service));
-        tokio::select! {
-            biased;
-            served = serving.as_mut() => served,
-            () = Aside::new(told_to_stop(&mut stop)) => { serving.as_mut().graceful_shutdown(); serving.await }
-            () = Aside::new(flood.begun()) => {
-                serving.as_mut().graceful_shutdown();
-                flood.end();
-                // A client that does not even read is not waited for.
-                let _ = tokio::time::timeout(limit::LINGER_WAIT * 2, serving).await;
-                return Err(Refusal::Flood("too many settings, pings, resets or window updates".to_owned()));
-            }
-        }
-    } else {
-        resting::serve(Gathered::reads(stream, before), service, stop).await
-    };
-    match served {
-        Ok(()) => Ok(()),
-        Err(error) => unreadable(&error).map_or(Ok(()), Err),
+    if !http2 {
+        let served = resting::serve(Gathered::reads(stream, before), service_fn(answer), stop).await;
+        return served.or_else(|error| unreadable(&error).map_or(Ok(()), Err));
     }
+    let (stream, seen) = Counted::new(Gathered::both_ways(stream, before));
+    let taking = Arc::clone(&seen);
+    let service = service_fn(move |request| {
+        taking.taken_up();
+        answer(request)
+    });
+    // In a place of its own: over HTTP/1.1 there would be room for it too.
+    let mut serving = Box::pin(builder2(share).serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        biased;
+        served = serving.as_mut() => served,
+        () = Aside::new(told_to_stop(&mut stop)) => { serving.as_mut().graceful_shutdown(); serving.await }
+        () = Aside::new(seen.flood()) => {
+            serving.as_mut().graceful_shutdown();
+            seen.end();
+            // A client that does not even read is not waited for.
+            let _ = tokio::time::timeout(limit::LINGER_WAIT * 2, serving).await;
+            return Err(Refusal::Flood("too many settings, pings, resets or window updates".to_owned()));
+        }
+    };
+    let wrong = served.err().and_then(|error| unreadable(&error));
+    wrong.or_else(|| not_taken_up(&seen)).map_or(Ok(()), Err)
+}
+
+/// Requests that the library answered by itself, or reset: nobody has heard of them otherwise.
+fn not_taken_up(seen: &Seen) -> Option<Refusal> {
+    let (number, most, streams) = (seen.not_taken_up(), limit::HEAD_BYTES / 1024, limit::STREAMS);
+    (number > 0).then(|| {
+        Refusal::Malformed(format!(
+            "{number} of its connection's were not taken up: a head of more than {most} KiB, one that breaks a rule of HTTP/2, more than \
+             {streams} at once, or a client that did not wait"
+        ))
+    })
 }
 
 /// Ends when the worker stops, or is gone.

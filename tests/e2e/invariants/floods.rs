@@ -27,7 +27,7 @@ fn invariant_8_no_flood_makes_the_worker_grow_or_stop() {
     // Each of them was a flood: the connections came to be, the questions were heard.
     assert_eq!(told["held"], 1500, "{told}");
     assert!(told["asked"].as_u64().unwrap() > 20_000, "{told}");
-    // A head of more than 64 KiB is refused; over HTTP/1.1 the reason is in the log (over HTTP/2 the library answers by itself).
+    // A head of more than 64 KiB is refused, and the reason is in the log.
     let head = told["head"].as_array().unwrap();
     assert!(head.len() == 40 && head.iter().all(|status| *status == 431), "{told}");
     let head = told["head_2"].as_array().unwrap();
@@ -36,6 +36,9 @@ fn invariant_8_no_flood_makes_the_worker_grow_or_stop() {
     assert_eq!(told["names"], told["handshakes"], "{told}");
     let told_of = run.log.refusals().iter().filter(|refused| refused.reason.contains("head is too large")).count();
     assert_eq!(told_of, 40, "{:?}", run.log.refused_kinds());
+    let told_of =
+        run.log.refusals().iter().filter(|refused| refused.reason.contains("1 of its connection's were not")).count();
+    assert_eq!(told_of, 10, "{:?}", run.log.refused_kinds());
 
     let seen = upstream.seen();
     assert!(seen.iter().all(|seen| seen.target == "/echo"), "a head without an end went upstream");
