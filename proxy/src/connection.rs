@@ -137,14 +137,26 @@ fn unread(worker: &Worker, accepted: &Accepted) -> Option<(Arc<Policy>, TunnelPe
     permit.and_then(ConnectPermit::tunnel).map(|permit| (policy, permit))
 }
 
-/// Where `stream` was going.
+/// What comes of a connection that was accepted.
+///
+/// # Errors
+/// As [`destination`].
+pub(crate) fn accepted(stream: &TcpStream, worker: &Worker, seat: Arc<Seat>) -> Result<Accepted, Refusal> {
+    let (destination, unknown) = destination(&SockRef::from(stream), worker)?;
+    let permit = worker.policy.current().connect(&destination).ok().filter(|_| !unknown);
+    let share = worker.turns.share_of(permit.as_ref().map(ConnectPermit::rule));
+    Ok(Accepted { number: seat.number(), destination, unknown, seat, share })
+}
+
+/// Where a socket was going, and whether that is an address of the name server's which was never given out.
 ///
 /// # Errors
 /// [`Refusal::OwnListener`] for a connection to the sandbox's own loopback, which is never for the proxy;
 /// [`Refusal::NotHttp`] for one that is gone already.
-pub(crate) fn destination(stream: &TcpStream, worker: &Worker, seat: Arc<Seat>) -> Result<Accepted, Refusal> {
-    let socket = SockRef::from(stream);
-    let own = stream.local_addr().map_err(|error| Refusal::NotHttp(error.to_string()))?;
+pub(crate) fn destination(socket: &SockRef<'_>, worker: &Worker) -> Result<(Destination, bool), Refusal> {
+    let own = socket.local_addr().map(|own| own.as_socket());
+    let own = own.map_err(|error| Refusal::NotHttp(error.to_string()))?;
+    let own = own.ok_or_else(|| Refusal::NotHttp("it came from nowhere".to_owned()))?;
     // Without NAT in the way (listeners on the policy's ports) the socket's own address is the original one.
     let original = match own {
         SocketAddr::V4(_) => socket.original_dst_v4(),
@@ -162,8 +174,5 @@ pub(crate) fn destination(stream: &TcpStream, worker: &Worker, seat: Arc<Seat>) 
         },
         ip => (Host::Address(ip), false),
     };
-    let destination = Destination::new(host, address.port());
-    let permit = worker.policy.current().connect(&destination).ok().filter(|_| !unknown);
-    let share = worker.turns.share_of(permit.as_ref().map(ConnectPermit::rule));
-    Ok(Accepted { number: seat.number(), destination, unknown, seat, share })
+    Ok((Destination::new(host, address.port()), unknown))
 }

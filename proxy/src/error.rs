@@ -152,6 +152,9 @@ pub enum Refusal {
     /// The worker stopped while the call was under way.
     #[error("the worker was stopped while the call was under way")]
     Stopped,
+    /// The worker had stopped before it took up the connection.
+    #[error("the worker was stopped before it took up the connection to {0}")]
+    NotTakenUp(Destination),
     /// All places are taken, and a connection that had asked for nothing yet made room.
     #[error("all places for connections are taken, and the one to {0} had asked for nothing yet")]
     Crowded(Destination),

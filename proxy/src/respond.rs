@@ -70,7 +70,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         }
         Refusal::Revoked(_) => (S::FORBIDDEN, "credential-revoked", "http_request_denied"),
         Refusal::NoLongerUnread(_) => (S::FORBIDDEN, "no-longer-unread", "connection_terminated"),
-        Refusal::Stopped => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),
+        Refusal::Stopped | Refusal::NotTakenUp(_) => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),
         Refusal::LogUnavailable(_) => (S::SERVICE_UNAVAILABLE, "log-unavailable", "proxy_internal_error"),
         Refusal::ForbiddenAddress { .. } => (S::FORBIDDEN, "forbidden-address", "destination_ip_prohibited"),
         Refusal::Unresolved(..) => (S::BAD_GATEWAY, "unresolved", "dns_error"),

@@ -4,6 +4,7 @@
 //! each recorded. Never: a connection over the bound (the kernel's backlog waits instead), or a wait without an end.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -301,8 +302,9 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -316,10 +318,14 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
         // Without a place, what else arrives waits in the kernel.
         let seat = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => {
+                not_taken_up(&worker, &SockRef::from(&stream), number);
+                break;
+            }
             seat = worker.seats.take(number) => seat,
-            _ = stop.wait_for(|stop| *stop) => break,
         };
-        match connection::destination(&stream, &worker, seat) {
+        match connection::accepted(&stream, &worker, seat) {
             Ok(accepted) => {
                 // In a place of its own: each future that it is handed through would be as large otherwise.
                 let (share, one) = (Arc::clone(&accepted.share), Box::pin(one(Arc::clone(&worker), stream, accepted)));
@@ -330,10 +336,27 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
         while connections.try_join_next().is_some() {}
         turn::slice().await;
     }
-    drop(listener);
+    if let Ok(listener) = listener.into_std() {
+        // No more than could have been let in: somebody may still come and come.
+        for stream in listener.incoming().map_while(Result::ok).take(limit::CONNECTIONS) {
+            not_taken_up(&worker, &SockRef::from(&stream), numbers.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+    }
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(limit::DRAIN_WAIT, drained).await.is_err() {
         tracing::warn!("connections were cut off at the end of the worker");
+    }
+}
+
+/// Tells of a connection that was there when the worker stopped, if it had said something: no more becomes of it.
+fn not_taken_up(worker: &Worker, socket: &SockRef<'_>, number: u64) {
+    let said = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [MaybeUninit::uninit()]));
+    if !matches!(said, Ok(1..)) {
+        return;
+    }
+    match connection::destination(socket, worker) {
+        Ok((to, _)) => worker.refuse(number, &to.to_string(), None, &Refusal::NotTakenUp(to)),
+        Err(refusal) => worker.refuse(number, "exeat", None, &refusal),
     }
 }
 

@@ -60,7 +60,7 @@ impl Refusal {
             | Self::UpstreamSilent { .. }
             | Self::Unscrubbable { .. } => Fault::Upstream,
             Self::CredentialUnavailable { .. } => Fault::Broker,
-            Self::LogUnavailable(_) | Self::Stopped => Fault::Ours,
+            Self::LogUnavailable(_) | Self::Stopped | Self::NotTakenUp(_) => Fault::Ours,
         }
     }
 }
