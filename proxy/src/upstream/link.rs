@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use config::{Destination, Scheme};
@@ -70,7 +70,7 @@ impl Carried {
     pub(crate) fn whole(&mut self) -> Option<Bytes> {
         if self.ahead.is_none() {
             let mut nobody = Context::from_waker(Waker::noop());
-            if let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(&mut nobody) {
+            if let Poll::Ready(next) = self.poll_next(&mut nobody) {
                 self.ahead = Some(next);
             }
         }
@@ -85,6 +85,15 @@ impl Carried {
             ahead => self.ahead = ahead,
         }
         None
+    }
+
+    /// What its upstream has ended, by an error of its own too, is not taken back by whoever lets go of it then.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if !matches!(next, Some(Ok(_))) {
+            self.place = None;
+        }
+        Poll::Ready(next)
     }
 }
 
@@ -105,7 +114,7 @@ impl http_body::Body for Carried {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
         match self.ahead.take() {
             Some(next) => Poll::Ready(next),
-            None => Pin::new(&mut self.body).poll_frame(cx),
+            None => self.poll_next(cx),
         }
     }
 

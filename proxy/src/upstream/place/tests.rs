@@ -2,7 +2,7 @@
 
 use config::{Destination, Scheme};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use record::CallLog;
@@ -41,7 +41,23 @@ impl Drop for Taken {
     }
 }
 
-/// The upstream begins to look: `/quick` is answered, anything else is not.
+/// Breaks off when it is asked for the second time.
+struct Breaks(bool);
+
+impl http_body::Body for Breaks {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(Some(Err("broken off".into())));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// The upstream begins to look: `/quick` is answered, `/broken` is and breaks off, anything else is not.
 fn serve(theirs: DuplexStream) -> Seen {
     let seen = Seen::default();
     let shared = Arc::clone(&seen);
@@ -50,10 +66,12 @@ fn serve(theirs: DuplexStream) -> Seen {
         async move {
             seen.lock().unwrap().push(path.clone());
             let _taken = Taken(seen, path.clone());
-            if path != "/quick" {
-                std::future::pending::<()>().await;
-            }
-            Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))
+            let body = match &*path {
+                "/quick" => Body::default(),
+                "/broken" => Breaks(false).boxed_unsync(),
+                _ => std::future::pending().await,
+            };
+            Ok::<_, std::convert::Infallible>(Response::new(body))
         }
     });
     let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -110,19 +128,6 @@ async fn calls_that_are_taken_back_unseen_do_not_end_the_connection_of_others() 
 
 #[tokio::test(start_paused = true)]
 async fn nor_do_uploads_that_break_off() {
-    /// Breaks off when it is asked for the second time.
-    struct Breaks(bool);
-    impl http_body::Body for Breaks {
-        type Data = Bytes;
-        type Error = BoxError;
-        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            if std::mem::replace(&mut self.0, true) {
-                return Poll::Ready(Some(Err("taken back".into())));
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    }
     let (open, theirs) = connected().await;
     let neighbour = call(&open, "/quick");
     settled().await;
@@ -186,4 +191,26 @@ async fn a_connection_on_which_many_were_taken_back_ends_with_the_calls_that_it_
     }
     assert_eq!(count(&seen, "/slow taken back"), limit::LINK_RESETS);
     assert_eq!(call(&open, "/quick").await.unwrap(), Some(200), "those that it has");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_upstream_breaks_off_itself_is_not_counted_as_taken_back() {
+    let (open, theirs) = connected().await;
+    serve(theirs);
+    for asked_at_once in [false, true] {
+        for _ in 0..limit::LINK_RESETS {
+            let mut another = open.another().expect("there is room");
+            let request = Request::get("https://api.example.com/broken").body(Body::default()).unwrap();
+            let answer = another.link.send(&destination(), Scheme::Https, Box::new(request)).await.ok();
+            let mut body = answer.expect("its head came").into_body();
+            settled().await;
+            if asked_at_once {
+                assert!(body.whole().is_none());
+            } else {
+                assert!(body.frame().await.unwrap().is_err());
+            }
+        }
+    }
+    assert!(!open.is_over(), "it would take no further call");
+    assert_eq!(call(&open, "/quick").await.unwrap(), Some(200));
 }
