@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::credentials::SECRET;
-use crate::harness::{Exeat, Upstream, WEBSOCKET};
+use crate::harness::{Exeat, RawUpstream, Upstream, WEBSOCKET};
 
 /// `api` is put into calls to api.example.com; www.example.com and /plain are allowed without.
 fn exeat(upstream: &Upstream, inject: &str) -> Exeat {
@@ -71,6 +71,27 @@ fn to_no_other_destination_and_under_no_other_rule() {
         assert!(seen.header("authorization").is_none() && !seen.text().contains(SECRET), "{seen:#?}");
     }
     assert!(run.log.calls().iter().all(|call| call.credential.is_none()));
+}
+
+#[test]
+fn nor_to_where_an_answer_leads() {
+    let (upstream, leads) = (
+        Upstream::start(),
+        "HTTP/1.1 302 Found\r\nLocation: https://www.example.com/echo\r\nContent-Length: 0\r\n\r\n",
+    );
+    let leading = RawUpstream::start(leads.as_bytes());
+    let exeat = Exeat::new()
+        .fixed("api", SECRET, "to = [\"api.example.com\"]\nenv = \"API_KEY\"\ninject = true\n")
+        .rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{}\"\ncredential = \"api\"", leading.dial()))
+        .allow("www.example.com", &upstream);
+    let run = exeat.sh("curl -sSfL -o /dev/null https://api.example.com/").ok();
+    assert!(String::from_utf8_lossy(&leading.received()[0]).contains(SECRET), "{run:#?}");
+    assert!(!upstream.only().shows(SECRET) && upstream.only().header("authorization").is_none());
+    // A client that takes its own key along does not get it out.
+    let script = "curl -sSL --location-trusted -o /dev/null -w '%{http_code}' -H \"Authorization: Bearer $API_KEY\" https://api.example.com/";
+    let run = exeat.sh(script).ok();
+    assert_eq!((&*run.stdout, run.log.refused_kinds()), ("403", vec!["placeholder-misdirected"]), "{run:#?}");
+    assert_eq!((leading.received().len(), upstream.seen().len()), (2, 1));
 }
 
 #[test]

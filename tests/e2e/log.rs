@@ -1,8 +1,8 @@
 //! The call log: what happened, before it matters, outside the sandbox, and no secret in it.
 
 use record::{Event, verified};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use crate::credentials::leased;
 use crate::harness::{Exeat, Log, TokenEndpoint, Upstream, assert_nowhere_below};
@@ -186,6 +186,31 @@ fn who_lists_calls_is_told_that_one_of_them_was_changed() {
     exeat.exeat(&["calls", "--host", "nowhere.example.net"]).finish().ok();
     fs::write(&file, original).unwrap();
     exeat.exeat(&["calls"]).finish().ok();
+}
+
+#[test]
+fn who_follows_calls_is_told_that_one_of_them_was_changed_and_goes_on() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream).tampers_with_the_log();
+    let mut following = exeat.exeat(&["calls", "-f"]);
+    following.wait_for("TIME");
+    let script = "for path in first 'slow?ms=2500' last; do curl -sSf -o /dev/null \"https://api.example.com/$path\"; done; sleep 600";
+    let live = exeat.start(&["sh", "-c", script]);
+    following.wait_for("/first");
+    upstream.wait_for(2);
+    assert!(!following.stderr().contains("was changed"), "{}", following.stderr());
+    // While a call is open, its first record is changed, and no other byte.
+    let worker = fs::read_dir(exeat.state().join("workers")).unwrap().next().unwrap().unwrap().path();
+    let file = worker.join("calls/000001.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    let at = text.find("/slow\"").unwrap();
+    OpenOptions::new().write(true).open(&file).unwrap().write_all_at(b"/slaw", at as u64).unwrap();
+    following.wait_for("/slaw");
+    following.wait_for("/last");
+    let told = following.stderr();
+    assert_eq!(told.matches("was changed").count(), 1, "{told}");
+    assert!(told.contains(worker.to_str().unwrap()) && told.contains("exeat verify"), "{told}");
+    drop(live);
 }
 
 #[test]

@@ -184,4 +184,39 @@ mod tests {
         assert_eq!(known.scrub().text(all).unwrap().0, b"first another-secret-00001 other");
         assert!(known.remember(&until(None), "one-too-many", "other").is_err());
     }
+
+    #[test]
+    fn one_that_is_renewed_is_good_for_as_long_as_the_later_end_says() {
+        let now = SystemTime::now();
+        let (hour, over) = (Some(now + Duration::from_secs(3600)), Some(now - 2 * KNOWN_SKEW));
+        let known = Known::new(true);
+        for (secret, ends) in [
+            ("renewed-for-an-hour", [over, hour]),
+            ("an-hour-is-an-hour", [hour, over]),
+            ("no-end-is-known", [None, over]),
+            ("nor-of-this-one", [over, None]),
+        ] {
+            ends.into_iter().for_each(|end| known.remember(&until(end), secret, "known").unwrap());
+        }
+        known.remember(&until(hour), "another-secret", "other").unwrap();
+        let all = b"renewed-for-an-hour an-hour-is-an-hour no-end-is-known nor-of-this-one";
+        assert_eq!(known.scrub().text(all).unwrap().0, b"known known known known");
+    }
+
+    #[test]
+    fn one_that_is_lent_once_more_is_new_and_used() {
+        let (known, used) = (Known::new(true), until(None));
+        for number in 0..KNOWN_CREDENTIALS {
+            known.remember(&until(None), &format!("another-secret-{number:05}"), "other").unwrap();
+        }
+        let age = |index: usize| known.pairs.lock().unwrap()[index].lent = SystemTime::now() - KNOWN_REPLACED;
+        age(0);
+        known.remember(&until(None), "another-secret-00000", "other").unwrap();
+        assert!(known.remember(&until(None), "one-too-many", "other").is_err(), "what was lent just now has gone");
+        known.remember(&used, "another-secret-00001", "other").unwrap();
+        age(1);
+        assert!(known.remember(&until(None), "one-too-many", "other").is_err(), "what somebody uses has gone");
+        age(2);
+        known.remember(&until(None), "one-too-many", "other").unwrap();
+    }
 }

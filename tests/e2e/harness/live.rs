@@ -128,6 +128,11 @@ impl Live {
         self.stdout.text()
     }
 
+    /// What came on standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
     /// The call log so far.
     pub fn log(&self) -> Log {
         self.state.as_deref().map(Log::read).unwrap_or_default()
