@@ -5,6 +5,8 @@ use std::net::TcpListener;
 
 use crate::harness::{Exeat, RawUpstream, Upstream};
 
+const HOUSE: &str = include_str!("addresses/house.py");
+
 /// A listener on the same port of another address of this machine.
 fn beside(dial: &str) -> (TcpListener, u16) {
     let port = dial.rsplit_once(':').unwrap().1.parse().unwrap();
@@ -59,13 +61,32 @@ fn no_name_is_looked_up_but_the_one_that_was_permitted_or_that_of_the_houses_pro
         ),
         ("proxy", "proxy = \"http://proxy:3128\"\nproxy_resolves = true", "upstream-proxy", "the whole name"),
     ] {
-        let exeat = Exeat::new().upstream(lines).rule("[[allow]]\nto = \"api.example.com\"").in_a_house_without_names();
+        let exeat = Exeat::new().upstream(lines).rule("[[allow]]\nto = \"api.example.com\"").in_a_house(HOUSE);
         let run = exeat.run(&["curl", "-sS", "https://api.example.com/"]).ok();
         let problem = run.json();
         assert_eq!(problem["type"], format!("urn:exeat:refusal:{kind}"), "{problem:#}");
         assert!(problem["ask_for"].as_str().unwrap().contains(ask_for), "{problem:#}");
-        let looked_up = exeat.looked_up();
-        assert!(!looked_up.is_empty() && looked_up.iter().all(|asked| asked == name), "{looked_up:?}");
+        let (house, wanted) = (exeat.house(), format!("asked {name} "));
+        assert!(!house.is_empty() && house.iter().all(|said| said.starts_with(&wanted)), "{house:?}");
+    }
+}
+
+#[test]
+fn a_name_is_looked_up_once_for_a_call_and_what_was_judged_is_dialled_however_it_is_answered_next() {
+    // Twice the address that is allowed and twice the other one: the house turns them round each time it is asked.
+    for (calls, dialled) in [(1, &["dialled 127.0.0.2"][..]), (4, &["dialled 127.0.0.2"; 2])] {
+        let exeat = Exeat::new()
+            .rule("[[allow]]\nto = \"rebound.example.com:8443\"\ntls = \"tcp\"\naddresses = [\"127.0.0.2\"]")
+            .in_a_house(HOUSE);
+        let program = format!(
+            "import socket\nfor _ in range({calls}): print(socket.create_connection(('rebound.example.com', 8443)).recv(1))"
+        );
+        let run = exeat.python(&program).ok();
+        let house = exeat.house();
+        let found: Vec<&str> = house.iter().map(String::as_str).filter(|said| said.starts_with("dialled")).collect();
+        assert_eq!(found, dialled, "{house:?} {run:#?}");
+        let asked = house.iter().filter(|said| *said == "asked rebound.example.com 1").count();
+        assert_eq!((asked, run.log.ends().len()), (calls, calls), "{house:?} {run:#?}");
     }
 }
 

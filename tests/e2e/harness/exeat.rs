@@ -21,24 +21,6 @@ use super::upstream::Upstream;
 /// The agent of most tests.
 const AGENT: &str = "bot";
 
-/// A name server that writes down what it is asked for and knows nothing, for as long as whoever started it lives.
-const NAMELESS: &str = "import os, socket, sys
-parent, asking = os.getppid(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-asking.bind((\"127.0.0.1\", 53))
-asking.settimeout(0.2)
-names = open(sys.argv[1], \"a\")
-while os.getppid() == parent:
-    try:
-        query, who = asking.recvfrom(4096)
-    except TimeoutError:
-        continue
-    labels, at = [], 12
-    while query[at]:
-        labels.append(query[at + 1:at + 1 + query[at]].decode())
-        at += 1 + query[at]
-    print(\".\".join(labels), file=names, flush=True)
-    asking.sendto(query[:2] + bytes((0x81, 0x83)) + query[4:6] + bytes(6) + query[12:at + 5], who)";
-
 /// An installation of exeat, and how to start it.
 pub struct Exeat {
     directory: Arc<Installation>,
@@ -159,29 +141,25 @@ impl Exeat {
         self.through_mounts(&mount)
     }
 
-    /// Has exeat's machine be one without a network, whose resolver adds the domain `house.example.com` to names and asks a name server
-    /// that knows none; what that was asked for is in [`Exeat::looked_up`].
-    pub fn in_a_house_without_names(self) -> Self {
-        fs::write(
-            self.path("resolv.conf"),
-            "nameserver 127.0.0.1\nsearch house.example.com\noptions ndots:5 attempts:1\n",
-        )
-        .unwrap();
+    /// Has exeat's machine be one without another network than this Python program's, which is its name server, too; the resolver adds the
+    /// domain `house.example.com` to names. What the program writes into its first argument is in [`Exeat::house`].
+    pub fn in_a_house(self, program: &str) -> Self {
+        let resolver = "nameserver 127.0.0.1\nsearch house.example.com\noptions ndots:5 attempts:1\n";
+        fs::write(self.path("resolv.conf"), resolver).unwrap();
+        fs::write(self.path("house.py"), program).unwrap();
         let exeat = self.hosts("");
-        let file = |name: &str| exeat.path(name).display().to_string();
+        let [hosts, resolver, program, said] =
+            ["hosts", "resolv.conf", "house.py", "house"].map(|name| exeat.path(name).display().to_string());
         let script = format!(
-            "ip link set lo up && mount --bind '{}' /etc/hosts && mount --bind '{}' /etc/resolv.conf && {{ python3 -c '{NAMELESS}' '{names}' \
-             </dev/null >/dev/null 2>&1 & }} && until [ -e '{names}' ]; do sleep 0.02; done",
-            file("hosts"),
-            file("resolv.conf"),
-            names = file("looked-up"),
+            "ip link set lo up && mount --bind '{hosts}' /etc/hosts && mount --bind '{resolver}' /etc/resolv.conf && \
+             {{ python3 '{program}' '{said}' </dev/null >/dev/null 2>&1 & }} && until [ -e '{said}' ]; do sleep 0.02; done"
         );
         exeat.through_namespaces(&["--mount", "--net"], &script)
     }
 
-    /// The names that were looked up there, each as often as it was.
-    pub fn looked_up(&self) -> Vec<String> {
-        fs::read_to_string(self.path("looked-up")).unwrap().lines().map(str::to_owned).collect()
+    /// What the program of the house has said, line by line.
+    pub fn house(&self) -> Vec<String> {
+        fs::read_to_string(self.path("house")).unwrap().lines().map(str::to_owned).collect()
     }
 
     /// Starts exeat after shell commands that mount, where nobody else sees the mounts.
