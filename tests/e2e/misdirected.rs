@@ -144,6 +144,22 @@ fn in_a_compressed_body() {
     }
 }
 
+#[test]
+fn in_what_is_skipped_of_a_compressed_body() {
+    // The name in gzip's head; a frame of zstd that is skipped, before one with a byte; a metablock of brotli that is no text.
+    for (coding, python) in [
+        ("gzip", "b'\\x1f\\x8b\\x08\\x08'+bytes(6)+text[70:]+bytes(1)+gzip.compress(b'x')[10:]"),
+        ("zstd", "b'\\x50\\x2a\\x4d\\x18'+len(text).to_bytes(4,'little')+text+bytes.fromhex('28b52ffd200109000078')"),
+        ("br", "bytes([0x2c|(len(text)-1)%2<<7,(len(text)-1)//2])+text+bytes([3])"),
+    ] {
+        let run = coded(coding, python);
+        assert!(run.stdout.ends_with("403"), "{python}: {run:#?}");
+        assert_eq!(run.log.refused_kinds(), ["placeholder-misdirected"], "{python}");
+        let passes = coded(coding, &format!("(lambda text: {python})(b'x'*107)"));
+        assert!(passes.stdout.ends_with("200"), "{python}: {passes:#?}");
+    }
+}
+
 /// The chunks of `aws-chunked` in Python, each shorter than a placeholder.
 const CHUNKS: &str =
     "b''.join(b'%x;chunk-signature=ab\\r\\n%s\\r\\n'%(len(text[i:i+30]),text[i:i+30]) for i in range(0,len(text),30))";
@@ -232,6 +248,7 @@ fn in_a_body_of_unknown_length_which_breaks_off_before_it() {
         );
         let run = exeat(&upstream).sh(&script).ok();
         assert!(run.stdout.ends_with("403"), "{run:#?}");
+        assert_eq!(run.log.refused_kinds(), ["placeholder-misdirected"], "{version}");
         assert!(run.log.refusals()[0].alert, "{run:#?}");
         assert_eq!(run.log.ends()[0].outcome, "refused");
         assert!(upstream.seen().iter().all(|seen| !seen.text().contains("exeat_")), "part of it went upstream");

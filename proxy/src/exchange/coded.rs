@@ -1,7 +1,8 @@
 //! A request's body seen through its content coding.
 //!
 //! Enters: the chunks as the client sends them, and the head that says how they are coded. Leaves: nothing, or the refusal that
-//! ends the request. Never: the rest of a body that cannot be read, or that becomes more than it could honestly be.
+//! ends the request. Never: the rest of a body that cannot be read, or that becomes more than it could honestly be; a byte that is only looked at
+//! decoded: a decoder skips names, comments and frames that hold nothing.
 
 use bytes::Bytes;
 
@@ -30,6 +31,8 @@ pub struct CodedWatch {
 struct Decoding {
     decoder: Decoder,
     room: Box<[u8]>,
+    /// Over the coded bytes as they are.
+    around: BodyWatch,
     coded: u64,
     plain: u64,
 }
@@ -46,7 +49,7 @@ impl CodedWatch {
             Coding::Identity => None,
             coding => {
                 let room = vec![0; ROOM].into();
-                Some(Decoding { decoder: Decoder::new(coding), room, coded: 0, plain: 0 })
+                Some(Decoding { decoder: Decoder::new(coding), room, around: swap.body(head), coded: 0, plain: 0 })
             }
         };
         let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
@@ -81,6 +84,7 @@ impl CodedWatch {
 
     fn decode(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         let Some(decoding) = &mut self.decoding else { return Ok(self.watch.push(chunk)?) };
+        decoding.around.push(chunk)?;
         decoding.coded += chunk.len() as u64;
         decoding.decoder.feed(chunk.clone());
         loop {
@@ -106,6 +110,7 @@ impl CodedWatch {
             lines.finish()?;
         }
         if let Some(decoding) = &mut self.decoding {
+            decoding.around.finish()?;
             loop {
                 let length = decoding.decoder.finish(&mut decoding.room).map_err(|error| broken(&error))?;
                 if length == 0 {
@@ -218,6 +223,34 @@ mod tests {
         let long = chunk(&"y".repeat(limit::CHUNK_LINE));
         assert!(matches!(passed("aws-chunked", long.as_bytes(), 5).1, Err(Refusal::UnexaminedBody(_))));
         assert!(matches!(passed("aws-chunked", chunk(PLACEHOLDER).as_bytes(), 5).1, Err(Refusal::Misdirected(_))));
+    }
+
+    #[test]
+    fn what_a_decoder_skips_is_looked_at_wherever_it_is_cut() {
+        let name = PLACEHOLDER.as_bytes();
+        let length = u8::try_from(name.len()).unwrap();
+        let gzip = |flags: u8, before: &[u8], behind: &[u8]| {
+            let head = [&[0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 3], before, name, behind].concat();
+            [head, coded("gzip", b"x")[10..].to_vec()].concat()
+        };
+        // A frame that is skipped, of RFC 8878; a metablock of metadata, of RFC 7932.
+        let zstd = [&[0x50, 0x2a, 0x4d, 0x18, length, 0, 0, 0], name, &coded("zstd", b"x")].concat();
+        let brotli = [&[0x2c | (length - 1) << 7, (length - 1) >> 1], name, &[3]].concat();
+        for (coding, body) in [
+            ("gzip", gzip(8, b"", b"\0")),
+            ("gzip", gzip(16, b"", b"\0")),
+            ("gzip", gzip(4, &[length, 0], b"")),
+            ("gzip", [coded("gzip", b"x"), gzip(8, b"", b"\0")].concat()),
+            ("zstd", zstd),
+            ("br", brotli),
+        ] {
+            for cut in [1, 7, body.len()] {
+                let (_, refused) = passed(coding, &body, cut);
+                assert!(matches!(refused, Err(Refusal::Misdirected(_))), "{coding} {cut}: {refused:?}");
+                let other: Vec<u8> = body.iter().map(|byte| if *byte == b'Z' { b'Y' } else { *byte }).collect();
+                assert!(matches!(passed(coding, &other, cut).1, Ok(())), "{coding} {cut}");
+            }
+        }
     }
 
     #[test]
