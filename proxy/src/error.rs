@@ -149,8 +149,8 @@ pub enum Refusal {
     /// The rule that a tunnel stands on has become another.
     #[error("connections to {0} no longer pass unread, or no longer to the same place")]
     NoLongerUnread(Destination),
-    /// The worker stopped while the call was under way.
-    #[error("the worker was stopped while the call was under way")]
+    /// The worker stopped: while the call was under way, or before it.
+    #[error("the worker was stopped: no call of it goes on, and none begins")]
     Stopped,
     /// The worker had stopped before it took up the connection.
     #[error("the worker was stopped before it took up the connection to {0}")]

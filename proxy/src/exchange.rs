@@ -73,6 +73,7 @@ async fn call(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let busy = connection.seat.busy();
+    worker.goes_on()?;
     connection.verdict.clone()?;
     let (mut call, rest) = Call::read(request, connection, &worker.swap)?;
     let policy = worker.policy.current();
@@ -120,6 +121,8 @@ async fn call(
     }
     let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
     let start = start(worker, connection, &call, permit, used, &asked);
+    // It may have waited long for what it needs, a person among that.
+    worker.goes_on()?;
     let mut record = CallRecord::start(&worker.log, start, upload.sent())?;
     let sent = attempt.send(&leave, Box::new(request)).await;
     let carried = lease.clone().filter(|_| plans[0].is_some() || upload.sent().has_swapped());

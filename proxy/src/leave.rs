@@ -15,7 +15,6 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
 use crate::error::Refusal;
-use crate::limit;
 use crate::memory::Wait;
 use crate::seats::Busy;
 use crate::serve::Worker;
@@ -75,7 +74,7 @@ impl Leave {
             biased;
             refusal = self.denied() => refusal,
             refusal = revoked(worker, lease.as_deref()) => refusal,
-            () = stopped(worker.stop.clone()) => Refusal::Stopped,
+            () = stopped(worker.cut.subscribe()) => Refusal::Stopped,
         };
         taken_back.get_or_init(|| refusal).clone()
     }
@@ -106,7 +105,7 @@ impl Leave {
     fn is_untouched(&self) -> bool {
         let Inner { worker, judged_by, lease, .. } = &*self.0;
         let revoked = lease.as_ref().is_some_and(|lease| worker.broker.is_revoked(lease.id));
-        !revoked && !*worker.stop.borrow() && worker.policy.is_current(judged_by)
+        !revoked && !*worker.cut.borrow() && worker.policy.is_current(judged_by)
     }
 
     /// Waits for a policy that would not let the call out.
@@ -154,10 +153,9 @@ async fn revoked(worker: &Worker, lease: Option<&Lease>) -> Refusal {
     }
 }
 
-/// What is nearly done may finish; its client is gone by then, or soon will be.
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-    tokio::time::sleep(limit::STOP_WAIT).await;
+/// What is nearly done at the stop may finish; its client is gone by then, or soon will be.
+async fn stopped(mut cut: watch::Receiver<bool>) {
+    let _ = cut.wait_for(|cut| *cut).await;
 }
 
 /// The last piece of an answer.

@@ -183,7 +183,7 @@ pub const IDLE_WAIT: Duration = Duration::from_secs(45);
 pub const IDLE_DESTINATIONS: usize = 256;
 /// Leaves kept. A hundred thousand names under one wildcard must not fill the memory.
 pub const LEAVES: usize = 1024;
-/// What a call under way may still take once its worker has stopped; then it is cut off.
+/// From the moment in which a worker is stopped, what its calls under way may still take; then they are cut off.
 pub const STOP_WAIT: Duration = Duration::from_millis(500);
 /// Calls that may finish when the worker ends.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(5);

@@ -138,6 +138,9 @@ pub fn remedy(refusal: &Refusal) -> String {
              and without a digest of the body (`Content-MD5`, `Content-Digest` and the like)"
                 .to_owned()
         }
+        Refusal::Stopped => {
+            "save what you have, as everything in this sandbox ends within seconds; your operator, who stopped it, can say why".to_owned()
+        }
         refusal => match refusal.fault() {
             Fault::Client => "mend the request; sending it again unchanged gives the same answer".to_owned(),
             Fault::Upstream => {
@@ -295,9 +298,8 @@ fn problem(refusal: &Refusal, reader: Reader) -> Vec<u8> {
         "error": error,
         "message": &message,
     });
-    let mut body = serde_json::to_vec_pretty(&problem).unwrap_or_default();
-    body.push(b'\n');
-    body
+    let text = serde_json::to_string_pretty(&problem).unwrap_or_default();
+    (text + "\n").into_bytes()
 }
 
 fn answer(refusal: &Refusal, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {

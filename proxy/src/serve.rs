@@ -73,6 +73,8 @@ pub struct Worker {
     pub(crate) seats: Arc<Seats>,
     pub(crate) log: Arc<CallLog>,
     pub(crate) stop: watch::Receiver<bool>,
+    /// Turns true when the calls that were under way at the stop have had their time.
+    pub(crate) cut: watch::Sender<bool>,
     policy_changed: watch::Sender<()>,
     credentials: Vec<String>,
     calls: AtomicU64,
@@ -122,6 +124,7 @@ impl Worker {
             seats,
             log: parts.log,
             stop,
+            cut: watch::Sender::new(false),
             policy_changed: watch::Sender::new(()),
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -163,6 +166,18 @@ impl Worker {
     /// Tells of each change of the policy from now on.
     pub(crate) fn policy_changes(&self) -> watch::Receiver<()> {
         self.policy_changed.subscribe()
+    }
+
+    /// Whether there may be further calls: none once the worker was told to stop, whatever stands open.
+    pub(crate) fn goes_on(&self) -> Result<(), Refusal> {
+        if *self.stop.borrow() { Err(Refusal::Stopped) } else { Ok(()) }
+    }
+
+    /// Counts that time, which is one for all of them.
+    async fn cut_off(self: Arc<Self>) {
+        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+        tokio::time::sleep(limit::STOP_WAIT).await;
+        self.cut.send_replace(true);
     }
 
     /// Calls that went upstream, and refusals, so far.
@@ -256,6 +271,7 @@ fn what(refused: &Refused) -> String {
 /// When a listener cannot be used at all.
 pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> {
     let mut tasks = JoinSet::new();
+    tokio::spawn(Arc::clone(&worker).cut_off());
     let numbers = Arc::new(AtomicU64::new(0));
     for listener in listeners.tcp {
         listener.set_nonblocking(true)?;

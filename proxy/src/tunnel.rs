@@ -79,6 +79,7 @@ where
 
 /// Everything that has to be so before anything is dialled.
 fn begin(worker: &Worker, accepted: &Accepted, permit: &TunnelPermit, sent: &Sent) -> Result<CallRecord, Refusal> {
+    worker.goes_on()?;
     worker.swap.host(&accepted.destination)?;
     worker.rates.admit(permit.rule(), permit.rate())?;
     let start = TunnelStart {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Exeat, Live, Run, Upstream, process_with};
+use crate::harness::{Authority, Exeat, Live, Run, Upstream, process_with, python_tools, tools};
 
 /// With a child that is known by its mark.
 fn stubborn(mark: &str) -> String {
@@ -118,6 +118,76 @@ fn what_an_operator_stops_may_save_its_work_and_has_no_way_out_any_more() {
     assert_eq!((read("before").as_str(), read("work").as_str()), ("200", "saved\n"), "{run:#?}");
     assert_ne!(read("after"), "200");
     assert_eq!((run.log.calls().len(), upstream.seen().len()), (1, 1), "{run:#?}");
+}
+
+/// A program inside that prepares, says so, and goes on once it is asked to end; HTTP/2 is spoken by hand.
+fn stopped_by_hand(exeat: Exeat, prepare: &str, then: &str) -> Run {
+    let exeat = exeat.sandbox(&format!("read = [\"{}\"]", tools().display()));
+    let program = format!(
+        "{}\nimport signal\nasked = threading.Event()\nsignal.signal(signal.SIGTERM, lambda *_: asked.set())\n{prepare}\nprint('up', flush=True)
+while not asked.is_set():
+    time.sleep(0.01)\n{then}",
+        include_str!("floods/attack.py")
+    );
+    let mut live = exeat.start(&[&python_tools(), "-c", &program]);
+    live.wait_for("up");
+    exeat.exeat(&["stop", "--agent", "bot"]).finish().ok();
+    live.finish().ended_with(123)
+}
+
+#[test]
+fn what_stands_open_when_an_operator_stops_begins_no_further_call() {
+    let upstream = Upstream::with_alpn(&["h2", "http/1.1"]);
+    let plain = Upstream::plain();
+    let exeat = Exeat::new().allow("api.example.com", &upstream).allow("www.example.com:80", &plain).allow_with(
+        "pinned.example.com",
+        &upstream,
+        "tls = \"passthrough\"",
+    );
+    fs::write(exeat.work().join("ca.pem"), Authority::trusted().pem()).unwrap();
+    // It never answers the ping by which a server learns that its word of going away has come.
+    let prepare = "class Deaf(Connection):
+    def take(self, kind, flags, stream, payload):
+        if kind != PING:
+            super().take(kind, flags, stream, payload)
+talking = Deaf().greet()
+talking.send(talking.request(1, '/before'))
+assert talking.wait(lambda: 1 in talking.done)
+silent, pinned = (socket.create_connection(to, timeout=3) for to in (('www.example.com', 80), ('pinned.example.com', 443)))";
+    let then = "time.sleep(0.1)
+for stream in range(3, 9, 2):
+    talking.send(talking.request(stream, '/after'))
+talking.wait(lambda: len(talking.done) == 4, 2)
+print(sorted(talking.statuses.items()))
+silent.sendall(b'GET /after HTTP/1.1\\r\\nHost: www.example.com\\r\\n\\r\\n')
+print(silent.recv(12).decode())
+try:
+    ssl.create_default_context(cafile='ca.pem').wrap_socket(pinned, server_hostname='pinned.example.com')
+except OSError:
+    print('not passed')";
+    let run = stopped_by_hand(exeat, prepare, then);
+    let told = "up\n[(1, 200), (3, 503), (5, 503), (7, 503)]\n\nnot passed\n";
+    assert_eq!(run.stdout, told, "{run:#?}");
+    assert!(run.log.refused_kinds().iter().filter(|kind| **kind == "stopped").count() >= 4, "{run:#?}");
+    assert!(run.log.refusals()[0].reason.contains("none begins"), "{run:#?}");
+    plain.assert_untouched();
+    assert_eq!((upstream.only().target.as_str(), run.log.tunnels().len()), ("/before", 0), "{run:#?}");
+}
+
+#[test]
+fn a_call_that_waits_for_its_client_has_no_time_of_its_own_after_a_stop() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let prepare = "slow = Connection().greet()
+slow.send(slow.request(1, '/big?bytes=200000000'))
+assert slow.wait(lambda: slow.bytes.get(1) == 65535)";
+    let then = "time.sleep(1.5)
+more = (1 << 30).to_bytes(4, 'big')
+slow.send(frame(WINDOW_UPDATE, 0, 0, more) + frame(WINDOW_UPDATE, 0, 1, more))
+print(slow.wait(lambda: 1 in slow.resets, 2), slow.bytes[1], slow.bytes[1] < 1 << 20)";
+    let run = stopped_by_hand(exeat, prepare, then);
+    assert!(run.stdout.starts_with("up\nTrue ") && run.stdout.ends_with("True\n"), "{run:#?}");
+    assert_eq!(run.log.ends()[0].outcome, "cut", "{run:#?}");
 }
 
 #[test]

@@ -347,7 +347,7 @@ fn a_command_that_ends_takes_its_tunnels_with_it() {
     // The other side has not ended.
     let run = live.finish().ok();
     let reason = run.log.ends()[0].reason.clone();
-    assert_eq!(reason.as_deref(), Some("the worker was stopped while the call was under way"), "{run:#?}");
+    assert_eq!(reason.as_deref(), Some("the worker was stopped: no call of it goes on, and none begins"), "{run:#?}");
     drop(stream);
 }
 

@@ -88,7 +88,8 @@ impl Attempt<'_> {
         let Attempted { lease: refused, kept, upload } = with;
         // By another policy its way out may be another; its client may ask anew.
         let changed = !Arc::ptr_eq(&self.worker.policy.current(), self.policy);
-        if answered.response.status() != StatusCode::UNAUTHORIZED || changed {
+        let over = changed || self.worker.goes_on().is_err();
+        if answered.response.status() != StatusCode::UNAUTHORIZED || over {
             return (Ok(answered), leave, Some(refused));
         }
         let other = leave.during(pin!(self.other(&refused))).await;
