@@ -290,20 +290,24 @@ impl Swap {
 
     fn sightings(&self, head: &Head<'_>) -> Vec<(Seen, Place)> {
         let mut sightings = Vec::new();
-        let mut look = |text: &[u8], place: &Place| {
-            sightings.extend(self.0.all(text).into_iter().map(|seen| (seen, place.clone())));
+        let mut add = |seen: Vec<Seen>, place: &Place| {
+            sightings.extend(seen.into_iter().map(|seen| (seen, place.clone())));
         };
         if let Host::Name(name) = head.destination.host() {
-            look(name.as_str().as_bytes(), &Place::Host);
+            add(self.0.all(name.as_str().as_bytes()), &Place::Host);
         }
-        look(head.path.as_bytes(), &Place::Path);
-        look(head.query.unwrap_or_default().as_bytes(), &Place::Query);
+        add(self.0.all(head.path.as_bytes()), &Place::Path);
+        add(self.0.all(head.query.unwrap_or_default().as_bytes()), &Place::Query);
         for (name, value) in head.headers {
-            look(name.as_str().as_bytes(), &Place::HeaderName);
+            add(self.0.all(name.as_str().as_bytes()), &Place::HeaderName);
             match plan::basic(name, value) {
-                Some(decoded) => look(&decoded, &Place::Basic),
-                None if name == HOST => look(value.as_bytes(), &Place::Host),
-                None => look(value.as_bytes(), &Place::Header(name.clone())),
+                Some(decoded) => {
+                    add(self.0.all(&decoded), &Place::Basic);
+                    // Some placeholders could be base64 as well, and this one would go out as it was given.
+                    add(self.0.as_given(value.as_bytes()), &Place::Basic);
+                }
+                None if name == HOST => add(self.0.all(value.as_bytes()), &Place::Host),
+                None => add(self.0.all(value.as_bytes()), &Place::Header(name.clone())),
             }
         }
         sightings

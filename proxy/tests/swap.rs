@@ -181,6 +181,42 @@ fn a_log_names_placeholders_and_does_not_show_them() {
     assert_eq!(swap.redact(&format!("/a/{escaped}")), "‹gitlab, escaped›");
 }
 
+/// Placeholders that are base64 themselves, by their shape: the id of a key pair, digits, letters.
+const ALSO_BASE64: [&str; 4] = [
+    "AKIAq7KpX9ZtR2mWv4Bc8Yd3Nh6Js5Lt",
+    "0123456789abcdef0123456789abcdef01234567",
+    "Zq3vB8nK1xW5cT7yL0pR4sD9fG2hJ6mA",
+    "wJalrXUtnFEMI+K7MDENG/bPxRfiCYzExmplKEYq",
+];
+
+fn in_basic(placeholder: &str, value: &str, permitted: bool) -> Result<Option<Plan>, Misdirected> {
+    let all = Places { header: true, basic: true, ..Places::default() };
+    let grant = Grant::new(name("api"), vec!["api.example.com".parse().unwrap()], all, None);
+    let swap = Swap::new(vec![(grant, Placeholder::from_value(placeholder.into()))]);
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+    let (to, api) = (destination("api.example.com"), name("api"));
+    swap.plan(&Head {
+        destination: &to,
+        permitted: permitted.then_some(&api),
+        path: "/",
+        query: None,
+        headers: &headers,
+    })
+}
+
+#[test]
+fn a_placeholder_that_is_base64_itself_does_not_pass_for_user_and_password() {
+    for placeholder in ALSO_BASE64 {
+        for value in [placeholder.to_owned(), format!("QUFB{placeholder}"), placeholder.to_ascii_uppercase()] {
+            let value = format!("Basic {value}");
+            assert_eq!(in_basic(placeholder, &value, true).unwrap_err().why, Why::Spelling, "{value}");
+            assert_eq!(in_basic(placeholder, &value, false).unwrap_err().why, Why::Rule, "{value}");
+        }
+        assert!(in_basic(placeholder, &basic("user", placeholder), true).unwrap().is_some(), "{placeholder}");
+        assert!(in_basic(placeholder, &basic("user", "else"), true).unwrap().is_none());
+    }
+}
+
 #[test]
 fn trailers_carry_no_placeholder() {
     let mut trailers = HeaderMap::new();
@@ -230,6 +266,16 @@ proptest! {
                 prop_assert_eq!(back, [format!("https://api.github.com/a?{query}"), fields[0].1.clone(), fields[1].1.clone()]);
             }
         }
+    }
+
+    #[test]
+    fn what_is_sent_as_basic_shows_no_placeholder_that_is_base64_itself(
+        which in 0..ALSO_BASE64.len(), before in "[A-Za-z0-9+/]{0,9}", after in "[A-Za-z0-9+/]{0,9}={0,2}", permitted in any::<bool>(),
+    ) {
+        let placeholder = ALSO_BASE64[which];
+        let judged = in_basic(placeholder, &format!("Basic {before}{placeholder}{after}"), permitted);
+        // What is no base64 is a value like any other, in which it is swapped.
+        prop_assert!(judged.is_err() || (permitted && judged.unwrap().is_some()));
     }
 
     #[test]

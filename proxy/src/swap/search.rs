@@ -16,6 +16,8 @@ pub(super) struct Search {
     pub(super) grants: Vec<(Grant, Placeholder)>,
     /// In any case: names of hosts and of header fields arrive in lower case.
     spellings: AhoCorasick,
+    /// The same of what was given, and nothing else.
+    given: AhoCorasick,
     of: Vec<(Vec<u8>, Seen)>,
     pub(super) longest: usize,
     pub(super) sieve: Sieve,
@@ -55,8 +57,11 @@ impl Search {
         let builder = builder.match_kind(MatchKind::LeftmostFirst).ascii_case_insensitive(true);
         let spellings = builder.build(of.iter().map(|(text, _)| text));
         let spellings = spellings.expect("a worker's placeholders take less than 2 GiB");
+        let given = of.iter().filter(|(_, seen)| seen.spelt == Spelt::Plain).map(|(text, _)| text);
+        let given = AhoCorasick::builder().ascii_case_insensitive(true).build(given);
+        let given = given.expect("they take less than all their spellings");
         let sieve = Sieve::new(of.iter().map(|(text, _)| &text[..]), &spellings);
-        Self { grants, spellings, of, longest, sieve }
+        Self { grants, spellings, given, of, longest, sieve }
     }
 
     /// The placeholders in `text`, as given, percent-encoded whole, or in base64.
@@ -85,6 +90,16 @@ impl Search {
             view = plain;
         }
         found
+    }
+
+    /// The placeholders that stand in `text`, which is base64 with a meaning of its own, as they were given.
+    pub(super) fn as_given(&self, text: &[u8]) -> Vec<Seen> {
+        let whose = |hit: aho_corasick::Match| {
+            let is_it = |(_, of): &(Grant, Placeholder)| of.value().as_bytes().eq_ignore_ascii_case(&text[hit.range()]);
+            self.grants.iter().position(is_it)
+        };
+        let found = self.given.find_iter(text).filter_map(whose);
+        found.map(|entry| Seen { entry, spelt: Spelt::Otherwise }).collect()
     }
 
     /// `text` without what is seen in it, so that the views behind its escapes show only what else there is.
