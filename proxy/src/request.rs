@@ -14,6 +14,7 @@ use http::header::{
     PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Request, Uri, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 
@@ -122,6 +123,10 @@ impl Call {
         let websocket = wants_websocket(&request);
         if request.method() == http::Method::CONNECT && !websocket {
             return Err(Refusal::MethodNotOffered("CONNECT".to_owned()));
+        }
+        if websocket && version == Version::HTTP_11 && !request.body().is_end_stream() {
+            // Servers that do not read it take it for the first messages, which nobody has looked at.
+            return Err(Refusal::Malformed("a request that opens a WebSocket has a body".to_owned()));
         }
         framing(request.headers())?;
         fields(request.headers())?;

@@ -127,3 +127,23 @@ fn without_a_credential_to_be_had_no_socket_opens() {
     assert!(run.stdout.ends_with("\n503"), "{run:#?}");
     upstream.assert_no_request();
 }
+
+#[test]
+fn a_request_that_opens_one_has_no_body_that_could_be_read_as_its_first_messages() {
+    let upstream = Upstream::with_alpn(&["http/1.1"]);
+    let program = "import http.client
+for fields in ({'Content-Length': '5'}, {'Transfer-Encoding': 'chunked'}, {'Content-Length': '0'}):
+    connection = http.client.HTTPSConnection('www.example.com', timeout=20)
+    connection.putrequest('GET', '/ws')
+    upgrade = {'Connection': 'Upgrade', 'Upgrade': 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ=='}
+    for name, value in {**upgrade, **fields}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    if fields.get('Content-Length') == '5':
+        connection.send(b'\\x81\\x83abc')
+    print(connection.getresponse().status)";
+    let run = exeat(&upstream).python(program).ok();
+    assert_eq!(run.stdout, "400\n400\n101\n", "{run:#?}");
+    assert_eq!((run.log.refused_kinds(), upstream.seen().len()), (vec!["malformed"; 2], 1), "{run:#?}");
+    assert!(run.log.refusals()[0].reason.contains("opens a WebSocket"), "{run:#?}");
+}
