@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use config::{CallPermit, Route, Scheme};
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -203,7 +203,10 @@ impl Upstream {
     async fn over(&self, key: &Key, open: Open, request: Box<Request<Body>>) -> Result<Answer, Failure> {
         let Open { mut link, peer } = open;
         let response = link.send(&key.destination, key.scheme, request).await?;
-        if let Link::Http1(sender) = link {
+        // hyper would go on in the version of the last answer, in which a body of unknown length has no end and is left out.
+        if let Link::Http1(sender) = link
+            && response.version() != Version::HTTP_10
+        {
             self.pool.put_when_ready(key, sender, Arc::clone(&peer));
         }
         Ok(Answer { response, peer })

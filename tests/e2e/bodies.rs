@@ -240,3 +240,14 @@ fn a_call_of_a_tool_is_judged_before_the_credential_is_in_it() {
     assert!(!run.stdout.contains(SECRET), "{run:#?}");
     assert_eq!(run.log.refusals().len(), 1, "{run:#?}");
 }
+
+#[test]
+fn a_body_of_unknown_length_comes_whole_to_an_upstream_that_speaks_an_older_version() {
+    let upstream = RawUpstream::start(b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok");
+    let to = "https://www.example.com";
+    let script = format!("curl -sSf {to}/first; printf %s 'all of it' | curl -sSf -m 10 -T - {to}/second");
+    let run = exeat(&upstream.dial()).sh(&script).ok();
+    let received = upstream.received();
+    let second = &requests(received.last().unwrap()).unwrap()[0];
+    assert_eq!((received.len(), run.stdout.as_str(), &second.body[..]), (2, "okok", &b"all of it"[..]));
+}
