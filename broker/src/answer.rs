@@ -38,7 +38,8 @@ use crate::worker::{Wish, Worker};
 /// A body of 8 KiB that takes longer to cross a local socket is not coming.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A worker asks fifty times a second at most for a lease that is being fetched, and four times for what was taken back.
+/// A worker asks fifty times a second at most for a lease that is being fetched, and four times for what was taken back. What its agent's calls have
+/// it ask is counted by itself: a flood of them must not keep the worker from learning what was taken back, or its log from being signed for.
 const REQUESTS: NonZeroU32 = NonZeroU32::new(500).unwrap();
 const BURST: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// What the whole world may read.
@@ -47,6 +48,8 @@ const PUBLIC: [&str; 2] = ["/.well-known/jwks.json", "/.well-known/openid-config
 /// The answer to what only a worker may ask.
 const NO_WORKER: Refusal = Refusal::Conflict("this connection is no worker yet: POST /v1/workers");
 
+/// Where leases are asked for.
+const LEASES: &str = "/v1/leases";
 /// The path of a lease, before its id.
 const ONE_LEASE: &str = "/v1/leases/";
 
@@ -62,6 +65,7 @@ pub(crate) struct Connection {
     /// The worker has said that it ends; what it may still have is a last checkpoint.
     over: AtomicBool,
     requests: DefaultDirectRateLimiter,
+    leases: DefaultDirectRateLimiter,
 }
 
 /// Why there is no other answer.
@@ -108,7 +112,7 @@ impl Connection {
     }
 
     fn with(broker: Arc<Broker>, admission: Option<Arc<Admission>>, operator: Option<u32>) -> Connection {
-        let requests = RateLimiter::direct(Quota::per_second(REQUESTS).allow_burst(BURST));
+        let [requests, leases] = [(); 2].map(|()| RateLimiter::direct(Quota::per_second(REQUESTS).allow_burst(BURST)));
         Connection {
             broker,
             admission,
@@ -117,6 +121,7 @@ impl Connection {
             signed: Signed::default(),
             over: AtomicBool::new(false),
             requests,
+            leases,
         }
     }
 
@@ -152,7 +157,9 @@ impl Connection {
 
     /// Whether it is this connection's owner who asks, and not too often. What is public is anybody's.
     fn admit(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
-        self.requests.check().map_err(|_| Refusal::TooOften)?;
+        let for_a_call = request.method() == Method::POST && request.uri().path() == LEASES;
+        let counted = if for_a_call { &self.leases } else { &self.requests };
+        counted.check().map_err(|_| Refusal::TooOften)?;
         let headers = request.headers();
         let admitted = match (self.worker.get(), &self.admission) {
             _ if PUBLIC.contains(&request.uri().path()) => true,
@@ -171,7 +178,7 @@ impl Connection {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::POST, "/v1/workers") => json(StatusCode::CREATED, &self.register(read(request).await?)?),
-            (&Method::POST, "/v1/leases") => match self.lease(&read(request).await?).await? {
+            (&Method::POST, LEASES) => match self.lease(&read(request).await?).await? {
                 Wish::Granted(lease) => json(StatusCode::OK, &*lease),
                 Wish::Pending => json(StatusCode::ACCEPTED, &NotYet::default()),
                 Wish::Awaits(approval, wait) => {
@@ -179,9 +186,7 @@ impl Connection {
                     json(StatusCode::ACCEPTED, &NotYet { awaits: Some(awaits) })
                 }
             },
-            (&Method::GET, "/v1/leases") => {
-                json(StatusCode::OK, &TakenBack { taken_back: self.worker()?.taken_back() })
-            }
+            (&Method::GET, LEASES) => json(StatusCode::OK, &TakenBack { taken_back: self.worker()?.taken_back() }),
             (&Method::DELETE, path) if path.starts_with(ONE_LEASE) => {
                 json(StatusCode::OK, &self.revoke(&path[ONE_LEASE.len()..]).await?)
             }
@@ -203,7 +208,7 @@ impl Connection {
             }
             (_, "/v1/checkpoints") => Err(Refusal::MethodNotAllowed("POST")),
             (_, "/v1/workers") => Err(Refusal::MethodNotAllowed("POST")),
-            (_, "/v1/leases") => Err(Refusal::MethodNotAllowed("GET, POST")),
+            (_, LEASES) => Err(Refusal::MethodNotAllowed("GET, POST")),
             (_, "/v1/workers/self") => Err(Refusal::MethodNotAllowed("DELETE")),
             (_, path) if path.starts_with(ONE_LEASE) => Err(Refusal::MethodNotAllowed("DELETE")),
             (_, "/v1/identity" | "/v1/health" | "/.well-known/jwks.json" | "/.well-known/openid-configuration") => {

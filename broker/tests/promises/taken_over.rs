@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use broker::{Client, control, serve_unix};
+use broker::{Client, Which, control, serve_unix};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,12 +29,12 @@ async fn serve(endpoint: &Endpoint) -> Service {
     let (url, roots) = (&endpoint.url, endpoint.roots.display());
     let client = broker_client();
     two.credentials = from_toml(
-        &["api bot api.example", "deploy victim deploy.example"]
+        &["api bot api.example fetch", "deploy victim deploy.example fetch", "down bot down.example nowhere"]
             .map(|line| {
                 let mut words = line.split(' ');
-                let [name, agent, to] = [(); 3].map(|()| words.next().unwrap());
+                let [name, agent, to, path] = [(); 4].map(|()| words.next().unwrap());
                 format!(
-                    "[{name}]\nissuer = \"oauth2-client\"\ntoken_endpoint = \"{url}/fetch\"\n{client}\
+                    "[{name}]\nissuer = \"oauth2-client\"\ntoken_endpoint = \"{url}/{path}\"\n{client}\
                      revocation_endpoint = \"{url}/revoke\"\nroots = [\"{roots}\"]\nagents = [\"{agent}\"]\nto = [\"{to}\"]\n"
                 )
             })
@@ -215,6 +215,45 @@ async fn what_floods_the_broker_is_told_to_wait_and_its_neighbour_is_served() {
     let (served, refused) = flood.await.unwrap();
     // 1,000 at once and 500 a second.
     assert!(refused > 0 && served <= 1000 + 5 * 500, "{served} served, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_flood_of_calls_asks_for_keeps_no_worker_from_learning_what_was_taken_back() {
+    let endpoint = Endpoint::start().await;
+    let service = serve(&endpoint).await;
+    let mut raw = service.taken_over().await;
+    let denied = ask("deploy", "deploy.example:443");
+    let checkpoint = json!({"size": 1, "root": "A".repeat(43) + "="}).to_string();
+    let mut refused = 0;
+    for _ in 0..30 {
+        for _ in 0..100 {
+            refused += usize::from(leased(&mut raw, &denied).await.0 == StatusCode::TOO_MANY_REQUESTS);
+        }
+        assert_eq!(raw.send(Method::GET, "/v1/leases", "").await.0, StatusCode::OK);
+        let (status, problem) = raw.send(Method::POST, "/v1/checkpoints", &checkpoint).await;
+        assert_ne!(status, StatusCode::TOO_MANY_REQUESTS, "{problem}");
+    }
+    assert!(refused > 100, "{refused} of 3,000 refused: it was no flood");
+
+    // The same by calls, of a credential whose issuer fails.
+    let client = Client::connect(&service.socket).await.unwrap();
+    client.register(&agent("bot")).await.unwrap();
+    let held = lease(&client).await.unwrap();
+    let calling = (0..8).map(|_| {
+        let client = client.clone();
+        tokio::spawn(
+            async move { while client.lease(&name("down"), &destination("down.example:443")).await.is_err() {} },
+        )
+    });
+    let calling: Vec<_> = calling.collect();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let brokers = control::brokers(&service.state.path().join("leases")).unwrap();
+    let operator = control::connect(&brokers[0]).await.unwrap();
+    let told = Instant::now();
+    operator.revoke(&Which::Lease(held.id)).await.unwrap();
+    client.revoked(held.id).await;
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    calling.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
