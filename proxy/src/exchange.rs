@@ -119,11 +119,15 @@ async fn call(
         // It may have been kept there, by an earlier call that carried it.
         ask_for_all(request.headers_mut());
     }
-    let request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
+    let mut request = signed::again(signing, request, &call, lease.as_deref(), &worker.room, &upload).await?;
     let start = start(worker, connection, &call, permit, used, &asked);
     // It may have waited long for what it needs, a person among that.
     worker.goes_on()?;
     let mut record = CallRecord::start(&worker.log, start, upload.sent())?;
+    if upload.streams() {
+        let alert = Box::new(alert(worker, connection, &call));
+        request = request.map(|body| record.share(body, leave.clone().withdrawn(), alert));
+    }
     let sent = attempt.send(&leave, Box::new(request)).await;
     let carried = lease.clone().filter(|_| plans[0].is_some() || upload.sent().has_swapped());
     let (sent, leave, lease) = match (sent, carried) {
@@ -149,7 +153,7 @@ async fn call(
             // Nothing goes upstream that the log does not have.
             let written = worker.log.commit().map_err(|error| Refusal::LogUnavailable(error.to_string()));
             let refusal = written.err().unwrap_or_else(|| upload.or(refusal).scrubbed(&worker.known.scrub()));
-            Ok(went_wrong(worker, connection, &call, &refusal, record))
+            Ok(refused(&refusal, &call, record))
         }
     }
 }
@@ -327,20 +331,6 @@ async fn passed_on(
     }
 }
 
-/// A call that has begun and gets no answer from its upstream. Its end says why; an alert has a record of its own as well.
-fn went_wrong(
-    worker: &Arc<Worker>,
-    connection: &Connection,
-    call: &Call,
-    refusal: &Refusal,
-    record: CallRecord,
-) -> Response<Body> {
-    if refusal.is_alert() {
-        alert(worker, connection, call)(refusal);
-    }
-    refused(refusal, call, record)
-}
-
 /// Records what a call that has begun turned out to carry off.
 fn alert(worker: &Arc<Worker>, connection: &Connection, call: &Call) -> impl FnOnce(&Refusal) + Send + 'static {
     let (worker, number, to) = (Arc::clone(worker), connection.number, call.destination.to_string());
@@ -349,6 +339,7 @@ fn alert(worker: &Arc<Worker>, connection: &Connection, call: &Call) -> impl FnO
     move |refusal| worker.refuse(number, &to, Some(told), refusal)
 }
 
+/// A call that has begun and gets no answer from its upstream. Its end says why.
 fn refused(refusal: &Refusal, call: &Call, record: CallRecord) -> Response<Body> {
     record.refused(respond::row(refusal).0.as_u16(), refusal);
     answered(refusal, Reader::of(call.version, &call.headers))

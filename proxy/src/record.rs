@@ -1,52 +1,36 @@
 //! The call log: what happened in one worker, outside the sandbox, written before it matters.
 //!
 //! Enters: a permitted call, or a refusal. Leaves: its start, before the first byte goes upstream, and its end, by a guard
-//! that writes even when the client goes away. Never: a call that is not in the log, nor two ends for one start.
+//! that writes even when the client goes away. Never: a call that is not in the log, nor two ends for one start, nor an end while bytes of the call
+//! still pass either way.
 
 mod before;
 mod query;
+mod recorded;
 mod seal;
+mod sent;
+mod upload;
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use broker::LeaseId;
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
 
 pub(crate) use self::before::Before;
 pub(crate) use self::query::redact_query;
+pub use self::recorded::Recorded;
 pub use self::seal::{NotSealed, Seal};
+pub use self::sent::Sent;
+pub(crate) use self::upload::Alert;
+use self::upload::{Over, Upload};
 use crate::error::Refusal;
 use crate::limit;
 use crate::turn;
-use crate::upstream::Reached;
+use crate::upstream::{Body, Reached};
 use record::{CallEnd, CallLog, CallRetried, CallStart, Event, LogError, Retried, TlsLeg, TunnelStart};
-
-/// What goes upstream behind the head of a call, counted as it goes.
-#[derive(Debug, Clone, Default)]
-pub struct Sent(Arc<(AtomicU64, AtomicU64)>);
-
-impl Sent {
-    /// So many more bytes.
-    pub fn bytes(&self, more: usize) {
-        self.0.0.fetch_add(more as u64, Ordering::Relaxed);
-    }
-
-    /// Whether any has.
-    pub fn has_swapped(&self) -> bool {
-        self.0.1.load(Ordering::Relaxed) > 0
-    }
-
-    /// So many more placeholders became the credential.
-    pub fn swapped(&self, more: usize) {
-        self.0.1.fetch_add(more as u64, Ordering::Relaxed);
-    }
-}
 
 /// A call under way. Dropping it writes its end.
 #[derive(Debug)]
@@ -57,6 +41,8 @@ pub struct CallRecord {
     sent: Sent,
     scrubbed: Arc<AtomicU64>,
     stopped: Arc<OnceLock<String>>,
+    /// The body of the request, where that streams.
+    upload: Option<Upload>,
 }
 
 impl CallRecord {
@@ -88,12 +74,26 @@ impl CallRecord {
             sent,
             scrubbed: Arc::default(),
             stopped: Arc::default(),
+            upload: None,
         })
     }
 
     /// Where what goes upstream is counted.
     pub fn sent(&self) -> Sent {
         self.sent.clone()
+    }
+
+    /// Ties the body of the request to it: what of that goes upstream, and why it broke off, is in the end of the record. `withdrawn` waits until the
+    /// call has no leave any more.
+    pub(crate) fn share(
+        &mut self,
+        body: Body,
+        withdrawn: impl Future<Output = Refusal> + Send + 'static,
+        alert: Alert,
+    ) -> Body {
+        let (upload, uploading) = upload::share(body, self.sent(), withdrawn, alert);
+        self.upload = Some(upload);
+        uploading.boxed_unsync()
     }
 
     /// Where the scrubber counts what it replaced.
@@ -170,6 +170,39 @@ impl CallRecord {
         self.end.received += bytes;
     }
 
+    /// Ends once the rest of the request's body is over as well: an upstream may answer early and read on.
+    fn once_sent(mut self) {
+        let Some(mut upload) = self.upload.take().and_then(Upload::rest) else { return };
+        tokio::spawn(async move {
+            match upload.over(&self.sent).await {
+                Over::Ended => {}
+                Over::Withdrawn(refusal) => self.finish("cut", Some(refusal.to_string())),
+                Over::Silent => {
+                    let silent = limit::BODY_IDLE.as_secs();
+                    let rest = format!("no byte of the request's body for {silent} s, behind an answer that was whole");
+                    self.finish("broken", Some(rest));
+                }
+            }
+            // In this order: what is counted is all.
+            drop(upload);
+            drop(self);
+        });
+    }
+
+    /// What broke the request's body off is why the call ended. That its client did says nothing where the answer was whole, or nobody waited for it.
+    fn ended_by_upload(&mut self) {
+        match self.sent.broke_off() {
+            Some(broken @ Refusal::Malformed(_)) if self.end.outcome == "broken" => {
+                self.end.reason = Some(broken.to_string())
+            }
+            None | Some(Refusal::Malformed(_)) => {}
+            Some(refusal) => {
+                let reason = refusal.to_string();
+                self.finish("refused", Some(reason));
+            }
+        }
+    }
+
     fn finish(&mut self, outcome: &'static str, reason: Option<String>) {
         self.end.outcome = outcome.into();
         self.end.reason = reason;
@@ -178,13 +211,14 @@ impl CallRecord {
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
-        self.end.sent = self.sent.0.0.load(Ordering::Relaxed);
-        self.end.swapped = self.sent.0.1.load(Ordering::Relaxed);
+        self.upload = None;
+        (self.end.sent, self.end.swapped) = self.sent.counted();
         self.end.scrubbed = self.scrubbed.load(Ordering::Relaxed);
         self.end.total_ms = milliseconds(self.started.elapsed());
         if let Some(reason) = self.stopped.get().cloned() {
             self.finish("refused", Some(reason));
         }
+        self.ended_by_upload();
         let (call, end) = (self.end.call, std::mem::take(&mut self.end));
         // A log that fails here fails for the next call's start too, and that call is refused.
         if let Err(error) = note(&self.log, Timestamp::now(), Event::CallEnd(end)) {
@@ -205,180 +239,4 @@ fn note(log: &CallLog, time: Timestamp, event: Event) -> Result<(), LogError> {
 /// As the log has them.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-/// An answer's body which carries the record of its call to the end, bounded in how long it may stay silent.
-#[derive(Debug)]
-pub struct Recorded<B> {
-    body: B,
-    record: Option<CallRecord>,
-    /// From the first wait on.
-    idle: Option<Pin<Box<tokio::time::Sleep>>>,
-    /// Whether a frame has come since that was set.
-    came: bool,
-}
-
-impl<B: Body> Recorded<B> {
-    /// Ties `record` to `body`.
-    pub fn new(body: B, record: CallRecord) -> Self {
-        let mut recorded = Self { body, record: Some(record), idle: None, came: false };
-        recorded.end_if_whole();
-        recorded
-    }
-
-    /// A client that has all the bytes it was told of asks for no more, so the end of such a body is never heard.
-    fn end_if_whole(&mut self) {
-        if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) {
-            self.end("done", None);
-        }
-    }
-
-    /// Waits until nothing has come for too long. Of an answer that is never waited for no clock has to know.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let came = std::mem::take(&mut self.came);
-        let idle = match &mut self.idle {
-            None => self.idle.insert(Box::pin(tokio::time::sleep(limit::BODY_IDLE))),
-            Some(idle) => {
-                if came {
-                    idle.as_mut().reset(tokio::time::Instant::now() + limit::BODY_IDLE);
-                }
-                idle
-            }
-        };
-        idle.as_mut().poll(cx)
-    }
-
-    fn end(&mut self, outcome: &'static str, reason: Option<String>) {
-        if let Some(mut record) = self.record.take() {
-            record.finish(outcome, reason);
-        }
-    }
-}
-
-impl<B> Body for Recorded<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            ready!(self.poll_idle(cx));
-            let silent = format!("no byte for {} s", limit::BODY_IDLE.as_secs());
-            self.end("broken", Some(silent.clone()));
-            return Poll::Ready(Some(Err(silent.into())));
-        };
-        self.came = true;
-        match frame {
-            Some(Ok(frame)) => {
-                if let (Some(record), Some(bytes)) = (&mut self.record, frame.data_ref()) {
-                    record.received(bytes.len() as u64);
-                }
-                self.end_if_whole();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                let error = error.into();
-                self.end(if error.is::<Refusal>() { "cut" } else { "broken" }, Some(error.to_string()));
-                Poll::Ready(Some(Err(error)))
-            }
-            None => {
-                self.end("done", None);
-                Poll::Ready(None)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use http_body_util::BodyExt;
-
-    use super::*;
-
-    /// Three bytes, as announced; that these were all is never said.
-    struct Announced(u64);
-
-    impl Body for Announced {
-        type Data = Bytes;
-        type Error = std::io::Error;
-
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
-            if self.0 == 0 {
-                return Poll::Pending;
-            }
-            self.0 -= 1;
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            SizeHint::with_exact(self.0)
-        }
-    }
-
-    fn record(directory: &std::path::Path) -> CallRecord {
-        let log = Arc::new(CallLog::create(directory).unwrap());
-        let end = CallEnd { outcome: "abandoned".into(), ..CallEnd::default() };
-        let (sent, scrubbed, stopped) = Default::default();
-        log.opened();
-        CallRecord { log, started: Instant::now(), end, sent, scrubbed, stopped }
-    }
-
-    async fn outcome_after(frames: u64) -> Cow<'static, str> {
-        let directory = tempfile::tempdir().unwrap();
-        let mut body = Recorded::new(Announced(3), record(directory.path()));
-        for _ in 0..frames {
-            body.frame().await.unwrap().unwrap();
-        }
-        drop(body);
-        let Event::CallEnd(end) = record::verified(directory.path()).unwrap().remove(0).event else { panic!("no end") };
-        end.outcome
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_done_when_all_that_was_announced_has_passed_and_not_before() {
-        assert_eq!(outcome_after(2).await, "abandoned");
-        assert_eq!(outcome_after(3).await, "done");
-    }
-
-    /// Bytes that come each so long after the one before, and then nothing.
-    struct Slow(Vec<Pin<Box<tokio::time::Sleep>>>);
-
-    impl Body for Slow {
-        type Data = Bytes;
-        type Error = std::io::Error;
-
-        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
-            let Some(next) = self.0.last_mut() else { return Poll::Pending };
-            ready!(next.as_mut().poll(cx));
-            self.0.pop();
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_breaks_off_when_it_was_silent_for_too_long_since_its_last_byte() {
-        let directory = tempfile::tempdir().unwrap();
-        let begun = tokio::time::Instant::now();
-        let at = |quarters: u32| Box::pin(tokio::time::sleep_until(begun + limit::BODY_IDLE * quarters / 4));
-        let mut body = Recorded::new(Slow(vec![at(6), at(3), at(0)]), record(directory.path()));
-        for _ in 0..3 {
-            body.frame().await.unwrap().unwrap();
-        }
-        assert!(body.frame().await.unwrap().is_err());
-        let quarters = (begun.elapsed().as_secs_f64() * 4.0 / limit::BODY_IDLE.as_secs_f64()).round();
-        assert!(quarters == 10.0, "{quarters}");
-    }
 }

@@ -155,6 +155,27 @@ print(json.dumps(seen))",
 }
 
 #[test]
+fn a_placeholder_in_the_middle_of_a_talk_ends_it_and_is_an_alert() {
+    let server = server();
+    let lines = "to = [\"elsewhere.example.com\"]\nenv = \"API_KEY\"\n";
+    let (told, log) = run(
+        &exeat(&server, "").fixed("api", SECRET, lines),
+        "said = Said()
+answers = channel.stream_stream('/test.Echo/Talk')(iter(said), timeout=20)
+said.queue.put(b'0')
+seen = [next(answers).decode()]
+said.queue.put(os.environ['API_KEY'].encode())
+seen.append(told(lambda: next(answers))[0])
+print(json.dumps(seen))",
+    );
+    assert_eq!(told[0], "0");
+    assert_ne!(told[1], "OK");
+    assert_eq!(log.refused_kinds(), ["placeholder-misdirected"]);
+    assert!(log.refusals()[0].alert && log.refusals()[0].path.as_deref() == Some("/test.Echo/Talk"));
+    assert_eq!((log.ends().len(), log.ends()[0].outcome.as_ref()), (1, "refused"), "{:#?}", log.ends());
+}
+
+#[test]
 fn a_refusal_is_a_status_that_says_what_to_ask_for() {
     let server = server();
     let exeat = exeat(&server, "paths = [\"/test.Echo/Unary\"]\ncredential = \"api\"\n").fixed(

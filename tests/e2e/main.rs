@@ -82,6 +82,7 @@ mod trace;
 mod tunnels;
 mod unauthorized;
 mod unread;
+mod uploads;
 mod upstream_proxy;
 mod vault;
 mod verify;

@@ -188,7 +188,7 @@ fn where_it_could_hide_in_a_compressed_body() {
         ("gzip, gzip", "gzip.compress(gzip.compress(text))"),
         ("gzip", "b'no gzip at all'"),
         ("gzip", "gzip.compress(b'x'*900)[:-9]"),
-        ("deflate", "zlib.compress(b'x')+text"),
+        ("deflate", "zlib.compress(b'x')+text[:70]"),
         ("gzip", "gzip.compress(bytes(40<<20))"),
         ("aws-chunked", "b'1\\r\\nx\\r\\n'"),
         ("aws-chunked", "b'1\\nx\\n0\\n\\n'+text"),

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use broker::Lease;
@@ -26,11 +25,11 @@ use crate::request::Behind;
 use crate::swap::{BodySwap, Gapped, Head, Plan, Swap};
 use crate::upstream::{Body, BoxError};
 
-/// What was found in, and counted of, a body that streams on after its head was sent.
+/// What was found in, and counted of, a body.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Upload {
-    found: Arc<OnceLock<Refusal>>,
     sent: Sent,
+    streams: bool,
 }
 
 impl Upload {
@@ -39,14 +38,19 @@ impl Upload {
         self.sent.clone()
     }
 
+    /// Whether it streams on after its head was sent.
+    pub(super) fn streams(&self) -> bool {
+        self.streams
+    }
+
     /// The refusal that broke the body off, if one did; otherwise `other`, which then was somebody else's doing.
     pub(super) fn or(&self, other: Refusal) -> Refusal {
-        self.found.get().cloned().unwrap_or(other)
+        self.sent.broke_off().cloned().unwrap_or(other)
     }
 
     /// Breaks the body off. Only the first refusal counts; a second cannot come, for the body ends there.
     pub(super) fn break_off(&self, refusal: Refusal) -> BoxError {
-        let _ = self.found.set(refusal.clone());
+        self.sent.break_off(refusal.clone());
         refusal.into()
     }
 
@@ -75,9 +79,8 @@ enum Content {
 /// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnswappableBody`] for one that would be at its place in another body,
 /// [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body that does not come.
 pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<Examined, Refusal> {
-    let upload = Upload::default();
     if body.is_end_stream() {
-        return Ok(Examined { content: Content::Whole(Bytes::new(), None), upload });
+        return Ok(Examined { content: Content::Whole(Bytes::new(), None), upload: Upload::default() });
     }
     let in_body = swap.in_body(head).map(Box::new);
     let behind = || Behind::new(head, swap);
@@ -112,7 +115,7 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<
             Content::Whole(bytes, trailers)
         }
     };
-    Ok(Examined { content, upload })
+    Ok(Examined { content, upload: Upload { streams: !short, ..Upload::default() } })
 }
 
 /// A body that is announced to be short enough. What comes behind it is not judged yet.

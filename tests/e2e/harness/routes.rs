@@ -39,6 +39,9 @@ pub async fn answer(mut request: Request<Incoming>, log: Log, refused: Refused, 
         tokio::time::sleep(Duration::from_millis(number(query, "ms", 1000))).await;
         return bodies::answer(200, "text/plain", Body::whole("what?\n"));
     }
+    if route == "early" {
+        return early(request.into_body(), rest, log, index);
+    }
     let shown = shown(&request, query);
     let echo = echo(&request);
     let body = read(request.into_body(), &log, index).await;
@@ -105,6 +108,19 @@ fn remember(request: &Request<Incoming>, log: &Log) -> usize {
     let mut log = log.lock().unwrap();
     log.push(seen);
     log.len() - 1
+}
+
+/// Answers before the body has come: with the head alone, the whole of it, or a status for which nothing is read.
+fn early(body: Incoming, way: &str, log: Log, index: usize) -> Response<Body> {
+    if let Ok(status) = way.parse() {
+        return bodies::answer(status, "text/plain", Body::whole("too early\n"));
+    }
+    let (feed, rest) = Body::fed();
+    RUNTIME.spawn(async move {
+        let (_, length) = read(body, &log, index).await;
+        feed.piece(format!("{length}\n")).await;
+    });
+    bodies::answer(200, "text/plain", if way == "whole" { Body::whole("whole\n") } else { rest })
 }
 
 /// Reads the whole body, remembers its beginning and when its pieces came. Leaves the beginning and the length.
