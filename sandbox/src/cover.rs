@@ -36,6 +36,8 @@ pub(crate) enum Strictness {
     Path,
     /// Hidden wherever it is found by its name at the next start, too; so what is above it may be renamed.
     Name,
+    /// The same for what leads out, also among the system's own.
+    Outlet,
 }
 
 /// A place that is mounted over, which also keeps it from being renamed.
@@ -110,7 +112,7 @@ pub(crate) fn covers(
                     .on(working_directory.display())
                     .hint_at("start from another directory, or take it out of `hide`"));
             }
-            if *strictness != Strictness::Name && bind.write && bind.layer.is_none() {
+            if matches!(strictness, Strictness::Own | Strictness::Path) && bind.write && bind.layer.is_none() {
                 // In a namespace of its own where nothing is mounted there, a command may rename what is mounted over here.
                 if nested {
                     return Err(Step::Plan

@@ -2,7 +2,7 @@
 //!
 //! For: `child`, when nothing is mounted any more. In: the plan's write paths, the standard descriptors. Out: a process that
 //! reads and executes what is shown, writes only in write paths, scratch space, devices and /proc, makes no device file
-//! anywhere, and signals nobody outside; and what of it is in force. Never: a condition for a start. Without Landlock the mounts
+//! anywhere, and signals nobody and connects to no socket outside; and what of it is in force. Never: a condition for a start. Without Landlock the mounts
 //! stand alone, and that is said.
 //!
 //! TCP ports are left alone. A rule names one port, so that all but a few would take 65,000 rules; every port leads to
@@ -34,13 +34,15 @@ const MAKE_CHAR: u64 = 1 << 6;
 const MAKE_BLOCK: u64 = 1 << 11;
 const TRUNCATE: u64 = 1 << 14;
 const IOCTL_DEV: u64 = 1 << 15;
+/// To get at a socket by its path that was made outside; those that are made inside need no right. Given nowhere.
+const RESOLVE_UNIX: u64 = 1 << 16;
 
 /// The rights that mean something on what is no directory.
 const OF_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
 
 const SHOWN: u64 = EXECUTE | READ_FILE | READ_DIR;
-/// Everything but device files, and what devices of others would do.
-const WRITTEN: u64 = !(MAKE_CHAR | MAKE_BLOCK | IOCTL_DEV);
+/// Everything but device files, what devices of others would do, and sockets of others.
+const WRITTEN: u64 = !(MAKE_CHAR | MAKE_BLOCK | IOCTL_DEV | RESOLVE_UNIX);
 /// Terminals are asked for much; what the others are asked for they refuse themselves, in the words that programs expect.
 const DEVICE: u64 = READ_FILE | WRITE_FILE | READ_DIR | TRUNCATE | IOCTL_DEV;
 /// Names of threads, readiness to be killed, maps of nested users. What is the machine's there is mounted read-only.
@@ -56,12 +58,18 @@ const fn files(abi: i64) -> u64 {
         ..=1 => 0,
         2 => (1 << 14) - 1,
         3 | 4 => (1 << 15) - 1,
-        _ => (1 << 16) - 1,
+        5..=8 => (1 << 16) - 1,
+        _ => (1 << 17) - 1,
     }
 }
 
 const fn scopes(abi: i64) -> u64 {
     if abi >= 6 { SCOPES } else { 0 }
+}
+
+/// Whether no command gets at a socket that was made outside, wherever and whenever that was.
+pub(crate) fn keeps_sockets(nested: bool) -> bool {
+    !nested && sys::landlock_abi().is_ok_and(|abi| files(abi) & RESOLVE_UNIX != 0)
 }
 
 /// Puts it up. `None`: this kernel has none, or none that would help.
@@ -84,7 +92,7 @@ fn restrict_as<'a>(abi: i64, nested: bool, written: impl Iterator<Item = &'a Pat
         allow_files(&ruleset, files, written)?;
     }
     sys::landlock_enter(ruleset.as_fd()).map_err(failed("put Landlock in force"))?;
-    Ok(Some(Landlock { abi, files: files != 0, scopes: scopes != 0 }))
+    Ok(Some(Landlock { abi, files: files != 0, scopes: scopes != 0, sockets: files & RESOLVE_UNIX != 0 }))
 }
 
 fn allow_files<'a>(ruleset: &OwnedFd, handled: u64, written: impl Iterator<Item = &'a Path>) -> Result<(), Error> {

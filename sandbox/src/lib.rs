@@ -11,7 +11,7 @@
 //! | `spec` | what the caller wants |
 //! | [`expand`](expand()) | what the patterns of a policy stand for on this machine |
 //! | `plan` | read against the machine: which user, which paths |
-//! | `walk`, `secrets`, `cover` | what of them is not to be seen, by its name or by the policy |
+//! | `walk`, `secrets`, `outlets`, `cover` | what of them is not to be seen: by its name, by the policy, or as it leads out |
 //! | `spawn` | [`begin`], [`Preparing::finish`], [`Prepared::start`]: the parent's side |
 //! | `namespace`, `cgroup`, `limits`, `nested` | what the parent alone can do: maps, idmapped mounts, limits |
 //! | `message` | what parent and child say to each other |
@@ -65,6 +65,7 @@ mod network;
 mod nft;
 mod nss;
 mod offer;
+mod outlets;
 mod overlay;
 mod plan;
 mod probe;

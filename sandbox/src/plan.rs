@@ -6,7 +6,8 @@
 use crate::{
     cover::{self, Cover, Strictness},
     error::{Error, Step},
-    filesystem, overlay, secrets,
+    filesystem, landlock, outlets, overlay,
+    secrets::{self, Search},
     spec::{Layered, Spec},
     status::HiddenInForce,
 };
@@ -133,13 +134,20 @@ fn hide(spec: &Spec, binds: &[Bind], working_directory: &Path) -> Result<(Vec<Co
         Ok(found)
     };
     let by_policy = resolved(&spec.conceal)?;
-    let secrets = secrets::find(binds, &homes(spec), spec.find_secrets)?;
+    let search = match spec.find_secrets {
+        true => Search::Whole,
+        false if landlock::keeps_sockets(spec.nested) => Search::No,
+        false => Search::Outlets,
+    };
+    let mut secrets = secrets::find(binds, &homes(spec), search)?;
+    secrets.outlets.append(&mut outlets::listed(binds));
     let all: BTreeSet<PathBuf> = [&by_policy, &secrets.listed, &secrets.found].into_iter().flatten().cloned().collect();
     let linked = secrets::other_names(binds, &all)?;
     let mut hide = Vec::new();
     for (paths, strictness) in [
         (linked, Strictness::Name),
         (secrets.found, Strictness::Name),
+        (secrets.outlets, Strictness::Outlet),
         (secrets.listed, Strictness::Path),
         (by_policy, Strictness::Path),
         (resolved(&spec.hide)?, Strictness::Own),

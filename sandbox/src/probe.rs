@@ -4,7 +4,7 @@
 //! Never: a lasting change; what is tried is tried in a child that ends.
 
 use crate::{
-    cgroup, lock,
+    cgroup, landlock, lock,
     message::Channel,
     namespace, network,
     offer::Offered,
@@ -53,7 +53,7 @@ pub fn probe() -> Vec<Capability> {
             Some("there is only IPv4 inside".to_owned()),
             "boot without ipv6.disable=1; sysctl net.ipv6.conf.all.disable_ipv6=0",
         ),
-        landlock(),
+        by_landlock(),
         filters(),
         groups(),
         layers(),
@@ -120,9 +120,14 @@ fn try_network() -> Result<Tried, String> {
     answer.map_err(|errno| errno.to_string())?.map_or_else(|| Err("the child died".to_owned()), |(tried, _)| tried)
 }
 
-fn landlock() -> Capability {
+fn by_landlock() -> Capability {
     let abi = sys::landlock_abi();
-    let why = format!("ABI {}; the worker keeps to its files, and inside there is a second wall", abi.unwrap_or(0));
+    let later = match landlock::keeps_sockets(false) {
+        true => "and no socket of the machine's is reached",
+        false => "but sockets that appear in what is shown after the start are reached: that needs ABI 9, of Linux 7.1",
+    };
+    let why =
+        format!("ABI {}; the worker keeps to its files, and inside there is a second wall, {later}", abi.unwrap_or(0));
     Capability::new("Landlock", true, abi.is_ok(), why).or(
         Some(format!("a worker cannot keep to its files, and inside they are kept by mounts alone: {UNLOCKED}")),
         "a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` among its `lsm=`",

@@ -5,6 +5,7 @@
 
 use crate::{
     error::Error,
+    outlets,
     plan::Bind,
     walk::{Budget, Entry, walk},
 };
@@ -89,6 +90,8 @@ pub(crate) struct Secrets {
     pub listed: BTreeSet<PathBuf>,
     /// By their names, wherever they were found.
     pub found: BTreeSet<PathBuf>,
+    /// Those that lead to a process of the machine, wherever they were met.
+    pub outlets: BTreeSet<PathBuf>,
     /// How many names were looked at.
     pub looked_at: u64,
 }
@@ -102,8 +105,18 @@ pub(crate) fn outermost(binds: &[Bind]) -> Vec<&Bind> {
     binds.iter().filter(|bind| bind.directory && !within(bind) && seen.insert(&bind.source)).collect()
 }
 
+/// How what is shown is walked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// For all, to its end or not at all.
+    Whole,
+    /// For what leads out, as far as one gets in a moment.
+    Outlets,
+    No,
+}
+
 /// Finds them. What a policy names is hidden by nothing in here.
-pub(crate) fn find(binds: &[Bind], homes: &BTreeSet<PathBuf>, search: bool) -> Result<Secrets, Error> {
+pub(crate) fn find(binds: &[Bind], homes: &BTreeSet<PathBuf>, search: Search) -> Result<Secrets, Error> {
     let named: BTreeSet<&Path> = binds.iter().map(|bind| bind.source.as_path()).collect();
     let mut secrets = Secrets::default();
     for home in homes {
@@ -118,26 +131,33 @@ pub(crate) fn find(binds: &[Bind], homes: &BTreeSet<PathBuf>, search: bool) -> R
             }
         }
     }
-    if search {
-        let mut budget = Budget::new();
-        for bind in outermost(binds) {
-            let closed = walk(bind.source.clone(), (), &mut budget, |(), entry| match is_secret(entry) {
-                true => {
-                    secrets.found.extend(hideable(entry).filter(|path| !named.contains(path.as_path())));
-                    None
-                }
-                false => Some(()),
-            });
+    let whole = search == Search::Whole;
+    let mut budget = if whole { Budget::new() } else { Budget::brief() };
+    for bind in outermost(binds).into_iter().filter(|_| search != Search::No) {
+        let walked = walk(bind.source.clone(), (), &mut budget, |(), entry| {
+            if matches!(entry.kind, FileType::Socket | FileType::Fifo) {
+                let path = Some(entry.path());
+                secrets.outlets.extend(path.filter(|path| outlets::leads_out(path, entry.kind, binds)));
+            } else if whole && is_secret(entry) {
+                secrets.found.extend(hideable(entry).filter(|path| !named.contains(path.as_path())));
+                return None;
+            }
+            Some(())
+        });
+        match walked {
             // There may be anything in them.
-            secrets.found.extend(closed.map_err(|error| {
-                error.hint_at(
+            Ok(closed) if whole => secrets.found.extend(closed),
+            Err(error) if whole => {
+                return Err(error.hint_at(
                     "show less of the machine; or say `find_secrets = false` under [sandbox], if no file in there, `.env` neither, \
                      is to be kept from the command",
-                )
-            })?);
+                ));
+            }
+            Ok(_) => {}
+            Err(_) => break,
         }
-        secrets.looked_at = budget.spent();
     }
+    secrets.looked_at = budget.spent();
     Ok(secrets)
 }
 
@@ -239,18 +259,18 @@ mod tests {
         ]);
         symlink("../environment", tree.path().join("a/.env.link")).unwrap();
         symlink("b", tree.path().join("a/.env")).unwrap();
-        let found = find(&[shown(tree.path())], &BTreeSet::new(), true).unwrap();
+        let found = find(&[shown(tree.path())], &BTreeSet::new(), Search::Whole).unwrap();
         let expected = [".env", ".env.production", ".git/.netrc", "a/.ssh", "a/b/c/.env", "a/id_rsa", "environment"];
         assert_eq!(names(&found.found, tree.path()), expected);
         assert!(found.looked_at > 15 && found.listed.is_empty());
-        assert!(find(&[shown(tree.path())], &BTreeSet::new(), false).unwrap().found.is_empty());
+        assert!(find(&[shown(tree.path())], &BTreeSet::new(), Search::Outlets).unwrap().found.is_empty());
     }
 
     #[test]
     fn what_is_named_itself_is_not_hidden() {
         let tree = tree(&[".env", "a/.env", "a/.ssh/known_hosts"]);
         let binds = [shown(tree.path()), shown(&tree.path().join(".env")), shown(&tree.path().join("a/.ssh"))];
-        let found = find(&binds, &BTreeSet::new(), true).unwrap();
+        let found = find(&binds, &BTreeSet::new(), Search::Whole).unwrap();
         assert_eq!(names(&found.found, tree.path()), ["a/.env"]);
     }
 
@@ -258,7 +278,7 @@ mod tests {
     fn of_a_home_the_list_is_hidden_whether_or_not_anything_is_searched() {
         let home = tree(&[".aws/credentials", ".config/gh/hosts.yml", ".npmrc", ".profile", "project/.npmrc"]);
         let homes = BTreeSet::from([home.path().to_owned()]);
-        let listed = |shows: &Path| find(&[shown(shows)], &homes, false).unwrap().listed;
+        let listed = |shows: &Path| find(&[shown(shows)], &homes, Search::No).unwrap().listed;
         assert_eq!(names(&listed(home.path()), home.path()), [".aws", ".config/gh", ".npmrc"]);
         assert_eq!(names(&listed(&home.path().join(".config")), home.path()), [".config/gh"]);
         assert!(listed(&home.path().join(".config/gh")).is_empty());

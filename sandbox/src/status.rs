@@ -65,6 +65,8 @@ pub struct Landlock {
     pub files: bool,
     /// Signals and abstract sockets reach nobody outside.
     pub scopes: bool,
+    /// Nor do sockets with paths, whenever they were made. Where it is false, those that were there at the start are covered.
+    pub sockets: bool,
 }
 
 /// Which connections reach the handed-out listeners.

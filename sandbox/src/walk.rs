@@ -21,12 +21,16 @@ use std::{
 const MOST_NAMES: u64 = 1_000_000;
 /// A file system that is slower than this (one behind a network, say) holds up every start.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Who says that nothing is to be looked for has a large tree, and a start takes a hundredth of a second.
+const FEW_NAMES: u64 = 200_000;
+const BRIEFLY: Duration = Duration::from_millis(250);
 /// What one system call lists: some thousand names.
 const LISTED_AT_ONCE: usize = 64 * 1024;
 
 /// What may still be looked at.
 pub(crate) struct Budget {
     names: u64,
+    most: u64,
     until: Instant,
     buffer: Vec<MaybeUninit<u8>>,
 }
@@ -47,7 +51,12 @@ impl Entry<'_> {
 
 impl Budget {
     pub fn new() -> Self {
-        Self { names: 0, until: Instant::now() + LONGEST, buffer: Vec::new() }
+        Self { names: 0, most: MOST_NAMES, until: Instant::now() + LONGEST, buffer: Vec::new() }
+    }
+
+    /// For what is looked for without having been asked for.
+    pub fn brief() -> Self {
+        Self { most: FEW_NAMES, until: Instant::now() + BRIEFLY, ..Self::new() }
     }
 
     /// How many names were looked at.
@@ -58,7 +67,7 @@ impl Budget {
     fn spend(&mut self, at: &Path, names: u64) -> Result<(), Error> {
         self.names += names;
         let failed = |tried| Step::Plan.failed(tried).on(at.display());
-        if self.names > MOST_NAMES {
+        if self.names > self.most {
             return Err(failed("look through more than a million names, the last of them in"));
         }
         if Instant::now() > self.until {

@@ -201,6 +201,10 @@ struct Landlock {
     files: bool,
     /// Signals and abstract sockets reach nobody outside.
     scopes: bool,
+    /// Nor do sockets with paths, whenever they were made. Where it is false, those that were there at the start are covered; absent in logs of
+    /// before this was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sockets: Option<bool>,
 }
 
 /// What is out of sight.

@@ -71,7 +71,7 @@ fn what_is_shown_is_read_and_only_write_paths_are_written() {
     let (written, beside) = (place.directory.path().join("written"), place.directory.path().join("beside"));
     for abi in 2..=newest() {
         place.held(abi, false, |in_force| {
-            assert_eq!(in_force, Some(Landlock { abi, files: true, scopes: abi >= 6 }));
+            assert_eq!(in_force, Some(Landlock { abi, files: true, scopes: abi >= 6, sockets: abi >= 9 }));
             assert_eq!(fs::read_to_string(beside.join("file")).unwrap(), "text");
             assert!(fs::read_dir(&beside).is_ok() && Command::new("true").status().unwrap().success());
             let tried = [
@@ -125,13 +125,33 @@ fn signals_and_abstract_sockets_reach_nobody_outside() {
     assert!(signal.is_ok() && socket.is_ok(), "without it they do");
     for (abi, nested) in (6..=newest()).flat_map(|abi| [(abi, false), (abi, true)]) {
         let (signal, socket) = place.held(abi, nested, |in_force| {
-            assert_eq!(in_force, Some(Landlock { abi, files: !nested, scopes: true }));
+            assert_eq!(in_force, Some(Landlock { abi, files: !nested, scopes: true, sockets: !nested && abi >= 9 }));
             let mut own = Command::new("sleep").arg("60").spawn().unwrap();
             own.kill().unwrap();
             own.wait().unwrap();
             reach()
         });
         assert!(signal == Err(Errno::PERM) && denied(socket), "ABI {abi}");
+    }
+}
+
+#[test]
+fn sockets_of_others_are_let_go_to_nowhere_where_the_kernel_knows_of_them() {
+    for rights in [SHOWN, WRITTEN, DEVICE, PROCESSES] {
+        assert_eq!(rights & RESOLVE_UNIX, 0, "{rights:b}");
+    }
+    let place = Place::new();
+    let [of_others, own] = ["of-others", "own"].map(|name| place.directory.path().join("written").join(name));
+    let _listener = UnixListener::bind(&of_others).unwrap();
+    for abi in 2..=newest() {
+        let (reached, own) = place.held(abi, false, |_| {
+            let listener = UnixListener::bind(&own).unwrap();
+            let reached = [&of_others, &own].map(|path| UnixStream::connect(path).map(drop));
+            drop(listener);
+            fs::remove_file(&own).unwrap();
+            reached.into()
+        });
+        assert_eq!((denied(reached), own.is_ok()), (abi >= 9, true), "ABI {abi}");
     }
 }
 
@@ -148,9 +168,18 @@ fn a_kernel_too_old_for_moves_between_directories_is_left_alone() {
 
 #[test]
 fn each_abi_handles_what_its_kernel_knows() {
-    // The highest right of each: REFER, TRUNCATE, TRUNCATE, IOCTL_DEV, and none since.
-    let highest: [(i64, u64); 8] =
-        [(0, 0), (1, 0), (2, 1 << 13), (3, 1 << 14), (4, 1 << 14), (5, 1 << 15), (6, 1 << 15), (9, 1 << 15)];
+    // The highest right of each: REFER, TRUNCATE, TRUNCATE, IOCTL_DEV, RESOLVE_UNIX.
+    let highest: [(i64, u64); 9] = [
+        (0, 0),
+        (1, 0),
+        (2, 1 << 13),
+        (3, 1 << 14),
+        (4, 1 << 14),
+        (5, 1 << 15),
+        (8, 1 << 15),
+        (9, 1 << 16),
+        (12, 1 << 16),
+    ];
     for (abi, right) in highest {
         assert_eq!(files(abi), (right << 1).saturating_sub(1), "ABI {abi}");
         assert_eq!(scopes(abi), if abi < 6 { 0 } else { 3 }, "ABI {abi}");
