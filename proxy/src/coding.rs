@@ -113,6 +113,18 @@ fn named(name: &str) -> Option<Coding> {
     })
 }
 
+impl Coding {
+    /// What its decoder takes for what it may have to look back at, at most.
+    pub(crate) fn window(self) -> usize {
+        match self {
+            Self::Identity => 0,
+            Self::Gzip | Self::Deflate => 64 << 10,
+            Self::Brotli => 16 << 20,
+            Self::Zstd => 1 << ZSTD_WINDOW,
+        }
+    }
+}
+
 /// Decodes one body.
 pub(crate) struct Decoder {
     coding: Coding,

@@ -103,6 +103,8 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(1);
 pub const DECODED_FREE: u64 = 8 * 1024 * 1024;
 /// Beyond that, decoded bytes for each coded one: logs and JSON reach about 50, a bomb 1000 and more.
 pub const DECODED_RATIO: u64 = 200;
+/// What decoders of requests that stream may take for their windows at once: eight of zstd, four of brotli. Others wait their turn.
+pub const DECODED_AT_ONCE: usize = 64 * 1024 * 1024;
 /// A body that is judged by `mcp` or `graphql`. Arguments of tools are texts that a model wrote; a document is pasted at times.
 pub const JUDGED_BODY: usize = 1024 * 1024;
 /// Such bodies in memory at once, 64 MiB in all: agents call a handful of tools at a time. Others wait their turn.

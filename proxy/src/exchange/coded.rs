@@ -12,6 +12,7 @@ use crate::error::Refusal;
 use crate::grpc::{self, Messages};
 use crate::limit;
 use crate::swap::{BodyWatch, Head, Swap};
+use crate::tool::{Place, Room};
 
 /// What is decoded at once.
 const ROOM: usize = 16 * 1024;
@@ -26,6 +27,10 @@ pub struct CodedWatch {
     chunks: Option<(AwsChunks, BodyWatch)>,
     /// Of gRPC, in which each message may be coded.
     messages: Option<Messages>,
+    /// What the decoder's window takes, and the place for it.
+    window: usize,
+    #[expect(dead_code, reason = "held, not read")]
+    place: Place,
 }
 
 struct Decoding {
@@ -54,7 +59,22 @@ impl CodedWatch {
         };
         let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
         let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
-        Ok(Self { watch: swap.body(head), nothing: swap.is_empty(), decoding, chunks, messages })
+        let (watch, nothing) = (swap.body(head), swap.is_empty());
+        Ok(Self { watch, nothing, decoding, chunks, messages, window: coding.window(), place: Place::default() })
+    }
+
+    /// The same once there is room for its decoder, which is kept as long as the body streams.
+    ///
+    /// # Errors
+    /// [`Refusal::UnexaminedBody`] where there was none in time.
+    pub(super) async fn with_room(mut self, room: &Room) -> Result<Self, Refusal> {
+        if self.window > 0 {
+            let place = tokio::time::timeout(limit::EXAMINED_BODY_WAIT, room.decoded(self.window)).await;
+            let busy =
+                |_| Refusal::UnexaminedBody("too many bodies with a `Content-Encoding` are under way".to_owned());
+            self.place = place.map_err(busy)?;
+        }
+        Ok(self)
     }
 
     /// Examines the next chunk. Nothing of it may go upstream before.

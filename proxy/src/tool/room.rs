@@ -16,6 +16,7 @@ pub struct Room {
     listings: Arc<Semaphore>,
     /// In KiB.
     signed: Arc<Semaphore>,
+    decoded: Arc<Semaphore>,
 }
 
 /// A place, free again when it is dropped. None is needed for what is empty.
@@ -28,6 +29,7 @@ impl Default for Room {
             bodies: Arc::new(Semaphore::new(limit::JUDGED_AT_ONCE)),
             listings: Arc::new(Semaphore::new(limit::LISTINGS_AT_ONCE)),
             signed: Arc::new(Semaphore::new(limit::SIGNED_AT_ONCE >> 10)),
+            decoded: Arc::new(Semaphore::new(limit::DECODED_AT_ONCE >> 10)),
         }
     }
 }
@@ -43,6 +45,12 @@ impl Room {
         let kibibytes = bytes.div_ceil(1024).min(limit::SIGNED_AT_ONCE >> 10);
         let kibibytes = u32::try_from(kibibytes).unwrap_or(u32::MAX);
         Place(Arc::clone(&self.signed).acquire_many_owned(kibibytes).await.ok())
+    }
+
+    /// Waits for a place for a decoder with so large a window.
+    pub(crate) async fn decoded(&self, bytes: usize) -> Place {
+        let kibibytes = u32::try_from(bytes.min(limit::DECODED_AT_ONCE) >> 10).unwrap_or(u32::MAX);
+        Place(Arc::clone(&self.decoded).acquire_many_owned(kibibytes).await.ok())
     }
 
     /// Waits for a place for an answer.
