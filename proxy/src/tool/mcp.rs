@@ -56,8 +56,11 @@ type Subject<'a, 'r> = (&'a str, &'r [NameGlob], &'static str);
 /// Judges a request: a message that is posted, the stream of a session, or the session's end.
 pub(super) fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, body: &[u8]) -> Result<Asked, Why> {
     for (name, _) in query::read(call.query.as_deref().unwrap_or_default())? {
-        if CALLING.iter().any(|calling| name.eq_ignore_ascii_case(calling)) {
-            return Err(Why::shape(&format!("some servers take a call from `{name}` in the query string: post it")));
+        if CALLING.iter().any(|calling| query::may_mean(&name, calling)) {
+            return Err(Why::shape(&format!(
+                "some servers take a call from `{}` in the query string: post it",
+                shown(&name)
+            )));
         }
     }
     match call.method.as_str() {

@@ -21,6 +21,13 @@ pub(super) fn read(query: &str) -> Result<Vec<(String, String)>, Why> {
         .collect()
 }
 
+/// Whether some server takes `name` for `other`: PHP drops blanks before a name and what is behind a NUL in it; to PHP and others, brackets
+/// and dots lead into the value of the name before them.
+pub(super) fn may_mean(name: &str, other: &str) -> bool {
+    let outer = name.trim_start().split(['\0', '[', '.']).next().unwrap_or_default();
+    outer.trim_end().eq_ignore_ascii_case(other)
+}
+
 fn decoded(text: &str) -> Result<String, Why> {
     let escapes = text.split('%').skip(1);
     let whole = |escape: &str| escape.len() >= 2 && escape.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
@@ -35,6 +42,26 @@ fn decoded(text: &str) -> Result<String, Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_known_in_whatever_way_a_server_reads_it() {
+        for name in [
+            "method",
+            "Method",
+            " method",
+            "\u{a0}method ",
+            "method\0x",
+            "method[]",
+            "method[x]",
+            "method.x",
+            " METHOD[\0",
+        ] {
+            assert!(may_mean(name, "method"), "{name:?}");
+        }
+        for name in ["", "methods", "x.method", "[method]", "\0method", "the method", "met hod"] {
+            assert!(!may_mean(name, "method"), "{name:?}");
+        }
+    }
 
     #[test]
     fn a_query_is_decoded_once_or_not_read() {
