@@ -1,6 +1,9 @@
-//! A body that is accepted is read by serde_json as it is read here, and has no second key that is spelt like another; an event
-//! stream is cut alike however its chunks fall, and what passes of it lists nothing that is not allowed.
+//! A body that is accepted is read by serde_json as it is read here, and has no second key that is spelt like another; one that is let through asks
+//! for nothing that is not allowed, also if keys and methods are read in any case. An event stream is cut alike however its chunks fall, and what
+//! passes of it lists nothing that is not allowed.
 #![no_main]
+
+mod judging;
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -10,6 +13,26 @@ use libfuzzer_sys::fuzz_target;
 use proxy::tool::{Events, Listing, read};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+
+use judging::Judging;
+
+/// What goes beside the tools that are listed, in small letters.
+const HARMLESS: [&str; 12] = [
+    "initialize",
+    "server/discover",
+    "ping",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+    "prompts/list",
+    "logging/setlevel",
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+];
+
+static SEARCH: LazyLock<Judging> = LazyLock::new(|| Judging::by("mcp = { tools = [\"search\"] }"));
 
 static LISTING: LazyLock<Listing> = LazyLock::new(|| {
     let text = "[[allow]]\nto = \"mcp.example.com\"\nmcp = { tools = [\"search\"] }\n";
@@ -25,6 +48,12 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(value, other);
         // A reader that keeps every key it meets.
         serde_json::from_slice::<Alone>(bytes).expect("no key is spelt like another");
+    }
+    if SEARCH.judge("POST", None, bytes).is_ok() {
+        let body: Value = serde_json::from_slice(bytes).expect("JSON");
+        for message in body.as_array().unwrap_or(&vec![body.clone()]) {
+            assert!(asks_for_search_at_most(message), "{message}");
+        }
     }
     let mut whole = Vec::new();
     let ended = Events::default().push(bytes, &LISTING, &mut whole);
@@ -45,6 +74,23 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
+
+/// To a server that minds no case, and takes what looks like a method for one.
+fn asks_for_search_at_most(message: &Value) -> bool {
+    let all = |value: &Value, key: &str| -> Vec<Value> {
+        let alike = |name: &str| name.trim().to_lowercase() == key;
+        let members = value.as_object().into_iter().flatten();
+        members.filter(|(name, _)| alike(name)).map(|(_, value)| value.clone()).collect()
+    };
+    all(message, "method").iter().all(|method| {
+        let method = method.as_str().unwrap_or("what is no text").trim().to_lowercase();
+        let named = || all(message, "params").iter().flat_map(|params| all(params, "name")).collect::<Vec<_>>();
+        match &*method {
+            "tools/call" => named() == ["search"],
+            method => HARMLESS.contains(&method),
+        }
+    })
+}
 
 /// JSON none of whose objects has two keys that are alike, case aside.
 struct Alone;

@@ -31,6 +31,7 @@ use record::{CallStart, CredentialUse, Observed};
 use self::attempt::{Attempt, Attempted};
 use self::body::examine;
 pub use self::coded::CodedWatch;
+pub use self::frames::{Counted, Seen};
 pub use self::serving::serve;
 use self::signed::Signing;
 pub use self::websocket::{Frames, NoFrame, Part};

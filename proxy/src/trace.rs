@@ -70,7 +70,7 @@ impl Trace {
 }
 
 /// Puts what goes upstream in the place of what came, before anything is swapped: where a placeholder is, the fields are like any others.
-pub(crate) fn pass_on(headers: &mut HeaderMap, trace: Option<&Trace>, swap: &Swap) {
+pub fn pass_on(headers: &mut HeaderMap, trace: Option<&Trace>, swap: &Swap) {
     match trace {
         _ if holds_placeholder(headers, swap) => {}
         // `tracestate` passes as it came.

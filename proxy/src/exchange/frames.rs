@@ -28,7 +28,7 @@ const HEAD: usize = 9;
 const PREFACE: usize = 24;
 
 /// A stream whose reader's frames are counted.
-pub(super) struct Counted<S> {
+pub struct Counted<S> {
     stream: S,
     frames: Frames,
     allowance: Allowance,
@@ -41,7 +41,7 @@ pub(super) struct Counted<S> {
 
 /// What there was to see, for whoever serves the connection.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub struct Seen {
     flood: Notify,
     /// Whether its client was told of that.
     told: AtomicBool,
@@ -53,12 +53,12 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Ends when a flood has begun.
-    pub(super) async fn flood(&self) {
+    pub async fn flood(&self) {
         self.flood.notified().await;
     }
 
     /// The client is told that the connection ends; to the reader it ends here.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.told.store(true, Ordering::Relaxed);
     }
 
@@ -74,7 +74,8 @@ impl Seen {
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(stream: S) -> (Self, Arc<Seen>) {
+    /// The same stream, counted, and what there is to see of it.
+    pub fn new(stream: S) -> (Self, Arc<Seen>) {
         let seen = Arc::<Seen>::default();
         let (frames, allowance) = (Frames::default(), Allowance::new(Instant::now()));
         (Self { stream, frames, allowance, seen: Arc::clone(&seen), over: false, lingering: None }, seen)
