@@ -18,7 +18,7 @@ use crate::observe::Observed;
 use crate::path::NormalPath;
 use crate::protocol::Protocol;
 use crate::rule::{Effect, Rule, RuleId, TlsMode};
-use crate::upstream::UpstreamProxy;
+use crate::upstream::{ProxyLogin, UpstreamProxy};
 
 /// How a call travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,10 +141,9 @@ impl TunnelPermit {
         &self.policy
     }
 
-    /// Whether both lead to the same place in the same way.
+    /// Whether what stands by `other` may go on by this one.
     pub fn goes_as(&self, other: &TunnelPermit) -> bool {
-        let same = |a: &Rule, b: &Rule| (a.tls(), a.dial(), a.addresses()) == (b.tls(), b.dial(), b.addresses());
-        (&self.destination, &self.proxy) == (&other.destination, &other.proxy) && same(&self.rule, &other.rule)
+        self.mode() == other.mode() && self.route().covers(other.route())
     }
 }
 
@@ -265,6 +264,19 @@ impl<'a> Route<'a> {
     /// What the upstream is shown if it asks who calls.
     pub fn client_certificate(self) -> Option<&'a Arc<ClientCertificate>> {
         self.rule.client_certificate()
+    }
+
+    /// Whether what was dialled by `other` would be by this one: the same place in the same way, and no range less. A certificate or a login that was
+    /// renewed in its file is the same.
+    pub fn covers(self, other: Route<'_>) -> bool {
+        let proxies = [self, other].map(|route| {
+            route.proxy.map(|proxy| (proxy.place(), proxy.resolves(), proxy.login().map(ProxyLogin::file)))
+        });
+        let shown = [self, other]
+            .map(|route| route.client_certificate().map(|shown| (shown.certificate_file(), shown.key_file())));
+        let listed = |range: &IpNet| self.ranges().iter().any(|wider| wider.contains(range));
+        let same = (self.destination, self.dial()) == (other.destination, other.dial());
+        same && proxies[0] == proxies[1] && shown[0] == shown[1] && other.ranges().iter().all(listed)
     }
 
     /// Address ranges that may be dialled although they are private or the like.

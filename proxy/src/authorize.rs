@@ -82,12 +82,12 @@ pub fn inject(call: &mut Call, permit: &CallPermit, swap: &Swap) -> Result<bool,
 }
 
 /// What a later policy is asked while `call` is under way: the same, whether the rule still grants the credential that it
-/// `carries`, and whether it still says of bodies what it said when this one was `judged`.
+/// `carries`, and whether it still says of bodies what it said when this one was `judged`. Its permit is for [`by_the_same_way`].
 pub fn again(
     call: &Call,
     carries: Option<CredentialName>,
     judged: Option<Protocol>,
-) -> impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static {
+) -> impl Fn(&Policy) -> Result<CallPermit, Refusal> + Send + Sync + 'static {
     let (destination, scheme) = (call.destination.clone(), call.scheme);
     let (method, path) = (call.method.clone(), call.path.clone());
     move |policy| {
@@ -98,8 +98,20 @@ pub fn again(
         }
         match &carries {
             Some(credential) if permit.credential() != Some(credential) => Err(Refusal::Revoked(credential.clone())),
-            _ => Ok(()),
+            _ => Ok(permit),
         }
+    }
+}
+
+/// The same of a call that went out by `permit`: the address, the proxy and the certificate that it stands on are still the rule's.
+pub fn by_the_same_way(
+    again: impl Fn(&Policy) -> Result<CallPermit, Refusal> + Send + Sync + 'static,
+    permit: &Arc<CallPermit>,
+) -> impl Fn(&Policy) -> Result<(), Refusal> + Send + Sync + 'static {
+    let permit = Arc::clone(permit);
+    move |policy| {
+        let same = again(policy)?.route().covers(permit.route());
+        if same { Ok(()) } else { Err(Refusal::OtherWay(permit.destination().clone())) }
     }
 }
 
@@ -112,13 +124,13 @@ pub fn anew(
     worker: &Worker,
     asked: &Call,
     (policy, permit): (Arc<Policy>, CallPermit),
-    again: impl Fn(&Policy) -> Result<(), Refusal>,
+    again: impl Fn(&Policy) -> Result<CallPermit, Refusal>,
 ) -> Result<(Arc<Policy>, CallPermit), Refusal> {
     let now = worker.policy.current();
     if Arc::ptr_eq(&now, &policy) {
         return Ok((policy, permit));
     }
-    again(&now)?;
+    drop(again(&now)?);
     let permit = call(&now, asked, &worker.swap)?;
     Ok((now, permit))
 }

@@ -149,6 +149,11 @@ pub enum Refusal {
     /// The rule that a tunnel stands on has become another.
     #[error("connections to {0} no longer pass unread, or no longer to the same place")]
     NoLongerUnread(Destination),
+    /// A call's rule no longer leads where the call went.
+    #[error(
+        "the way to {0} is another than the call took: its `dial`, `addresses`, `client_certificate` or proxy was changed"
+    )]
+    OtherWay(Destination),
     /// The worker stopped: while the call was under way, or before it.
     #[error("the worker was stopped: no call of it goes on, and none begins")]
     Stopped,

@@ -109,10 +109,12 @@ async fn call(
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
     let again = authorize::again(&call, carries, permit.protocol().cloned());
     let (policy, permit) = authorize::anew(worker, &call, (policy, permit), &again)?;
+    let permit = Arc::new(permit);
+    let again = authorize::by_the_same_way(again, &permit);
     let leave = Leave::new(worker, busy, Arc::clone(&policy), lease.clone(), again);
     let (body, kept) = body.into_body(lease.as_deref().filter(|_| signing.is_none()))?;
     let upgrade = rest.upgrade.is_some();
-    let (permit, policy, plans) = (&permit, &policy, &plans);
+    let (permit, policy, plans) = (&*permit, &policy, &plans);
     let attempt = Attempt { worker, connection, call: &call, permit, policy, plans, upgrade, asked: &asked };
     // What signs is not sent, so it goes into no part of the request, and no range of an answer can show it.
     let mut request = attempt.request(&leave, body, lease.as_deref().filter(|_| signing.is_none()))?;

@@ -69,6 +69,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
             (S::SERVICE_UNAVAILABLE, "crowded", "connection_limit_reached")
         }
         Refusal::Revoked(_) => (S::FORBIDDEN, "credential-revoked", "http_request_denied"),
+        Refusal::OtherWay(_) => (S::FORBIDDEN, "other-way", "connection_terminated"),
         Refusal::NoLongerUnread(_) => (S::FORBIDDEN, "no-longer-unread", "connection_terminated"),
         Refusal::Stopped | Refusal::NotTakenUp(_) => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),
         Refusal::LogUnavailable(_) => (S::SERVICE_UNAVAILABLE, "log-unavailable", "proxy_internal_error"),
@@ -138,9 +139,7 @@ pub fn remedy(refusal: &Refusal) -> String {
              and without a digest of the body (`Content-MD5`, `Content-Digest` and the like)"
                 .to_owned()
         }
-        Refusal::Stopped => {
-            "save what you have, as everything in this sandbox ends within seconds; your operator, who stopped it, can say why".to_owned()
-        }
+        Refusal::Stopped => "save what you have: everything in this sandbox ends within seconds".to_owned(),
         refusal => match refusal.fault() {
             Fault::Client => "mend the request; sending it again unchanged gives the same answer".to_owned(),
             Fault::Upstream => {

@@ -152,6 +152,31 @@ fn other_tools_than_it_was_opened_with_cut_off_the_stream_of_a_session() {
 }
 
 #[test]
+fn an_address_that_is_another_or_listed_no_longer_cuts_off_what_stands_on_it_and_one_that_is_added_does_not() {
+    for (before, grown, after) in [
+        ("dial = \"{}\"", "dial = \"{}\"\naddresses = [\"10.0.0.0/8\"]", "dial = \"127.0.0.1:1\""),
+        ("dial = \"{}\"\naddresses = [\"10.0.0.0/8\"]", "dial = \"{}\"\naddresses = [\"10.0.0.0/7\"]", "dial = \"{}\""),
+    ] {
+        let upstream = Upstream::start();
+        let [before, grown, after] = [before, grown, after].map(|lines| lines.replace("{}", &upstream.dial()));
+        let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\n{before}\n# end\n"));
+        let mut live = exeat.start(&["sh", "-c", &format!("curl -sSN '{EVENTS}'; echo ended")]);
+        live.wait_for("data:");
+        let is_reload = |line: &Line| matches!(line.event, Event::PolicyReloaded { .. });
+        edit(&exeat, &format!("{before}\n# end"), &format!("{grown}\n# end"));
+        within(SOON, "the first policy", || live.log().lines.iter().any(is_reload));
+        let edited = edit(&exeat, &format!("{grown}\n# end"), &format!("{after}\n# end"));
+        within(SOON, "the stream ended", || live.stdout().contains("ended"));
+        let log = live.finish().log;
+        let end = ended_within_a_second(&log.lines, edited);
+        assert_eq!(end.outcome, "cut", "{end:?}");
+        assert!(end.reason.as_ref().unwrap().contains("is another than the call took"), "{end:?}");
+        let before = log.lines.iter().take_while(|line| !matches!(line.event, Event::CallEnd(_)));
+        assert_eq!(before.filter(|line| is_reload(line)).count(), 2, "a longer list cut it off");
+    }
+}
+
+#[test]
 fn one_that_still_allows_it_leaves_it_alone() {
     let upstream = Upstream::start();
     let exeat = Exeat::new().allow("api.example.com", &upstream);

@@ -32,6 +32,7 @@ impl Refusal {
             | Self::Revoked(_)
             | Self::AwaitsApproval { .. }
             | Self::NotApproved { .. }
+            | Self::OtherWay(_)
             | Self::NoLongerUnread(_) => Fault::Policy,
             Self::UnknownAddress(_)
             | Self::NoServerName(_)

@@ -137,6 +137,7 @@ const KINDS: &[&str] = &[
     // exeat itself.
     "crowded",
     "no-longer-unread",
+    "other-way",
     "stopped",
     "log-unavailable",
 ];
