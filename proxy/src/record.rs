@@ -193,7 +193,7 @@ impl CallRecord {
     fn ended_by_upload(&mut self) {
         match self.sent.broke_off() {
             Some(broken @ Refusal::Malformed(_)) if self.end.outcome == "broken" => {
-                self.end.reason = Some(broken.to_string())
+                self.end.reason = Some(broken.to_string());
             }
             None | Some(Refusal::Malformed(_)) => {}
             Some(refusal) => {
