@@ -23,6 +23,7 @@ use crate::limit;
 use crate::record::Sent;
 use crate::request::Behind;
 use crate::swap::{BodySwap, Gapped, Head, Plan, Swap};
+use crate::tool::Room;
 use crate::upstream::{Body, BoxError};
 
 /// What was found in, and counted of, a body.
@@ -78,7 +79,7 @@ enum Content {
 /// # Errors
 /// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnswappableBody`] for one that would be at its place in another body,
 /// [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body that does not come.
-pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<Examined, Refusal> {
+pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap, room: &Room) -> Result<Examined, Refusal> {
     if body.is_end_stream() {
         return Ok(Examined { content: Content::Whole(Bytes::new(), None), upload: Upload::default() });
     }
@@ -87,7 +88,10 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap) -> Result<
     let short = body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY);
     let content = match (in_body, short) {
         (Some(in_body), false) => Content::Swapped(body, in_body, behind()),
-        (None, false) => Content::Watched(body, Box::new(CodedWatch::new(head, swap)?), behind()),
+        (None, false) => {
+            let watch = CodedWatch::new(head, swap)?.with_room(room).await?;
+            Content::Watched(body, Box::new(watch), behind())
+        }
         (Some(mut in_body), true) => {
             let (bytes, trailers) = whole(body).await?;
             let mut gapped = in_body.push(&bytes)?;

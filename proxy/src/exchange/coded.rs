@@ -29,7 +29,6 @@ pub struct CodedWatch {
     messages: Option<Messages>,
     /// What the decoder's window takes, and the place for it.
     window: usize,
-    #[expect(dead_code, reason = "held, not read")]
     place: Place,
 }
 
