@@ -18,9 +18,10 @@ mod verify;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use config::AgentId;
+use config::{AgentId, Diversion};
 
 pub use self::calls::{Calls, CallsCommand, Limit, Show, Stats, Wanted};
 pub use self::check::Check;
@@ -144,12 +145,32 @@ pub struct Run {
     /// What runs is the battery of `exeat probe`, which says so
     #[arg(long, hide = true)]
     pub battery: bool,
+    /// Where what is let out ends, instead of where it is meant for: ADDRESS=ROOT, on this machine
+    #[arg(long, hide = true, requires = "battery", conflicts_with = "observe")]
+    pub canary: Option<Canary>,
     /// Say nothing at the end of what was refused, as where standard error is no terminal
     #[arg(short, long)]
     pub quiet: bool,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// A server of the battery's own, on loopback, and the file with its root.
+#[derive(Debug, Clone)]
+pub struct Canary(pub Diversion);
+
+impl FromStr for Canary {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (to, root) = text.split_once('=').ok_or("an address, `=` and a file")?;
+        let to: SocketAddr = to.parse().map_err(|_| "an address and a port")?;
+        if !to.ip().is_loopback() {
+            return Err("an address of loopback");
+        }
+        Ok(Self(Diversion { to, root: root.into() }))
+    }
 }
 
 /// `exeat explain`

@@ -1,16 +1,18 @@
 //! `exeat probe`: the battery for the security team, inside a worker under an agent's real policy.
 //!
 //! Enters: an agent's name. Leaves: a line for each escape and bypass that was tried: *held*, *broke* or *not applicable*, and what was
-//! seen. Never: a byte to anybody but exeat and canaries of its own, or *held* for what could not be tried.
+//! seen. Never: a byte to anybody but exeat and canaries of its own, at which all ends that the policy lets out; *held* for what could not be tried.
 
 pub(crate) mod brief;
 mod canary;
 mod evidence;
 pub(crate) mod finding;
+mod heard;
 pub(crate) mod inside;
 mod kept;
 mod targets;
 mod telling;
+mod upstream;
 mod worker;
 
 use std::collections::HashMap;
@@ -46,8 +48,8 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     let policy = Policy::load(places.file_of(&arguments.agent)?)?;
     let (nonce, outside) = (nonce()?, nonce()?);
     let aviary = Aviary::open(&nonce, &outside)?;
-    let under_way = Battery::start(places, arguments, &nonce)?;
-    let brief = targets::brief(places, &policy, &aviary.canaries, &nonce);
+    let under_way = Battery::start(places, arguments, &nonce, &aviary.end)?;
+    let brief = targets::brief(places, &policy, (&aviary.canaries, &aviary.end), &nonce);
 
     let unreachable = controls(&brief, &Brief { nonce: outside, ..brief.clone() });
     let _ = aviary.reached.take();
@@ -55,7 +57,7 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     complete(&findings, arguments.capture_ports_only)?;
     let (worker, log) = worker::log(places, &nonce)?;
     doubt(&mut findings, &unreachable);
-    evidence::weigh(&mut findings, &aviary.reached.take(), &log, &brief);
+    evidence::weigh(&mut findings, &aviary.contradictions(), &log, &brief);
 
     let told = Told {
         agent: arguments.agent.as_str(),

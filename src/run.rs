@@ -79,8 +79,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     preparing.trust(authority.pem()).map_err(no_sandbox)?;
     // The command and the clerk keep what was given.
     sandbox::raise_open_files()?;
-    let load = if arguments.observe { Standing::load_observing } else { Standing::load };
-    let standing = Arc::new(load(places.agent_file(&arguments.agent))?);
+    let standing = Arc::new(reload::standing(places.agent_file(&arguments.agent), arguments)?);
     if standing.current().digest() != digest {
         return Err(Report::new("the agent's file was changed while its sandbox was made").hint("start again"));
     }

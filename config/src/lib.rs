@@ -11,6 +11,7 @@
 //! - the decision: [`Policy::connect`] and [`Policy::call`] give a [`ConnectPermit`], a [`CallPermit`] or a [`Denial`]
 //! - what a policy that observes lets pass, and the rules that would cover it: [`Policy::observing`], [`suggest()`], [`Suggested`]
 //! - what is asked of a policy that is not at work: [`Asked`], a call; [`Expectation`], `[[expect]]` in its file
+//! - where the calls of a battery end: [`Policy::diverted`], [`Diversion`]
 //! - [`Standing`], the policy in force; what it shows of the machine: [`SandboxSettings`], [`FileGlob`]
 //! - credentials: [`Credentials`], [`Grant`], [`Shape`], [`Placeholder`], [`Injection`]; [`home_files`], how the sandbox is given them
 //! - who a worker is to others: [`IdentitySettings`], [`SigningAlgorithm`], [`Audience`]; how a credential is had: [`IssuerSettings`], with
@@ -31,6 +32,7 @@ mod decision;
 mod delivery;
 mod denial;
 mod destination;
+mod divert;
 mod dns_name;
 mod error;
 mod expectation;
@@ -79,6 +81,7 @@ pub use decision::{CallFacts, CallPermit, ConnectPermit, Route, Scheme, TunnelPe
 pub use delivery::{HomeFile, home_files};
 pub use denial::{Denial, DenialKind, command_in};
 pub use destination::{Destination, Host};
+pub use divert::Diversion;
 pub use dns_name::DnsName;
 pub use error::{LoadError, Malformed, Mistake};
 pub use expectation::{Expectation, Unmet};

@@ -11,7 +11,7 @@ const FEW: usize = 12;
 const PLACES: usize = 32;
 
 /// Patterns by their literal segments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Literals {
     /// In which places patterns have literal segments: few sets, as people write patterns.
     shapes: Box<[u32]>,

@@ -9,7 +9,7 @@ use crate::glob::PathGlob;
 use crate::literals::Literals;
 
 /// A rule's `paths`. Never empty.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Paths {
     globs: Box<[PathGlob]>,
     /// The same for paths without case, which are the ones to ask where there are any.

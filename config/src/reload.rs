@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use crate::divert::Diversion;
 use crate::error::LoadError;
 use crate::file;
 use crate::policy::Policy;
@@ -19,7 +20,25 @@ pub struct Standing {
     path: PathBuf,
     current: ArcSwap<Policy>,
     shown: Shown,
-    observes: bool,
+    manner: Manner,
+}
+
+/// What becomes of each policy as it is read.
+#[derive(Debug)]
+enum Manner {
+    AsWritten,
+    Observing,
+    Diverted(Diversion),
+}
+
+impl Manner {
+    fn of(&self, policy: Policy) -> Policy {
+        match self {
+            Self::AsWritten => policy,
+            Self::Observing => policy.observing(),
+            Self::Diverted(end) => policy.diverted(end),
+        }
+    }
 }
 
 /// What the file says at a moment, where that is not what is in force; it may be half of what somebody is about to write.
@@ -57,16 +76,22 @@ impl fmt::Debug for Shown {
 impl Standing {
     /// Reads the policy at `path` and puts it in force.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let path = path.as_ref().to_owned();
-        let current = ArcSwap::from_pointee(Policy::load(&path)?);
-        Ok(Self { current, path, shown: Shown::default(), observes: false })
+        Self::load_in(path.as_ref(), Manner::AsWritten)
     }
 
     /// The same, observing: it, and every policy after it, lets pass what no rule covers.
     pub fn load_observing(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let path = path.as_ref().to_owned();
-        let current = ArcSwap::from_pointee(Policy::load(&path)?.observing());
-        Ok(Self { current, path, shown: Shown::default(), observes: true })
+        Self::load_in(path.as_ref(), Manner::Observing)
+    }
+
+    /// The same, and what it, and every policy after it, lets out ends there.
+    pub fn load_diverted(path: impl AsRef<Path>, end: Diversion) -> Result<Self, LoadError> {
+        Self::load_in(path.as_ref(), Manner::Diverted(end))
+    }
+
+    fn load_in(path: &Path, manner: Manner) -> Result<Self, LoadError> {
+        let current = ArcSwap::from_pointee(manner.of(Policy::load(path)?));
+        Ok(Self { current, path: path.to_owned(), shown: Shown::default(), manner })
     }
 
     /// The policy in force now.
@@ -104,7 +129,7 @@ impl Standing {
         match file::load_another(&self.path, &current) {
             Ok(None) => None,
             Ok(Some(policy)) => {
-                let policy = if self.observes { policy.observing() } else { policy };
+                let policy = self.manner.of(policy);
                 match self.check_secrets(&policy) {
                     Ok(()) => (!policy.is_like(&current)).then_some(Draft(Ok(policy))),
                     Err(error) => Some(Draft(Err(error))),

@@ -97,7 +97,7 @@ impl fmt::Display for RuleId {
 }
 
 /// An allow or a deny rule. A deny rule has `to`, `methods` and `paths` only.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     pub(crate) id: RuleId,
     pub(crate) to: Pattern,

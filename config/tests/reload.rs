@@ -1,7 +1,7 @@
 //! The policy in force: a good file replaces it, a bad one does not.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use config::{Destination, Standing};
+use config::{Destination, Diversion, Standing};
 
 #[test]
 fn a_reload_takes_a_good_file_and_keeps_the_last_good_policy_over_a_bad_one() {
@@ -48,4 +48,18 @@ fn a_secret_beside_the_file_is_read_anew_and_refused_where_the_sandbox_would_see
     assert!(standing.reload().is_err());
     std::fs::write(&file, "").unwrap();
     assert!(standing.reload().unwrap());
+}
+
+#[test]
+fn what_a_diverted_policy_lets_out_ends_at_the_same_place_after_a_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bot.toml");
+    std::fs::write(&path, "").unwrap();
+    let end = Diversion { to: "127.0.0.1:4711".parse().unwrap(), root: "/run/root.pem".into() };
+    let standing = Standing::load_diverted(&path, end.clone()).unwrap();
+    assert!(!standing.reload().unwrap());
+    std::fs::write(&path, "[[allow]]\nto = \"a.example\"\n").unwrap();
+    assert!(standing.reload().unwrap());
+    let policy = standing.current();
+    assert_eq!((policy.rules()[0].dial(), policy.extra_roots()), (Some(end.to), &[end.root][..]));
 }

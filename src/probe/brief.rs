@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Brief {
     /// A word of this run, which nothing else has in it.
     pub(crate) nonce: String,
+    /// The groups to try; none stands for all.
+    pub(crate) only: Vec<String>,
+    /// The address of the canary at the end of all calls.
+    pub(crate) end: String,
     /// What listens and lies outside.
     pub(crate) canaries: Canaries,
     /// Addresses at which there is nobody (RFC 5737, RFC 3849).
@@ -42,8 +46,16 @@ pub(crate) struct Brief {
     pub(crate) nested: bool,
     /// A call that a rule allows, where there is such a rule.
     pub(crate) allowed: Option<Call>,
+    /// The same by a rule without a credential: it may go out, to the canary at the end of all calls, and nothing is leased for it.
+    pub(crate) carried: Option<Call>,
+    /// One that may go out in the clear as well.
+    pub(crate) in_the_clear: Option<Call>,
+    /// One that would be judged otherwise with another method or path.
+    pub(crate) told_apart: Option<Call>,
     /// A call that a rule allows over TLS only.
     pub(crate) plain: Option<Call>,
+    /// A host to which TLS passes unread.
+    pub(crate) unread: Option<Call>,
     /// Calls to names and ports that look like a listed one, and that no rule lists.
     pub(crate) look_alikes: Vec<Call>,
     /// Calls whose path is a denied one in disguise, or climbs out of an allowed one.
@@ -118,4 +130,7 @@ pub(crate) struct Misdirection {
     /// The variable that has the placeholder.
     pub(crate) variable: String,
     pub(crate) call: Call,
+    /// Whether what is found only on its way may be tried with it: a rule allows the call, and nothing is leased for it.
+    #[serde(default)]
+    pub(crate) streams: bool,
 }

@@ -4,7 +4,7 @@
 //! canary that is left behind, on disk or in the keyring; one from out here, come late, taken for one from inside.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
@@ -16,6 +16,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::brief::Canaries;
+use super::upstream::End;
+use crate::report::Report;
 
 /// Where systems let everyone put files.
 const FOR_EVERYONE: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -49,13 +51,15 @@ impl Reached {
 pub(crate) struct Aviary {
     pub(crate) canaries: Canaries,
     pub(crate) reached: Arc<Reached>,
+    /// Where every call ends.
+    pub(super) end: End,
     /// Only this user can enter it.
     _directory: TempDir,
 }
 
 impl Aviary {
     /// Puts one wherever this machine has a place for it. Who says `outside` is answered, and not counted.
-    pub(crate) fn open(nonce: &str, outside: &str) -> io::Result<Self> {
+    pub(crate) fn open(nonce: &str, outside: &str) -> Result<Self, Report> {
         let reached = Arc::new(Reached::default());
         let word = &Words { inside: nonce.to_owned(), outside: outside.to_owned() };
         let mut canaries = Canaries { abstract_socket: format!("exeat-probe-{nonce}"), ..Canaries::default() };
@@ -87,7 +91,14 @@ impl Aviary {
         canaries.secret = fs::write(&secret, nonce).is_ok().then_some(secret);
         canaries.key =
             sandbox::attempt::add_key(&canaries.abstract_socket).ok().map(|()| canaries.abstract_socket.clone());
-        Ok(Self { canaries, reached, _directory: directory })
+        let end = End::open(nonce, directory.path())?;
+        Ok(Self { canaries, reached, end, _directory: directory })
+    }
+
+    /// The attempts of which something arrived that never should have.
+    pub(super) fn contradictions(&self) -> Vec<String> {
+        let reached = self.reached.take().into_iter().map(str::to_owned);
+        reached.chain(self.end.arrived()).collect()
     }
 }
 

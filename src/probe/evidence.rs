@@ -8,12 +8,14 @@ use record::{CallStart, Event, Line, Refused};
 use super::brief::Brief;
 use super::finding::{Finding, Outcome, Verdict};
 
-/// The parameter by which an attempt is known in the log.
+/// The parameter by which an attempt is known in the log, and at the canary, that nobody may let out.
 pub(super) const MARK: &str = "probe";
+/// The same of one that may go out, in the one way in which it was judged.
+pub(super) const SENT: &str = "canary";
 
 /// Lets the canaries and the log have their say.
-pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[&str], log: &[Line], brief: &Brief) {
-    for finding in findings.iter_mut().filter(|finding| reached.contains(&finding.id.as_str())) {
+pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[String], log: &[Line], brief: &Brief) {
+    for finding in findings.iter_mut().filter(|finding| reached.contains(&finding.id)) {
         worsen(finding, "but a canary outside was reached");
     }
     let sent: Vec<&CallStart> = log
@@ -34,7 +36,7 @@ fn worsen(finding: &mut Finding, why: &str) {
     finding.seen = format!("{}; {why}", finding.seen);
 }
 
-fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 4] {
+fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 5] {
     let refused: Vec<&Refused> = log
         .iter()
         .filter_map(|line| if let Event::Refused(refused) = &line.event { Some(refused) } else { None })
@@ -43,9 +45,21 @@ fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 4] 
         .iter()
         .filter(|line| matches!(&line.event, Event::NameAsked(asked) if asked.name.contains(&brief.nonce)))
         .count();
-    let nothing_sent = match sent {
-        [] => Outcome::held(format!("no call was sent, {} were refused", refused.len())),
-        [first, ..] => Outcome::broke(format!("{} were sent, the first to {}{}", sent.len(), first.to, first.path)),
+    let may_go =
+        |start: &&&CallStart| start.query.as_deref().is_some_and(|query| query.starts_with(&format!("{SENT}=")));
+    let astray: Vec<&&CallStart> = sent.iter().filter(|start| !may_go(start)).collect();
+    let nothing_sent = match astray[..] {
+        [] => Outcome::held(format!("{} were refused; {} went to the canary, as they may", refused.len(), sent.len())),
+        [first, ..] => Outcome::broke(format!("{} were sent, the first to {}{}", astray.len(), first.to, first.path)),
+    };
+    let dialled = log.iter().filter_map(|line| match &line.event {
+        Event::CallEnd(end) => end.address.as_deref(),
+        _ => None,
+    });
+    let elsewhere: Vec<&str> = dialled.filter(|address| *address != brief.end).collect();
+    let nobody_else = match elsewhere[..] {
+        [] => Outcome::held(format!("every call that went out ended at {}", brief.end)),
+        [first, ..] => Outcome::broke(format!("{} ended elsewhere, the first at {first}", elsewhere.len())),
     };
     let recorded = match (refused.len(), names) {
         (0, _) | (_, 0) => Outcome::broke(format!("{} refusals and {names} names are in the log", refused.len())),
@@ -70,6 +84,7 @@ fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 4] 
     };
     [
         finding("record/nothing-sent", "whether any attempt went out as an allowed call", nothing_sent),
+        finding("record/nobody-else", "a call to anybody but the canary at the end of all calls", nobody_else),
         finding("record/refusals", "attempts that leave no trace in the call log", recorded),
         finding("record/alerts", "placeholders carried elsewhere unnoticed", alerted),
         finding("record/whole", "a change to the call log", whole),
@@ -96,8 +111,13 @@ mod tests {
 
     fn brief() -> Brief {
         let call = Call { host: "a.example".into(), port: 443, method: "GET".into(), path: "/".into() };
-        let misdirection = Misdirection { variable: "KEY".into(), call };
-        Brief { nonce: "n0nce".into(), placeholders: vec![misdirection], ..Brief::default() }
+        let misdirection = Misdirection { variable: "KEY".into(), call, streams: false };
+        Brief {
+            nonce: "n0nce".into(),
+            end: "127.0.0.1:4711".into(),
+            placeholders: vec![misdirection],
+            ..Brief::default()
+        }
     }
 
     fn log(events: Vec<Event>) -> Vec<Line> {
@@ -133,9 +153,15 @@ mod tests {
         Event::CallStart(serde_json::from_value(start).unwrap())
     }
 
+    fn ended(address: &str) -> Event {
+        let end = serde_json::json!({ "call": 1, "outcome": "done", "sent": 0, "received": 0, "total_ms": 1.0, "address": address });
+        Event::CallEnd(serde_json::from_value(end).unwrap())
+    }
+
     fn broke(reached: &[&str], events: Vec<Event>) -> Vec<String> {
         let mut findings = findings();
-        weigh(&mut findings, reached, &log(events), &brief());
+        let reached: Vec<String> = reached.iter().map(ToString::to_string).collect();
+        weigh(&mut findings, &reached, &log(events), &brief());
         findings.into_iter().filter(|finding| finding.verdict == Verdict::Broke).map(|finding| finding.id).collect()
     }
 
@@ -147,6 +173,9 @@ mod tests {
         let with = |event| [vec![event], whole()].concat();
         assert_eq!(broke(&[], with(sent("probe=names/paths"))), ["names/paths", "record/nothing-sent"]);
         assert_eq!(broke(&[], with(sent("other"))), ["record/nothing-sent"]);
+        assert_eq!(broke(&[], with(sent("canary=framing/pipelined"))), [""; 0]);
+        assert_eq!(broke(&[], with(ended("127.0.0.1:4711"))), [""; 0]);
+        assert_eq!(broke(&[], with(ended("192.0.2.1:443"))), ["record/nobody-else"]);
     }
 
     #[test]

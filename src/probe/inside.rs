@@ -1,12 +1,16 @@
 //! The battery itself, inside the sandbox: one attempt after the other.
 //!
 //! Enters: a [`Brief`] on standard input. Leaves: one JSON finding a line on standard output. Never: a thread, as attempts fork; a
-//! program of the machine, which may not be there; a request to a peer that is not exeat.
+//! program of the machine, which may not be there; a request to a peer that is not exeat, nor one whose upstream is not the canary's.
 
 mod answer;
+mod carried;
+mod coded;
 mod dns;
 mod framing;
 mod gzip;
+mod hops;
+mod http2;
 mod isolation;
 mod kernel;
 mod names;
@@ -15,6 +19,8 @@ mod placeholders;
 mod process;
 mod request;
 mod resolver;
+mod streaming;
+mod streams;
 mod tls;
 mod tools;
 
@@ -33,7 +39,10 @@ pub(crate) const GROUPS: &[&[Probe]] = &[
     dns::PROBES,
     names::PROBES,
     framing::PROBES,
+    hops::PROBES,
+    streams::PROBES,
     placeholders::PROBES,
+    streaming::PROBES,
     tools::PROBES,
     process::PROBES,
     isolation::PROBES,
@@ -48,7 +57,11 @@ pub(crate) fn run() -> Result<ExitCode, Report> {
     process::remember_descriptors();
     let brief: Brief = serde_json::from_reader(io::stdin().lock())?;
     let mut out = io::stdout().lock();
-    for probe in battery() {
+    let wanted = |probe: &&Probe| {
+        let group = probe.id.split('/').next().unwrap_or_default();
+        brief.only.is_empty() || brief.only.iter().any(|wanted| wanted == group)
+    };
+    for probe in battery().filter(wanted) {
         let finding = probe.finding((probe.attempt)(&brief));
         serde_json::to_writer(&mut out, &finding)?;
         out.write_all(b"\n")?;

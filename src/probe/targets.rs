@@ -9,10 +9,11 @@ mod misdirection;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use config::{CallFacts, Destination, Effect, Method, NormalPath, Policy, Rule, RuleId, Scheme, TlsMode};
+use config::{CallFacts, CallPermit, Destination, Effect, Method, NormalPath, Policy, Rule, RuleId, Scheme, TlsMode};
 
 use super::brief::{Brief, Call, Canaries, digest, namespaces};
 use super::canary::{machine_resolvers, readable};
+use super::upstream::End;
 use crate::environment;
 use crate::places::Places;
 
@@ -41,7 +42,7 @@ const RESOLVERS: [(&str, &str); 4] = [
 ];
 
 /// Everything for the battery.
-pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce: &str) -> Brief {
+pub(super) fn brief(places: &Places, policy: &Policy, (canaries, end): (&Canaries, &End), nonce: &str) -> Brief {
     let listed = |address: IpAddr, port: u16| policy.connect(&Destination::new(address.into(), port)).is_ok();
     let unlisted = |socket: &SocketAddr| !listed(socket.ip(), socket.port());
     let variables = variables(policy);
@@ -51,6 +52,8 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
     let resolvers = RESOLVERS.iter().filter_map(|(address, name)| Some((address.parse().ok()?, (*name).to_owned())));
     Brief {
         nonce: nonce.to_owned(),
+        only: Vec::new(),
+        end: end.address.to_string(),
         canaries,
         nobody: NOBODY.into_iter().filter(|address| !listed(*address, 443)).collect(),
         private: PRIVATE.iter().filter_map(|text| text.parse().ok()).filter(unlisted).collect(),
@@ -79,7 +82,11 @@ pub(super) fn brief(places: &Places, policy: &Policy, canaries: &Canaries, nonce
         unlisted: format!("probe-{nonce}.invalid"),
         nested: policy.sandbox().nested,
         allowed: allowing(policy, nonce).next(),
+        carried: carried(policy, nonce).next(),
+        in_the_clear: carried(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_some()),
+        told_apart: allowing(policy, nonce).find(|call| tells_apart(policy, call)),
         plain: allowing(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_none()),
+        unread: unread(policy, nonce),
         look_alikes: disguise::look_alikes(policy, nonce),
         paths: disguise::paths(policy, nonce),
         mcp: inner::mcp(policy, nonce),
@@ -118,11 +125,41 @@ fn allowing<'a>(policy: &'a Policy, nonce: &'a str) -> impl Iterator<Item = Call
     plain.filter_map(move |rule| call_by(rule, nonce)).filter(|call| lets_out(policy, call, Scheme::Https).is_some())
 }
 
+/// Those among them for which nothing is leased.
+fn carried<'a>(policy: &'a Policy, nonce: &'a str) -> impl Iterator<Item = Call> + 'a {
+    allowing(policy, nonce).filter(|call| is_bare(policy, call))
+}
+
+/// Whether the rule that lets it out has neither a credential nor a certificate to show.
+fn is_bare(policy: &Policy, call: &Call) -> bool {
+    permit(policy, call, Scheme::Https, |permit| {
+        permit.credential().is_none() && permit.route().client_certificate().is_none()
+    })
+    .unwrap_or_default()
+}
+
+/// Whether another method or path might be judged otherwise.
+fn tells_apart(policy: &Policy, call: &Call) -> bool {
+    permit(policy, call, Scheme::Https, |permit| policy.tells_calls_apart(permit)).unwrap_or_default()
+}
+
+/// A host to which TLS passes unread.
+fn unread(policy: &Policy, nonce: &str) -> Option<Call> {
+    let rules = policy.rules().iter().filter(|rule| rule.tls() == TlsMode::Passthrough);
+    let calls = rules.filter_map(|rule| of_pattern(rule, nonce));
+    let mut passing = calls.filter(|call| {
+        let destination = format!("{}:{}", call.host, call.port).parse::<Destination>();
+        destination.is_ok_and(|destination| policy.connect(&destination).is_ok())
+    });
+    passing.next()
+}
+
 /// A call that the rule speaks of, if it is for names, and its requests are read at all.
 fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
-    if rule.tls() != TlsMode::Intercept {
-        return None;
-    }
+    if rule.tls() == TlsMode::Intercept { of_pattern(rule, nonce) } else { None }
+}
+
+fn of_pattern(rule: &Rule, nonce: &str) -> Option<Call> {
     let pattern = rule.to().to_string().replace("*.", &format!("probe-{nonce}."));
     let destination = Destination::parse_authority(&pattern, 443).ok()?;
     let config::Host::Name(name) = destination.host() else { return None };
@@ -136,10 +173,15 @@ fn call_by(rule: &Rule, nonce: &str) -> Option<Call> {
 
 /// The rule by which the policy lets it out, as far as its head says.
 fn lets_out(policy: &Policy, call: &Call, scheme: Scheme) -> Option<RuleId> {
+    permit(policy, call, scheme, |permit| permit.rule().clone())
+}
+
+/// What is to be known of the policy's leave for it, where it gives one.
+fn permit<T>(policy: &Policy, call: &Call, scheme: Scheme, ask: impl FnOnce(&CallPermit) -> T) -> Option<T> {
     let destination = Destination::parse_authority(&format!("{}:{}", call.host, call.port), 443).ok()?;
     let (method, path) = (call.method.parse::<Method>().ok()?, NormalPath::parse(&call.path).ok()?);
     let facts = CallFacts { destination: &destination, scheme, method: &method, path: &path };
-    policy.call(&facts).ok().map(|permit| permit.rule().clone())
+    policy.call(&facts).ok().map(|permit| ask(&permit))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use record::read::{Record, WorkerLog};
 use record::{Event, Line};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use super::brief::Brief;
 use super::finding::{Finding, battery};
+use super::upstream::End;
 use crate::args;
 use crate::places::Places;
 use crate::progress::Progress;
@@ -34,11 +36,14 @@ pub(super) struct Battery {
 }
 
 impl Battery {
-    /// Starts this program anew, as anybody would from a shell.
-    pub(super) fn start(places: &Places, arguments: &args::Probe, nonce: &str) -> Result<Self, Report> {
+    /// Starts this program anew, as anybody would from a shell; but what is let out ends at the canary.
+    pub(super) fn start(places: &Places, arguments: &args::Probe, nonce: &str, end: &End) -> Result<Self, Report> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--config").arg(&places.config).arg("--state").arg(&places.state);
-        command.args(["run", "--battery", "--agent", arguments.agent.as_str()]);
+        command.args(["run", "--battery", "--agent", arguments.agent.as_str(), "--canary"]);
+        let mut canary = OsString::from(format!("{}=", end.address));
+        canary.push(&end.root);
+        command.arg(canary);
         if let Some(socket) = &arguments.broker {
             command.arg("--broker").arg(socket);
         }

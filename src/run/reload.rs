@@ -4,15 +4,17 @@
 //! and for what is under way, or the last good one and a record of every mistake in the new. Never: a moment without a policy; half of what
 //! somebody is writing, which may be a policy as well, without its last `[[deny]]`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::Draft;
+use config::{Draft, LoadError, Standing};
 use jiff::Timestamp;
 use proxy::serve::Worker;
 use record::Event;
 
 use super::lookout::{Lookout, Sign};
+use crate::args;
 
 /// Of what nobody says that it is whole: whoever writes two halves of a small file does so within this.
 const SETTLED: Duration = Duration::from_millis(100);
@@ -25,6 +27,18 @@ struct Seen {
     times: u32,
     /// Until it is read again.
     pause: Duration,
+}
+
+/// The policy in force: as it is written, observing, or with a canary at the end of every call.
+///
+/// # Errors
+/// Its mistakes.
+pub fn standing(file: PathBuf, arguments: &args::Run) -> Result<Standing, LoadError> {
+    match (&arguments.canary, arguments.observe) {
+        (Some(args::Canary(end)), _) => Standing::load_diverted(file, end.clone()),
+        (None, true) => Standing::load_observing(file),
+        (None, false) => Standing::load(file),
+    }
 }
 
 /// Looks for ever; to be aborted with the worker.

@@ -51,7 +51,8 @@ fn every_wall_holds_under_a_real_policy() {
     }
     // The placeholder is what each of these was refused for, so it was seen in every spelling.
     for (id, (_, seen)) in found.0.iter().filter(|(id, _)| id.starts_with("placeholders/")) {
-        assert!(seen.contains("placeholder-misdirected"), "{id}: {seen}");
+        let why = if id == "placeholders/other-codings" { "unexamined-body" } else { "placeholder-misdirected" };
+        assert!(seen.contains(why), "{id}: {seen}");
     }
     assert_eq!(document["schema"], "exeat-probe/1");
     assert_eq!(document["agent"], "bot");
@@ -59,7 +60,8 @@ fn every_wall_holds_under_a_real_policy() {
     for verdict in ["held", "broke", "not_applicable"] {
         assert_eq!(document[verdict].as_u64(), Some(counted(verdict)), "{verdict}");
     }
-    assert!(exeat.log().calls().is_empty());
+    let log = exeat.log();
+    assert!(log.calls().iter().all(|call| call.query.as_deref().is_some_and(|query| query.starts_with("canary="))));
     assert_eq!(exeat.log().start().worker, document["worker"].as_str().unwrap());
 }
 
@@ -145,12 +147,45 @@ fn with_some_walls_those_hold_and_the_missing_one_breaks() {
 fn every_attempt_can_say_that_a_wall_broke() {
     let all: BTreeSet<String> = bare().0.into_keys().collect();
     let mut broken = BTreeSet::new();
-    for sabotaged in [bare(), namespace_of_its_own(), behind_a_lenient_proxy()] {
+    for sabotaged in [bare(), namespace_of_its_own(), behind_a_lenient_proxy(&STOOD_FOR, &[]).0] {
         broken.extend(sabotaged.with("broke").into_iter().map(str::to_owned));
     }
     let never: Vec<&String> = all.difference(&broken).filter(|id| excuse(id).is_none()).collect();
     assert!(never.is_empty(), "no sabotage breaks {never:?}");
 }
+
+/// One wall after the other is missing, and all others stand: what is tried at that wall says so, and nothing else does.
+#[test]
+fn where_one_wall_is_missing_its_attempts_say_so_and_no_others() {
+    for wall in STOOD_FOR {
+        let (found, _) = behind_a_lenient_proxy(&[wall], &STOOD_FOR);
+        for (id, (verdict, seen)) in &found.0 {
+            let missing = id.split('/').next() == Some(wall);
+            let kernels = id.starts_with("network/") && !AT_THE_PROXY.contains(&id.as_str());
+            assert!(kernels || (verdict == "broke") == missing, "without {wall}, {id} {verdict}: {seen}");
+        }
+    }
+}
+
+/// What stands in exeat's place knows requests by what they are: each is what its attempt says of it.
+#[test]
+fn what_is_sent_is_what_the_attempt_says_that_it_tries() {
+    let (found, seen) = behind_a_lenient_proxy(&STOOD_FOR[1..], &STOOD_FOR);
+    let told: Vec<(&str, &str)> = seen.lines().filter_map(|line| line.split_once(' ')).collect();
+    for (mark, kind) in told.iter().filter(|(mark, _)| !mark.is_empty()) {
+        assert_eq!(mark, kind, "an attempt sends what another is for");
+    }
+    let marked = |id: &String| STOOD_FOR[2..5].iter().any(|group| id.starts_with(&format!("{group}/")));
+    let unseen: Vec<&String> =
+        found.0.keys().filter(|id| marked(id) && !told.iter().any(|(_, kind)| kind == id)).collect();
+    assert!(unseen.is_empty(), "{unseen:?}");
+}
+
+/// The groups at whose walls another stands in exeat's place.
+const STOOD_FOR: [&str; 6] = ["dns", "network", "names", "framing", "placeholders", "tools"];
+/// Of the network's, what the proxy sees to; the rest is the kernel's, which no proxy can take away.
+const AT_THE_PROXY: [&str; 4] =
+    ["network/other-protocols", "network/own-listeners", "network/private-addresses", "network/udp-443"];
 
 /// Attempts that the kernel of this machine, or its own settings, refuses whoever tries without privilege, so that no wall of exeat's can
 /// be taken away from before them.
@@ -204,24 +239,33 @@ fn namespace_of_its_own() -> Findings {
     Outside::new().through(&[&unshare[..], &["sh", "-c", "\"$@\"; exit $?", "sh"]].concat()).battery()
 }
 
-/// Where names, servers and certificates are somebody else's who says yes to all.
-fn behind_a_lenient_proxy() -> Findings {
+/// Where names, servers and certificates are somebody else's who says yes to what these walls should hold; and what that one took each request
+/// for, beside its mark. Groups to try; none stands for all.
+fn behind_a_lenient_proxy(missing: &[&str], only: &[&str]) -> (Findings, String) {
     let outside = Outside::new();
-    let (program, certificate, resolv_conf) =
-        (outside.path("lenient.py"), outside.path("pem"), outside.path("resolv.conf"));
+    let [program, certificate, resolv_conf, seen] =
+        ["lenient.py", "pem", "resolv.conf", "seen"].map(|name| outside.path(name));
     fs::write(&program, include_str!("probe/lenient.py")).unwrap();
+    fs::write(outside.path("kinds.py"), include_str!("probe/kinds.py")).unwrap();
+    fs::write(outside.path("messages.py"), include_str!("probe/messages.py")).unwrap();
     fs::write(&certificate, certificate_of_a_worker()).unwrap();
     fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
+    fs::write(&seen, "").unwrap();
     let call = |host: &str, path: &str| json!({ "host": host, "port": 443, "method": "GET", "path": path });
     let nobody = json!({
+        "only": only,
         "allowed": call("api.example.com", "/"),
+        "carried": call("api.example.com", "/"),
+        "in_the_clear": call("api.example.com", "/"),
+        "told_apart": call("api.example.com", "/"),
         "plain": call("api.example.com", "/"),
+        "unread": call("pinned.example.com", "/"),
         "look_alikes": [call("xapi.example.com", "/")],
         "paths": [{ "call": call("api.example.com", "/a/../b"), "let_out": false }],
         "mcp": call("mcp.example.com", "/"),
         "graphql": [call("graphql.example.com", "/"), "mutation"],
-        "placeholders": [{ "variable": "API_KEY", "call": call("www.example.com", "/") }],
-        "nobody": ["127.0.0.1"],
+        "placeholders": [{ "variable": "API_KEY", "call": call("www.example.com", "/"), "streams": true }],
+        "nobody": ["203.0.113.7"],
         "private": ["127.0.0.1:80"],
         "machine_resolvers": ["127.0.0.1"],
         "public_resolvers": [["127.0.0.1", "dns.example.net"]],
@@ -236,9 +280,13 @@ fn behind_a_lenient_proxy() -> Findings {
         "--net",
         "/usr/bin/python3",
     ];
-    let files = [&program, &certificate, &resolv_conf].map(|path| path.to_str().unwrap().to_owned());
-    let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    outside.told(nobody).through(&[&unshare[..], &files].concat()).battery()
+    let files = [&certificate, &resolv_conf, &seen].map(|path| path.to_str().unwrap().to_owned());
+    let walls = missing.join(",");
+    let words: Vec<&str> =
+        [program.to_str().unwrap(), &walls].into_iter().chain(files.iter().map(String::as_str)).collect();
+    let outside = outside.told(nobody).through(&[&unshare[..], &words].concat());
+    let found = outside.battery();
+    (found, fs::read_to_string(seen).unwrap())
 }
 
 /// What the battery takes for exeat's, so that it says what it has to say.

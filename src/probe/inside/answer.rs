@@ -9,12 +9,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::super::finding::Outcome;
+use super::super::heard::Heard;
+use super::http2::Streams;
 use super::told;
 
 /// What exeat's refusals have as their type, before the kind.
 const PROBLEM: &str = "urn:exeat:refusal:";
 /// What exeat calls itself to an SSH client, before it says no.
 const SSH: &str = "SSH-2.0-exeat\r\n";
+/// What a WebSocket ends with that a placeholder was seen on: a frame that closes it, and why.
+const ENDED: &str = "the placeholder of credential `";
 /// For a connection, and for the first byte of an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 /// Once something has come, more follows soon or not at all.
@@ -28,18 +32,29 @@ const LONGEST: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     text: String,
+    /// Over HTTP/2.
+    streams: Option<Streams>,
     closed: bool,
 }
 
 impl Answer {
     /// Reads until the end, or until nothing more comes.
     pub(super) fn read(stream: &mut (impl Read + Timed), patience: Duration) -> io::Result<Self> {
+        Self::read_until(stream, patience, |_| false)
+    }
+
+    /// The same, or until what came is all there is to come.
+    pub(super) fn read_until(
+        stream: &mut (impl Read + Timed),
+        patience: Duration,
+        whole: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Self> {
         let mut bytes = Vec::new();
         let mut piece = [0; 4096];
         let deadline = Instant::now() + patience + REST;
         let mut closed = false;
         stream.wait_at_most(patience)?;
-        while bytes.len() < LONGEST && Instant::now() < deadline {
+        while bytes.len() < LONGEST && Instant::now() < deadline && !whole(&bytes) {
             match stream.read(&mut piece) {
                 Ok(0) => {
                     closed = true;
@@ -58,12 +73,16 @@ impl Answer {
                 }
             }
         }
-        Ok(Self { text: String::from_utf8_lossy(&bytes).into_owned(), closed })
+        Ok(Self { text: String::from_utf8_lossy(&bytes).into_owned(), streams: Streams::read(&bytes), closed })
     }
 
     /// What stands for an answer that was not waited for.
     pub(super) fn of(what: &str) -> Self {
-        Self { text: what.to_owned(), closed: true }
+        Self { text: what.to_owned(), streams: None, closed: true }
+    }
+
+    fn is_end(&self) -> bool {
+        self.text.starts_with(char::REPLACEMENT_CHARACTER) && self.text.contains(ENDED)
     }
 
     /// Its HTTP/1 responses, each from its status line on.
@@ -76,6 +95,30 @@ impl Answer {
 
     fn statuses(&self) -> Vec<u16> {
         self.responses().into_iter().filter_map(status).collect()
+    }
+
+    /// Everything that came, as text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its answers one by one: the responses of HTTP/1, what came on each stream of HTTP/2.
+    pub(super) fn parts(&self) -> Vec<Self> {
+        let part = |text: String| Self { text, streams: None, closed: true };
+        match &self.streams {
+            Some(streams) => {
+                let answered = streams.streams.values().filter(|stream| !stream.data.is_empty());
+                answered.map(|stream| part(String::from_utf8_lossy(&stream.data).into_owned())).collect()
+            }
+            None => self.responses().into_iter().map(|response| part(response.to_owned())).collect(),
+        }
+    }
+
+    /// What the canary at the end of all calls says that it heard, if this is its answer.
+    pub(super) fn heard(&self, word: &str) -> Option<Heard> {
+        let report = &self.text[self.text.find("{\"word\":")?..];
+        let heard: Heard = serde_json::Deserializer::from_str(report).into_iter().next()?.ok()?;
+        (heard.word == word).then_some(heard)
     }
 
     /// The kinds of its refusals.
@@ -95,12 +138,15 @@ impl Answer {
         if self.text.is_empty() {
             return self.closed;
         }
+        if let Some(streams) = &self.streams {
+            return streams.are_refused(|data| String::from_utf8_lossy(data).contains(PROBLEM));
+        }
         let unread = |response: &str| {
             let bare = response.to_ascii_lowercase().contains("content-length: 0\r");
             bare && status(response).is_some_and(|status| UNREAD.contains(&status))
         };
         match self.responses()[..] {
-            [] => self.text.contains(PROBLEM) || self.text.starts_with(SSH), // HTTP/2, or no HTTP at all
+            [] => self.text.contains(PROBLEM) || self.text.starts_with(SSH) || self.is_end(), // no HTTP at all
             ref all => all.iter().all(|response| response.contains(PROBLEM) || unread(response)),
         }
     }
@@ -113,15 +159,20 @@ fn status(response: &str) -> Option<u16> {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (statuses, kinds) = (self.statuses(), self.kinds());
+        if let Some(streams) = &self.streams {
+            write!(f, "{streams}")?;
+            return if kinds.is_empty() { Ok(()) } else { write!(f, ", {}", kinds.join(", ")) };
+        }
         match (statuses.is_empty(), self.text.is_empty()) {
             (true, true) if self.closed => f.write_str("closed without an answer"),
             (true, true) => f.write_str("no answer"),
             (true, false) if self.text.starts_with(SSH) => f.write_str("a goodbye in SSH"),
+            (true, false) if self.is_end() => f.write_str("the WebSocket was ended, placeholder-misdirected"),
             (true, false) if kinds.is_empty() => {
                 let start: String = self.text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect();
                 write!(f, "answered `{start}`")
             }
-            (true, false) => write!(f, "HTTP/2, {}", kinds.join(", ")),
+            (true, false) => f.write_str(&kinds.join(", ")),
             (false, _) => {
                 let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
                 write!(f, "HTTP {}", statuses.join(", "))?;
@@ -144,10 +195,15 @@ impl Timed for TcpStream {
 
 /// Says something in the clear, and listens.
 pub(super) fn plain(to: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
+    plain_until(to, bytes, |_| false)
+}
+
+/// The same, until what came is all there is to come.
+pub(super) fn plain_until(to: SocketAddr, bytes: &[u8], whole: impl Fn(&[u8]) -> bool) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     match stream.write_all(bytes) {
-        Ok(()) => Answer::read(&mut stream, PATIENCE),
+        Ok(()) => Answer::read_until(&mut stream, PATIENCE, whole),
         // It may have answered before it closed.
         Err(_) => Answer::read(&mut stream, REST),
     }
@@ -172,7 +228,7 @@ mod tests {
     use super::*;
 
     fn answer(text: &str) -> Answer {
-        Answer { text: text.to_owned(), closed: true }
+        Answer::of(text)
     }
 
     const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\n\r\n{\n  \"type\": \"urn:exeat:refusal:host-not-listed\"\n}\n";

@@ -101,7 +101,7 @@ fn asked_elsewhere(brief: &Brief, servers: &[IpAddr]) -> Outcome {
 fn public(brief: &Brief, port: u16) -> Outcome {
     let tries = brief.public_resolvers.iter().map(|(address, name)| {
         let request = format!("GET /dns-query HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
-        let hello = Hello { to: SocketAddr::new(*address, port), server_name: Some(name), http2: false };
+        let hello = Hello { to: SocketAddr::new(*address, port), server_name: Some(name), http2: 0 };
         answer::judged(&address.to_string(), tls::exchange(&hello, request.as_bytes()))
     });
     Outcome::of_all(tries, "rules list all of them")

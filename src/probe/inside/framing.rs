@@ -1,14 +1,24 @@
-//! Requests with more than one reading.
+//! Requests with more than one reading, over HTTP/1.
 //!
-//! Enters: a call that the policy allows, if there is one. Leaves: whether a request was refused that one server would read so and another
-//! otherwise. Never: a request that exeat might rightly send; where it is allowed to mend, the call is one that no rule allows.
+//! Enters: calls that the policy allows, if there are any. Leaves: whether a request was refused that one server would read so and another
+//! otherwise, or went out in the one way in which it was judged. Never: a request to anybody but exeat and the canary at the end of all calls.
 
-use super::super::brief::Brief;
-use super::super::finding::{Outcome, Probe};
-use super::answer::judged;
-use super::request::{allowed, filled, http2, unlisted};
+use super::super::finding::Probe;
+use super::carried::as_judged;
+use super::request::{never, with};
 
 pub(super) const PROBES: &[Probe] = &[
+    Probe::new(
+        "framing/one-request",
+        "whether an ordinary request is heard as it was judged, for comparison",
+        |brief| {
+            as_judged(
+                brief,
+                "framing/one-request",
+                &[(&with(&[], ""), ""), (&with(&["Content-Length: 5"], "probe"), "probe")],
+            )
+        },
+    ),
     Probe::new("framing/lengths", "two Content-Lengths, a list of them, and lengths that are no numbers", |brief| {
         never(
             brief,
@@ -60,8 +70,25 @@ pub(super) const PROBES: &[Probe] = &[
                 &[
                     &with(&["Transfer-Encoding : chunked"], body),
                     &with(&["X-Probe: a", " Transfer-Encoding: chunked"], body),
+                    &with(&["X-Probe: a", "\tfolded"], ""),
                     &with(&["X-Probe: a\rTransfer-Encoding: chunked"], body),
                     &with(&["X-Probe: a\0b"], ""),
+                ],
+            )
+        },
+    ),
+    Probe::new(
+        "framing/alike-names",
+        "lengths and codings by names that CGI reads as theirs: `Content_Length`",
+        |brief| {
+            never(
+                brief,
+                "framing/alike-names",
+                &[
+                    &with(&["Transfer_Encoding: chunked"], ""),
+                    &with(&["Content_Length: 5"], ""),
+                    &with(&["Content.Length: 5"], ""),
+                    &with(&["X-Probe: a", "X_Probe: b"], ""),
                 ],
             )
         },
@@ -102,90 +129,54 @@ pub(super) const PROBES: &[Probe] = &[
         "Content-Length beside Transfer-Encoding, and the same length twice",
         |brief| {
             let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: @HOST@\r\n\r\n";
-            refused_anyway(
+            as_judged(
                 brief,
                 "framing/length-and-chunks",
                 &[
-                    &with(&["Content-Length: 60", "Transfer-Encoding: chunked"], smuggled),
-                    &with(&["Transfer-Encoding: chunked", "Content-Length: 60"], smuggled),
-                    &with(&["Content-Length: 5", "Content-Length: 5"], "aaaaa"),
+                    (&with(&["Content-Length: 60", "Transfer-Encoding: chunked"], smuggled), ""),
+                    (&with(&["Transfer-Encoding: chunked", "Content-Length: 60"], smuggled), ""),
+                    (&with(&["Content-Length: 5", "Content-Length: 5"], "aaaaa"), "aaaaa"),
                 ],
             )
         },
     ),
+    Probe::new("framing/chunks", "chunks whose size is signed, spelt otherwise, too long, or not theirs", |brief| {
+        let chunked = |body: &str| with(&["Transfer-Encoding: chunked"], body);
+        as_judged(
+            brief,
+            "framing/chunks",
+            &[
+                (&chunked("+3\r\nabc\r\n0\r\n\r\n"), "abc"),
+                (&chunked("0x3\r\nabc\r\n0\r\n\r\n"), "abc"),
+                (&chunked("3\nabc\r\n0\r\n\r\n"), "abc"),
+                (&chunked("3;\nx=\r\nabc\r\n0\r\n\r\n"), "abc"),
+                (&chunked("3\r\nabcd\r\n0\r\n\r\n"), "abc"),
+                (&chunked("10000000000000003\r\nabc\r\n0\r\n\r\n"), "abc"),
+            ],
+        )
+    }),
     Probe::new("framing/bare-newlines", "lines that end in LF alone, and a field behind one", |brief| {
-        refused_anyway(
+        as_judged(
             brief,
             "framing/bare-newlines",
             &[
-                "@METHOD@ @TARGET@ HTTP/1.1\nHost: @HOST@\nConnection: close\n\n",
-                &with(&["X-Probe: a\nTransfer-Encoding: chunked"], "0\r\n\r\n"),
+                ("@METHOD@ @TARGET@ HTTP/1.1\nHost: @HOST@\nConnection: close\n\n", ""),
+                (&with(&["X-Probe: a\nTransfer-Encoding: chunked"], "0\r\n\r\n"), ""),
             ],
         )
     }),
-    Probe::new("framing/pipelined", "a second request behind the first, or hidden in its body", |brief| {
-        let second = "GET /second HTTP/1.1\r\nHost: @HOST@\r\nConnection: close\r\n\r\n";
+    Probe::new("framing/pipelined", "a request for another host behind the first, or hidden in its body", |brief| {
+        let second = "GET /second HTTP/1.1\r\nHost: @OTHER@\r\nConnection: close\r\n\r\n";
         let first = "@METHOD@ @TARGET@ HTTP/1.1\r\nHost: @HOST@\r\n\r\n";
-        refused_anyway(brief, "framing/pipelined", &[&[first, second].concat(), &with(&["Content-Length: 3"], second)])
-    }),
-    Probe::new("framing/upgrade", "Upgrade to h2c, to TLS, and to something unknown", |brief| {
-        let settings = "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA";
-        refused_anyway(
+        let short = "@METHOD@ @TARGET@ HTTP/1.1\r\nHost: @HOST@\r\nContent-Length: 3\r\n\r\n";
+        as_judged(
             brief,
-            "framing/upgrade",
+            "framing/pipelined",
             &[
-                &with(&["Upgrade: h2c", settings, "Connection: Upgrade, HTTP2-Settings"], ""),
-                &with(&["Upgrade: TLS/1.2", "Connection: Upgrade"], ""),
-                &with(&["Upgrade: probe", "Connection: Upgrade"], ""),
+                (&[first, second].concat(), ""),
+                (&[short, second].concat(), "GET"),
+                (&with(&["Content-Length: 3"], second), "GET"),
             ],
         )
     }),
-    Probe::new("framing/preface", "HTTP/2 in the clear, by its preface", |brief| {
-        let call = unlisted(brief);
-        let preface = http2("http", &call.in_the_clear(), &call.target("framing/preface"), &[]);
-        judged("", call.say_plainly(&preface))
-    }),
-    Probe::new(
-        "framing/http2-authority",
-        "HTTP/2 with an :authority of another host, or a Host that differs from it",
-        http2_authority,
-    ),
 ];
-
-/// A request of the template's with more fields, and a body.
-fn with(fields: &[&str], body: &str) -> String {
-    let closing =
-        if fields.iter().any(|field| field.starts_with("Connection:")) { "" } else { "Connection: close\r\n" };
-    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    format!("@METHOD@ @TARGET@ HTTP/1.1\r\nHost: @HOST@\r\n{closing}{fields}\r\n{body}")
-}
-
-/// Requests that nobody may take, at a call that is allowed.
-fn never(brief: &Brief, id: &str, templates: &[&str]) -> Outcome {
-    allowed(brief, |call| {
-        let said = |template: &&str| call.say(filled(template, call, id, &brief.unlisted).as_bytes());
-        Outcome::of_all(templates.iter().map(|template| judged("", said(template))), "")
-    })
-}
-
-/// Requests that may be mended, at a call that no rule allows: however they are read, each part is refused.
-fn refused_anyway(brief: &Brief, id: &str, templates: &[&str]) -> Outcome {
-    let (call, other) = (unlisted(brief), format!("other.{}", brief.unlisted));
-    Outcome::of_all(
-        templates.iter().map(|template| judged("", call.say(filled(template, &call, id, &other).as_bytes()))),
-        "",
-    )
-}
-
-fn http2_authority(brief: &Brief) -> Outcome {
-    let other = format!("other.{}", brief.unlisted);
-    allowed(brief, |call| {
-        let (own, path) = (call.authority(), call.target("framing/http2-authority"));
-        let requests = [
-            http2("https", &other, &path, &[]),
-            http2("https", &own, &path, &[("host", &other)]),
-            http2("http", &own, &path, &[]),
-        ];
-        Outcome::of_all(requests.iter().map(|request| judged("", call.say_http2(request))), "")
-    })
-}

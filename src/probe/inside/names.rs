@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use super::super::brief::{Brief, Call};
 use super::super::finding::{Outcome, Probe};
 use super::answer::{self, Answer, judged};
+use super::carried::{carried, heard_as_judged};
+use super::http2::{headers, preface, pseudo};
 use super::request::{allowed, unlisted};
 use super::tls::{self, Hello};
 
@@ -74,6 +76,24 @@ pub(super) const PROBES: &[Probe] = &[
             brief.look_alikes.iter().map(|call| judged("", call.say(call.request("names/look-alikes").as_bytes())));
         count(brief.look_alikes.len(), Outcome::of_all(tries, "no rule lists a name"))
     }),
+    Probe::new(
+        "names/coalescing",
+        "a request for another host on the HTTP/2 connection of one that is let through",
+        coalescing,
+    ),
+    Probe::new("names/unread", "another server name, or none, where TLS passes unread to one", |brief| {
+        let Some(call) = &brief.unread else { return Outcome::not_applicable("no rule has TLS pass unread") };
+        let other = format!("other.{}", brief.unlisted);
+        let tries = [Some(other.as_str()), None]
+            .map(|server_name| judged("", call.address().and_then(|to| at(to, server_name, call, "names/unread"))));
+        Outcome::of_all(tries, "")
+    }),
+    Probe::new("names/old-protocols", "TLS 1.0, SSL 2 and HTTP/0.9 to a host that is let through", |brief| {
+        allowed(brief, |call| {
+            let tries = [&tls10()[..], b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", b"GET /\r\n\r\n"];
+            Outcome::of_all(tries.map(|said| judged("", call.say_plainly(said))), "")
+        })
+    }),
     Probe::new("names/plain", "plain HTTP to a host that is let through over TLS only", |brief| match &brief.plain {
         Some(call) => judged("", call.say_plainly(call.request_to(&call.in_the_clear(), "names/plain").as_bytes())),
         None => Outcome::not_applicable("no rule lists such a host"),
@@ -99,11 +119,33 @@ fn count(number: usize, outcome: Outcome) -> Outcome {
 
 /// A request for a call, at an address and under a server name that need not be the call's.
 fn at(to: SocketAddr, server_name: Option<&str>, call: &Call, id: &str) -> io::Result<Answer> {
-    tls::exchange(&Hello { to, server_name, http2: false }, call.request(id).as_bytes())
+    tls::exchange(&Hello { to, server_name, http2: 0 }, call.request(id).as_bytes())
 }
 
 fn bracketed(to: SocketAddr) -> String {
     if to.is_ipv4() { to.ip().to_string() } else { format!("[{}]", to.ip()) }
+}
+
+fn coalescing(brief: &Brief) -> Outcome {
+    carried(brief, |call| {
+        let (id, own, other) = ("names/coalescing", call.authority(), format!("other.{}", brief.unlisted));
+        let first = headers(1, &pseudo(&call.method, "https", &own, &call.sent(id)), true);
+        let second = headers(3, &pseudo("GET", "https", &other, "/"), true);
+        let answer = call.say_http2(2, &[&[preface(), first].concat(), &second]);
+        if answer.as_ref().is_ok_and(|answer| answer.parts().len() == 1) {
+            return Outcome::not_applicable("one of the two requests had no answer");
+        }
+        heard_as_judged(brief, call, id, "", answer)
+    })
+}
+
+/// A ClientHello that offers nothing later than TLS 1.0 (RFC 2246): one cipher suite, no compression, no extensions.
+fn tls10() -> Vec<u8> {
+    const RANDOM: usize = 32;
+    let body = [&[3, 1][..], &[7; RANDOM], &[0, 0, 2, 0, 0x2f, 1, 0]].concat();
+    let length = |bytes: &[u8]| bytes.len().to_be_bytes();
+    let message = [&[1][..], &length(&body)[5..], &body].concat();
+    [&[22, 3, 1][..], &length(&message)[6..], &message].concat()
 }
 
 /// None of these is another way to write the host of the connection.

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::super::brief::{Brief, Call, Misdirection};
 use super::super::finding::{Outcome, Probe};
 use super::answer::{Answer, judged};
-use super::gzip;
+use super::http2::{data, headers, preface, pseudo};
 use super::request::post;
+use super::{coded, gzip};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe::new("placeholders/header", "in a header", |brief| {
@@ -52,11 +53,20 @@ pub(super) const PROBES: &[Probe] = &[
             line(call, &Call { path, ..call.clone() }.target("placeholders/path"))
         })
     }),
-    Probe::new("placeholders/method", "as the method", |brief| {
-        everywhere(brief, |call, placeholder| {
+    Probe::new("placeholders/method", "as the method, and as the protocol to connect for", |brief| {
+        let method = everywhere(brief, |call, placeholder| {
             let method = placeholder.to_owned();
             line(&Call { method, ..call.clone() }, &call.target("placeholders/method"))
-        })
+        });
+        let protocol = tried(brief, |call, placeholder| {
+            let (own, target) = (call.authority(), call.target("placeholders/method"));
+            let head = [&pseudo("CONNECT", "https", &own, &target)[..], &[(":protocol", placeholder)]].concat();
+            call.say_http2(1, &[&preface(), &headers(1, &head, false)])
+        });
+        Outcome::of_all([method, protocol], "")
+    }),
+    Probe::new("placeholders/field-name", "as the name of a header", |brief| {
+        everywhere(brief, |call, placeholder| fields(call, "field-name", &[(placeholder, "1")]))
     }),
     Probe::new("placeholders/form", "in a form", |brief| {
         everywhere(brief, |call, placeholder| {
@@ -79,6 +89,49 @@ pub(super) const PROBES: &[Probe] = &[
             body(call, "gzip", &["Content-Encoding: gzip"], &gzip::compressed(format!("a {placeholder} b").as_bytes()))
         })
     }),
+    Probe::new("placeholders/brotli", "in a body that is compressed by Brotli", |brief| {
+        everywhere(brief, |call, placeholder| {
+            body(call, "brotli", &["Content-Encoding: br"], &coded::brotli(format!("a {placeholder} b").as_bytes()))
+        })
+    }),
+    Probe::new("placeholders/zstd", "in a body that is compressed by zstd", |brief| {
+        everywhere(brief, |call, placeholder| {
+            body(call, "zstd", &["Content-Encoding: zstd"], &coded::zstd(format!("a {placeholder} b").as_bytes()))
+        })
+    }),
+    Probe::new(
+        "placeholders/other-codings",
+        "in a body that is compressed twice, and in a coding that nobody knows",
+        |brief| {
+            let twice = everywhere(brief, |call, placeholder| {
+                let twice = gzip::compressed(&coded::zstd(placeholder.as_bytes()));
+                body(call, "other-codings", &["Content-Encoding: zstd, gzip"], &twice)
+            });
+            let unknown = everywhere(brief, |call, placeholder| {
+                body(call, "other-codings", &["Content-Encoding: x-probe"], STANDARD.encode(placeholder).as_bytes())
+            });
+            Outcome::of_all([twice, unknown], "")
+        },
+    ),
+    Probe::new("placeholders/pieces", "in a body that comes in pieces, over HTTP/1 and over HTTP/2", |brief| {
+        let one = tried(brief, |call, placeholder| {
+            let whole = body(call, "pieces", &[], placeholder.as_bytes());
+            let (first, second) = whole.split_at(whole.len() - placeholder.len() / 2);
+            call.say_in_pieces(&[first, second])
+        });
+        let other = tried(brief, |call, placeholder| {
+            let (first, second) = placeholder.split_at(placeholder.len() / 2);
+            let head = head_of_two(call, "pieces", placeholder.len());
+            call.say_http2(1, &[&[head, data(1, first.as_bytes(), false)].concat(), &data(1, second.as_bytes(), true)])
+        });
+        Outcome::of_all([one, other], "")
+    }),
+    Probe::new("placeholders/trailer", "in a field behind a body, over HTTP/2", |brief| {
+        tried(brief, |call, placeholder| {
+            let behind = headers(1, &[("x-probe", placeholder)], true);
+            call.say_http2(1, &[&[head_of_two(call, "trailer", 3), data(1, b"abc", false), behind].concat()])
+        })
+    }),
     Probe::new("placeholders/name", "in a host name", name),
 ];
 
@@ -88,22 +141,33 @@ const TRIES: usize = 3;
 
 /// Sends every placeholder to each call that it does not belong to.
 fn everywhere(brief: &Brief, request: impl Fn(&Call, &str) -> Vec<u8>) -> Outcome {
+    tried(brief, |call, placeholder| call.say(&request(call, placeholder)))
+}
+
+/// Says something with every placeholder, at each call that it does not belong to.
+fn tried(brief: &Brief, say: impl Fn(&Call, &str) -> io::Result<Answer>) -> Outcome {
     let tries = brief.placeholders.iter().map(|misdirection| {
-        with_value(misdirection, |placeholder| {
-            judge(misdirection, || misdirection.call.say(&request(&misdirection.call, placeholder)))
-        })
+        with_value(misdirection, |placeholder| judge(misdirection, || say(&misdirection.call, placeholder)))
     });
     Outcome::of_all(tries, "the environment has no placeholder")
 }
 
-fn with_value(misdirection: &Misdirection, attempt: impl FnOnce(&str) -> Outcome) -> Outcome {
+/// The head of a request with a body, over HTTP/2, from the preface on.
+fn head_of_two(call: &Call, name: &str, length: usize) -> Vec<u8> {
+    let (own, target) = (call.authority(), call.target(&format!("placeholders/{name}")));
+    let length = length.to_string();
+    let head = [&pseudo(&call.method, "https", &own, &target)[..], &[("content-length", &*length)]].concat();
+    [preface(), headers(1, &head, false)].concat()
+}
+
+pub(super) fn with_value(misdirection: &Misdirection, attempt: impl FnOnce(&str) -> Outcome) -> Outcome {
     match std::env::var(&misdirection.variable) {
         Ok(placeholder) if !placeholder.is_empty() => attempt(&placeholder),
         _ => Outcome::not_applicable(format!("{} is not set", misdirection.variable)),
     }
 }
 
-fn judge(misdirection: &Misdirection, say: impl Fn() -> io::Result<Answer>) -> Outcome {
+pub(super) fn judge(misdirection: &Misdirection, say: impl Fn() -> io::Result<Answer>) -> Outcome {
     let mut answer = say();
     for _ in 1..TRIES {
         if !answer.as_ref().is_ok_and(is_rate) {

@@ -1,4 +1,4 @@
-//! Requests down to the byte: HTTP/1.1 from a template, HTTP/2 frame by frame.
+//! Requests down to the byte: HTTP/1.1 from a template.
 //!
 //! Enters: what a request shall say, well-formed or not. Leaves: its bytes, and an answer. Never: a library that would mend it.
 
@@ -6,9 +6,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::brief::{Brief, Call};
-use super::super::evidence::MARK;
+use super::super::evidence::{MARK, SENT};
 use super::super::finding::Outcome;
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, judged};
+use super::http2::Streams;
 use super::resolver;
 use super::tls::{self, Hello};
 
@@ -35,9 +36,14 @@ impl Call {
         if self.port == 80 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
-    /// Path and query, with the mark by which the attempt would be found in the log.
+    /// Path and query, with the mark by which the attempt would be found in the log, and nobody may let out.
     pub(super) fn target(&self, id: &str) -> String {
         format!("{}?{MARK}={id}", self.path)
+    }
+
+    /// The same of what may go out in the way in which it was judged.
+    pub(super) fn sent(&self, id: &str) -> String {
+        format!("{}?{SENT}={id}", self.path)
     }
 
     /// A well-formed request.
@@ -58,12 +64,29 @@ impl Call {
 
     /// Says something over TLS where the call goes, by its name.
     pub(super) fn say(&self, bytes: &[u8]) -> io::Result<Answer> {
-        tls::exchange(&Hello { to: self.address()?, server_name: Some(&self.host), http2: false }, bytes)
+        self.say_in_pieces(&[bytes])
     }
 
-    /// The same over HTTP/2.
-    pub(super) fn say_http2(&self, bytes: &[u8]) -> io::Result<Answer> {
-        tls::exchange(&Hello { to: self.address()?, server_name: Some(&self.host), http2: true }, bytes)
+    /// The same, one piece after the other.
+    pub(super) fn say_in_pieces(&self, pieces: &[&[u8]]) -> io::Result<Answer> {
+        tls::in_pieces(&self.hello(0)?, pieces)
+    }
+
+    /// The same over HTTP/2, for so many requests.
+    pub(super) fn say_http2(&self, requests: usize, pieces: &[&[u8]]) -> io::Result<Answer> {
+        tls::in_pieces(&self.hello(requests)?, pieces)
+    }
+
+    /// How a connection to it begins.
+    pub(super) fn hello(&self, http2: usize) -> io::Result<Hello<'_>> {
+        Ok(Hello { to: self.address()?, server_name: Some(&self.host), http2 })
+    }
+
+    /// The same in the clear, over HTTP/2.
+    pub(super) fn say_plainly_http2(&self, requests: usize, bytes: &[u8]) -> io::Result<Answer> {
+        answer::plain_until(self.address()?, bytes, |came| {
+            Streams::read(came).is_some_and(|read| read.are_over(requests))
+        })
     }
 
     /// The same in the clear.
@@ -82,56 +105,32 @@ pub(super) fn post(call: &Call, id: &str, fields: &[&str], body: &[u8]) -> Vec<u
     [head.as_bytes(), body].concat()
 }
 
-/// Fills a template: `@METHOD@`, `@TARGET@` and `@HOST@` of the call, `@OTHER@` for another host.
-pub(super) fn filled(template: &str, call: &Call, id: &str, other: &str) -> String {
+/// A request of a template's with more fields, and a body.
+pub(super) fn with(fields: &[&str], body: &str) -> String {
+    let closing =
+        if fields.iter().any(|field| field.starts_with("Connection:")) { "" } else { "Connection: close\r\n" };
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("@METHOD@ @TARGET@ HTTP/1.1\r\nHost: @HOST@\r\n{closing}{fields}\r\n{body}")
+}
+
+/// Requests that nobody may take, at a call that is allowed.
+pub(super) fn never(brief: &Brief, id: &str, templates: &[&str]) -> Outcome {
+    allowed(brief, |call| never_at(call, brief, id, templates))
+}
+
+/// The same at a call of choice.
+pub(super) fn never_at(call: &Call, brief: &Brief, id: &str, templates: &[&str]) -> Outcome {
+    let said = |template: &&str| call.say(filled(template, call, &call.target(id), &brief.unlisted).as_bytes());
+    Outcome::of_all(templates.iter().map(|template| judged("", said(template))), "")
+}
+
+/// Fills a template: `@METHOD@` and `@HOST@` of the call, `@TARGET@`, `@OTHER@` for another host.
+pub(super) fn filled(template: &str, call: &Call, target: &str, other: &str) -> String {
     template
         .replace("@METHOD@", &call.method)
-        .replace("@TARGET@", &call.target(id))
+        .replace("@TARGET@", target)
         .replace("@HOST@", &call.authority())
         .replace("@OTHER@", other)
-}
-
-/// One HTTP/2 request (RFC 9113) from the preface on: no settings, one HEADERS frame, which ends the stream.
-pub(super) fn http2(scheme: &str, authority: &str, target: &str, fields: &[(&str, &str)]) -> Vec<u8> {
-    const HEADERS: u8 = 1;
-    const SETTINGS: u8 = 4;
-    const END_STREAM_AND_HEADERS: u8 = 0x05;
-    let mut block = Vec::new();
-    let pseudo = [(":method", "GET"), (":scheme", scheme), (":authority", authority), (":path", target)];
-    for (name, value) in pseudo.iter().chain(fields) {
-        // A literal field without indexing and a literal name (RFC 7541 section 6.2.2).
-        block.push(0);
-        for text in [name, value] {
-            length(&mut block, text.len());
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    frame(&mut bytes, SETTINGS, 0, 0, &[]);
-    frame(&mut bytes, HEADERS, END_STREAM_AND_HEADERS, 1, &block);
-    bytes
-}
-
-/// An integer with a prefix of seven bits (RFC 7541 section 5.1).
-fn length(to: &mut Vec<u8>, length: usize) {
-    const PREFIX: usize = 127;
-    let mut rest = match length.checked_sub(PREFIX) {
-        None => return to.push(length.to_le_bytes()[0]),
-        Some(rest) => rest,
-    };
-    to.push(127);
-    while rest >= 128 {
-        to.push(rest.to_le_bytes()[0] | 0x80);
-        rest >>= 7;
-    }
-    to.push(rest.to_le_bytes()[0]);
-}
-
-fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    to.extend_from_slice(&payload.len().to_be_bytes()[5..]);
-    to.extend_from_slice(&[kind, flags]);
-    to.extend_from_slice(&stream.to_be_bytes());
-    to.extend_from_slice(payload);
 }
 
 #[cfg(test)]
@@ -139,18 +138,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_have_a_prefix_of_seven_bits() {
-        for (number, bytes) in [(10, &[10][..]), (126, &[126]), (127, &[127, 0]), (255, &[127, 128, 1])] {
-            let mut written = Vec::new();
-            length(&mut written, number);
-            assert_eq!(written, bytes, "{number}");
-        }
-    }
-
-    #[test]
     fn a_template_is_filled() {
         let call = Call { host: "a.example".into(), port: 8443, method: "PUT".into(), path: "/x".into() };
-        let request = filled("@METHOD@ @TARGET@ @HOST@ @OTHER@", &call, "framing/a", "b.example");
+        let request = filled("@METHOD@ @TARGET@ @HOST@ @OTHER@", &call, &call.target("framing/a"), "b.example");
         assert_eq!(request, "PUT /x?probe=framing/a a.example:8443 b.example");
     }
 }

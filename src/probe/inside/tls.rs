@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use super::answer::{Answer, PATIENCE, Timed};
+use super::http2::Streams;
 
 /// The name of a worker's authority, which stands in every leaf it makes.
 const AUTHORITY: &[u8] = b"exeat worker CA";
@@ -21,16 +22,47 @@ const AUTHORITY: &[u8] = b"exeat worker CA";
 /// What a handshake fails with that reached somebody else.
 const NOT_EXEAT: &str = "not of a worker's authority";
 
+/// A connection whose handshake is over.
+pub(super) type Stream = StreamOwned<ClientConnection, TcpStream>;
+
 /// How a connection begins.
 pub(super) struct Hello<'a> {
     pub(super) to: SocketAddr,
     /// SNI; `None` sends none.
     pub(super) server_name: Option<&'a str>,
-    pub(super) http2: bool,
+    /// How many requests are made over HTTP/2; none: HTTP/1.1 is spoken.
+    pub(super) http2: usize,
 }
+
+/// Between two pieces, so that each of them arrives by itself.
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// Says something over TLS, and listens.
 pub(super) fn exchange(hello: &Hello<'_>, bytes: &[u8]) -> io::Result<Answer> {
+    in_pieces(hello, &[bytes])
+}
+
+/// The same, one piece after the other.
+pub(super) fn in_pieces(hello: &Hello<'_>, pieces: &[&[u8]]) -> io::Result<Answer> {
+    let mut stream = match open(hello)? {
+        Ok(stream) => stream,
+        Err(another) => return Ok(another),
+    };
+    for (number, piece) in pieces.iter().enumerate() {
+        if number > 0 {
+            std::thread::sleep(PAUSE);
+        }
+        // It may have answered before it closed.
+        if stream.write_all(piece).and_then(|()| stream.flush()).is_err() {
+            break;
+        }
+    }
+    let whole = |bytes: &[u8]| hello.http2 > 0 && Streams::read(bytes).is_some_and(|read| read.are_over(hello.http2));
+    Answer::read_until(&mut stream, PATIENCE, whole)
+}
+
+/// A connection to exeat, or what stands for the answer of somebody else.
+pub(super) fn open(hello: &Hello<'_>) -> io::Result<Result<Stream, Answer>> {
     let stream = TcpStream::connect_timeout(&hello.to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -47,13 +79,11 @@ pub(super) fn exchange(hello: &Hello<'_>, bytes: &[u8]) -> io::Result<Answer> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(Error::new(io::ErrorKind::ConnectionReset, "closed during the TLS handshake"));
             }
-            Err(error) if is_another(&error) => return Ok(Answer::of("a certificate that is not exeat's")),
+            Err(error) if is_another(&error) => return Ok(Err(Answer::of("a certificate that is not exeat's"))),
             Err(error) => return Err(refusal(error)),
         }
     }
-    stream.write_all(bytes)?;
-    stream.flush()?;
-    Answer::read(&mut stream, PATIENCE)
+    Ok(Ok(stream))
 }
 
 fn is_another(error: &Error) -> bool {
@@ -86,7 +116,7 @@ fn client(hello: &Hello<'_>) -> io::Result<ClientConfig> {
         .with_custom_certificate_verifier(Arc::new(OfExeat(provider)))
         .with_no_client_auth();
     client.enable_sni = hello.server_name.is_some();
-    client.alpn_protocols = vec![if hello.http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    client.alpn_protocols = vec![if hello.http2 > 0 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     Ok(client)
 }
 

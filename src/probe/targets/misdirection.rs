@@ -6,7 +6,7 @@
 use config::{Credentials, Destination, Grant, Policy};
 
 use super::super::brief::{Call, Misdirection};
-use super::allowing;
+use super::{allowing, is_bare};
 use crate::places::Places;
 
 /// Every placeholder of the agent's, where it may not go. Where the file cannot be read, as another user's broker has it, none is known.
@@ -24,6 +24,10 @@ fn of(grant: &Grant, policy: &Policy, nonce: &str) -> Vec<Misdirection> {
     };
     let unlisted =
         Call { host: format!("probe-{nonce}.invalid"), port: 443, method: "GET".to_owned(), path: "/".to_owned() };
-    let calls = allowing(policy, nonce).find(|call| foreign(call)).into_iter().chain([unlisted]);
-    calls.map(|call| Misdirection { variable: variable.to_owned(), call }).collect()
+    // One for which nothing is leased, where there is one.
+    let bare = allowing(policy, nonce).find(|call| foreign(call) && is_bare(policy, call));
+    let streams = bare.is_some();
+    let calls = bare.or_else(|| allowing(policy, nonce).find(|call| foreign(call))).map(|call| (call, streams));
+    let calls = calls.into_iter().chain([(unlisted, false)]);
+    calls.map(|(call, streams)| Misdirection { variable: variable.to_owned(), call, streams }).collect()
 }

@@ -1,0 +1,134 @@
+//! Placeholders that show only when a call is under way: in chunks, behind them, and in the frames of a WebSocket.
+//!
+//! Enters: calls that a placeholder does not belong to, and for which nothing is leased. Leaves: whether the canary at the end of all calls heard a
+//! whole placeholder. Never: a placeholder in a finding.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::super::brief::{Brief, Call};
+use super::super::finding::{Outcome, Probe, Verdict};
+use super::answer::{self, Answer};
+use super::carried::unanswered;
+use super::placeholders::{judge, with_value};
+use super::tls;
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe::new("placeholders/chunks", "in a body of chunks, cut in the middle", |brief| {
+        under_way(brief, |call, placeholder| {
+            let (first, second) = placeholder.split_at(placeholder.len() / 2);
+            call.say_in_pieces(&[&head(call, "chunks", CHUNKED), &chunk(first), &chunk(second), b"0\r\n\r\n"])
+        })
+    }),
+    Probe::new("placeholders/chunk-trailer", "behind a body of chunks", |brief| {
+        under_way(brief, |call, placeholder| {
+            let behind = format!("0\r\nX-Probe: {placeholder}\r\n\r\n").into_bytes();
+            call.say_in_pieces(&[&head(call, "chunk-trailer", CHUNKED), &chunk("abc"), &behind])
+        })
+    }),
+    Probe::new("placeholders/websocket", "in a message of a WebSocket, of text and of bytes", |brief| {
+        let text = under_way(brief, |call, placeholder| socket(call, "websocket", &[frame(TEXT | LAST, placeholder)]));
+        let bytes =
+            under_way(brief, |call, placeholder| socket(call, "websocket", &[frame(BYTES | LAST, placeholder)]));
+        Outcome::of_all([text, bytes], "")
+    }),
+    Probe::new("placeholders/websocket-pieces", "in a message of a WebSocket, cut over two frames", |brief| {
+        under_way(brief, |call, placeholder| {
+            let (first, second) = placeholder.split_at(placeholder.len() / 2);
+            socket(call, "websocket-pieces", &[frame(TEXT, first), frame(LAST, second)])
+        })
+    }),
+    Probe::new("placeholders/websocket-control", "in a ping of a WebSocket, and in the reason of its end", |brief| {
+        let ping =
+            under_way(brief, |call, placeholder| socket(call, "websocket-control", &[frame(PING | LAST, placeholder)]));
+        let close = under_way(brief, |call, placeholder| {
+            socket(call, "websocket-control", &[frame(CLOSE | LAST, &format!("\u{3}\u{68}{placeholder}"))])
+        });
+        Outcome::of_all([ping, close], "")
+    }),
+];
+
+const CHUNKED: &str = "Connection: close\r\nTransfer-Encoding: chunked\r\n";
+const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHByb2JlJ3Mgbm9uY2U=\r\n";
+/// For an end that has to come, and for the canary to hear what came before it.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const SETTLED: Duration = Duration::from_millis(30);
+/// Of a frame's first byte (RFC 6455 section 5.2).
+const LAST: u8 = 0x80;
+const TEXT: u8 = 1;
+const BYTES: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+
+/// Sends every placeholder on its way. Whatever the answer is, the canary must not have heard it.
+fn under_way(brief: &Brief, say: impl Fn(&Call, &str) -> io::Result<Answer>) -> Outcome {
+    let possible = brief.placeholders.iter().filter(|misdirection| misdirection.streams);
+    let tries = possible.map(|misdirection| {
+        with_value(misdirection, |placeholder| {
+            let call = &misdirection.call;
+            // What came before is not asked about.
+            if let Err(error) = unanswered(brief, call) {
+                return Outcome::not_applicable(error);
+            }
+            let outcome = judge(misdirection, || say(call, placeholder));
+            std::thread::sleep(SETTLED);
+            match unanswered(brief, call) {
+                Ok(heard) if heard.iter().any(|request| request.holds(placeholder)) => {
+                    Outcome::broke(format!("{} to {}: the canary has it", misdirection.variable, call.host))
+                }
+                Err(error) if outcome.verdict == Verdict::Held => Outcome::not_applicable(error),
+                _ => outcome,
+            }
+        })
+    });
+    let none = match brief.placeholders[..] {
+        [] => "the environment has no placeholder",
+        _ => "no rule lets out a call to where a placeholder does not belong, for which nothing is leased",
+    };
+    Outcome::of_all(tries, none)
+}
+
+fn head(call: &Call, name: &str, fields: &str) -> Vec<u8> {
+    let (method, authority) = (&call.method, call.authority());
+    let target = call.sent(&format!("placeholders/{name}"));
+    format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\n{fields}\r\n").into_bytes()
+}
+
+fn chunk(text: &str) -> Vec<u8> {
+    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+/// A masked frame; the mask is all zeroes, which is one as well.
+fn frame(first: u8, payload: &str) -> Vec<u8> {
+    const MASKED: u8 = 0x80;
+    const SHORT: usize = 126;
+    let length = payload.len().to_be_bytes();
+    let mut bytes = match payload.len() {
+        0..SHORT => vec![first, MASKED | length[7]],
+        _ => vec![first, MASKED | 126, length[6], length[7]],
+    };
+    bytes.extend([0; 4]);
+    bytes.extend(payload.bytes());
+    bytes
+}
+
+/// Opens a WebSocket and says something on it. The answer is what exeat does then: it has to end it.
+fn socket(call: &Call, name: &str, frames: &[Vec<u8>]) -> io::Result<Answer> {
+    let mut stream = match tls::open(&call.hello(0)?)? {
+        Ok(stream) => stream,
+        Err(another) => return Ok(another),
+    };
+    stream.write_all(&head(call, name, WEBSOCKET))?;
+    let agreed = Answer::read_until(&mut stream, answer::PATIENCE, |came| came.ends_with(b"\r\n\r\n"))?;
+    if !agreed.text().starts_with("HTTP/1.1 101") {
+        return Ok(agreed);
+    }
+    for frame in frames {
+        // It may have been ended by the one before.
+        if stream.write_all(frame).and_then(|()| stream.flush()).is_err() {
+            break;
+        }
+    }
+    Answer::read(&mut stream, PATIENCE)
+}
