@@ -9,7 +9,7 @@ LISTED = ("api.example.com", "www.example.com", "mcp.example.com", "graphql.exam
 
 
 def of(head, where):
-    if where.port == 853:
+    if where.port == 853 and head.method != "CONNECT":
         return "dns/over-tls"
     if not where.tls:
         return plain(head, where)
