@@ -38,7 +38,7 @@ mod tests {
     use crate::decision::{CallFacts, Scheme};
     use crate::path::NormalPath;
 
-    const RULES: &str = "[upstream]\nproxy = \"proxy.example.com:3128\"\n\
+    const RULES: &str = "[upstream]\nproxy = \"http://proxy.example.com:3128\"\n\
         [[deny]]\nto = \"api.example.com\"\npaths = [\"/private/**\"]\n\
         [[allow]]\nto = \"api.example.com\"\nmethods = [\"GET\"]\n\
         [[allow]]\nto = \"db.example.com:5432\"\ntls = \"tcp\"\n\
