@@ -316,6 +316,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn decoders_of_bodies_that_stream_have_so_much_room_and_no_more() {
+        let to = vec!["a.example".parse().unwrap()];
+        let grant = config::Grant::new("api".parse().unwrap(), to, config::Places::default(), None);
+        let swap = Swap::new(vec![(grant, config::Placeholder::from_value("exeat_Zq3vB8nK1xW5cT7yL0p".into()))]);
+        let destination = config::Destination::parse_authority("b.example", 443).unwrap();
+        let zstd = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("zstd"))]);
+        let plain = HeaderMap::new();
+        let head = |headers| Head { destination: &destination, permitted: None, path: "/", query: None, headers };
+        let (zstd, plain, room) = (head(&zstd), head(&plain), Room::default());
+        let examined = |head| examine(body([Bytes::from_static(b"x")]), head, &swap, &room);
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            held.push(examined(&zstd).await.unwrap());
+        }
+        assert!(matches!(examined(&zstd).await, Err(Refusal::UnexaminedBody(_))));
+        assert!(examined(&plain).await.is_ok());
+        held.pop();
+        assert!(examined(&zstd).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for_without_end() {
         struct Never;
         impl http_body::Body for Never {
