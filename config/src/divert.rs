@@ -50,7 +50,7 @@ mod tests {
         let end = Diversion { to: "127.0.0.1:4711".parse().unwrap(), root: "/run/root.pem".into() };
         let (plain, diverted) = (parse(), parse().diverted(&end));
         assert_eq!((plain.digest(), plain.rules().len()), (diverted.digest(), diverted.rules().len()));
-        assert_eq!(diverted.extra_roots(), [end.root.clone()]);
+        assert_eq!(diverted.extra_roots(), std::slice::from_ref(&end.root));
         for (to, method, path) in [
             ("api.example.com:443", "GET", "/"),
             ("api.example.com:443", "PUT", "/"),
