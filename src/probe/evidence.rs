@@ -33,7 +33,10 @@ pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[String], log: &[Line
 
 fn worsen(finding: &mut Finding, why: &str) {
     finding.verdict = Verdict::Broke;
-    finding.seen = format!("{}; {why}", finding.seen);
+    // Several requests may be of one attempt.
+    if !finding.seen.contains(why) {
+        finding.seen = format!("{}; {why}", finding.seen);
+    }
 }
 
 fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 5] {
@@ -172,6 +175,9 @@ mod tests {
         assert_eq!(broke(&["network/udp-machine"], whole()), ["network/udp-machine"]);
         let with = |event| [vec![event], whole()].concat();
         assert_eq!(broke(&[], with(sent("probe=names/paths"))), ["names/paths", "record/nothing-sent"]);
+        let mut twice = findings();
+        weigh(&mut twice, &[], &log([vec![sent("probe=names/paths"); 2], whole()].concat()), &brief());
+        assert_eq!(twice[1].seen, "refused; but the call log has it as sent to a.example:443");
         assert_eq!(broke(&[], with(sent("other"))), ["record/nothing-sent"]);
         assert_eq!(broke(&[], with(sent("canary=framing/pipelined"))), [""; 0]);
         assert_eq!(broke(&[], with(ended("127.0.0.1:4711"))), [""; 0]);

@@ -95,6 +95,7 @@ struct Connection {
 fn serve(stream: TcpStream, tls: Arc<ServerConfig>, connection: &Connection) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
     let mut first = [0];
     if stream.peek(&mut first)? == 0 {
         return Ok(());
