@@ -38,7 +38,7 @@ macro_rules! said {
 
 said! {
     std::io::Error, std::num::ParseIntError, serde_json::Error, hyper::Error, hyper::http::Error, rustls::Error,
-    rustls_pki_types::pem::Error, rustls_pki_types::InvalidDnsNameError, rcgen::Error, nix::errno::Errno,
+    rustls_pki_types::pem::Error, rustls_pki_types::InvalidDnsNameError, rcgen::Error, nix::errno::Errno, rustix::io::Errno,
     hdrhistogram::CreationError, hdrhistogram::AdditionError, tokio::task::JoinError, std::env::VarError,
     hudsucker::Error,
 }

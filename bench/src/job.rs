@@ -23,6 +23,9 @@ pub struct Job {
     /// What somebody else in the same sandbox does meanwhile.
     #[serde(default)]
     pub beside: Option<Attack>,
+    /// Whether that leaves a core to whoever else wants one: what it costs them then is what it has others do.
+    #[serde(default)]
+    pub background: bool,
 }
 
 /// What a hostile neighbour does until the job is done, with a thread of its own.

@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Before a connection that was closed is opened again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// The least that a thread can ask for without a class of its own (sched(7)).
+const LEAST: i32 = 19;
+
 /// The thread.
 pub struct Attackers {
     thread: JoinHandle<Result<(), Error>>,
@@ -65,6 +68,10 @@ impl Attackers {
         let shared = Arc::new(Shared::default());
         let (theirs, job) = (Arc::clone(&shared), job.clone());
         let thread = std::thread::spawn(move || {
+            if job.background {
+                // Of this thread alone, and of those it starts.
+                rustix::process::setpriority_process(None, LEAST)?;
+            }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let tasks = LocalSet::new();
             tasks.block_on(&runtime, run(attack, job, theirs))

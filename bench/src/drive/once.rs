@@ -17,7 +17,7 @@ pub fn run(host: &str, path: &str) -> Result<(), Error> {
     let client = Client::new()?;
     let load = Load::Hold { connections: 1 };
     let (host, path) = (host.to_owned(), path.to_owned());
-    let job = Job { connect: None, host, protocol: Protocol::Http1, path, load, beside: None };
+    let job = Job { connect: None, host, protocol: Protocol::Http1, path, load, beside: None, background: false };
     let asked = async {
         let to = address(&job, &job.host, lookup(&job).await?.as_ref()).await?;
         let mut link = client.open(to, &job.host, job.protocol).await?;

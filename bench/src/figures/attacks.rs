@@ -8,7 +8,7 @@ use std::fs;
 use crate::error::Error;
 use crate::job::{Attack, Job, Load, Protocol};
 
-use super::installation::{ATTACKED, Installation};
+use super::installation::{ATTACKED, BACKGROUND, Installation};
 use super::player::{Player, Turn};
 use super::spread::Spread;
 use super::table::Table;
@@ -17,8 +17,8 @@ use super::table::Table;
 const ROUNDS: usize = 3;
 /// A turn is this many times as long as one of the other figures: attacks take time to stand.
 const LONGER: f64 = 2.0;
-/// Thousands of names take longer still; twenty thousand in a row are a part of their own.
-const NAMES_LONGER: f64 = 15.0;
+/// Thousands of names take so many times longer still; a hundred thousand in a row are a part of their own.
+const NAMES_LONGER: f64 = 7.5;
 /// Milliseconds between two requests of the polite client.
 const EVERY: u64 = 5;
 
@@ -42,82 +42,115 @@ pub fn table(installation: &Installation, seconds: f64, only: Option<usize>) -> 
     let about = format!(
         "A client asks for 1 KiB every {EVERY} ms, with a credential, over HTTP/1.1: on a connection that stands, and on a new one each \
          time; a neighbour in the same sandbox attacks meanwhile with a thread and an upstream of its own. Microseconds beside the attack ÷ alone, \
-         {ROUNDS} rounds in turn; in another column the same attack comes from another sandbox, with a worker of its own: what the machine itself \
-         does to who shares it; the worker's peak is what was resident at most in any of them, each with a worker of its own. Driver, \
-         attacker, worker and servers share the cores. Budget: p99 3 times, 128 MiB."
+         {ROUNDS} rounds in turn. Driver, attacker, worker and servers share the cores. *In the background*: the attacker's thread and upstream have \
+         the least priority, so that what is measured is what the worker does for them, not how the machine shares its cores; *as equals*: as they \
+         come; *elsewhere*: the same from another sandbox, with a worker of its own, which is what the machine does to who shares it. The worker's \
+         peak is what was resident at most in any of them, each with a worker of its own. Budget: p99 3 times, 128 MiB."
     );
     let heads = [
         "attack",
         "how often, a turn",
         "p50 alone",
-        "p50 beside ÷ alone",
+        "p50 beside ÷ alone, as equals",
         "p99 alone",
-        "p99 beside ÷ alone",
-        "p99, the attack in another sandbox ÷ alone",
+        "p99 beside ÷ alone, in the background",
+        "as equals",
+        "elsewhere",
         "new connections: p99 alone",
-        "p99 beside ÷ alone",
+        "p99 beside ÷ alone, in the background",
+        "as equals",
         "worker's peak MiB",
     ];
     let mut table = Table::new("Under attack", &about, &heads);
     for (_, (name, attack)) in (1..).zip(ATTACKS).filter(|(number, _)| only.is_none_or(|only| only == *number)) {
-        let measured = rounds(installation, attack, seconds).map_err(|error| error.during(name))?;
-        table.row(&measured.row(name));
+        let rounds: Result<Vec<_>, _> = (0..ROUNDS).map(|_| round(installation, attack, seconds * LONGER)).collect();
+        table.row(&row(name, &rounds.map_err(|error| error.during(name))?));
     }
     Ok(table.end())
 }
 
-/// A round: on a connection that stands alone and beside, on new ones alone and beside, and once more on one that stands, the attack
-/// elsewhere; and the worker's peak.
-struct Rounds(Vec<([Turn; 5], u64)>);
-
-fn rounds(installation: &Installation, attack: Attack, seconds: f64) -> Result<Rounds, Error> {
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        let player = || Player::start(installation.command(ATTACKED, &["./driver", "drive"]), true);
-        let (mut players, mut elsewhere) = ([player()?, player()?], player()?);
-        // What is measured anew has a sandbox of its own: an attack leaves few ports to come from.
-        let mut turn = |anew: bool, beside: Option<Attack>| {
-            let longer = if beside == Some(Attack::Names) && !anew { NAMES_LONGER } else { LONGER };
-            let job = polite(EVERY, seconds * longer, anew, beside);
-            players[usize::from(anew)].play(&job, installation.upstream.process())
-        };
-        let alone = [turn(false, None)?, turn(false, Some(attack))?, turn(true, None)?, turn(true, Some(attack))?];
-        // It goes on for longer than what is measured; its own client asks next to nothing.
-        elsewhere.ready(&polite(SELDOM, seconds * LONGER * 1.5, false, Some(attack)))?;
-        elsewhere.begin()?;
-        let apart = turn(false, None)?;
-        elsewhere.end()?;
-        let [first, second, third, fourth] = alone;
-        let turns = [first, second, third, fourth, apart];
-        let peaks = [peak(players[0].process())?, peak(players[1].process())?];
-        rounds.push((turns, peaks.into_iter().max().unwrap_or(0)));
-    }
-    Ok(Rounds(rounds))
+/// One round: what the polite client saw, and the most a worker had, in KiB.
+struct Round {
+    /// On a connection that stands.
+    standing: Seen,
+    /// On a new one each time.
+    anew: Seen,
+    /// On one that stands, the attack in another sandbox.
+    apart: Turn,
+    peak: u64,
 }
 
-fn polite(every: u64, seconds: f64, anew: bool, beside: Option<Attack>) -> Job {
+/// Alone, beside the attack, and beside it where who attacks leaves a core to whoever else wants one.
+struct Seen {
+    alone: Turn,
+    beside: Turn,
+    background: Turn,
+    peak: u64,
+}
+
+impl Seen {
+    /// Each with a worker of its own: an attack leaves few ports to come from.
+    fn of(installation: &Installation, attack: Attack, seconds: f64, anew: bool) -> Result<Self, Error> {
+        let upstream = installation.upstream.process();
+        let job = |seconds| polite(EVERY, seconds, anew);
+        let mut equal = player(installation, ATTACKED)?;
+        let alone = equal.play(&job(seconds), upstream)?;
+        let longer = if attack == Attack::Names && !anew { seconds * NAMES_LONGER } else { seconds };
+        let beside = equal.play(&Job { beside: Some(attack), ..job(longer) }, upstream)?;
+        let peak = peak(equal.process())?;
+        drop(equal);
+        let attacked = Job { beside: Some(attack), background: true, ..job(seconds) };
+        let background = player(installation, BACKGROUND)?.play(&attacked, upstream)?;
+        Ok(Self { alone, beside, background, peak })
+    }
+}
+
+fn player(installation: &Installation, agent: &str) -> Result<Player, Error> {
+    Player::start(installation.command(agent, &["./driver", "drive"]), true)
+}
+
+fn round(installation: &Installation, attack: Attack, seconds: f64) -> Result<Round, Error> {
+    let [standing, anew] = [false, true].map(|anew| Seen::of(installation, attack, seconds, anew));
+    let (standing, anew) = (standing?, anew?);
+    // It goes on for longer than what is measured; its own client asks next to nothing.
+    let (mut calm, mut elsewhere) = (player(installation, ATTACKED)?, player(installation, ATTACKED)?);
+    elsewhere.ready(&Job { beside: Some(attack), ..polite(SELDOM, seconds * 1.5, false) })?;
+    elsewhere.begin()?;
+    let apart = calm.play(&polite(EVERY, seconds, false), installation.upstream.process())?;
+    elsewhere.end()?;
+    let peak = standing.peak.max(anew.peak);
+    Ok(Round { standing, anew, apart, peak })
+}
+
+fn polite(every: u64, seconds: f64, anew: bool) -> Job {
     let (host, path) = ("h1.bench.example".to_owned(), "/guarded/1024".to_owned());
-    Job { connect: None, host, protocol: Protocol::Http1, path, load: Load::Polite { every, seconds, anew }, beside }
+    let load = Load::Polite { every, seconds, anew };
+    Job { connect: None, host, protocol: Protocol::Http1, path, load, beside: None, background: false }
 }
-
-impl Rounds {
-    fn row(&self, name: &str) -> [String; 10] {
-        let spread = |of: &dyn Fn(&[Turn; 5]) -> f64| -> Spread { self.0.iter().map(|(turns, _)| of(turns)).collect() };
-        let often = self.0.iter().map(|(turns, _)| turns[1].outcome.attacks).max().unwrap_or(0);
-        let peak = self.0.iter().map(|(_, peak)| *peak).max().unwrap_or(0);
-        [
-            name.to_owned(),
-            often.to_string(),
-            spread(&|turns| turns[0].outcome.p50).told(0),
-            spread(&|turns| turns[1].outcome.p50 / turns[0].outcome.p50).told(1),
-            spread(&|turns| turns[0].outcome.p99).told(0),
-            spread(&|turns| turns[1].outcome.p99 / turns[0].outcome.p99).told(1),
-            spread(&|turns| turns[4].outcome.p99 / turns[0].outcome.p99).told(1),
-            spread(&|turns| turns[2].outcome.p99).told(0),
-            spread(&|turns| turns[3].outcome.p99 / turns[2].outcome.p99).told(1),
-            format!("{}", peak / 1024),
-        ]
-    }
+fn row(name: &str, rounds: &[Round]) -> [String; 12] {
+    let spread = |of: &dyn Fn(&Round) -> f64| -> Spread { rounds.iter().map(of).collect() };
+    let often = rounds.iter().map(|round| round.standing.beside.outcome.attacks).max().unwrap_or(0);
+    let peak = rounds.iter().map(|round| round.peak).max().unwrap_or(0);
+    let p99 = |of: &dyn Fn(&Round) -> (&Turn, &Turn)| {
+        spread(&|round| {
+            let (beside, alone) = of(round);
+            beside.outcome.p99 / alone.outcome.p99
+        })
+    };
+    [
+        name.to_owned(),
+        often.to_string(),
+        spread(&|round| round.standing.alone.outcome.p50).told(0),
+        spread(&|round| round.standing.beside.outcome.p50 / round.standing.alone.outcome.p50).told(1),
+        spread(&|round| round.standing.alone.outcome.p99).told(0),
+        p99(&|round| (&round.standing.background, &round.standing.alone)).told(1),
+        p99(&|round| (&round.standing.beside, &round.standing.alone)).told(1),
+        p99(&|round| (&round.apart, &round.standing.alone)).told(1),
+        spread(&|round| round.anew.alone.outcome.p99).told(0),
+        p99(&|round| (&round.anew.background, &round.anew.alone)).told(1),
+        p99(&|round| (&round.anew.beside, &round.anew.alone)).told(1),
+        format!("{}", peak / 1024),
+    ]
 }
 
 /// The most that was ever resident, in KiB.

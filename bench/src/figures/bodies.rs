@@ -141,6 +141,7 @@ impl Scene {
             path: format!("/{}/{}", if who == WITHOUT { "open" } else { "guarded" }, self.bytes),
             load,
             beside: None,
+            background: false,
         }
     }
 

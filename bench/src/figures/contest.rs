@@ -125,7 +125,15 @@ impl Contestant {
             Protocol::Http2 => addresses.both,
         });
         let path = format!("/{}/{bytes}", if self.open { "open" } else { "guarded" });
-        Job { connect, host: host.to_string(), protocol: *protocol, path, load: load(round), beside: None }
+        Job {
+            connect,
+            host: host.to_string(),
+            protocol: *protocol,
+            path,
+            load: load(round),
+            beside: None,
+            background: false,
+        }
     }
 
     /// Its processes, without those of its driver. None where there is no proxy.

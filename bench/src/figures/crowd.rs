@@ -35,6 +35,7 @@ pub fn table(installation: &Installation, findings: &mut Findings, workers: u32)
         path: "/guarded/1024".to_owned(),
         load: Load::Requests { connections: 1, streams: 1, seconds: 0.01 },
         beside: None,
+        background: false,
     };
     let mut up = Duration::ZERO;
     for player in &mut players {

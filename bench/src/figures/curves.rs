@@ -145,7 +145,7 @@ fn bodies(installation: &Installation, seconds: f64) -> Result<Grown, Error> {
 fn job(installation: &Installation, direct: bool, path: &str, load: Load) -> Job {
     let connect = direct.then_some(installation.upstream.addresses.http1);
     let (host, path) = ("h1.bench.example".to_owned(), path.to_owned());
-    Job { connect, host, protocol: Protocol::Http1, path, load, beside: None }
+    Job { connect, host, protocol: Protocol::Http1, path, load, beside: None, background: false }
 }
 
 /// A heading, the image, the numbers.

@@ -114,6 +114,7 @@ fn held(installation: &super::Installation, connections: usize) -> Result<([f64;
         path: "/guarded/1024".to_owned(),
         load: Load::Hold { connections },
         beside: None,
+        background: false,
     };
     player.ready(&job)?;
     sleep(SETTLE);

@@ -53,5 +53,6 @@ fn job(agent: &str, protocol: Protocol, connections: usize) -> Job {
         path: format!("/{}/1024", if agent == PLAIN { "open" } else { "guarded" }),
         load: Load::Requests { connections, streams: 1, seconds: 0.1 },
         beside: None,
+        background: false,
     }
 }

@@ -22,6 +22,8 @@ pub const PLAIN: &str = "plain";
 pub const SWAPS: &str = "swaps";
 /// The same with a neighbour, who has an upstream of its own: what waits in that one's queue is not exeat's doing.
 pub const ATTACKED: &str = "attacked";
+/// The same, that one's upstream with the least priority.
+pub const BACKGROUND: &str = "background";
 
 /// How many rules an agent may have with [`Installation::with_rules`].
 pub const RULES: [u32; 5] = [1, 10, 100, 1_000, 10_000];
@@ -62,8 +64,8 @@ pub struct Installation {
     exeat: PathBuf,
     /// The upstream's process.
     pub upstream: Served,
-    /// That of whoever attacks.
-    _neighbours: Served,
+    /// Those of whoever attacks.
+    _neighbours: [Served; 2],
 }
 
 impl Installation {
@@ -92,14 +94,16 @@ impl Installation {
         fs::copy(exeat, below("exeat"))?;
         let upstream = serve(&below("config/ca.pem"))?;
         let neighbours = server::own(&below("config/neighbours-ca.pem"))?;
-        for agent in [PLAIN, SWAPS, ATTACKED] {
-            let policy = policy(agent, &upstream.addresses, &neighbours.addresses);
+        let background = server::background(&below("config/background-ca.pem"))?;
+        for agent in [PLAIN, SWAPS, ATTACKED, BACKGROUND] {
+            let theirs = if agent == BACKGROUND { &background } else { &neighbours };
+            let policy = policy(agent, &upstream.addresses, &theirs.addresses);
             fs::write(below(&format!("config/agents/{agent}.toml")), policy)?;
         }
         fs::write(below("config/credential"), CREDENTIAL)?;
         fs::set_permissions(below("config/credential"), fs::Permissions::from_mode(0o600))?;
         fs::write(below("config/credentials.toml"), credentials())?;
-        Ok(Self { exeat: below("exeat"), room, upstream, _neighbours: neighbours })
+        Ok(Self { exeat: below("exeat"), room, upstream, _neighbours: [neighbours, background] })
     }
 
     /// Runs `words` as `agent`, from the directory that the driver is in.
@@ -156,7 +160,7 @@ fn policy(agent: &str, addresses: &Addresses, neighbours: &Addresses) -> String 
         format!("[[allow]]\nto = \"{to}\"\ndial = \"{dial}\"\nmethods = [\"GET\", \"POST\"]\n{credential}")
     };
     let theirs = match agent {
-        ATTACKED => [
+        ATTACKED | BACKGROUND => [
             rule(job::neighbours::HTTP1, &neighbours.http1),
             rule(job::neighbours::HTTP2, &neighbours.both),
             rule(&format!("*.{}", job::neighbours::NAMES), &neighbours.http1),
@@ -165,7 +169,7 @@ fn policy(agent: &str, addresses: &Addresses, neighbours: &Addresses) -> String 
         _ => String::new(),
     };
     format!(
-        "[upstream]\nroots = [\"../ca.pem\", \"../neighbours-ca.pem\"]\n\n[sandbox]\nfiles = 12000\n{OTHERS}\n{}\n{}\n{}\n{}\n{theirs}",
+        "[upstream]\nroots = [\"../ca.pem\", \"../neighbours-ca.pem\", \"../background-ca.pem\"]\n\n[sandbox]\nfiles = 12000\n{OTHERS}\n{}\n{}\n{}\n{}\n{theirs}",
         rule("h1.bench.example", http1),
         rule("h2.bench.example", both),
         rule("*.names.bench.example", http1),
@@ -176,7 +180,7 @@ fn policy(agent: &str, addresses: &Addresses, neighbours: &Addresses) -> String 
 fn credentials() -> String {
     let many = RULES.map(|rules| format!(", \"rules-{rules}\"")).concat();
     format!(
-        "[bench]\nissuer = \"fixed\"\nvalue = {{ file = \"credential\" }}\nagents = [\"{SWAPS}\", \"{ATTACKED}\"{many}]\n\
+        "[bench]\nissuer = \"fixed\"\nvalue = {{ file = \"credential\" }}\nagents = [\"{SWAPS}\", \"{ATTACKED}\", \"{BACKGROUND}\"{many}]\n\
          to = [\"*.bench.example\"]\nin = [\"header\"]\nenv = \"BENCH_CREDENTIAL\"\n"
     )
 }

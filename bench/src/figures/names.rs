@@ -13,7 +13,7 @@ use super::player::Player;
 use super::table::Table;
 
 /// Names, in so many parts.
-const NAMES: u32 = 20_000;
+const NAMES: u32 = 100_000;
 const PARTS: u32 = 10;
 /// Where they begin: no other part of a run asks for these.
 const FIRST: u32 = 5_000_000;
@@ -33,6 +33,7 @@ pub fn table(installation: &Installation, findings: &mut Findings) -> Result<Str
             path: "/open/1024".to_owned(),
             load: Load::NewNames { at_once: AT_ONCE, first: FIRST + part * (NAMES / PARTS), count: NAMES / PARTS },
             beside: None,
+            background: false,
         };
         player.play(&job, installation.upstream.process())?;
         held.push(tree::memory(&tree::exeat(player.process())?)?[0] / 1024.0);

@@ -58,12 +58,22 @@ impl Drop for Own {
 
 /// Our own.
 pub fn own(authority: &Path) -> Result<Served, Error> {
-    let (own, Listens { addresses, .. }) = start(authority)?;
+    served(Command::new(std::env::current_exe()?), authority)
+}
+
+/// Our own, which leaves a core to whoever else wants one.
+pub fn background(authority: &Path) -> Result<Served, Error> {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]).arg(std::env::current_exe()?);
+    served(command, authority)
+}
+
+fn served(program: Command, authority: &Path) -> Result<Served, Error> {
+    let (own, Listens { addresses, .. }) = start(program, authority)?;
     Ok(Served { process: own.0.id(), _running: Kind::Own(own), addresses })
 }
 
-fn start(authority: &Path) -> Result<(Own, Listens), Error> {
-    let mut command = Command::new(std::env::current_exe()?);
+fn start(mut command: Command, authority: &Path) -> Result<(Own, Listens), Error> {
     command.arg("upstream").arg("--authority").arg(authority).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut own = Own(command.spawn()?);
     let out = own.0.stdout.take().ok_or_else(|| Error::new("the upstream has no standard output"))?;
@@ -91,7 +101,7 @@ pub fn nginx(authority: &Path) -> Result<Served, Error> {
         }
     }
     let ports: [u16; 2] = ports()?;
-    let (application, Listens { plain, .. }) = start(&room.join("unused.pem"))?;
+    let (application, Listens { plain, .. }) = start(Command::new(std::env::current_exe()?), &room.join("unused.pem"))?;
     let gives = format!(
         "    root {};
     if ($request_method = POST) {{ rewrite ^ /application$uri last; }}

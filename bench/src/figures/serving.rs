@@ -148,6 +148,7 @@ fn handshakes(stage: &mut Stage<'_>, seconds: f64) -> Result<String, Error> {
             path: "/open/1024".to_owned(),
             load: load(round),
             beside: None,
+            background: false,
         };
         let rounds = stage.play(&[DIRECT, WITHOUT], |_, round| job(round)).map_err(|error| error.during(name))?;
         let rate = |who: usize| rounds.spread(|turns| turns[who].outcome.rate()).told(0);
@@ -184,6 +185,7 @@ impl<'a> Stage<'a> {
             path: format!("/{}/{bytes}", if who == WITHOUT { "open" } else { "guarded" }),
             load: Load::Requests { connections, streams, seconds },
             beside: None,
+            background: false,
         });
         rounds.map_err(|error| error.during(scene.name))
     }
