@@ -5,8 +5,8 @@
 //!
 //! `*` stands for any characters within one segment, and a segment that has one is never the empty segment behind a
 //! last slash. `**` stands alone between slashes, for any number of segments; at the end for at least one, which may
-//! be empty: `/repos/acme/**` has `/repos/acme/` and all below it, and not `/repos/acme`. `%2A` is the character
-//! itself.
+//! be empty: `/repos/acme/**` has `/repos/acme/` and all below it, and not `/repos/acme`; in a deny rule, to which a last slash is
+//! nothing, that as well. `%2A` is the character itself.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

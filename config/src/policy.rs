@@ -166,7 +166,7 @@ impl Policy {
         let readings = Readings::of(call.path);
         let speaks = |place: u32| self.rules[place as usize].matches(call, &readings);
         // A deny rule has a path if it has any reading of it, in any case; what an allow rule has, it has as it was decoded too.
-        if let Some(rule) = self.at(self.deny.find(call.destination, &readings.each_folded(), speaks)) {
+        if let Some(rule) = self.at(self.deny.find(call.destination, &readings.each_denied(), speaks)) {
             return Err(self.denial(DenialKind::DeniedByRule, Some(rule), call.destination, Some(call)));
         }
         let first = self.at(self.allow.summary(call.destination).first);

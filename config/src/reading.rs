@@ -1,8 +1,8 @@
 //! How else a path can be read.
 //!
 //! Enters: a path in its normal form. Leaves: every text that some server may take it for. Never: a choice among them; what is denied in
-//! any is denied, what is allowed has to be in all. Servers that do not tell capitals from small letters are a reading of their own for what
-//! is denied, and none for what is allowed.
+//! any is denied, what is allowed has to be in all. Servers that do not tell capitals from small letters, and those to which a last slash is
+//! nothing, are readings of their own for what is denied, and none for what is allowed.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -14,8 +14,8 @@ use crate::path::NormalPath;
 pub(crate) struct Readings<'a> {
     own: &'a str,
     others: Option<Box<Others>>,
-    /// Every text, as [`folded`]; found out where a deny rule asks. `None` where folding changes nothing.
-    folded: OnceCell<Option<Box<[String]>>>,
+    /// Every text, as [`folded`] and with one last slash; found out where a deny rule asks.
+    denied: OnceCell<Box<[String]>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl<'a> Readings<'a> {
                 split: split.map(Reading::new),
             })
         });
-        Self { own, others, folded: OnceCell::new() }
+        Self { own, others, denied: OnceCell::new() }
     }
 
     /// The path as it was decoded.
@@ -74,14 +74,16 @@ impl<'a> Readings<'a> {
         std::iter::once(self.own).chain(others)
     }
 
-    /// Every text there is, as a server has it to which capitals and small letters are the same.
-    pub(crate) fn each_folded(&self) -> impl Iterator<Item = &str> + Clone {
-        let folded = self.folded.get_or_init(|| {
-            let all = || self.each().map(folded);
-            all().any(|text| matches!(text, Cow::Owned(_))).then(|| all().map(Cow::into_owned).collect())
+    /// Every text there is, as servers have it to which capitals and small letters are the same: with one last slash, and without.
+    pub(crate) fn each_denied(&self) -> impl Iterator<Item = &str> + Clone {
+        let denied = self.denied.get_or_init(|| {
+            let ended = |text| match folded(text) {
+                text if text.ends_with('/') => text.into_owned(),
+                text => format!("{text}/"),
+            };
+            self.each().map(ended).collect()
         });
-        let as_they_are = folded.is_none().then(|| self.each()).into_iter().flatten();
-        as_they_are.chain(folded.iter().flat_map(|all| all.iter().map(String::as_str)))
+        denied.iter().flat_map(|text| [Some(&**text), text.strip_suffix('/').filter(|rest| !rest.is_empty())]).flatten()
     }
 }
 

@@ -239,7 +239,7 @@ impl Rule {
     /// Servers differ in what they do with a path: some take `;parameters` off its segments, some decode an escape that is
     /// left after decoding. It is denied if any reading is, and allowed if all are, or if the pattern itself names parameters.
     ///
-    /// Some tell no capitals from small letters: a deny rule does not either, and an allow rule does.
+    /// Some tell no capitals from small letters, nor `/x/` from `/x`: a deny rule does not either, and an allow rule does.
     ///
     /// Some take `%2F` for a separator, some for a character. It is let through only where the rule says that its server
     /// takes it for a character, and denied if either reading is.
@@ -251,7 +251,7 @@ impl Rule {
             Effect::Allow | Effect::Observe => {
                 (self.encoded_slash || !path.has_encoded_slash()) && self.would_have(readings)
             }
-            Effect::Deny => readings.each_folded().any(|read| paths.have(read)),
+            Effect::Deny => readings.each_denied().any(|read| paths.have(read)),
         }
     }
 

@@ -165,9 +165,13 @@ fn has_path(rule: &Rule, path: &NormalPath) -> bool {
     if rule.effect() == Effect::Allow {
         return (rule.encoded_slash || !path.has_encoded_slash()) && would_have(rule, path);
     }
-    let denies = |read: &str| {
+    let has = |read: &str| {
         let paths = rule.paths();
         paths.is_none_or(|globs| globs.iter().any(|glob| glob.folded().matches(&folded(read))))
+    };
+    let denies = |read: &str| {
+        let open = read.strip_suffix('/').unwrap_or(read);
+        !open.is_empty() && has(open) || has(&format!("{open}/"))
     };
     let either = |read: &str| denies(read) || without_parameters(read).is_some_and(|bare| denies(&bare));
     let split = path.with_slashes_decoded();
