@@ -1,7 +1,9 @@
 //! The address that was checked is the one that is dialled, at each call anew.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
+use std::thread;
 
 use crate::harness::{Exeat, RawUpstream, Upstream};
 
@@ -21,12 +23,18 @@ fn of_a_mixed_answer_only_the_addresses_that_may_be_dialled_are() {
     let forbidden = TcpListener::bind("127.0.0.1:0").unwrap();
     let (listed, port) = beside(&forbidden.local_addr().unwrap().to_string());
     forbidden.set_nonblocking(true).unwrap();
+    // The client stays until its connection was taken up, and led there.
+    listed.set_nonblocking(false).unwrap();
+    let greeted = thread::spawn(move || listed.accept().unwrap().0.write_all(b"hello").unwrap());
     let exeat = Exeat::new()
         .hosts("127.0.0.1 mixed.example.com\n127.0.0.2 mixed.example.com\n")
         .rule(&format!("[[allow]]\nto = \"mixed.example.com:{port}\"\ntls = \"tcp\"\naddresses = [\"127.0.0.2\"]"));
-    let run = exeat.python(&format!("import socket\nsocket.create_connection(('mixed.example.com', {port}))")).ok();
+    let run = exeat
+        .python(&format!("import socket\nprint(socket.create_connection(('mixed.example.com', {port})).recv(5))"))
+        .ok();
     assert_eq!(run.log.ends()[0].address.as_deref(), Some(&*format!("127.0.0.2:{port}")), "{run:#?}");
-    assert!(listed.accept().is_ok());
+    greeted.join().unwrap();
+    assert_eq!(run.stdout, "b'hello'\n");
     assert!(forbidden.accept().is_err(), "the other address was dialled");
 }
 

@@ -103,7 +103,9 @@ time.sleep(0.5)",
     let noted = server.read("noted");
     assert!(noted.contains("hanging without end") && noted.contains("hanging for a while"), "{noted}");
     assert!(!noted.contains("still wanted"), "{noted}");
-    assert_eq!(log.ends().iter().filter(|end| end.outcome == "abandoned").count(), 2, "{:#?}", log.ends());
+    // Whether the server's word of the deadline or the client's is first is a race.
+    let outcomes: Vec<_> = log.ends().iter().map(|end| end.outcome.clone()).collect();
+    assert!(outcomes[0] == "abandoned" && ["abandoned", "done"].contains(&&*outcomes[1]), "{:#?}", log.ends());
 }
 
 #[test]
