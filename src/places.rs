@@ -117,6 +117,14 @@ impl Places {
         self.state.join("leases")
     }
 
+    /// Makes the state directory, for its owner only.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_state(&self) -> io::Result<()> {
+        make(&self.state)
+    }
+
     /// Makes the directory of the ledgers, for its owner only.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 pub mod ending;
 pub mod lookout;
 mod observing;
+mod own;
 mod reach;
 mod ready;
 mod reload;
@@ -15,7 +16,6 @@ mod summary;
 mod supervise;
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,8 @@ use crate::settled;
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
+    // Before anything is planned: what is not there cannot be covered, and would be in sight once it is.
+    places.make_state()?;
     crate::writable::look(places, &arguments.agent)?;
     not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(places.file_of(&arguments.agent)?)?;
@@ -301,7 +303,7 @@ fn spec(
         read: shown.read,
         write: shown.write,
         overlay: layers.map(Pending::layered).unwrap_or_default(),
-        hide: hidden(places, arguments),
+        hide: own::of(places, &arguments.agent, arguments.broker.as_deref())?,
         conceal: shown.hide,
         home: shown.home,
         find_secrets: settings.find_secrets,
@@ -312,19 +314,6 @@ fn spec(
         capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
         working_directory: places::here()?,
     })
-}
-
-/// What the command could widen its own leave with, or read what was logged: policies, secrets, logs, the broker's socket and the key
-/// beside it, also where the path is a link to them.
-fn hidden(places: &Places, arguments: &args::Run) -> Vec<PathBuf> {
-    let mut hidden = vec![places.config.clone(), places.state.clone()];
-    if let Some(socket) = &arguments.broker {
-        hidden.extend([Some(socket.clone()), fs::canonicalize(socket).ok()].into_iter().flatten().map(|socket| {
-            // A bare name is in the directory where this was started.
-            Path::new(".").join(socket).parent().map(Path::to_owned).unwrap_or_default()
-        }));
-    }
-    hidden
 }
 
 fn not_offboarded(places: &Places, agent: &AgentId) -> Result<(), Report> {

@@ -12,6 +12,7 @@
 //! | [`expand`](expand()) | what the patterns of a policy stand for on this machine |
 //! | `plan` | read against the machine: which user, which paths |
 //! | `walk`, `secrets`, `outlets`, `cover` | what of them is not to be seen: by its name, by the policy, or as it leads out |
+//! | `trail`, `own` | nor is what exeat goes by, wherever links lead; where the command could change it nothing starts |
 //! | `spawn` | [`begin`], [`Preparing::finish`], [`Prepared::start`]: the parent's side |
 //! | `namespace`, `cgroup`, `limits`, `nested` | what the parent alone can do: maps, idmapped mounts, limits |
 //! | `message` | what parent and child say to each other |
@@ -67,6 +68,7 @@ mod nss;
 mod offer;
 mod outlets;
 mod overlay;
+mod own;
 mod plan;
 mod probe;
 mod process;
@@ -81,6 +83,7 @@ mod stores;
 #[expect(unsafe_code, reason = "the only place for it")]
 mod sys;
 mod terminal;
+mod trail;
 mod trust;
 mod uncounted;
 mod walk;
@@ -102,4 +105,5 @@ pub use running::{Exit, Running};
 pub use spawn::{Prepared, Preparing, Sockets, begin};
 pub use spec::{CaptureChoice, Layered, Limits, Spec, Trust};
 pub use status::{Capture, HiddenInForce, Landlock, LimitsInForce, Means, Status, SyscallFilter};
+pub use trail::Trail;
 pub use trust::{BUNDLE, trust_environment};

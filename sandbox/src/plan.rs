@@ -6,7 +6,7 @@
 use crate::{
     cover::{self, Cover, Strictness},
     error::{Error, Step},
-    filesystem, landlock, outlets, overlay,
+    filesystem, landlock, outlets, overlay, own,
     secrets::{self, Search},
     spec::{Layered, Spec},
     status::HiddenInForce,
@@ -150,7 +150,7 @@ fn hide(spec: &Spec, binds: &[Bind], working_directory: &Path) -> Result<(Vec<Co
         (secrets.outlets, Strictness::Outlet),
         (secrets.listed, Strictness::Path),
         (by_policy, Strictness::Path),
-        (resolved(&spec.hide)?, Strictness::Own),
+        (own::places(&spec.hide, binds)?, Strictness::Own),
     ] {
         hide.extend(paths.into_iter().map(|path| (path, strictness)));
     }

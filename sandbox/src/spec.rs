@@ -24,8 +24,9 @@ pub struct Spec {
     pub write: Vec<PathBuf>,
     /// Shown at the same paths as if they could be written, and not changed: what is written goes to a layer above.
     pub overlay: Vec<Layered>,
-    /// Never shown, whatever holds them: an empty directory stands in their place. The working directory, and every path of
-    /// `read` and `write`, has to lie outside. Those that do not exist hide nothing.
+    /// What the caller goes by: never shown, whatever holds them and wherever links on the way to them lead; an empty directory, or an empty file,
+    /// stands in their place. The working directory, and every path of `read` and `write`, has to lie outside. Nothing starts where the command
+    /// could change such a link, or write to a file that is in none of these directories, or where what does not exist yet would be shown.
     pub hide: Vec<PathBuf>,
     /// Out of sight within what is shown, but for what is named below them: an empty directory, or an empty file, stands in their place.
     /// Those that do not exist hide nothing.

@@ -1,7 +1,7 @@
 //! Of the machine there are the programs, the paths that were named, and nothing else.
 
 mod harness;
-use harness::{Sandbox, Starter, starters};
+use harness::{Sandbox, Starter, refused, starters};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -116,6 +116,24 @@ fn a_hidden_directory_is_empty_stays_where_it_is_and_brings_nothing_else_to_ligh
         assert_eq!(sandbox.sh(script).out, "old\nwritten\n", "{starter:?}");
         assert_eq!(fs::read_to_string(sandbox.directory.path().join("a/state/s")).unwrap(), "secret\n", "{starter:?}");
         assert_eq!(fs::read_to_string(sandbox.directory.path().join("a/kept/k")).unwrap(), "old\n", "{starter:?}");
+    }
+}
+
+#[test]
+fn what_is_to_be_hidden_and_is_not_there_yet_stops_the_start_where_it_would_be_seen() {
+    for starter in starters() {
+        let sandbox = Sandbox::of(starter).writable();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (inside, outside) = (sandbox.directory.path().join("no/such"), elsewhere.path().join("no/such"));
+        let dangling = elsewhere.path().join("dangling");
+        std::os::unix::fs::symlink(&inside, &dangling).unwrap();
+        let sandbox = sandbox.with(&["--hide", outside.to_str().unwrap()]);
+        assert_eq!(sandbox.sh("echo ran").ok(), "ran\n", "{starter:?}");
+        for hide in [&inside, &dangling] {
+            let sandbox = Sandbox::of(starter).with(&["--write", sandbox.path(), "--hide", hide.to_str().unwrap()]);
+            refused(&sandbox, &["not there yet", inside.to_str().unwrap()]);
+        }
     }
 }
 

@@ -7,7 +7,9 @@ mod disguise;
 mod inner;
 mod misdirection;
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use config::{CallFacts, CallPermit, Destination, Effect, Method, NormalPath, Policy, Rule, RuleId, Scheme, TlsMode};
 
@@ -62,14 +64,7 @@ pub(super) fn brief(places: &Places, policy: &Policy, (canaries, end): (&Canarie
             .filter(|(address, _): &(IpAddr, String)| !listed(*address, 443) && !listed(*address, 853))
             .collect(),
         namespaces: namespaces(),
-        own_files: readable(vec![
-            places.agent_file(policy.agent()),
-            places.credentials_file(),
-            places.config.clone(),
-            places.config.join("secrets"),
-            places.state.clone(),
-            places.workers(),
-        ]),
+        own_files: own_files(places, policy),
         own_directories: vec![
             places.config.join("agents"),
             places.config.clone(),
@@ -93,6 +88,20 @@ pub(super) fn brief(places: &Places, policy: &Policy, (canaries, end): (&Canarie
         graphql: inner::graphql(policy, nonce),
         placeholders: misdirection::all(places, policy, nonce),
     }
+}
+
+/// What no command may see or change, by the paths that exeat has for it and where links lead from there.
+fn own_files(places: &Places, policy: &Policy) -> Vec<PathBuf> {
+    let named = [
+        places.agent_file(policy.agent()),
+        places.credentials_file(),
+        places.config.clone(),
+        places.config.join("secrets"),
+        places.state.clone(),
+        places.workers(),
+    ];
+    let real = named.iter().filter_map(|path| fs::canonicalize(path).ok()).filter(|path| !named.contains(path));
+    readable(real.chain(named.iter().cloned()).collect())
 }
 
 /// Whether the policy leaves a file like the canary hidden.

@@ -10,12 +10,13 @@ use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
+use sandbox::Trail;
 use tokio::sync::Notify;
 
 use super::ready;
@@ -26,8 +27,6 @@ const SLOW: Duration = Duration::from_secs(2);
 const QUICK: Duration = Duration::from_millis(500);
 /// As many as the kernel keeps (`max_queued_events`): whoever makes more of them meanwhile is served another time.
 const EVENTS: usize = 16 * 1024;
-/// The kernel follows no more links either.
-const MOST_LINKS: usize = 40;
 
 /// What was heard of the policy's files, the weaker first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,35 +202,12 @@ impl Lookout {
 /// of one of them may be another file.
 fn trail(file: &Path) -> Vec<(PathBuf, OsString)> {
     let (Some(above), Some(name)) = (file.parent(), file.file_name()) else { return Vec::new() };
-    let Ok(mut directory) = fs::canonicalize(if above.as_os_str().is_empty() { Path::new(".") } else { above }) else {
+    let directory = fs::canonicalize(if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let Ok(Trail { links, end }) = directory.and_then(|directory| Trail::of(&directory.join(name))) else {
         return Vec::new();
     };
-    let mut found = Vec::new();
-    let mut left: Vec<OsString> = vec![name.to_owned()];
-    while let Some(name) = left.pop() {
-        let entry = directory.join(&name);
-        match fs::read_link(&entry) {
-            Ok(target) if found.len() < MOST_LINKS => {
-                found.push((directory.clone(), name));
-                for part in target.components().rev() {
-                    match part {
-                        Component::RootDir | Component::Prefix(_) => {}
-                        Component::CurDir => {}
-                        Component::ParentDir => left.push("..".into()),
-                        Component::Normal(name) => left.push(name.to_owned()),
-                    }
-                }
-                if target.is_absolute() {
-                    directory = PathBuf::from("/");
-                }
-            }
-            Ok(_) => break,
-            Err(_) if left.is_empty() => found.push((directory.clone(), name)),
-            Err(_) if name == ".." => _ = directory.pop(),
-            Err(_) => directory = entry,
-        }
-    }
-    found
+    let apart = |place: PathBuf| Some((place.parent()?.to_owned(), place.file_name()?.to_owned()));
+    links.into_iter().chain([end]).filter_map(apart).collect()
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ mod observe;
 mod oidc;
 mod operators;
 mod overlay;
+mod own;
 mod packages;
 mod probe;
 mod readme;

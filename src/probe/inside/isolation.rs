@@ -114,7 +114,11 @@ fn others() -> Outcome {
 
 fn own_files(brief: &Brief) -> Outcome {
     let opened = brief.own_files.iter().map(|path| match read(path) {
-        Ok(0) => Outcome::held("an empty directory in its place"),
+        // Nothing is written: that it is opened is enough.
+        _ if OpenOptions::new().append(true).open(path).is_ok() => {
+            Outcome::broke(format!("{} was opened to be written", path.display()))
+        }
+        Ok(0) => Outcome::held("nothing is in its place"),
         Ok(_) => Outcome::broke(format!("{} was read", path.display())),
         Err(error) => Outcome::held(told(error)),
     });

@@ -91,7 +91,7 @@ fn a_link_on_the_way_that_is_swapped_is_a_sign() {
     assert_eq!(sign(&lookout), Some(Sign::Whole));
     // And one that leads back to itself ends.
     symlink("loop.toml", at("agents/loop.toml")).unwrap();
-    assert!(trail(&at("agents/loop.toml")).len() <= MOST_LINKS + 1);
+    assert!(trail(&at("agents/loop.toml")).is_empty());
 }
 
 #[test]
