@@ -72,6 +72,11 @@ pub(crate) fn keeps_sockets(nested: bool) -> bool {
     !nested && sys::landlock_abi().is_ok_and(|abi| files(abi) & RESOLVE_UNIX != 0)
 }
 
+/// Whether what was handed over to be read stays so, whatever name it is opened by.
+pub(crate) fn keeps_files(nested: bool) -> bool {
+    !nested && sys::landlock_abi().is_ok_and(|abi| files(abi) & TRUNCATE != 0)
+}
+
 /// Puts it up. `None`: this kernel has none, or none that would help.
 pub(crate) fn restrict(plan: &Plan, nested: bool) -> Result<Option<Landlock>, Error> {
     let Ok(abi) = sys::landlock_abi() else { return Ok(None) };

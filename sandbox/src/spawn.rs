@@ -87,8 +87,8 @@ pub struct Preparing {
 /// descriptors: fork before. The sandbox is set up meanwhile; [`Preparing::finish`] waits for that.
 pub fn begin(spec: &Spec) -> Result<Preparing, Error> {
     single_threaded()?;
-    terminal::check_standard_descriptors()?;
     let plan = Plan::of(spec)?;
+    terminal::check_standard_descriptors(plan.user, spec.nested)?;
     overlay::make(&plan)?;
     if spec.limits.disk.is_some() {
         disk::check(&plan)?;

@@ -7,11 +7,13 @@
 
 use crate::{
     error::{Error, Step},
+    landlock,
     plan::User,
 };
 use rustix::{
-    fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, fstatfs, open},
+    fs::{FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fcntl_getfl, fstat, fstatfs, open},
     io::Errno,
+    net::{AddressFamily, SocketType, getpeername, sockopt},
     process::{Pid, getpid, ioctl_tiocsctty},
     pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout},
@@ -59,18 +61,49 @@ impl Terminals {
     }
 }
 
-/// A descriptor which would lead out of the sandbox is refused: a directory's parent can be opened.
-pub(crate) fn check_standard_descriptors() -> Result<(), Error> {
+/// A descriptor which would lead out of the sandbox is refused: a directory's parent can be opened, a socket connected elsewhere, and a file that
+/// is only to be read opened anew to be written.
+pub(crate) fn check_standard_descriptors(user: User, nested: bool) -> Result<(), Error> {
     for (name, fd) in [("standard input", stdin()), ("standard output", stdout()), ("standard error", stderr())] {
-        let is_directory = fstat(fd).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
-        if is_directory {
-            return Err(Step::Plan
-                .failed("hand a directory to the command as its")
-                .on(name)
-                .hint_at("it would lead out of the sandbox; list the directory under `read` instead"));
-        }
+        let Ok(found) = fstat(fd) else { continue }; // closed
+        let (what, hint) = match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => {
+                ("a directory", "it would lead out of the sandbox; list the directory under `read` instead")
+            }
+            FileType::Socket if !is_of_a_pair(fd) => (
+                "a socket",
+                "from it the command could get to whatever this machine reaches; put pipes between: \
+                 `cat | exeat run … 2>&1 | cat`",
+            ),
+            FileType::RegularFile | FileType::BlockDevice
+                if could_be_written(fd, &found, user) && !landlock::keeps_files(nested) =>
+            {
+                (
+                    "a file that is only to be read",
+                    "the command could open it anew to write to it, as Landlock does not keep files with `nested` or before Linux 6.2; \
+                 put a pipe between: `cat FILE | exeat run …`",
+                )
+            }
+            _ => continue,
+        };
+        return Err(Step::Plan.failed(format!("hand {what} to the command as its")).on(name).hint_at(hint));
     }
     Ok(())
+}
+
+/// Unix sockets that are connected to each other stay so, also when the other is gone. Every other kind is connected anew as often as one likes, or
+/// takes whoever comes, where it was made: in the machine's network.
+fn is_of_a_pair(fd: BorrowedFd<'_>) -> bool {
+    let kinds = [SocketType::STREAM, SocketType::SEQPACKET];
+    sockopt::socket_domain(fd) == Ok(AddressFamily::UNIX)
+        && sockopt::socket_type(fd).is_ok_and(|kind| kinds.contains(&kind))
+        && getpeername(fd).is_ok()
+}
+
+/// What was opened to be read, and by its mode, or were that changed by its owner, can be opened otherwise.
+fn could_be_written(fd: BorrowedFd<'_>, found: &Stat, user: User) -> bool {
+    let read = fcntl_getfl(fd).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY);
+    read && (found.st_uid == user.uid || found.st_mode & 0o022 != 0)
 }
 
 /// A pipe may be opened anew by its owner only, and `> /dev/stderr` is that: the pipes become the command's user's.

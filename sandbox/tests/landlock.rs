@@ -4,7 +4,7 @@ mod harness;
 use harness::{Sandbox, starters};
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
 #[test]
@@ -34,6 +34,44 @@ fn a_file_that_was_handed_over_to_be_read_cannot_be_written() {
         let out = sandbox.command(&["bash", "-c", script]).stdin(File::open(&file).unwrap()).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&out.stdout), "textPermission denied\n", "{starter:?}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+    }
+}
+
+#[test]
+fn where_it_does_not_keep_files_none_is_handed_over_to_be_read_that_the_command_could_write() {
+    for starter in starters() {
+        for nested in [true, false] {
+            let sandbox = || match nested {
+                true => Sandbox::of(starter).with(&["--nested"]),
+                false => Sandbox::of(starter).where_blocked("landlock_create_ruleset=ENOSYS"),
+            };
+            let outside = tempfile::tempdir().unwrap();
+            fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            // Everybody's; and its own, who could let itself.
+            for (mode, own) in [(0o666, false), (0o622, false), (0o444, true)] {
+                let (sandbox, file) = (sandbox(), outside.path().join(format!("{mode:o}")));
+                fs::write(&file, "text").unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+                let held = File::open(&file).unwrap();
+                let owner = fs::metadata(sandbox.path()).unwrap().uid();
+                if own && rustix::process::geteuid().is_root() {
+                    let user = if owner == 0 { 65534 } else { owner };
+                    std::os::unix::fs::chown(&file, Some(user), None).unwrap();
+                }
+                let script = "echo ran; chmod 644 /dev/stdin; echo spoilt > /dev/stdin";
+                let out = sandbox.command(&["bash", "-c", script]).stdin(held).output().unwrap();
+                let said = String::from_utf8_lossy(&out.stderr);
+                assert_eq!((out.status.code(), &*out.stdout), (Some(125), &b""[..]), "{starter:?} {mode:o}: {said}");
+                assert!(said.contains("standard input") && said.contains("hint: "), "{said}");
+                assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+            }
+            // What it could not write anyway, and what is to be written.
+            let sandbox = sandbox();
+            let (input, output) =
+                (File::open("/etc/passwd").unwrap(), File::create(outside.path().join("out")).unwrap());
+            assert!(sandbox.command(&["cat"]).stdin(input).stdout(output).status().unwrap().success());
+            assert_eq!(fs::read(outside.path().join("out")).unwrap(), fs::read("/etc/passwd").unwrap());
+        }
     }
 }
 

@@ -2,10 +2,18 @@
 
 mod harness;
 use harness::{Sandbox, eventually, starters};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::fs::PermissionsExt,
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixDatagram, UnixListener},
+        },
+    },
     process::Stdio,
 };
 
@@ -99,6 +107,73 @@ fn a_directory_as_standard_input_is_refused() {
         let out = Sandbox::of(starter).command(&["true"]).stdin(fs::File::open("/").unwrap()).output().unwrap();
         assert_eq!(out.status.code(), Some(125));
         assert!(String::from_utf8_lossy(&out.stderr).contains("standard input"));
+    }
+}
+
+/// Disconnects its standard input and connects it to another port.
+const ELSEWHERE: &str = "
+import ctypes, socket, sys
+ctypes.CDLL(None).connect(0, bytes(16), 16)  # AF_UNSPEC
+own = socket.socket(fileno=0)
+own.connect(('127.0.0.1', int(sys.argv[1])))
+print('elsewhere')";
+
+#[test]
+fn a_socket_that_could_be_connected_anew_is_refused_as_a_standard_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    let (here, there) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    there.set_nonblocking(true).unwrap();
+    let port = there.local_addr().unwrap().port().to_string();
+    for starter in starters() {
+        let unix = UnixListener::bind(directory.path().join(format!("{starter:?}"))).unwrap();
+        let sockets: [OwnedFd; 5] = [
+            TcpStream::connect(here.local_addr().unwrap()).unwrap().into(),
+            here.try_clone().unwrap().into(),
+            UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+            UnixDatagram::pair().unwrap().0.into(),
+            unix.into(),
+        ];
+        for socket in &sockets {
+            for (name, number) in [("standard input", 0), ("standard output", 1), ("standard error", 2)] {
+                let sandbox = Sandbox::of(starter);
+                let mut command = sandbox.command(&["/usr/bin/python3", "-c", ELSEWHERE, &port]);
+                let held = || socket.try_clone().unwrap();
+                match number {
+                    0 => command.stdin(held()),
+                    1 => command.stdout(held()),
+                    _ => command.stderr(held()),
+                };
+                let out = command.output().unwrap();
+                let said = String::from_utf8_lossy(&out.stderr);
+                assert!(out.stdout.is_empty() && !out.status.success(), "{starter:?} {socket:?} {name}: {said}");
+                // Where it is standard error, nothing can be said.
+                let told = said.contains(name) && said.contains("a socket") && said.contains("hint: ");
+                assert!(number == 2 || told, "{starter:?} {socket:?}: {said}");
+            }
+        }
+    }
+    assert!(there.accept().is_err(), "somebody came");
+}
+
+#[test]
+fn one_end_of_a_pair_of_sockets_is_a_standard_stream_as_long_as_it_lives() {
+    for starter in starters() {
+        for kind in [SocketType::STREAM, SocketType::SEQPACKET] {
+            let pair = || socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+            let ((ours, theirs), (gone, left)) = (pair(), pair());
+            rustix::io::write(&ours, b"in\n").unwrap();
+            let answer = "import os; os.write(1, (os.read(0, 16).decode().strip() + ' out\\n').encode())";
+            let sandbox = Sandbox::of(starter);
+            let mut command = sandbox.command(&["/usr/bin/python3", "-c", answer]);
+            assert!(command.stdin(theirs.try_clone().unwrap()).stdout(theirs).status().unwrap().success());
+            let mut said = [0; 16];
+            let length = rustix::io::read(&ours, &mut said).unwrap();
+            assert_eq!(&said[..length], b"in out\n", "{starter:?} {kind:?}");
+            // Whoever was at the other end is gone.
+            drop(gone);
+            let mut command = sandbox.command(&["cat"]);
+            assert!(command.stdin(left).status().unwrap().success(), "{starter:?} {kind:?}");
+        }
     }
 }
 
