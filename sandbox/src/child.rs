@@ -102,7 +102,7 @@ fn set_up(inherited: &Inherited<'_>) -> Result<Option<Standing>, Error> {
         sent.map_err(step(Step::Terminal, "hand out the terminal"))?;
     }
     // Nothing more to place: the root becomes read-only. Needs the capability that goes next.
-    filesystem::seal(&plan.covers, spec.nested)?;
+    filesystem::seal(plan, spec.nested)?;
     // Behind the mounts, which it forbids to change; so when all are made.
     let landlock = landlock::restrict(plan, spec.nested)?;
     // Last: without capabilities, nobody in here can change what stands now.

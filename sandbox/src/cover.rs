@@ -4,6 +4,7 @@
 //! each, which can be neither written, renamed nor removed. Never: a path hidden in one place and shown in another; a link followed.
 
 use crate::{
+    closed,
     error::{Error, Step},
     filesystem::{self, attach, copy_of, copy_of_all, fresh, restricted},
     plan::Bind,
@@ -164,7 +165,7 @@ fn is_below(path: &Path, above: &Path) -> bool {
 }
 
 /// What is in sight at a path.
-fn deepest<'a>(path: &Path, binds: &'a [Bind]) -> Option<&'a Bind> {
+pub(crate) fn deepest<'a>(path: &Path, binds: &'a [Bind]) -> Option<&'a Bind> {
     binds.iter().filter(|bind| path.starts_with(&bind.target)).max_by_key(|bind| bind.target.components().count())
 }
 
@@ -175,7 +176,7 @@ fn is_covered(path: &Path, places: &BTreeMap<PathBuf, Hidden>) -> bool {
 }
 
 /// Mounts them. All that is shown has its place by now.
-pub(crate) fn place(covers: &[Cover]) -> Result<(), Error> {
+pub(crate) fn place(covers: &[Cover], openable: &BTreeSet<PathBuf>) -> Result<(), Error> {
     if covers.is_empty() {
         return Ok(());
     }
@@ -196,7 +197,7 @@ pub(crate) fn place(covers: &[Cover]) -> Result<(), Error> {
         let failed = |errno: Errno| Step::Filesystem.failed("cover").on(path.display()).because(errno);
         match cover {
             Cover::Pinned(path) => match copy_of_all(path) {
-                // Where the command cannot get to, it renames nothing.
+                // Where the command cannot get to, it renames nothing; what is hidden below is not covered either, and whether it has to be is asked there.
                 Err(error) if error.errno() == Some(Errno::ACCESS) => {}
                 tree => attach(&tree?, path).map_err(failed)?,
             },
@@ -205,6 +206,7 @@ pub(crate) fn place(covers: &[Cover]) -> Result<(), Error> {
                     .place()
                     .map_err(|errno| failed(errno).hint_at("it was changed while the sandbox was made: start again"))?
                 else {
+                    closed::stays(path, openable)?;
                     continue;
                 };
                 let tree = match hidden.kept.is_empty() {
@@ -225,7 +227,7 @@ pub(crate) fn place(covers: &[Cover]) -> Result<(), Error> {
 }
 
 impl Hidden {
-    /// What is to be covered, held. `None` where the command cannot get to it, who can do no more than this process.
+    /// What is to be covered, held. `None` where this process cannot get to it, and so the command cannot as things are.
     fn place(&self) -> Result<Option<OwnedFd>, Errno> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let place = match openat2(CWD, &self.path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {

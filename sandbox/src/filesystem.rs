@@ -5,7 +5,7 @@
 //! mounts before it.
 
 use crate::{
-    cover::{self, Cover},
+    cover,
     error::{Error, Step},
     etc,
     message::Channel,
@@ -240,8 +240,8 @@ pub(crate) fn build(sources: Sources, plan: &Plan, spec: &Spec, channel: &Channe
 }
 
 /// Makes read-only what is to stay as it is. Afterwards nothing can be placed any more.
-pub(crate) fn seal(covers: &[Cover], nested: bool) -> Result<(), Error> {
-    cover::place(covers)?;
+pub(crate) fn seal(plan: &Plan, nested: bool) -> Result<(), Error> {
+    cover::place(&plan.covers, &plan.openable)?;
     // The kernel allows a new /proc in a namespace only where the old one is seen whole.
     if !nested {
         cover_proc()?;

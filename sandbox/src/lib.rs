@@ -13,6 +13,7 @@
 //! | `plan` | read against the machine: which user, which paths |
 //! | `walk`, `secrets`, `outlets`, `cover` | what of them is not to be seen: by its name, by the policy, or as it leads out |
 //! | `trail`, `own` | nor is what exeat goes by, wherever links lead; where the command could change it nothing starts |
+//! | `closed` | where a cover cannot be put now and would be missed later |
 //! | `spawn` | [`begin`], [`Preparing::finish`], [`Prepared::start`]: the parent's side |
 //! | `namespace`, `cgroup`, `limits`, `nested` | what the parent alone can do: maps, idmapped mounts, limits |
 //! | `message` | what parent and child say to each other |
@@ -40,6 +41,7 @@ pub mod attempt;
 mod certificate;
 mod cgroup;
 mod child;
+mod closed;
 mod confine;
 mod cover;
 mod disk;

@@ -4,6 +4,7 @@
 //! paths are absolute, resolved and ordered. Never: a change to anything.
 
 use crate::{
+    closed,
     cover::{self, Cover, Strictness},
     error::{Error, Step},
     filesystem, landlock, outlets, overlay, own,
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     pub binds: Vec<Bind>,
     /// Places inside that are covered or pinned, shallow ones first.
     pub covers: Vec<Cover>,
+    /// Directories above those that the command could open if they were closed.
+    pub openable: BTreeSet<PathBuf>,
     /// What they hide, for the log.
     pub hidden: HiddenInForce,
     /// Also among `binds`, or below one.
@@ -96,7 +99,8 @@ impl Plan {
         binds.sort_by_key(|bind| bind.target.components().count());
         refuse_planted_links(&binds)?;
         let (covers, hidden) = hide(spec, &binds, &working_directory)?;
-        Ok(Self { user, binds, covers, hidden, working_directory })
+        let openable = closed::openable(&covers, &binds, user);
+        Ok(Self { user, binds, covers, openable, hidden, working_directory })
     }
 
     pub fn layered(&self) -> impl Iterator<Item = &Bind> {

@@ -148,6 +148,37 @@ fn a_directory_that_cannot_be_looked_through_is_hidden() {
     }
 }
 
+/// Root sees what is in them; who the command runs as does not, until it lets itself in.
+#[test]
+fn a_directory_that_the_command_could_open_by_itself_stops_the_start_and_one_of_anothers_does_not() {
+    use std::os::unix::fs::chown;
+    for owner in starters().iter().filter(|&&starter| starter == harness::Starter::Root).flat_map(|_| [0, 54321]) {
+        for name in [".env", "below/deep/secret"] {
+            let start = |closed_by: u32| {
+                let sandbox = Sandbox::of(harness::Starter::Root).writable();
+                project(&sandbox, &[&format!("closed/{name}")]);
+                let closed = sandbox.directory.path().join("closed");
+                let secret = closed.join(name).to_str().unwrap().to_owned();
+                fs::write(&secret, WORD).unwrap();
+                for path in [sandbox.directory.path(), &closed] {
+                    chown(path, Some(owner), Some(owner)).unwrap();
+                }
+                // Of a group that the command's user is not in.
+                chown(&closed, Some(closed_by), Some(4321)).unwrap();
+                fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+                let sandbox = sandbox.with(&["--conceal", &secret]);
+                let run = sandbox.sh(&format!("echo ran; chmod 777 closed; cat closed/{name}"));
+                (run, closed.to_str().unwrap().to_owned())
+            };
+            let (run, closed) = start(owner);
+            assert!(run.code == 125 && run.out.is_empty(), "{owner} {name}: {} {}", run.out, run.err);
+            assert!(run.err.contains("cover") && run.err.contains(&format!("`{closed}`")), "{}", run.err);
+            let (run, _) = start(4321);
+            assert_eq!(run.out, "ran\n", "{owner} {name}: {}", run.err);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_looked_through_within_the_bound_stops_the_start() {
     let starter = starters()[0];
