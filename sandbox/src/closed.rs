@@ -1,6 +1,6 @@
 //! Directories that are closed to the command at its start, and that it could open by itself.
 //!
-//! For: `plan`, which sees whose they are; `cover`, which finds that they are closed. In: what is to be covered, what is shown. Out: a refusal where
+//! For: `plan` and `secrets`, which see whose they are; `cover`, which finds that they are closed. In: what is to be covered, what is shown. Out: a refusal where
 //! something in one of them cannot be covered. Never: a mode changed.
 
 use crate::{
@@ -8,13 +8,19 @@ use crate::{
     error::{Error, Step},
     plan::{Bind, User},
 };
-use rustix::io::Errno;
+use rustix::{io::Errno, process::geteuid};
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
+
+/// Whether it is not found because this process's own user has closed a directory above it.
+pub(crate) fn can_be_opened(path: &Path, error: &io::Error) -> bool {
+    let closed = path.ancestors().skip(1).find_map(|above| fs::metadata(above).ok());
+    error.kind() == io::ErrorKind::PermissionDenied && closed.is_some_and(|closed| closed.uid() == geteuid().as_raw())
+}
 
 /// The directories above them that the command's user could open if they were closed: its own, where it may write. Asked out here, as inside all users
 /// but one are the same.

@@ -15,7 +15,7 @@ use crate::{
 use rustix::process::{getegid, geteuid};
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Component, Path, PathBuf},
 };
@@ -121,23 +121,21 @@ fn add(binds: &mut Vec<Bind>, bind: Bind) {
 
 /// Everything that is not to be seen, and why that is so.
 fn hide(spec: &Spec, binds: &[Bind], working_directory: &Path) -> Result<(Vec<Cover>, HiddenInForce), Error> {
-    let resolved = |paths: &[PathBuf]| -> Result<BTreeSet<PathBuf>, Error> {
-        let mut found = BTreeSet::new();
-        for path in paths {
-            match fs::canonicalize(path) {
-                Ok(path) => drop(found.insert(path)),
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::PermissionDenied
-                        && binds.iter().any(|bind| path.starts_with(&bind.target)) =>
-                {
-                    return Err(cover::unseen(path, error));
-                }
-                Err(_) => {}
-            }
-        }
-        Ok(found)
+    // The closed directory, by whatever path it is named.
+    let closed_within = |path: &Path| {
+        let closed = path.ancestors().skip(1).find_map(|above| fs::canonicalize(above).ok());
+        closed.is_some_and(|closed| binds.iter().any(|bind| closed.starts_with(&bind.source)))
     };
-    let by_policy = resolved(&spec.conceal)?;
+    let mut by_policy = BTreeSet::new();
+    for path in &spec.conceal {
+        match fs::canonicalize(path) {
+            Ok(path) => drop(by_policy.insert(path)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && closed_within(path) => {
+                return Err(cover::unseen(path, error));
+            }
+            Err(_) => {}
+        }
+    }
     let search = match spec.find_secrets {
         true => Search::Whole,
         false if landlock::keeps_sockets(spec.nested) => Search::No,

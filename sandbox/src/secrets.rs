@@ -4,6 +4,7 @@
 //! all that is gone by.
 
 use crate::{
+    closed, cover,
     error::Error,
     outlets,
     plan::Bind,
@@ -126,8 +127,13 @@ pub(crate) fn find(binds: &[Bind], homes: &BTreeSet<PathBuf>, search: Search) ->
         }
         for listed in IN_HOMES.iter().map(|name| home.join(name)) {
             let shown = binds.iter().any(|bind| listed.starts_with(&bind.source));
-            if let (true, Ok(path)) = (shown, fs::canonicalize(&listed)) {
-                secrets.listed.extend((!named.contains(path.as_path())).then_some(path));
+            if !shown {
+                continue;
+            }
+            match fs::canonicalize(&listed) {
+                Ok(path) => secrets.listed.extend((!named.contains(path.as_path())).then_some(path)),
+                Err(error) if closed::can_be_opened(&listed, &error) => return Err(cover::unseen(&listed, error)),
+                Err(_) => {}
             }
         }
     }

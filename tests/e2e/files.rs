@@ -37,6 +37,25 @@ fn a_directory_that_one_run_closes_gives_nothing_away_to_the_next() {
     }
 }
 
+/// Where nothing is walked through for secrets, only their own paths tell.
+#[test]
+fn nor_does_it_where_a_secret_is_known_by_its_path_alone() {
+    for (closed, secret) in [("app", "app/key"), (".config", ".config/gh/hosts.yml")] {
+        let exeat = Exeat::new();
+        let link = exeat.path("link");
+        std::os::unix::fs::symlink(exeat.work(), &link).unwrap();
+        let home = exeat.work().display().to_string();
+        let hide = format!("find_secrets = false\nhide = [\"{}/app/key\"]", link.display());
+        let exeat = exeat.environment("HOME", &home).sandbox(&hide);
+        project(&exeat, &[secret]);
+        exeat.sh(&format!("chmod 000 {closed}")).ok();
+        let run = exeat.sh(&format!("chmod 755 {closed}; cat {secret}; true"));
+        assert!(!run.stdout.contains(WORD), "{closed}: {run:#?}");
+        fs::set_permissions(exeat.work().join(closed), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(!exeat.sh(&format!("cat {secret}; true")).ok().stdout.contains(WORD));
+    }
+}
+
 #[test]
 fn secrets_in_the_project_are_absent_unless_they_are_named_and_the_log_says_so() {
     let exeat = Exeat::new();
