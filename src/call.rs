@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
+use record::cut::Cuts;
 use record::read::Position;
 use record::{CallEnd, CallStart, Event, Line, Refused, TunnelStart};
 
@@ -84,6 +85,8 @@ pub struct Call {
     pub start: Start,
     /// How it ended, and when.
     pub end: Option<(Timestamp, CallEnd)>,
+    /// Which texts of its records are not whole, and what they were.
+    pub cut: Cuts,
 }
 
 impl Call {
@@ -163,19 +166,21 @@ impl Open {
 
     /// Takes the next record, of this many bytes. Leaves what is over now.
     pub fn take(&mut self, line: Line, at: Position, bytes: usize) -> Vec<Call> {
-        let call = |start| Call { author: Arc::clone(&self.author), seq: line.seq, began: line.time, start, end: None };
-        match line.event {
+        let Line { seq, time, cut, event, .. } = line;
+        let call = |start, cut| Call { author: Arc::clone(&self.author), seq, began: time, start, end: None, cut };
+        match event {
             Event::CallStart(start) => {
-                self.open(start.call, Kept { call: call(Start::Call(Box::new(start))), at, bytes })
+                self.open(start.call, Kept { call: call(Start::Call(Box::new(start)), cut), at, bytes })
             }
             Event::TunnelStart(start) => {
-                self.open(start.call, Kept { call: call(Start::Tunnel(Box::new(start))), at, bytes })
+                self.open(start.call, Kept { call: call(Start::Tunnel(Box::new(start)), cut), at, bytes })
             }
-            Event::Refused(refused) => vec![call(Start::Refused(Box::new(refused)))],
+            Event::Refused(refused) => vec![call(Start::Refused(Box::new(refused)), cut)],
             Event::CallEnd(end) => match self.calls.remove(&end.call) {
-                Some(Kept { call, bytes, .. }) => {
+                Some(Kept { mut call, bytes, .. }) => {
                     self.bytes -= bytes;
-                    vec![Call { end: Some((line.time, end)), ..call }]
+                    call.cut.extend(cut);
+                    vec![Call { end: Some((time, end)), ..call }]
                 }
                 // It was one too many, and has left.
                 None => Vec::new(),

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ::broker::{Client, Registration};
-use config::{AgentId, LogSettings, Part, Policy, SandboxSettings, Standing};
+use config::{AgentId, LogSettings, Part, Policy, RoomSettings, SandboxSettings, Standing};
 use jiff::Timestamp;
 use proxy::leaf::Authority;
 use proxy::record::Seal;
@@ -89,7 +89,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     standing.keep_secrets_from(move |file| seen.shows(file))?;
     // This thread looks after the command and speaks to the broker; the proxy has one of its own, from the lock on.
     let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let enlisted = own.block_on(enlist(places, arguments, standing, authority, embedded))?;
+    let enlisted = own.block_on(enlist(places, arguments, standing, authority, (embedded, logging.room)))?;
     enlisted.worker.log().rotate(&enlisted.directory, clerk, clerk::limits(&logging))?;
     let reach = reach::of(places, &enlisted.worker.policy(), enlisted.presence.orders(), arguments.broker.as_deref());
     // Both before the lock: no file can be put under watch behind it, and no thread may be there that does not keep the signal.
@@ -145,7 +145,7 @@ async fn enlist(
     arguments: &args::Run,
     standing: Arc<Standing>,
     authority: Authority,
-    embedded: Option<UnixStream>,
+    (embedded, room): (Option<UnixStream>, RoomSettings),
 ) -> Result<Enlisted, Report> {
     let broker = match (embedded, &arguments.broker) {
         (Some(stream), _) => Client::from_stream(stream)?,
@@ -177,9 +177,9 @@ async fn enlist(
     not_offboarded(places, &arguments.agent)?;
     let (identity, credentials) = (registration.identity.subject.clone(), names(&registration));
     let (stop, stopped) = watch::channel(false);
-    let give_back = sandbox::give_back_freed;
-    let parts = Parts { policy: standing, authority, roots, broker: broker.clone(), registration, log, give_back };
-    let worker = Worker::new(parts, stopped)?;
+    let (client, give_back) = (broker.clone(), sandbox::give_back_freed);
+    let parts = Parts { policy: standing, authority, roots, broker, registration, log, room, give_back };
+    let (worker, broker) = (Worker::new(parts, stopped)?, client);
     Ok(Enlisted { directory, worker, seal, broker, identity, credentials, environment, files, presence, stop })
 }
 

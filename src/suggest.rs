@@ -42,6 +42,7 @@ struct Learned {
     misdirected: BTreeMap<Destination, Times>,
     unspoken: BTreeMap<Destination, Times>,
     left_out: u64,
+    cut: u64,
     /// What was added, where it was.
     written: Option<String>,
 }
@@ -73,7 +74,7 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
         }
     }
     let (agent, observed) = (arguments.agent.clone(), seen.observed);
-    let seen::Seen { unanswered, misdirected, unspoken, left_out, .. } = seen;
+    let seen::Seen { unanswered, misdirected, unspoken, left_out, cut, .. } = seen;
     let mut learned = Learned {
         agent,
         file,
@@ -86,6 +87,7 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
         misdirected,
         unspoken,
         left_out,
+        cut,
         written: None,
     };
     if arguments.write && !learned.rules.is_empty() {

@@ -1,10 +1,11 @@
 //! What becomes of the call logs: log.toml.
 //!
-//! Enters: what the file reader has checked. Leaves: when a file of a log is closed, how long it is kept; whom the logs are shipped to, by
+//! Enters: what the file reader has checked. Leaves: when a file of a log is closed, how long it is kept, how much room it takes; whom the logs are shipped to, by
 //! what, and how each proves who it is. Never: a secret, only where one is found; a place to which records would go unprotected; a limit on what
 //! is kept that nobody has written.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct LogSettings {
     pub segment: SegmentSettings,
     /// How long closed ones are kept.
     pub keep: KeepSettings,
+    /// How much room the log of one worker takes.
+    pub room: RoomSettings,
 }
 
 /// `[segment]`
@@ -41,6 +44,27 @@ pub struct KeepSettings {
     pub time: Option<Duration>,
     /// No more bytes than these of all logs together.
     pub size: Option<u64>,
+}
+
+/// `[room]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Bytes of records a second, in the long run.
+    pub second: NonZeroU32,
+    /// Bytes at once before that.
+    pub burst: NonZeroU32,
+    /// Bytes after which no call goes out, if it says so.
+    pub worker: Option<u64>,
+    /// Bytes of the disk that stay free, if it says so.
+    pub free: Option<u64>,
+}
+
+impl Default for RoomSettings {
+    /// Twice what a worker writes that is busy with three thousand calls a second all the time, and as many as it can carry for a quarter of a minute.
+    fn default() -> Self {
+        let mib = |number: u32| NonZeroU32::MIN.saturating_add((number << 20) - 1);
+        Self { second: mib(8), burst: mib(512), worker: None, free: None }
+    }
 }
 
 impl Default for SegmentSettings {

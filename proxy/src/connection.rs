@@ -16,6 +16,7 @@ use crate::error::Refusal;
 use crate::hello::{self, Hello, HelloError, Unreadable};
 use crate::memory::Socket;
 use crate::names::AddressMap;
+use crate::record::Account;
 use crate::seats::Seat;
 use crate::serve::Worker;
 use crate::turn::Share;
@@ -25,8 +26,8 @@ use crate::{authorize, exchange, limit, terminate, tunnel};
 /// Where an accepted socket was going before it was turned here.
 #[derive(Debug, Clone)]
 pub struct Accepted {
-    /// Number of the connection in this worker, from 1.
-    pub number: u64,
+    /// Its way into the call log.
+    pub(crate) account: Arc<Account>,
     /// The name and port, or the literal address and port.
     pub destination: Destination,
     /// Whether the address is one of the name server's, but was never given out.
@@ -40,8 +41,8 @@ pub struct Accepted {
 /// A connection whose side towards the client is in the clear.
 #[derive(Debug)]
 pub struct Connection {
-    /// Number of the connection in this worker, from 1.
-    pub number: u64,
+    /// Its way into the call log.
+    pub(crate) account: Arc<Account>,
     /// Where it goes.
     pub destination: Destination,
     /// `https` where the client spoke TLS.
@@ -99,8 +100,8 @@ pub(crate) async fn run(worker: Arc<Worker>, stream: Socket, accepted: Accepted)
         return Box::pin(tunnel::carry(&worker, stream, &accepted, permit)).await;
     }
     let (scheme, floor) = (authorize::scheme(&hello), authorize::floor(&hello));
-    let Accepted { number, destination, seat, share, .. } = accepted;
-    let mut connection = Connection { number, destination, scheme, tls: None, floor, verdict, seat, share };
+    let Accepted { account, destination, seat, share, .. } = accepted;
+    let mut connection = Connection { account, destination, scheme, tls: None, floor, verdict, seat, share };
     let Hello::Tls { server_name, .. } = hello else {
         let http2 = matches!(hello, Hello::Http2Preface);
         return Box::pin(exchange::serve(worker, connection, stream, http2)).await;
@@ -145,7 +146,8 @@ pub(crate) fn accepted(stream: &TcpStream, worker: &Worker, seat: Arc<Seat>) -> 
     let (destination, unknown) = destination(&SockRef::from(stream), worker)?;
     let permit = worker.policy.current().connect(&destination).ok().filter(|_| !unknown);
     let share = worker.turns.share_of(permit.as_ref().map(ConnectPermit::rule));
-    Ok(Accepted { number: seat.number(), destination, unknown, seat, share })
+    let account = Account::new(&worker.pace, seat.number());
+    Ok(Accepted { account, destination, unknown, seat, share })
 }
 
 /// Where a socket was going, and whether that is an address of the name server's which was never given out.

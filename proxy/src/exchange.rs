@@ -59,7 +59,7 @@ async fn answer(
     let reader = Reader::of(request.version(), request.headers());
     let to_head = request.method() == http::Method::HEAD;
     let response = call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
-        worker.refuse(connection.number, &connection.destination.to_string(), Some(came.told()), &refusal);
+        worker.refuse(&connection.account, &connection.destination.to_string(), Some(came.told()), &refusal);
         answered(&refusal, reader)
     });
     // RFC 9110 section 9.3.2; over HTTP/2 a body would be sent.
@@ -74,6 +74,9 @@ async fn call(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let busy = connection.seat.busy();
+    if connection.account.waits() {
+        Box::pin(connection.account.turn(&worker.stop)).await;
+    }
     worker.goes_on()?;
     connection.verdict.clone()?;
     let (mut call, rest) = Call::read(request, connection, &worker.swap)?;
@@ -126,7 +129,7 @@ async fn call(
     let start = start(worker, connection, &call, permit, used, &asked);
     // It may have waited long for what it needs, a person among that.
     worker.goes_on()?;
-    let mut record = CallRecord::start(&worker.log, start, upload.sent())?;
+    let mut record = CallRecord::start(&connection.account, start, upload.sent())?;
     if upload.streams() {
         let alert = Box::new(alert(worker, connection, &call));
         request = request.map(|body| record.share(body, leave.clone().withdrawn(), alert));
@@ -235,7 +238,7 @@ fn start(
 ) -> CallStart {
     CallStart {
         call: worker.next_call(),
-        connection: connection.number,
+        connection: connection.account.number,
         scheme: call.scheme.as_str().into(),
         to: call.destination.to_string(),
         method: call.method.clone().into(),
@@ -336,10 +339,10 @@ async fn passed_on(
 
 /// Records what a call that has begun turned out to carry off.
 fn alert(worker: &Arc<Worker>, connection: &Connection, call: &Call) -> impl FnOnce(&Refusal) + Send + 'static {
-    let (worker, number, to) = (Arc::clone(worker), connection.number, call.destination.to_string());
+    let (worker, account, to) = (Arc::clone(worker), Arc::clone(&connection.account), call.destination.to_string());
     let trace = call.trace.as_ref().and_then(Trace::below);
     let told = Told { method: call.method.to_string(), path: call.path.to_string(), trace };
-    move |refusal| worker.refuse(number, &to, Some(told), refusal)
+    move |refusal| worker.refuse(&account, &to, Some(told), refusal)
 }
 
 /// A call that has begun and gets no answer from its upstream. Its end says why.

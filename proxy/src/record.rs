@@ -5,6 +5,7 @@
 //! still pass either way.
 
 mod before;
+mod pace;
 mod query;
 mod recorded;
 mod seal;
@@ -20,6 +21,8 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 
 pub(crate) use self::before::Before;
+pub use self::pace::Account;
+pub(crate) use self::pace::Pace;
 pub(crate) use self::query::redact_query;
 pub use self::recorded::Recorded;
 pub use self::seal::{NotSealed, Seal};
@@ -35,7 +38,7 @@ use record::{CallEnd, CallLog, CallRetried, CallStart, Event, LogError, Retried,
 /// A call under way. Dropping it writes its end.
 #[derive(Debug)]
 pub struct CallRecord {
-    log: Arc<CallLog>,
+    account: Arc<Account>,
     started: Instant,
     end: CallEnd,
     sent: Sent,
@@ -51,25 +54,27 @@ impl CallRecord {
     ///
     /// # Errors
     /// [`Refusal::LogUnavailable`]: the call must not be made.
-    pub fn start(log: &Arc<CallLog>, start: CallStart, sent: Sent) -> Result<Self, Refusal> {
-        Self::begin(log, start.call, Event::CallStart(start), sent, note)
+    pub fn start(account: &Arc<Account>, start: CallStart, sent: Sent) -> Result<Self, Refusal> {
+        Self::begin(account, start.call, Event::CallStart(start), sent, note)
     }
 
     /// Writes the start of a connection that is carried unread. When this returns, the kernel has the line.
     ///
     /// # Errors
     /// As [`CallRecord::start`].
-    pub fn start_tunnel(log: &Arc<CallLog>, start: TunnelStart, sent: Sent) -> Result<Self, Refusal> {
-        Self::begin(log, start.call, Event::TunnelStart(start), sent, CallLog::append)
+    pub fn start_tunnel(account: &Arc<Account>, start: TunnelStart, sent: Sent) -> Result<Self, Refusal> {
+        Self::begin(account, start.call, Event::TunnelStart(start), sent, CallLog::append)
     }
 
-    fn begin(log: &Arc<CallLog>, call: u64, start: Event, sent: Sent, add: Add) -> Result<Self, Refusal> {
+    fn begin(account: &Arc<Account>, call: u64, start: Event, sent: Sent, add: Add) -> Result<Self, Refusal> {
+        let (log, started) = (account.log(), Instant::now());
         let end = CallEnd { call, outcome: "abandoned".into(), ..CallEnd::default() };
-        add(log, Timestamp::now(), start).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        log.has_room(started).map_err(|none| Refusal::LogUnavailable(none.to_string()))?;
+        account.add(start, add).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         log.opened();
         Ok(Self {
-            log: Arc::clone(log),
-            started: Instant::now(),
+            account: Arc::clone(account),
+            started,
             end,
             sent,
             scrubbed: Arc::default(),
@@ -113,7 +118,7 @@ impl CallRecord {
     pub fn retried(&mut self, refused: LeaseId, lease: LeaseId) -> Result<(), Refusal> {
         let retried = Retried { refused: refused.to_string(), lease: lease.to_string() };
         let event = Event::CallRetried(CallRetried { call: self.end.call, retried: retried.clone() });
-        self.log.append(Timestamp::now(), event).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        self.account.add(event, CallLog::append).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
         self.end.retried = Some(retried);
         Ok(())
     }
@@ -221,18 +226,18 @@ impl Drop for CallRecord {
         self.ended_by_upload();
         let (call, end) = (self.end.call, std::mem::take(&mut self.end));
         // A log that fails here fails for the next call's start too, and that call is refused.
-        if let Err(error) = note(&self.log, Timestamp::now(), Event::CallEnd(end)) {
+        if let Err(error) = self.account.add(Event::CallEnd(end), note) {
             tracing::error!(call, %error, "the end of a call is not in the log");
         }
-        self.log.closed();
+        self.account.log().closed();
     }
 }
 
 /// How a line gets into the log.
-type Add = fn(&CallLog, Timestamp, Event) -> Result<(), LogError>;
+type Add = fn(&CallLog, Timestamp, Event) -> Result<usize, LogError>;
 
 /// In a turn, at whose end all that was noted is written, a line is only noted: many calls of one turn share a write.
-fn note(log: &CallLog, time: Timestamp, event: Event) -> Result<(), LogError> {
+fn note(log: &CallLog, time: Timestamp, event: Event) -> Result<usize, LogError> {
     if turn::under_way().is_some() { log.note(time, event) } else { log.append(time, event) }
 }
 

@@ -1,7 +1,9 @@
 //! Accepts what comes from the sandbox until told to stop, and then lets what is under way finish.
 //!
 //! Enters: the listeners that were opened inside the sandbox, and everything one worker shares. Leaves: counted connections,
-//! each recorded. Never: a connection over the bound (the kernel's backlog waits instead), or a wait without an end.
+//! each recorded (`told`). Never: a connection over the bound (the kernel's backlog waits instead), or a wait without an end.
+
+mod told;
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,9 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::{Client, Registration};
-use config::{CallPermit, Draft, LoadError, Policy, Standing};
-use jiff::Timestamp;
-use record::{CallLog, Event, NameAsked, Refused};
+use config::{CallPermit, Draft, LoadError, Policy, RoomSettings, Standing};
+use record::{Bounds, CallLog, Event};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
@@ -20,20 +21,17 @@ use tokio::task::JoinSet;
 
 use crate::aside::Aside;
 use crate::connection::{self, Accepted};
-use crate::error::{Refusal, printable};
+use crate::error::Refusal;
 use crate::leaf::{Authority, Leaves};
 use crate::limit::{self, Rates};
 use crate::memory::{self, Memory, Socket};
 use crate::names::{self, AddressMap};
-use crate::record::redact_query;
-use crate::request::Told;
-use crate::respond;
+use crate::record::{Account, Pace};
 use crate::scrub::Known;
 use crate::seats::Seats;
 use crate::swap::Swap;
 use crate::tally::{Counted, Tally};
 use crate::tool::Room;
-use crate::trace::Trace;
 use crate::turn::{self, Turns};
 use crate::upstream::{Roots, RootsError, Upstream};
 
@@ -52,6 +50,8 @@ pub struct Parts {
     pub registration: Registration,
     /// The call log.
     pub log: Arc<CallLog>,
+    /// How much room it takes, and how fast.
+    pub room: RoomSettings,
     /// Has the allocator give back to the kernel what was freed.
     pub give_back: fn(),
 }
@@ -72,6 +72,7 @@ pub struct Worker {
     pub(crate) memory: Arc<Memory>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) log: Arc<CallLog>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) stop: watch::Receiver<bool>,
     /// Turns true when the calls that were under way at the stop have had their time.
     pub(crate) cut: watch::Sender<bool>,
@@ -101,6 +102,8 @@ impl Worker {
     /// # Errors
     /// When there are no roots to verify upstreams with.
     pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
+        let RoomSettings { worker, free, .. } = parts.room;
+        parts.log.within(Bounds { worker, free });
         let log = Arc::clone(&parts.log);
         // A log that fails here is found out by whoever has to go on behind it.
         let turns = Turns::new(move || drop(log.commit()));
@@ -122,6 +125,7 @@ impl Worker {
             turns,
             memory,
             seats,
+            pace: Pace::new(&parts.log, parts.room),
             log: parts.log,
             stop,
             cut: watch::Sender::new(false),
@@ -151,7 +155,7 @@ impl Worker {
     /// The mistakes in it; the last good policy stays in force.
     pub fn take(&self, draft: Draft) -> Result<(), LoadError> {
         if let Some(digest) = draft.digest() {
-            self.record(Event::PolicyReloaded { policy: digest.to_owned() });
+            self.tell(&Account::new(&self.pace, 0), Event::PolicyReloaded { policy: digest.to_owned() });
         }
         self.policy.take(draft)?;
         self.policy_changed.send_replace(());
@@ -207,62 +211,6 @@ impl Worker {
     pub(crate) fn next_call(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
-
-    /// Records that a call or connection went no further. `request` is what it was, where one was read.
-    pub(crate) fn refuse(&self, number: u64, to: &str, request: Option<Told>, refusal: &Refusal) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        let (status, kind, _) = respond::row(refusal);
-        let (method, path, trace) =
-            request.map_or((None, None, None), |told| (Some(told.method), Some(told.path), told.trace));
-        let status = method.is_some().then(|| status.as_u16());
-        let hint = self.swap.redact(&respond::remedy(refusal));
-        let command = || respond::explain(refusal).map_or_else(|| hint.clone(), |command| self.swap.redact(&command));
-        let refused = Refused {
-            connection: number,
-            to: self.swap.redact(to),
-            scheme: refusal.scheme().map(|scheme| scheme.as_str().to_owned()),
-            method: method.map(|method| self.swap.redact(&method)),
-            path: path.map(|path| self.swap.redact(&path)),
-            tool: refusal.tool().map(|tool| self.swap.redact(tool)),
-            kind: kind.to_owned(),
-            status,
-            reason: self.swap.redact(&refusal.to_string()),
-            rule: refusal.rule().map(ToString::to_string),
-            policy: refusal.policy().map(str::to_owned),
-            hint: Some(hint.clone()),
-            trace: trace.as_ref().map(Trace::record),
-            alert: refusal.is_alert(),
-        };
-        self.tally.count(&what(&refused), kind, command);
-        self.record(Event::Refused(refused));
-    }
-
-    /// The query of a call, fit for the log.
-    pub(crate) fn redact_query(&self, query: &str) -> String {
-        redact_query(&self.swap.redact(query), &self.credentials)
-    }
-
-    /// A record that no call waits for. When it cannot be written, no call will be made after it either.
-    fn record(&self, event: Event) {
-        if let Err(error) = self.log.append(Timestamp::now(), event) {
-            tracing::error!(%error, "an event is not in the call log; calls are refused from now on");
-        }
-    }
-
-    fn asked(&self, name: &str, kind: &str) {
-        let name = self.swap.redact(&printable(name.as_bytes()));
-        self.record(Event::NameAsked(NameAsked { name, kind: kind.to_owned() }));
-    }
-}
-
-/// The call that was refused, as far as it is known, or where the connection went.
-fn what(refused: &Refused) -> String {
-    match (&refused.method, &refused.path) {
-        (Some(method), Some(path)) => {
-            format!("{method} {}{path}", refused.to.strip_suffix(":443").unwrap_or(&refused.to))
-        }
-        _ => format!("a connection to {}", refused.to),
-    }
 }
 
 /// Serves until `stop` (given to [`Worker::new`]) turns true, then waits a bounded time for what is under way.
@@ -284,10 +232,10 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
         tasks.spawn(async move { share.run(accepting).await });
     }
     let (udp, tcp) = name_sockets(listeners.dns_udp, listeners.dns_tcp)?;
-    let asking = Arc::clone(&worker);
+    let (asking, account) = (Arc::clone(&worker), Account::new(&worker.pace, 0));
     let name_server =
         tokio::spawn(names::serve(udp, tcp, Arc::clone(&worker.names), names::Limits::default(), move |asked| {
-            asking.asked(&asked.name, &asked.kind);
+            asking.asked(&account, &asked.name, &asked.kind);
         }));
     while tasks.join_next().await.is_some() {}
     name_server.abort();
@@ -341,13 +289,16 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
             }
             seat = worker.seats.take(number) => seat,
         };
-        match connection::accepted(&stream, &worker, seat) {
+        match connection::accepted(&stream, &worker, Arc::clone(&seat)) {
             Ok(accepted) => {
                 // In a place of its own: each future that it is handed through would be as large otherwise.
                 let (share, one) = (Arc::clone(&accepted.share), Box::pin(one(Arc::clone(&worker), stream, accepted)));
                 connections.spawn(async move { share.run(one).await });
             }
-            Err(refusal) => worker.refuse(number, "exeat", None, &refusal),
+            Err(refusal) => {
+                let (worker, account) = (Arc::clone(&worker), Account::new(&worker.pace, number));
+                connections.spawn(async move { worker.refuse_in_turn(&account, &seat, "exeat", &refusal).await });
+            }
         }
         while connections.try_join_next().is_some() {}
         turn::slice().await;
@@ -370,15 +321,16 @@ fn not_taken_up(worker: &Worker, socket: &SockRef<'_>, number: u64) {
     if !matches!(said, Ok(1..)) {
         return;
     }
+    let account = Account::new(&worker.pace, number);
     match connection::destination(socket, worker) {
-        Ok((to, _)) => worker.refuse(number, &to.to_string(), None, &Refusal::NotTakenUp(to)),
-        Err(refusal) => worker.refuse(number, "exeat", None, &refusal),
+        Ok((to, _)) => worker.refuse(&account, &to.to_string(), None, &Refusal::NotTakenUp(to)),
+        Err(refusal) => worker.refuse(&account, "exeat", None, &refusal),
     }
 }
 
 async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
     let _ = stream.set_nodelay(true);
-    let (number, to, seat) = (accepted.number, accepted.destination.clone(), Arc::clone(&accepted.seat));
+    let (account, to, seat) = (Arc::clone(&accepted.account), accepted.destination.clone(), Arc::clone(&accepted.seat));
     worker.memory.took(memory::BEGUN);
     let stream = Socket::new(stream, Arc::clone(&seat), Arc::clone(&worker.memory));
     let served = tokio::select! {
@@ -387,6 +339,6 @@ async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
         left = Aside::new(seat.given_up()) => left.refusal(&to).map_or(Ok(()), Err),
     };
     if let Err(refusal) = served {
-        worker.refuse(number, &to.to_string(), None, &refusal);
+        worker.refuse_in_turn(&account, &seat, &to.to_string(), &refusal).await;
     }
 }

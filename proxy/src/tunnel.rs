@@ -40,6 +40,9 @@ where
 {
     let permit = Arc::new(permit);
     let sent = Sent::default();
+    if accepted.account.waits() {
+        accepted.account.turn(&worker.stop).await;
+    }
     let mut record = match begin(worker, accepted, &permit, &sent) {
         Ok(record) => record,
         Err(refusal) => {
@@ -84,13 +87,13 @@ fn begin(worker: &Worker, accepted: &Accepted, permit: &TunnelPermit, sent: &Sen
     worker.rates.admit(permit.rule(), permit.rate())?;
     let start = TunnelStart {
         call: worker.next_call(),
-        connection: accepted.number,
+        connection: accepted.account.number,
         to: accepted.destination.to_string(),
         tls: permit.mode().as_str().to_owned(),
         rule: permit.rule().to_string(),
         policy: permit.policy().to_owned(),
     };
-    CallRecord::start_tunnel(&worker.log, start, sent.clone())
+    CallRecord::start_tunnel(&accepted.account, start, sent.clone())
 }
 
 /// A client of TLS that trusts nobody but its server can still read an alert (RFC 8446 section 6.2). Of raw TCP nothing is known

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use broker::{Client, Settings, serve_connection};
-use config::{AgentId, Credentials, Standing};
+use config::{AgentId, Credentials, RoomSettings, Standing};
 use proxy::leaf::Authority;
 use proxy::serve::{Listeners, Parts, Worker, serve};
 use proxy::upstream::Roots;
@@ -30,7 +30,8 @@ async fn refused(listener: TcpListener) -> Vec<String> {
     let roots = Roots::read(policy.current().extra_roots()).unwrap();
     let log = Arc::new(CallLog::create(room.path()).unwrap());
     let (_stop, stopped) = watch::channel(true);
-    let parts = Parts { policy, authority, roots, broker, registration, log, give_back: || {} };
+    let parts =
+        Parts { policy, authority, roots, broker, registration, log, room: RoomSettings::default(), give_back: || {} };
     let worker = Worker::new(parts, stopped).unwrap();
     let listeners = Listeners { tcp: vec![listener], ..Listeners::default() };
     serve(Arc::clone(&worker), listeners).await.unwrap();

@@ -44,7 +44,7 @@ fn write(
     let (mut time, mut calls, mut refusals) = (begin, 0, 0);
     let mut append = |event| {
         time += LATER;
-        log.append(time, event)
+        log.append(time, event).map(drop)
     };
     append(Event::WorkerStart(started(agent, worker)))?;
     let mut left = records.saturating_sub(2);

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::worker::{SegmentKept, SegmentStart, WorkerEnd, WorkerStart};
+use crate::cut::Cuts;
 use crate::hash::Hash;
 
 /// The version of the records that are written here, in the first record of each log. What reads them knows fields by name: a field that is
@@ -34,6 +35,10 @@ pub struct Line {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+    /// Which of its texts are not whole, by the names of their fields (`observed` is the reason in that), and what they were; absent: all are. Such a text
+    /// ends in `…`, which is not of it.
+    #[serde(default, skip_serializing_if = "Cuts::is_empty")]
+    pub cut: Cuts,
 }
 
 /// What can happen in a worker.

@@ -9,8 +9,10 @@
 //! | module | noun |
 //! |---|---|
 //! | `event` | what a line says |
+//! | [`cut`] | how much of a text it has |
 //! | `hash`, `tree` | what binds a line to those before it: a chain, and the Merkle tree of RFC 6962 over the same hashes |
 //! | `log`, `written` | the log as its worker writes it, and a line of it |
+//! | `room` | whether there is room for another call's |
 //! | `rotation`, `clerk` | when it goes on in its next file, and who makes that |
 //! | `segment`, `frames`, `compress` | the files that it consists of, and how a closed one is compressed |
 //! | `read` | the records as they lie there, from the beginning or from where one stopped |
@@ -25,6 +27,7 @@ pub mod audit;
 pub mod checkpoint;
 mod clerk;
 mod compress;
+pub mod cut;
 mod event;
 mod frames;
 mod hash;
@@ -35,6 +38,7 @@ pub mod read;
 mod removed;
 pub mod retention;
 pub mod roll;
+mod room;
 mod rotation;
 mod schema;
 mod segment;
@@ -51,6 +55,7 @@ pub use self::event::{
 pub use self::hash::Hash;
 pub use self::log::{CallLog, Head, LogError};
 pub use self::removed::{REMOVED, Removed};
+pub use self::room::{Bounds, NoRoom, Size};
 pub use self::rotation::SegmentLimits;
 pub use self::schema::SCHEMA;
 pub use self::segment::{DIRECTORY, Segment};

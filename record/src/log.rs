@@ -9,13 +9,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::clerk::Clerk;
+use crate::cut::{self, Cuts};
 use crate::event::{Event, SegmentKept};
 use crate::hash::{Hash, LEAF};
+use crate::room::{Bounds, NoRoom, Room};
 use crate::rotation::{Rotation, SegmentLimits};
 use crate::segment::{DIRECTORY, Segment};
 use crate::tree::Tree;
@@ -52,6 +55,7 @@ pub struct CallLog {
 struct State {
     file: Arc<File>,
     rotation: Rotation,
+    room: Room,
     /// Files of segments that are closed, and at first the directories that have the first one; not on the disk for all that is known.
     closed: Vec<Arc<File>>,
     prev: Hash,
@@ -70,21 +74,33 @@ impl State {
     fn new(file: File) -> State {
         let (file, rotation, closed) = (Arc::new(file), Rotation::first(), Vec::new());
         let (prev, tree, leaf, noted, last) = (Hash::NONE, Tree::default(), Vec::new(), Vec::new(), Last::default());
-        State { file, rotation, closed, prev, tree, leaf, noted, last, broken: None, unsynced: None }
+        State {
+            file,
+            rotation,
+            room: Room::default(),
+            closed,
+            prev,
+            tree,
+            leaf,
+            noted,
+            last,
+            broken: None,
+            unsynced: None,
+        }
     }
 
     /// Writes a line behind those that are noted.
-    fn write(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
+    fn write(&mut self, time: Timestamp, event: &Event, cut: &Cuts) -> io::Result<usize> {
         self.commit()?;
-        self.put(time, event, |file, _, line| file.write_all(line))
+        self.put(time, (event, cut), |file, _, line| file.write_all(line))
     }
 
     /// Keeps it for a moment.
-    fn note(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
+    fn note(&mut self, time: Timestamp, event: &Event, cut: &Cuts) -> io::Result<usize> {
         if self.noted.len() >= NOTED {
             self.commit()?;
         }
-        self.put(time, event, |_, noted, line| {
+        self.put(time, (event, cut), |_, noted, line| {
             noted.extend_from_slice(line);
             Ok(())
         })
@@ -109,10 +125,10 @@ impl State {
     fn put(
         &mut self,
         time: Timestamp,
-        event: &Event,
+        (event, cut): (&Event, &Cuts),
         put: impl FnOnce(&mut &File, &mut Vec<u8>, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let line = Line { seq: self.tree.size() + 1, time, prev: self.prev, event };
+    ) -> io::Result<usize> {
+        let line = Line { seq: self.tree.size() + 1, time, prev: self.prev, event, cut };
         self.leaf.clear();
         self.leaf.push(LEAF);
         written::write(&mut self.leaf, &mut self.last, &line)?;
@@ -125,15 +141,20 @@ impl State {
         }
         self.prev = hash;
         self.tree.push(hash);
-        self.rotation.wrote(bytes.len(), time, event);
+        let length = bytes.len();
+        self.rotation.wrote(length, time, event);
+        self.room.wrote(length);
         if self.leaf.capacity() > KEPT {
             self.leaf = Vec::new();
         }
-        Ok(())
+        Ok(length)
     }
 
     fn say(&mut self, time: Timestamp, kept: SegmentKept) -> io::Result<()> {
-        if self.rotation.says() { self.write(time, &Event::SegmentKept(kept)) } else { Ok(()) }
+        if self.rotation.says() {
+            self.write(time, &Event::SegmentKept(kept), &Cuts::new())?;
+        }
+        Ok(())
     }
 
     fn head(&self) -> Head {
@@ -188,6 +209,21 @@ impl CallLog {
         Ok(())
     }
 
+    /// Has calls take no more room than this.
+    pub fn within(&self, bounds: Bounds) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).room.within(bounds);
+    }
+
+    /// Whether there is room for the records of another call, as it was at most a second before `now`.
+    ///
+    /// # Errors
+    /// Why there is none. What is no call is written nevertheless.
+    pub fn has_room(&self, now: Instant) -> Result<(), NoRoom> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { room, file, .. } = &mut *state;
+        room.look(file, now)
+    }
+
     /// How long it was, and what it said, when a segment was last closed: where a signed statement about it lets all before it be removed.
     pub fn segment_ended(&self) -> watch::Receiver<Option<Head>> {
         self.ended.subscribe()
@@ -199,22 +235,20 @@ impl CallLog {
     }
 
     /// Appends one event; when it returns, the kernel has the line, and all before it. Where a segment is full and the next is there, the
-    /// line is in that.
+    /// line is in that. Leaves how many bytes it has.
     ///
     /// # Errors
     /// When the line cannot be written whole. From then on every append fails: a log with a hole is none.
-    #[expect(clippy::needless_pass_by_value, reason = "what is written is nobody's any more")]
-    pub fn append(&self, time: Timestamp, event: Event) -> Result<(), LogError> {
-        self.add(time, &event, State::write)
+    pub fn append(&self, time: Timestamp, event: Event) -> Result<usize, LogError> {
+        self.add(time, event, State::write)
     }
 
     /// The same, but the kernel has the line only when [`CallLog::commit`] has returned, or another append has.
     ///
     /// # Errors
     /// As [`CallLog::append`], of this line or one before it.
-    #[expect(clippy::needless_pass_by_value, reason = "what is noted is nobody's any more")]
-    pub fn note(&self, time: Timestamp, event: Event) -> Result<(), LogError> {
-        self.add(time, &event, State::note)
+    pub fn note(&self, time: Timestamp, event: Event) -> Result<usize, LogError> {
+        self.add(time, event, State::note)
     }
 
     /// Writes what is noted; when it returns, the kernel has all lines.
@@ -229,9 +263,10 @@ impl CallLog {
     fn add(
         &self,
         time: Timestamp,
-        event: &Event,
-        add: fn(&mut State, Timestamp, &Event) -> io::Result<()>,
-    ) -> Result<(), LogError> {
+        mut event: Event,
+        add: fn(&mut State, Timestamp, &Event, &Cuts) -> io::Result<usize>,
+    ) -> Result<usize, LogError> {
+        let cuts = cut::cut(&mut event);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |source| LogError { action: "append to", path: self.path.clone(), source };
         if let Some(kind) = state.broken {
@@ -247,20 +282,19 @@ impl CallLog {
                 let closed = std::mem::replace(&mut state.file, Arc::new(file));
                 state.closed.push(closed);
                 state.rotation.turned();
-                state.write(time, &Event::SegmentStart(start)).map_err(failed)?;
+                state.write(time, &Event::SegmentStart(start), &Cuts::new()).map_err(failed)?;
             }
             Err(kept) => state.say(time, kept).map_err(failed)?,
         }
-        add(&mut state, time, event).map_err(failed)?;
-        if !state.rotation.asks(time) {
-            return Ok(());
+        let bytes = add(&mut state, time, &event, &cuts).map_err(failed)?;
+        if state.rotation.asks(time) {
+            state.commit().map_err(failed)?;
+            if let Err(kept) = state.rotation.ask() {
+                // What it is about is in the log by now.
+                state.say(time, kept).map_err(failed)?;
+            }
         }
-        state.commit().map_err(failed)?;
-        match state.rotation.ask() {
-            Ok(()) => Ok(()),
-            // What it is about is in the log by now.
-            Err(kept) => state.say(time, kept).map_err(failed),
-        }
+        Ok(bytes)
     }
 
     /// How long it is now, and what it says.
@@ -319,77 +353,4 @@ impl CallLog {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::NameAsked;
-
-    #[test]
-    fn a_log_that_failed_once_stays_failed() {
-        let event = || Event::NameAsked(NameAsked { name: "a".to_owned(), kind: "A".to_owned() });
-        let full = Path::new("/dev/full");
-        let file = OpenOptions::new().append(true).open(full).unwrap();
-        let log = CallLog::of(full.to_owned(), file);
-        assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
-        assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
-        assert_eq!(log.head(), Head { size: 0, root: Tree::default().root() });
-    }
-
-    #[test]
-    fn what_is_noted_is_written_with_what_comes_after_it_in_order_and_not_before() {
-        let event = |name: &str| Event::NameAsked(NameAsked { name: name.to_owned(), kind: "A".to_owned() });
-        let worker = tempfile::tempdir().unwrap();
-        let log = CallLog::create(worker.path()).unwrap();
-        let written = || std::fs::read_to_string(log.path()).unwrap().lines().count();
-        let note = |name| log.note(Timestamp::UNIX_EPOCH, event(name)).unwrap();
-        note("a");
-        note("b");
-        assert_eq!(written(), 0);
-        log.append(Timestamp::UNIX_EPOCH, event("c")).unwrap();
-        assert_eq!(written(), 3);
-        note("d");
-        log.commit().unwrap();
-        assert_eq!(written(), 4);
-        note("e");
-        log.sync().unwrap();
-        assert_eq!(written(), 5);
-        (0..1000).for_each(|_| note("f"));
-        assert!(written() > 900, "they are few: {}", written());
-        log.commit().unwrap();
-        let names = crate::verified(worker.path()).unwrap().into_iter().map(|record| match record.event {
-            Event::NameAsked(asked) => asked.name,
-            other => panic!("{other:?}"),
-        });
-        assert_eq!(names.collect::<String>(), format!("abcde{}", "f".repeat(1000)));
-    }
-
-    #[test]
-    fn what_was_noted_and_could_not_be_written_is_not_signed_for() {
-        let event = || Event::NameAsked(NameAsked { name: "a".to_owned(), kind: "A".to_owned() });
-        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
-        let log = CallLog::of("/dev/full".into(), full);
-        log.note(Timestamp::UNIX_EPOCH, event()).unwrap();
-        assert!(log.sync().is_err());
-        assert!(log.commit().is_err());
-        assert!(log.note(Timestamp::UNIX_EPOCH, event()).is_err());
-        assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
-    }
-
-    #[test]
-    fn a_log_that_could_not_be_synced_once_is_not_signed_for_and_takes_nothing_more() {
-        let event = || Event::NameAsked(NameAsked { name: "a".to_owned(), kind: "A".to_owned() });
-        let worker = tempfile::tempdir().unwrap();
-        let log = CallLog::create(worker.path()).unwrap();
-        log.append(Timestamp::UNIX_EPOCH, event()).unwrap();
-        log.sync().unwrap();
-        // A file that takes what is written, and can be synced as little as a disk that fails.
-        let null = OpenOptions::new().append(true).open("/dev/null").unwrap();
-        let whole = std::mem::replace(&mut log.state.lock().unwrap().file, Arc::new(null));
-        log.append(Timestamp::UNIX_EPOCH, event()).unwrap();
-        assert!(log.sync().is_err());
-        // The kernel tells it once.
-        log.state.lock().unwrap().file = whole;
-        assert!(log.sync().is_err());
-        assert!(log.append(Timestamp::UNIX_EPOCH, event()).is_err());
-        assert_eq!(log.head().size, 2);
-    }
-}
+mod tests;

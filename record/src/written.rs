@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::cut::Cuts;
 use crate::event::{CallEnd, CallStart, CredentialUse, Event, TlsLeg};
 use crate::hash::Hash;
 
@@ -20,6 +21,12 @@ pub(crate) struct Line<'e> {
     pub prev: Hash,
     #[serde(flatten)]
     pub event: &'e Event,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cut: &'e Cuts,
+}
+
+fn is_empty(cut: &&Cuts) -> bool {
+    cut.is_empty()
 }
 
 /// What was written last and is likely to come again.
@@ -47,7 +54,7 @@ impl<T: ?Sized> Default for Again<T> {
 
 /// Puts `line` behind what is in `out`.
 pub(crate) fn write(out: &mut Vec<u8>, last: &mut Last, line: &Line<'_>) -> serde_json::Result<()> {
-    let Line { seq, time, prev, event } = line;
+    let Line { seq, time, prev, event, cut } = line;
     let (start, end) = match event {
         Event::CallStart(start) => (Some(start), None),
         Event::CallEnd(end) => (None, Some(end)),
@@ -61,6 +68,7 @@ pub(crate) fn write(out: &mut Vec<u8>, last: &mut Last, line: &Line<'_>) -> serd
     pen.raw("\"");
     start.map_or(Ok(()), |start| call_start(&mut pen, last, start))?;
     end.map_or(Ok(()), |end| call_end(&mut pen, last, end))?;
+    pen.value_if(r#","cut":"#, (!cut.is_empty()).then_some(cut))?;
     pen.raw("}");
     Ok(())
 }

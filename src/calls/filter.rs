@@ -155,6 +155,7 @@ pub fn outcome<'s>(sheet: &'s Sheet, entry: &Entry) -> &'s str {
 pub fn is_flagged(sheet: &Sheet, entry: &Entry) -> bool {
     entry.alert
         || entry.observed
+        || entry.cut
         || entry.retried != 0
         || entry.end.is_some_and(|end| end.scrubbed > 0 || end.forbidden)
         || matches!(outcome(sheet, entry), "broken" | "cut")

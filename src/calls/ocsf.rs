@@ -38,6 +38,9 @@ pub fn event(call: &Call) -> Value {
         Start::Refused(refused) => add(&mut event, denied(&call.author, refused)),
     }
     event.insert("trace".to_owned(), traced(call));
+    if let Some(unmapped) = event.get_mut("unmapped").filter(|_| !call.cut.is_empty()) {
+        unmapped["cut"] = json!(call.cut);
+    }
     if let Some((time, end)) = &call.end {
         add(&mut event, ended(call.began, *time, end));
     }

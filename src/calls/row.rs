@@ -5,6 +5,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use record::cut::{self, Cuts};
 use record::read::Record;
 use record::{CallEnd, CallStart, Event, Refused, TunnelStart};
 
@@ -33,6 +34,8 @@ pub struct Row {
     agent: String,
     start: Start,
     end: Option<CallEnd>,
+    /// Which of its texts are not whole, and what they were.
+    cut: Cuts,
 }
 
 impl Row {
@@ -45,7 +48,7 @@ impl Row {
             _ => return None,
         };
         let (time, lines, agent) = (record.line.time, vec![record.text.clone()], agent.to_owned());
-        Some(Row { id, time, lines, agent, start, end: None })
+        Some(Row { id, time, lines, agent, start, end: None, cut: record.line.cut.clone() })
     }
 
     /// With its last record; `None` where that is not its end.
@@ -59,6 +62,7 @@ impl Row {
             Event::CallEnd(end) if end.call == number => {
                 self.lines.push(record.text.clone());
                 self.end = Some(end.clone());
+                self.cut.extend(record.line.cut.clone());
                 Some(self)
             }
             _ => None,
@@ -117,7 +121,8 @@ impl Row {
             Start::Refused(refused) => {
                 notes.extend(tool(refused.tool.as_ref()));
                 notes.push(format!("{}: {}", refused.kind, refused.reason));
-                let command = refused.hint.as_deref().and_then(config::command_in);
+                let command =
+                    refused.hint.as_deref().filter(|_| !self.cut.contains_key("hint")).and_then(config::command_in);
                 notes.extend(command.map(|command| format!("hint: {command}")));
             }
         }
@@ -130,6 +135,7 @@ impl Row {
             }
             notes.extend(end.reason.clone());
         }
+        notes.extend(cut::told(&self.cut).map(|cut| format!("CUT: {cut}")));
         notes
     }
 
@@ -177,11 +183,12 @@ impl Row {
             text(end.and_then(|end| end.address.as_deref())),
             text(kind),
             text(reason.or(end.and_then(|end| end.reason.as_deref()))),
+            cut::told(&self.cut).unwrap_or_default(),
         ]
     }
 
     /// What the cells are.
-    pub(super) fn columns() -> [&'static str; 21] {
+    pub(super) fn columns() -> [&'static str; 22] {
         [
             "id",
             "time",
@@ -204,6 +211,7 @@ impl Row {
             "address",
             "refusal",
             "reason",
+            "cut",
         ]
     }
 }

@@ -106,11 +106,12 @@ impl Replay<'_> {
                 Event::WorkerStart(start) => agent.clone_from(&start.agent),
                 _ => {}
             }
-            if line.time >= self.since && self.only.is_none_or(|only| only == agent) {
-                match logged::read(line.event) {
+            let time = line.time;
+            if time >= self.since && self.only.is_none_or(|only| only == agent) {
+                match logged::read(line) {
                     None => {}
                     Some(Err(why)) => self.leave_out(why),
-                    Some(Ok(logged)) => self.judge(&agent, line.time, &logged),
+                    Some(Ok(logged)) => self.judge(&agent, time, &logged),
                 }
             }
         }

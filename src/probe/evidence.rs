@@ -124,7 +124,13 @@ mod tests {
     }
 
     fn log(events: Vec<Event>) -> Vec<Line> {
-        let line = |event| Line { seq: 1, time: jiff::Timestamp::UNIX_EPOCH, prev: record::Hash::NONE, event };
+        let line = |event| Line {
+            seq: 1,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            prev: record::Hash::NONE,
+            event,
+            cut: record::cut::Cuts::new(),
+        };
         events.into_iter().map(line).collect()
     }
 

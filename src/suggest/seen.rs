@@ -45,6 +45,8 @@ pub struct Seen {
     pub observed: bool,
     /// Calls that were one too many.
     pub left_out: u64,
+    /// Calls of whose method or path the log has only the beginning: nobody knows what a rule would have to let out.
+    pub cut: u64,
     /// Why a log is left out from some line on.
     pub flaws: Vec<ReadError>,
 }
@@ -86,11 +88,13 @@ fn of_one(log: &WorkerLog, policy: &Policy, since: Option<Timestamp>, seen: &mut
             }
         };
         let recent = since.is_none_or(|since| line.time >= since);
+        let whole = line.is_whole(&["method", "path"]);
         match line.event {
             Event::WorkerStart(start) if start.agent != agent.as_str() => return,
             Event::SegmentStart(start) if start.agent != agent.as_str() => return,
             Event::WorkerStart(start) => observes = start.observe,
             Event::SegmentStart(start) => observes = start.observe,
+            Event::CallStart(_) | Event::Refused(_) if recent && !whole => seen.cut += 1,
             Event::CallStart(start) if recent => drop(open.insert(start.call, (start, line.time))),
             Event::CallEnd(end) => {
                 if let Some((start, time)) = open.remove(&end.call) {

@@ -126,6 +126,13 @@ impl Display for Learned {
                 self.left_out
             )?;
         }
+        if self.cut > 0 {
+            writeln!(
+                notes,
+                "# not suggested: {} calls of whose method or path the log has only the beginning",
+                self.cut
+            )?;
+        }
         if notes.is_empty() { Ok(()) } else { write!(f, "\n{notes}") }
     }
 }
@@ -176,6 +183,7 @@ pub fn document(learned: &Learned) -> Value {
         "observed": learned.observed,
         "allowed": suggestion.allowed,
         "left_out": learned.left_out,
+        "cut": learned.cut,
         "rules": rules.iter().map(rule).collect::<Vec<_>>(),
         "to_trust_first": distrusted.iter().map(with_why).collect::<Vec<_>>(),
         "out_of_reach": out_of_reach.iter().map(with_why).collect::<Vec<_>>(),

@@ -150,7 +150,7 @@ fn values_are_cells_and_no_formulas() {
     let mut reader = std::process::Command::new("python3");
     let file = fs::File::open(exeat.path("calls.csv")).unwrap();
     let read = reader.args(["-c", program]).stdin(file).output().unwrap();
-    assert_eq!(String::from_utf8(read.stdout).unwrap(), "21 21 21 21 21\n");
+    assert_eq!(String::from_utf8(read.stdout).unwrap(), "22 22 22 22 22\n");
     exeat.sh("curl -sS 'https://www.example.com/echo?=HYPERLINK(1)'").ok();
     let csv = exeat.exeat(&["calls", "--csv", "--limit", "1"]).finish().ok().stdout;
     assert!(csv.contains(",'=HYPERLINK(1),"), "{csv}");

@@ -65,6 +65,7 @@ mod reload;
 mod reloads;
 mod replay;
 mod report;
+mod room;
 mod sandbox;
 mod scrubbing;
 mod segments;

@@ -1,17 +1,20 @@
-//! `[segment]` and `[keep]` of log.toml.
+//! `[segment]`, `[keep]` and `[room]` of log.toml.
 //!
-//! Enters: sections. Leaves: [`SegmentSettings`] and [`KeepSettings`]. Never: files so small that a log would consist of little else, or fewer bytes
-//! kept than one of them has.
+//! Enters: sections. Leaves: [`SegmentSettings`], [`KeepSettings`] and [`RoomSettings`]. Never: files so small that a log would consist of little else, fewer
+//! bytes kept than one of them has, or a pace at which nobody could work.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::reader::{Reader, Section};
 use crate::error::Malformed;
 use crate::limits::{parse_duration, parse_size};
-use crate::log_file::{KeepSettings, SegmentSettings};
+use crate::log_file::{KeepSettings, RoomSettings, SegmentSettings};
 
 /// A file of fewer bytes has some dozen calls.
 const SMALLEST: u64 = 64 << 10;
+/// Some sixty records a second.
+const SLOWEST: u64 = 64 << 10;
 /// What is not compressed, sent off or removed before it is closed waits too long for that.
 const LARGEST: u64 = 64 << 30;
 /// A file a minute is as many as anybody can want.
@@ -39,6 +42,25 @@ pub(super) fn read_keep(reader: &mut Reader<'_>, mut section: Section<'_>, segme
     });
     reader.nothing_else(section);
     KeepSettings { time, size }
+}
+
+pub(super) fn read_room(reader: &mut Reader<'_>, mut section: Section<'_>) -> RoomSettings {
+    let unsaid = RoomSettings::default();
+    let second = section.take("second").and_then(|field| reader.value(&field, pace));
+    let burst = section.take("burst").and_then(|field| reader.value(&field, pace));
+    let worker = section.take("worker").and_then(|field| reader.value(&field, parse_size));
+    let free = section.take("free").and_then(|field| reader.value(&field, parse_size));
+    reader.nothing_else(section);
+    RoomSettings { second: second.unwrap_or(unsaid.second), burst: burst.unwrap_or(unsaid.burst), worker, free }
+}
+
+fn pace(text: &str) -> Result<NonZeroU32, Malformed> {
+    let size = parse_size(text)?;
+    let pace = u32::try_from(size).ok().filter(|_| size >= SLOWEST).and_then(NonZeroU32::new);
+    pace.ok_or_else(|| {
+        let reason = "that is slower than one agent asks in earnest, or more than any disk takes";
+        Malformed::new(reason, "write at least `64KiB`, and less than `4GiB`")
+    })
 }
 
 fn segment_size(text: &str) -> Result<u64, Malformed> {

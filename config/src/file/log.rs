@@ -38,10 +38,12 @@ pub(crate) fn parse_log(file: &Path, text: &str) -> Result<LogSettings, LoadErro
         let ship = top.take("ship").map(|field| read_ship(reader, &field, file)).unwrap_or_default();
         let segment = top.take("segment").and_then(|field| reader.section(&field));
         let kept = top.take("keep").and_then(|field| reader.section(&field));
+        let room = top.take("room").and_then(|field| reader.section(&field));
         reader.nothing_else(top);
         let segment = segment.map(|section| keep::read_segment(reader, section)).unwrap_or_default();
         let keep = kept.map(|section| keep::read_keep(reader, section, &segment)).unwrap_or_default();
-        LogSettings { ship, segment, keep }
+        let room = room.map(|section| keep::read_room(reader, section)).unwrap_or_default();
+        LogSettings { ship, segment, keep, room }
     })
 }
 

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use broker::{Client, Settings, serve_connection};
-use config::{AgentId, Credentials, Standing};
+use config::{AgentId, Credentials, RoomSettings, Standing};
 use proxy::leaf::Authority;
 use proxy::serve::{Listeners, Parts, Worker, serve};
 use proxy::upstream::Roots;
@@ -130,10 +130,11 @@ async fn worker(room: &Path, policy: &Path, proxy: &Handle) -> Result<Told, Fail
     let authority = Authority::generate(SystemTime::now())?;
     let directory = room.join("worker");
     DirBuilder::new().mode(0o700).create(&directory)?;
-    let log = Arc::new(CallLog::create(&directory)?);
+    let (log, room) = (Arc::new(CallLog::create(&directory)?), RoomSettings::default());
     let ca = authority.pem().to_owned();
     let (stop, stopped) = watch::channel(false);
-    let worker = Worker::new(Parts { policy, authority, roots, broker, registration, log, give_back: || {} }, stopped)?;
+    let worker =
+        Worker::new(Parts { policy, authority, roots, broker, registration, log, room, give_back: || {} }, stopped)?;
     let (tcp, names) = (TcpListener::bind("0.0.0.0:443")?, UdpSocket::bind("127.0.0.1:0")?);
     let told = Told { placeholder, ca, names: names.local_addr()? };
     proxy.spawn(async move {

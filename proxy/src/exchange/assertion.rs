@@ -60,7 +60,7 @@ async fn read(
         return Ok(ControlFlow::Continue(rest.map_err(|never| match never {}).boxed_unsync()));
     }
     let start = start(worker, connection, call, permit, None, &Asked::default());
-    let record = CallRecord::start(&worker.log, start, Sent::default())?;
+    let record = CallRecord::start(&connection.account, start, Sent::default())?;
     let access = serde_json::json!({
         "access_token": asserted.access().value(),
         "token_type": "Bearer",

@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::gathered::Gathered;
 use crate::limit;
-use crate::record::Before;
+use crate::record::{Account, Before};
 use crate::serve::Worker;
 use crate::turn::{InTurn, Share};
 
@@ -34,14 +34,15 @@ where
 {
     let mut stop = worker.stop.clone();
     let connection = Arc::new(connection);
-    let before = Before::client(&worker.log);
+    let (before, account) = (Before::client(&worker.log), Arc::clone(&connection.account));
     let share = Arc::clone(&connection.share);
     // hyper keeps room for an answer in each connection: for a pointer, as what makes it is some ten KiB large.
     let answer = move |request| Box::pin(answer(Arc::clone(&worker), Arc::clone(&connection), request));
     // The two builders share no trait; each connection is told once to finish what it has.
     if !http2 {
         let served = resting::serve(Gathered::reads(stream, before), service_fn(answer), stop).await;
-        return served.or_else(|error| unreadable(&error).map_or(Ok(()), Err));
+        let wrong = served.err().and_then(|error| unreadable(&error));
+        return wrong.or_else(|| not_awaited(&account)).map_or(Ok(()), Err);
     }
     let (stream, seen) = Counted::new(Gathered::both_ways(stream, before));
     let taking = Arc::clone(&seen);
@@ -64,7 +65,15 @@ where
         }
     };
     let wrong = served.err().and_then(|error| unreadable(&error));
-    wrong.or_else(|| not_taken_up(&seen)).map_or(Ok(()), Err)
+    wrong.or_else(|| not_taken_up(&seen)).or_else(|| not_awaited(&account)).map_or(Ok(()), Err)
+}
+
+/// Requests whose client went away while they waited for their turn.
+fn not_awaited(account: &Account) -> Option<Refusal> {
+    let gone = account.gone();
+    let what =
+        format!("{gone} of its connection's were not taken up: the call log was behind, and its client did not wait");
+    (gone > 0).then_some(Refusal::Malformed(what))
 }
 
 /// Requests that the library answered by itself, or reset: nobody has heard of them otherwise.

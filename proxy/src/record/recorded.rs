@@ -116,11 +116,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
+    use config::RoomSettings;
     use http_body_util::BodyExt;
     use record::{CallEnd, CallLog, Event};
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
+    use crate::record::{Account, Pace};
     use crate::upstream::BoxError;
 
     /// Three bytes, as announced; that these were all is never said.
@@ -148,7 +150,8 @@ mod tests {
         let end = CallEnd { outcome: "abandoned".into(), ..CallEnd::default() };
         let (sent, scrubbed, stopped) = Default::default();
         log.opened();
-        CallRecord { log, started: Instant::now(), end, sent, scrubbed, stopped, upload: None }
+        let account = Account::new(&Pace::new(&log, RoomSettings::default()), 1);
+        CallRecord { account, started: Instant::now(), end, sent, scrubbed, stopped, upload: None }
     }
 
     async fn outcome_after(frames: u64) -> Cow<'static, str> {
@@ -226,7 +229,7 @@ mod tests {
         let (withdraw, withdrawn) = oneshot::channel();
         let alerts = Arc::new(AtomicUsize::new(0));
         let mut record = record(directory.path());
-        let (log, sent, alerted) = (Arc::clone(&record.log), record.sent(), Arc::clone(&alerts));
+        let (log, sent, alerted) = (Arc::clone(record.account.log()), record.sent(), Arc::clone(&alerts));
         let withdrawn = async { withdrawn.await.unwrap_or_else(|_| panic!("nobody tells")) };
         let alert = Box::new(move |_: &Refusal| _ = alerted.fetch_add(1, Ordering::Relaxed));
         let body = record.share(Rest(rest).boxed_unsync(), withdrawn, alert);

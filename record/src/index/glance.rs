@@ -47,6 +47,8 @@ pub(super) struct Glance<'l> {
     #[serde(default)]
     pub(super) alert: bool,
     #[serde(default)]
+    pub(super) cut: Option<IgnoredAny>,
+    #[serde(default)]
     pub(super) sent: u64,
     #[serde(default)]
     pub(super) received: u64,

@@ -16,7 +16,7 @@ use super::stamp::Stamp;
 use crate::hash::Hash;
 
 /// Another number for any change to what is written: an index of before is made anew.
-const VERSION: &[u8; 8] = b"exeatix1";
+const VERSION: &[u8; 8] = b"exeatix2";
 /// A head is some numbers and two names.
 const LONGEST_HEAD: u32 = 64 * 1024;
 

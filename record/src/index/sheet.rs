@@ -59,6 +59,8 @@ pub struct Entry {
     pub alert: bool,
     /// Whether it passed only because its worker observes.
     pub observed: bool,
+    /// Whether not all of its texts are whole.
+    pub cut: bool,
     /// How it ended, if it has.
     pub end: Option<End>,
 }
@@ -274,6 +276,7 @@ impl Writer {
             status: glance.status,
             alert: glance.alert,
             observed: observed.is_some(),
+            cut: glance.cut.is_some(),
             end: None,
         };
         self.push(entry);

@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cut::Whole;
 use crate::event::{NameAsked, Observed, Retried, Trace};
 
 fn text() -> impl Strategy<Value = String> {
@@ -117,13 +118,16 @@ proptest! {
         events in proptest::collection::vec((time(), prop_oneof![4 => start(), 4 => end(), 1 => other()]), 1..5),
         seq: u64,
         prev: [u8; 32],
+        cut in proptest::collection::btree_map(Just(Cow::from("path")), any::<(u64, [u8; 32])>(), 0..2),
     ) {
+        let whole = |(field, (bytes, hash))| (field, Whole { bytes, sha256: Hash::from(hash) });
+        let cut: Cuts = cut.into_iter().map(whole).collect();
         let mut last = Last::default();
         for (time, event) in events {
-            let line = Line { seq, time, prev: Hash::from(prev), event: &event };
+            let line = Line { seq, time, prev: Hash::from(prev), event: &event, cut: &cut };
             let mut written = b"before".to_vec();
             write(&mut written, &mut last, &line).unwrap();
-            let expected = crate::Line { seq, time, prev: Hash::from(prev), event: event.clone() };
+            let expected = crate::Line { seq, time, prev: Hash::from(prev), event: event.clone(), cut: cut.clone() };
             let expected = serde_json::to_string(&expected).unwrap();
             prop_assert_eq!(std::str::from_utf8(&written[6..]).unwrap(), expected);
         }

@@ -169,7 +169,7 @@ impl Written {
     pub fn line(&mut self, event: Event) {
         let seq = self.segments.iter().map(Vec::len).sum::<usize>() as u64 + 1;
         let time = Timestamp::from_second(i64::try_from(seq).unwrap()).unwrap();
-        let line = record::Line { seq, time, prev: record::Hash::NONE, event };
+        let line = record::Line { seq, time, prev: record::Hash::NONE, event, cut: record::cut::Cuts::new() };
         let text = serde_json::to_string(&line).unwrap();
         let file = record::Segment::plain(&self.worker, self.segments.len() as u64);
         let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();

@@ -143,6 +143,7 @@ fn always() -> Vec<c_long> {
         // Files that are looked at again: the policy, the resolver's, whether to stop. Which ones is for Landlock to say.
         libc::SYS_newfstatat,
         libc::SYS_fstat,
+        libc::SYS_fstatfs, // how full the disk of the call log is
         libc::SYS_statx,
         libc::SYS_readlinkat,
         libc::SYS_faccessat,

@@ -63,6 +63,9 @@ pub(super) fn tell(out: &mut impl Write, story: &Story) -> io::Result<()> {
         Event::Refused(refusal) => refused(&mut lines, story, refusal)?,
         _ => {}
     }
+    for record in &story.parsed {
+        lines.some("CUT", record::cut::told(&record.line.cut))?;
+    }
     asked(&mut lines, story)?;
     went(&mut lines, start.line.time, end, matches!(start.line.event, Event::Refused(_)))?;
     evidence(&mut lines, story)

@@ -4,7 +4,7 @@
 //! rules: a rate, an address, a placeholder, a request with two readings.
 
 use config::{Asked, DenialKind, Destination, Method, NormalPath, Permit, Policy, Protocol, RuleId, Scheme};
-use record::{CallStart, Event, Refused, TunnelStart};
+use record::{CallStart, Event, Line, Refused, TunnelStart};
 
 /// What a refusal of a tool is called.
 const TOOL: &str = "tool-not-allowed";
@@ -47,8 +47,12 @@ pub(super) enum Judgeable {
 }
 
 /// `None` for what is no call; the error says why it cannot be judged again.
-pub(super) fn read(event: Event) -> Option<Result<Logged, String>> {
-    match event {
+pub(super) fn read(line: Line) -> Option<Result<Logged, String>> {
+    let whole = line.is_whole(&["method", "path", "tool"]);
+    match line.event {
+        Event::CallStart(_) | Event::Refused(_) if !whole => {
+            Some(Err("of whose method, path or tool the log has only the beginning".to_owned()))
+        }
         Event::CallStart(start) => Some(allowed(start)),
         Event::TunnelStart(start) => Some(unread(start)),
         Event::Refused(refused) => Some(refusal(refused)),

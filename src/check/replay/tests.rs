@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use record::CallLog;
+use record::{CallLog, Line};
 use serde_json::json;
 
 use super::*;
@@ -59,10 +59,12 @@ fn replayed(events: Vec<Event>) -> Replayed {
     let policy = policy();
     let mut replay = Replay { policies: HashMap::from([("bot", &policy)]), ..Replay::default() };
     for (second, event) in (0..).zip(events) {
-        match logged::read(event) {
+        let time = Timestamp::from_second(second).unwrap();
+        let line = Line { seq: 1, time, prev: record::Hash::NONE, event, cut: record::cut::Cuts::new() };
+        match logged::read(line) {
             None => {}
             Some(Err(why)) => replay.leave_out(why),
-            Some(Ok(logged)) => replay.judge("bot", Timestamp::from_second(second).unwrap(), &logged),
+            Some(Ok(logged)) => replay.judge("bot", time, &logged),
         }
     }
     replay.finish("7d")

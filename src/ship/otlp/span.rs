@@ -17,6 +17,7 @@ use crate::call::{Call, Start};
 pub fn span(call: &Call) -> Span {
     let place = call.span();
     let mut attributes = vec![string("log.record.uid", call.uid())];
+    attributes.extend(record::cut::told(&call.cut).map(|cut| string("exeat.cut", cut)));
     let (name, failed) = match &call.start {
         Start::Call(start) => (called(start, &mut attributes), None),
         Start::Tunnel(start) => (tunnelled(start, &mut attributes), None),

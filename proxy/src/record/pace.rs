@@ -1,0 +1,263 @@
+//! How fast calls may fill the log, and who waits once they are faster.
+//!
+//! Enters: what the records of each connection take, and calls as they come. Leaves: leave to take a call up: at once as long as the log is within its pace, and
+//! beyond it to one after the other, first whoever has had least since the log fell behind (start-time fair queueing, as in `turn`, of connections and the
+//! bytes of their records). Never: a record that waits or is left out; a call that is judged before its turn, so that who goes away writes no more
+//! than who stays; a wait once the worker stops.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use config::RoomSettings;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::Timestamp;
+use record::{CallLog, Event, LogError};
+use tokio::sync::{Notify, watch};
+
+/// What is counted, in bytes: the limiter's times are whole nanoseconds.
+const UNIT: u32 = 16;
+/// What the records of a call take at least, in these: so much of its turn's is counted before they are written.
+const CALL: u64 = 1024 / UNIT as u64;
+/// Who comes anew has not shown how little it asks for: one that stands goes before it.
+const ANEW: u64 = (64 << 10) / UNIT as u64;
+/// A refusal costs its agent nothing, and needs no rule: a byte of it counts for so many.
+const REFUSED: u64 = 8;
+/// Where there is no room for calls any more, for so many: at 8 MiB a second that leaves 4 KiB, for which even the 256 MiB that stay free last for 18 hours.
+const SCARCE: u64 = 2048;
+
+/// The pace of one worker's log.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    log: Arc<CallLog>,
+    limiter: DefaultDirectRateLimiter,
+    /// As much as the limiter takes at once.
+    burst: u64,
+    /// What was written beyond the pace, and is not made up for.
+    behind: AtomicU64,
+    queue: Mutex<Queue>,
+}
+
+/// Who waits, by the virtual time at which its turn begins, in units; who came first of several.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeMap<Key, Arc<Notify>>,
+    /// When the turn that was given last began, or what each of those who wait would have had by now.
+    clock: u64,
+    /// The latest time that any connection was set back to: from there all are equal again, once nobody waits.
+    latest: u64,
+    came: u64,
+}
+
+type Key = (u64, u64);
+
+/// One connection's way into the log, and what it took there.
+#[derive(Debug)]
+pub struct Account {
+    /// The connection's number in its worker, from 1.
+    pub(crate) number: u64,
+    pace: Arc<Pace>,
+    /// The virtual time at which its next turn begins at the earliest; zero while it has had none.
+    next: AtomicU64,
+    /// What was counted before it is written.
+    paid: AtomicU64,
+    /// Calls that were not taken up, as their client did not wait.
+    gone: AtomicU64,
+}
+
+impl Pace {
+    pub(crate) fn new(log: &Arc<CallLog>, RoomSettings { second, burst, .. }: RoomSettings) -> Arc<Self> {
+        let units = |bytes: NonZeroU32| NonZeroU32::MIN.saturating_add((bytes.get() / UNIT).saturating_sub(1));
+        let quota = Quota::per_second(units(second)).allow_burst(units(burst));
+        let (limiter, burst) = (RateLimiter::direct(quota), units(burst).get().into());
+        Arc::new(Self { log: Arc::clone(log), limiter, burst, behind: AtomicU64::new(0), queue: Mutex::default() })
+    }
+
+    /// Counts so much. Whether it is within the pace.
+    fn takes(&self, units: u64) -> bool {
+        let taken = self.behind.load(Ordering::Relaxed) == 0 && (units == 0 || self.check(units).is_none());
+        if !taken {
+            self.behind.fetch_add(units, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Makes up for what is behind; for how long not all of it can be.
+    fn catch_up(&self) -> Option<Duration> {
+        loop {
+            let behind = self.behind.load(Ordering::Relaxed).min(self.burst);
+            if behind == 0 {
+                return None;
+            }
+            if let Some(wait) = self.check(behind) {
+                return Some(wait);
+            }
+            self.behind.fetch_sub(behind, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes so many units of the limiter's; for how long it has not as many.
+    fn check(&self, units: u64) -> Option<Duration> {
+        let units = u32::try_from(units).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        match self.limiter.check_n(units) {
+            Ok(Ok(())) => None,
+            Ok(Err(not_until)) => Some(not_until.wait_time_from(DefaultClock::default().now())),
+            // More than it ever takes at once: that is behind, and made up for in parts.
+            Err(_) => Some(Duration::ZERO),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    /// That of connection `number`.
+    pub(crate) fn new(pace: &Arc<Pace>, number: u64) -> Arc<Self> {
+        let zero = || AtomicU64::new(0);
+        Arc::new(Self { number, pace: Arc::clone(pace), next: zero(), paid: zero(), gone: zero() })
+    }
+
+    /// The log.
+    pub(crate) fn log(&self) -> &Arc<CallLog> {
+        &self.pace.log
+    }
+
+    /// Writes a record; where it is only noted, the kernel has it when whoever has to come after it does.
+    pub(super) fn add(&self, event: Event, add: super::Add) -> Result<(), LogError> {
+        let bytes = add(&self.pace.log, Timestamp::now(), event)?;
+        self.wrote(bytes, 1);
+        Ok(())
+    }
+
+    /// Writes what is no call's record: a refusal, for one.
+    pub(crate) fn tell(&self, event: Event) -> Result<(), LogError> {
+        let refused = matches!(event, Event::Refused(_));
+        let bytes = self.pace.log.append(Timestamp::now(), event)?;
+        let scarce = self.pace.log.has_room(Instant::now()).is_err();
+        self.wrote(
+            bytes,
+            if scarce {
+                SCARCE
+            } else if refused {
+                REFUSED
+            } else {
+                1
+            },
+        );
+        Ok(())
+    }
+
+    /// Whether the log is behind, so that further calls have to wait for their turn.
+    pub(crate) fn waits(&self) -> bool {
+        self.pace.behind.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits for the turn of a call; no longer than until `stop` turns true.
+    pub(crate) async fn turn(&self, stop: &watch::Receiver<bool>) {
+        let mut stop = stop.clone();
+        let mut place = Place::take(self);
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = place.first() => self.advance(),
+        }
+        place.left = false;
+    }
+
+    /// Calls that were not taken up since this was asked.
+    pub(crate) fn gone(&self) -> u64 {
+        self.gone.swap(0, Ordering::Relaxed)
+    }
+
+    /// Counts a call before its records: who waits next waits for that as well.
+    fn advance(&self) {
+        self.pace.takes(CALL);
+        self.paid.fetch_add(CALL, Ordering::Relaxed);
+    }
+
+    fn wrote(&self, bytes: usize, times: u64) {
+        let units = (bytes as u64).div_ceil(UNIT.into()) * times;
+        let paid = self.paid.swap(0, Ordering::Relaxed);
+        if paid > units {
+            self.paid.fetch_add(paid - units, Ordering::Relaxed);
+        }
+        if self.pace.takes(units.saturating_sub(paid)) {
+            return;
+        }
+        let mut queue = self.pace.queue();
+        self.set_back(&mut queue, units);
+        // As if all who wait had been served at once: who comes anew all the time, and owes nothing, would be the first for ever otherwise.
+        queue.clock = queue.clock.saturating_add(units / (queue.waiting.len() as u64 + 1));
+    }
+
+    /// Its next turn is later by so much. When it would have begun.
+    fn set_back(&self, queue: &mut Queue, units: u64) -> u64 {
+        let begins = match self.next.load(Ordering::Relaxed) {
+            0 => queue.clock + ANEW,
+            next => next.max(queue.clock),
+        };
+        self.next.store(begins.saturating_add(units), Ordering::Relaxed);
+        queue.latest = queue.latest.max(begins.saturating_add(units));
+        begins
+    }
+}
+
+/// A place among those who wait.
+struct Place<'a> {
+    account: &'a Account,
+    key: Key,
+    told: Arc<Notify>,
+    /// Whether its client has left, if it is given up now.
+    left: bool,
+}
+
+impl<'a> Place<'a> {
+    fn take(account: &'a Account) -> Self {
+        let (mut queue, told) = (account.pace.queue(), Arc::new(Notify::new()));
+        let begins = account.set_back(&mut queue, CALL);
+        queue.came += 1;
+        let key = (begins, queue.came);
+        queue.waiting.insert(key, Arc::clone(&told));
+        drop(queue);
+        Self { account, key, told, left: true }
+    }
+
+    /// Waits until it is the first, and the log is not behind.
+    async fn first(&self) {
+        let pace = &self.account.pace;
+        loop {
+            let first = pace.queue().waiting.first_key_value().is_none_or(|(key, _)| *key == self.key);
+            if !first {
+                self.told.notified().await;
+            } else if let Some(wait) = pace.catch_up() {
+                tokio::time::sleep(wait).await;
+            } else {
+                let mut queue = pace.queue();
+                queue.clock = queue.clock.max(self.key.0);
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.account.pace.queue();
+        queue.waiting.remove(&self.key);
+        match queue.waiting.first_key_value() {
+            Some((_, next)) => next.notify_one(),
+            None => queue.clock = queue.clock.max(queue.latest),
+        }
+        if self.left {
+            self.account.gone.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
