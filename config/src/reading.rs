@@ -14,8 +14,8 @@ use crate::path::NormalPath;
 pub(crate) struct Readings<'a> {
     own: &'a str,
     others: Option<Box<Others>>,
-    /// Every text, as [`folded`] and with one last slash; found out where a deny rule asks.
-    denied: OnceCell<Box<[String]>>,
+    /// The path as it was decoded, and every other text, as [`ended`]; found out where a deny rule asks.
+    denied: OnceCell<(String, Vec<String>)>,
 }
 
 #[derive(Debug)]
@@ -76,14 +76,11 @@ impl<'a> Readings<'a> {
 
     /// Every text there is, as servers have it to which capitals and small letters are the same: with one last slash, and without.
     pub(crate) fn each_denied(&self) -> impl Iterator<Item = &str> + Clone {
-        let denied = self.denied.get_or_init(|| {
-            let ended = |text| match folded(text) {
-                text if text.ends_with('/') => text.into_owned(),
-                text => format!("{text}/"),
-            };
-            self.each().map(ended).collect()
-        });
-        denied.iter().flat_map(|text| [Some(&**text), text.strip_suffix('/').filter(|rest| !rest.is_empty())]).flatten()
+        let (own, others) = self.denied.get_or_init(|| (ended(self.own), self.each().skip(1).map(ended).collect()));
+        std::iter::once(own)
+            .chain(others)
+            .flat_map(|text| [&text[..text.len() - 1], text])
+            .filter(|text| !text.is_empty())
     }
 }
 
@@ -106,6 +103,16 @@ pub(crate) fn folded(text: &str) -> Cow<'_, str> {
         let letters = text.chars().flat_map(char::to_lowercase);
         letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
     })
+}
+
+/// The same with one last slash.
+fn ended(text: &str) -> String {
+    let text = folded(text);
+    let open = text.strip_suffix('/').unwrap_or(&text);
+    let mut ended = String::with_capacity(open.len() + 1);
+    ended.push_str(open);
+    ended.push('/');
+    ended
 }
 
 /// A decoded path as a server sees it that takes `;parameters` off each segment; `None` where there are none.
