@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use ::broker::ledger::{self, Entry, Found};
 use ::broker::{Client, ClientError, Kept, LeaseId, Which, control};
+use config::WorkerId;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -81,10 +82,13 @@ pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Rep
             let again = if kept.again { "; the broker tries again" } else { "" };
             writeln!(out, "{}: taken from its worker, but not revoked: {}{again}", kept.lease, kept.reason)?;
         }
+        if ended.revoked.is_empty() && ended.kept.is_empty() {
+            cut_off(&mut out, &ended.told)?;
+        }
         return Ok(code(ended.kept.is_empty()));
     }
-    let taken = take_back(places, &which)?;
-    if taken.is_empty() {
+    let Taken { leases: taken, told } = take_back(places, &which)?;
+    if taken.is_empty() && told.is_empty() {
         let hint = "`exeat leases` lists what is open in this state directory; `--broker` asks a service elsewhere";
         return Err(Report::new("no such lease is open").hint(hint));
     }
@@ -97,6 +101,9 @@ pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Rep
             None => writeln!(out, "{lease}: {state}")?,
         }
     }
+    if taken.is_empty() && !arguments.json {
+        cut_off(&mut out, &told)?;
+    }
     Ok(code(!taken.iter().any(|entry| entry.is_open(Timestamp::now()))))
 }
 
@@ -104,11 +111,27 @@ fn code(all_over: bool) -> ExitCode {
     if all_over { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Says of workers whose lease had ended before, that what they had opened with it ends now.
+fn cut_off(out: &mut impl Write, told: &[WorkerId]) -> io::Result<()> {
+    told.iter().try_for_each(|worker| {
+        writeln!(out, "{worker}: no lease is open; what it had opened with any before is cut off")
+    })
+}
+
+/// What was taken back.
+#[derive(Debug)]
+pub struct Taken {
+    /// The leases that were open, as they are now.
+    pub leases: Vec<Entry>,
+    /// The workers that were told.
+    pub told: Vec<WorkerId>,
+}
+
 /// Takes back what is open of these, and says what became of each: brokers that live are asked, what others left is revoked here.
 ///
 /// # Errors
 /// When the ledgers cannot be read, or what was left cannot be swept.
-pub fn take_back(places: &Places, which: &Which) -> Result<Vec<Entry>, Report> {
+pub fn take_back(places: &Places, which: &Which) -> Result<Taken, Report> {
     let (ledgers, now) = (places.ledgers(), Timestamp::now());
     let before: Vec<Found> = ledger::read(&ledgers)
         .map_err(unusable)?
@@ -117,8 +140,8 @@ pub fn take_back(places: &Places, which: &Which) -> Result<Vec<Entry>, Report> {
         .collect();
     let gone = before.iter().any(|found| !found.living);
     let brokers = control::brokers(&ledgers)?;
-    runtime()?.block_on(async {
-        let mut asked = tokio::task::JoinSet::new();
+    let told = runtime()?.block_on(async {
+        let (mut asked, mut told) = (tokio::task::JoinSet::new(), Vec::new());
         for directory in brokers {
             let which = which.clone();
             asked.spawn(async move { control::connect(&directory).await?.revoke(&which).await });
@@ -126,19 +149,21 @@ pub fn take_back(places: &Places, which: &Which) -> Result<Vec<Entry>, Report> {
         while let Some(answer) = asked.join_next().await {
             match answer {
                 // It is gone, or has no such lease.
-                Ok(Ok(_) | Err(ClientError::Unavailable { .. } | ClientError::Denied { .. })) => {}
+                Ok(Err(ClientError::Unavailable { .. } | ClientError::Denied { .. })) => {}
+                Ok(Ok(ended)) => told.extend(ended.told),
                 Ok(Err(error)) => tracing::warn!(%error, "a broker did not do it"),
                 Err(error) => tracing::error!(%error, "a broker could not be asked"),
             }
         }
         match gone {
-            true => ::broker::sweep(broker::settings(places, None)?).await.map(drop).map_err(unusable),
-            false => Ok(()),
+            true => ::broker::sweep(broker::settings(places, None)?).await.map(|_| told).map_err(unusable),
+            false => Ok(told),
         }
     })?;
     let after: HashMap<LeaseId, Entry> =
         ledger::read(&ledgers).map_err(unusable)?.into_iter().map(|Found { entry, .. }| (entry.lease, entry)).collect();
-    Ok(before.into_iter().map(|Found { entry, .. }| after.get(&entry.lease).cloned().unwrap_or(entry)).collect())
+    let leases = before.into_iter().map(|Found { entry, .. }| after.get(&entry.lease).cloned().unwrap_or(entry));
+    Ok(Taken { leases: leases.collect(), told })
 }
 
 /// For a few questions to brokers.

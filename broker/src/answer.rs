@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use crate::admission::{self, Admission};
 use crate::api::{
     Ask, AskCheckpoint, Awaits, Ended, Health, LAST_CHECKPOINT, MAX_AUDIENCE, MAX_REQUEST, NOT_APPROVED, NotYet,
-    Problem, Register, Registration, SignedCheckpoint, TakenBack, Wire,
+    Problem, Register, Registration, SignedCheckpoint, Which, Wire,
 };
 use crate::broker::Broker;
 use crate::identity::Identity;
@@ -186,7 +186,7 @@ impl Connection {
                     json(StatusCode::ACCEPTED, &NotYet { awaits: Some(awaits) })
                 }
             },
-            (&Method::GET, LEASES) => json(StatusCode::OK, &TakenBack { taken_back: self.worker()?.taken_back() }),
+            (&Method::GET, LEASES) => json(StatusCode::OK, &self.worker()?.taken_back()),
             (&Method::DELETE, path) if path.starts_with(ONE_LEASE) => {
                 json(StatusCode::OK, &self.revoke(&path[ONE_LEASE.len()..]).await?)
             }
@@ -246,7 +246,7 @@ impl Connection {
         };
         if let (Wish::Granted(lease), Err(refusal)) = (&wish, self.broker.admits(&worker.holder.agent)) {
             // Offboarded while its issuer was asked.
-            self.broker.ledger.revoke(|entry| entry.lease == lease.id).await;
+            self.broker.ledger.revoke(&Which::Lease(lease.id)).await;
             return Err(refusal);
         }
         Ok(wish)

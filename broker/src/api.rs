@@ -5,7 +5,7 @@
 //! | `POST /v1/workers` | `{agent}` → 201 [`Registration`]: the connection is now the worker |
 //! | `POST /v1/leases` | `{credential, destination}` → 200 [`Lease`]; 202 `NotYet` while the issuer is being asked, or a person: ask again |
 //! | | with `refused`, the id of a lease that an upstream answered 401 to: → 200 another [`Lease`], or the same where there is none |
-//! | `GET /v1/leases` | → 200 `{taken_back}`: the worker's leases that it is to use no longer |
+//! | `GET /v1/leases` | → 200 `{leases, up_to, all_up_to}`: what the worker is to use no longer, single leases and all up to one, of a credential or of all |
 //! | `DELETE /v1/leases/ID` | → 200 [`Ended`]: that lease is over; for a connection that is no worker |
 //! | `DELETE /v1/leases?worker=ID`, `?agent=NAME` | → 200 [`Ended`]: all of these are over; on the control socket only |
 //! | `GET /v1/approvals` | → 200 `Approvals`: what waits for a person, or was decided; on the control socket only |
@@ -38,6 +38,7 @@ use crate::identity::Identity;
 use crate::lease::{Lease, LeaseId};
 use crate::ledger::Entry;
 use crate::secret::Secret;
+use crate::taken_back::TakenBack;
 
 /// The body of a request: an agent's name, or a credential's name and a destination.
 pub(crate) const MAX_REQUEST: usize = 8 * 1024;
@@ -150,7 +151,7 @@ pub struct Registration {
     pub(crate) session: Secret,
 }
 
-/// What became of an ended worker's leases. One that ran out by itself is in neither list.
+/// What became of an ended worker's leases, or of those that an operator took back. One that ran out by itself is in neither list.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ended {
@@ -158,6 +159,9 @@ pub struct Ended {
     pub revoked: Vec<LeaseId>,
     /// These still stand.
     pub kept: Vec<Kept>,
+    /// The workers that were told, where an operator took something back: what they had open is cut off, also with a lease that stands no longer.
+    #[serde(default)]
+    pub told: Vec<WorkerId>,
 }
 
 /// A lease that outlives its worker.
@@ -193,13 +197,6 @@ pub(crate) struct AskCheckpoint {
 pub(crate) struct SignedCheckpoint {
     /// The signed note.
     pub(crate) note: String,
-}
-
-/// `GET /v1/leases`: those of the worker's leases that it is to use no longer.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TakenBack {
-    pub(crate) taken_back: Vec<LeaseId>,
 }
 
 /// How a broker fares.

@@ -35,11 +35,12 @@ use self::standing::{LOOK, Standing};
 use crate::admission;
 use crate::api::{
     Approvals, AskCheckpoint, Ended, Health, LAST_CHECKPOINT, MAX_ANSWER, NOT_APPROVED, Problem, Register,
-    Registration, SignedCheckpoint, TakenBack, Which, Wire,
+    Registration, SignedCheckpoint, Which, Wire,
 };
 use crate::approval::{Approval, ApprovalId, Decision};
 use crate::identity::Identity;
-use crate::lease::LeaseId;
+use crate::lease::Lease;
+use crate::taken_back::TakenBack;
 
 /// One exchange. The longest is the end of the worker: fetches under way (a renewal that comes to nothing, 10 s, and what is then
 /// issued, 25 s), then revocations (25 s).
@@ -157,12 +158,12 @@ impl Client {
     }
 
     /// Whether a lease is known to be taken back, or nobody is left who would say so.
-    pub fn is_revoked(&self, lease: LeaseId) -> bool {
+    pub fn is_revoked(&self, lease: &Lease) -> bool {
         !self.0.standing.holds(lease)
     }
 
     /// Waits until a lease is taken back, or nobody is left who would say so. Known within a quarter of a second.
-    pub async fn revoked(&self, lease: LeaseId) {
+    pub async fn revoked(&self, lease: &Lease) {
         self.0.standing.end_of(lease).await;
     }
 
@@ -290,8 +291,7 @@ async fn learn(sender: &mut SendRequest<Full<Bytes>>, standing: &Standing, shown
     if answer.status == StatusCode::TOO_MANY_REQUESTS {
         return Ok(());
     }
-    let TakenBack { taken_back } = answer.read()?;
-    standing.take_back(taken_back);
+    standing.take_back(answer.read::<TakenBack>()?);
     Ok(())
 }
 

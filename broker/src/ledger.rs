@@ -7,6 +7,7 @@
 
 mod end;
 mod left;
+mod loan;
 mod seal;
 mod store;
 
@@ -24,6 +25,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use self::loan::Loan;
 use self::seal::SealingKey;
 pub(crate) use self::store::directories;
 use self::store::{Durability, Store, name_for_once};
@@ -109,8 +111,8 @@ pub(crate) struct Ledger {
     pub(crate) standing: DashMap<LeaseId, Standing>,
     /// How many leases some task still tries to revoke.
     pub(crate) pending: watch::Sender<usize>,
-    /// Leases taken back from workers that live, until these end.
-    taken_back: DashMap<WorkerId, Vec<LeaseId>>,
+    /// Workers that live, and what was taken back from each.
+    loans: DashMap<WorkerId, Loan>,
     store: Store,
     key: SealingKey,
 }
@@ -172,7 +174,7 @@ impl Ledger {
         Ok(Ledger {
             standing: DashMap::with_shard_amount(SHARDS),
             pending: watch::Sender::new(0),
-            taken_back: DashMap::with_shard_amount(SHARDS),
+            loans: DashMap::with_shard_amount(SHARDS),
             store,
             key,
         })
@@ -219,23 +221,6 @@ impl Ledger {
         self.standing.insert(lease.id, standing);
         let sealed = sealed?;
         self.store.put(&entry, sealed.as_deref(), Durability::Now)
-    }
-
-    /// Notes that a lease is to be used no longer, though its worker lives.
-    pub(crate) fn take_back(&self, id: LeaseId) {
-        if let Some(worker) = self.standing.get(&id).filter(|one| one.is_lent()).map(|one| one.entry.worker) {
-            self.taken_back.entry(worker).or_default().push(id);
-        }
-    }
-
-    /// What was taken back from a worker. No more than it was given.
-    pub(crate) fn taken_back(&self, worker: WorkerId) -> Vec<LeaseId> {
-        self.taken_back.get(&worker).map(|ids| ids.clone()).unwrap_or_default()
-    }
-
-    /// The worker has ended and asks no more.
-    pub(crate) fn forget(&self, worker: WorkerId) {
-        self.taken_back.remove(&worker);
     }
 
     /// Keeps a lease that is to be used no longer, and could not be revoked.

@@ -9,7 +9,7 @@
 //! - [`identity`]: who a worker is, as a JWT
 //! - `holder`: the worker for whom a credential is had
 //! - `issuer`, with [`outbound`], `form`, [`xml`] and [`vault`]: how it is had and given back; `key_pair`: one that requests are signed with
-//! - [`lease`], [`ledger`], `worker`, `renewal`, `revocation`: who holds what until when, and how it ends
+//! - [`lease`], [`ledger`], `worker`, `renewal`, `revocation`, `taken_back`: who holds what until when, and how it ends
 //! - [`approval`]: what a person has to permit
 //! - `notary`: how long each worker's log is, and the signature under that; `seed`: what its key and the ledger's are made of
 //! - [`control`]: an operator's way in
@@ -46,6 +46,7 @@ mod serve;
 mod settings;
 mod socket;
 mod source;
+mod taken_back;
 pub mod vault;
 mod worker;
 pub mod xml;

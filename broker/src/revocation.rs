@@ -11,10 +11,10 @@ use config::{CredentialName, WorkerId};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::api::{Ended, Kept};
+use crate::api::{Ended, Kept, Which};
 use crate::issuer::{Revocation, chain};
 use crate::lease::LeaseId;
-use crate::ledger::{Entry, Ledger, Standing, State};
+use crate::ledger::{Ledger, Standing, State};
 
 /// Pauses between attempts: an issuer that restarts is met soon, one that is down for hours is not hammered.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -42,24 +42,23 @@ impl Ledger {
         ended
     }
 
-    /// Takes leases back, whoever has them. Their workers are told whatever the issuers say. Those that are kept already are tried once
-    /// more.
-    pub(crate) async fn revoke(self: &Arc<Self>, wanted: impl Fn(&Entry) -> bool) -> Ended {
+    /// Takes leases back, whoever has them. Their workers are told whatever the issuers say, also of leases that stand no longer. Those that
+    /// are kept already are tried once more.
+    pub(crate) async fn revoke(self: &Arc<Self>, which: &Which) -> Ended {
+        let told = self.take_back(which);
         self.expire(SystemTime::now());
-        let wanted = self.those(|one| wanted(&one.entry));
-        for id in &wanted {
-            self.take_back(*id);
-        }
+        let wanted = self.those(|one| which.wants(&one.entry));
         // A task of its own: who asked may go, the revocation is tried.
         let ledger = Arc::clone(self);
         let attempts = tokio::spawn(async move { ledger.attempt_all(wanted).await });
-        attempts.await.unwrap_or_else(|error| {
+        let ended = attempts.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a revocation broke off");
             Ended::default()
-        })
+        });
+        Ended { told, ..ended }
     }
 
-    /// Begins to revoke a lease that another has replaced. What still streams with it is not cut off: its worker does as it was told.
+    /// Begins to revoke a lease that another has replaced. What still streams with it is not cut off for that: its worker does as it was told.
     pub(crate) fn give_back(self: &Arc<Self>, id: LeaseId, why: &'static str) {
         if let Some(mut standing) = self.standing.get_mut(&id) {
             standing.given_back = Some(why);
@@ -67,11 +66,11 @@ impl Ledger {
         self.sweep(vec![id]);
     }
 
-    /// The same for what a worker may use no longer: it is told, and what streams with it is cut off.
+    /// The same for all of a credential, which a worker may use no longer: it is told, and what streams with any lease of it is cut off.
     pub(crate) fn withdraw(self: &Arc<Self>, worker: WorkerId, credential: &CredentialName, why: &'static str) {
+        self.take_back_all_of(worker, credential);
         let mine = |one: &Standing| one.entry.worker == worker && one.entry.credential == *credential && one.is_lent();
         for id in self.those(mine) {
-            self.take_back(id);
             self.give_back(id, why);
         }
     }

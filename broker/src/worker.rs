@@ -24,6 +24,7 @@ use crate::issuer::{Issuer, chain};
 use crate::lease::{Lease, LeaseId};
 use crate::ledger::{Entry, Ledger, State};
 use crate::renewal::renew;
+use crate::taken_back::TakenBack;
 
 /// How long an answer waits for a fetch. One connection answers one request at a time: a slow issuer must not keep its
 /// neighbour's credential waiting.
@@ -42,6 +43,9 @@ const REFUSAL_AGAIN: Duration = Duration::from_secs(10 * 60);
 const REFUSED: &str = "its upstream answered 401";
 /// The same of one that came when nobody was to have it any more.
 const UNWANTED: &str = "its permission had ended when it came";
+
+/// And of one that was to be used no longer before it came.
+const TOO_LATE: &str = "it was taken back before it came";
 
 /// Whether a lease may still be had, where that depends on a person.
 pub(crate) type Permits = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -94,7 +98,9 @@ pub(crate) enum Wish {
 
 impl Worker {
     pub(crate) fn new(signer: &Arc<Signer>, agent: AgentId, ledger: Arc<Ledger>) -> Worker {
-        Worker { holder: Holder::new(signer, agent, WorkerId::generate()), ledger, slots: Mutex::default() }
+        let holder = Holder::new(signer, agent, WorkerId::generate());
+        ledger.begin(holder.worker, holder.agent.clone());
+        Worker { holder, ledger, slots: Mutex::default() }
     }
 
     /// The worker's lease of a credential; where its upstream `refused` the one it has, another, unless that is to be had so soon after
@@ -114,7 +120,7 @@ impl Worker {
         };
         match (landed, before.filter(|lease| self.stands(lease) && Some(lease.id) != refused)) {
             // One that was taken back while it was fetched is fetched anew.
-            (Some(Ok(lease)), _) if self.taken_back().contains(&lease.id) => Ok(Wish::Pending),
+            (Some(Ok(lease)), _) if self.ledger.is_taken_back(self.holder.worker, &lease) => Ok(Wish::Pending),
             (Some(Ok(lease)), _) | (_, Some(lease)) => Ok(Wish::Granted(lease)),
             (Some(Err(failure)), None) => Err(Refusal::Unavailable(failure.reason.to_string())),
             (None, None) => Ok(Wish::Pending),
@@ -142,14 +148,14 @@ impl Worker {
         self.ledger.end_worker(self.holder.worker).await
     }
 
-    /// The worker's leases that were taken back.
-    pub(crate) fn taken_back(&self) -> Vec<LeaseId> {
+    /// What was taken back from it.
+    pub(crate) fn taken_back(&self) -> TakenBack {
         self.ledger.taken_back(self.holder.worker)
     }
 
     /// Good, and not taken back.
     fn stands(&self, lease: &Lease) -> bool {
-        lease.is_valid(SystemTime::now()) && !self.taken_back().contains(&lease.id)
+        lease.is_valid(SystemTime::now()) && !self.ledger.is_taken_back(self.holder.worker, lease)
     }
 
     /// Joins the fetch that is under way or whose outcome still stands; else starts one.
@@ -289,8 +295,9 @@ impl Fetch {
             ledger.give_back(before.id, REFUSED);
         }
         if !permitted() {
-            ledger.take_back(lease.id);
-            ledger.give_back(lease.id, UNWANTED);
+            ledger.withdraw(*worker, &lease.credential, UNWANTED);
+        } else if ledger.is_taken_back(*worker, &lease) {
+            ledger.give_back(lease.id, TOO_LATE);
         }
         Ok(lease)
     }

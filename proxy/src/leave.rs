@@ -104,7 +104,7 @@ impl Leave {
     /// Whether nothing has happened that could have taken it back. Where something has, [`Leave::withdrawn`] says whether it did.
     fn is_untouched(&self) -> bool {
         let Inner { worker, judged_by, lease, .. } = &*self.0;
-        let revoked = lease.as_ref().is_some_and(|lease| worker.broker.is_revoked(lease.id));
+        let revoked = lease.as_ref().is_some_and(|lease| worker.broker.is_revoked(lease));
         !revoked && !*worker.cut.borrow() && worker.policy.is_current(judged_by)
     }
 
@@ -147,7 +147,7 @@ async fn revoked(worker: &Worker, lease: Option<&Lease>) -> Refusal {
     match lease {
         None => std::future::pending().await,
         Some(lease) => {
-            worker.broker.revoked(lease.id).await;
+            worker.broker.revoked(lease).await;
             Refusal::Revoked(lease.credential.clone())
         }
     }

@@ -16,14 +16,14 @@ const SOON: Duration = Duration::from_secs(10);
 const CALL: &str = "curl -sS -i -w '\\nthen %{http_code}\\n' -H \"Authorization: Bearer $API_KEY\" https://api.example.com/upload 2>&1";
 
 /// The credential `api`, for which permission is needed, and which a call waits for so long.
-fn guarded(upstream: &Upstream, issuer: &TokenEndpoint, wait: &str) -> Exeat {
+pub fn guarded(upstream: &Upstream, issuer: &TokenEndpoint, wait: &str) -> Exeat {
     let lines =
         format!("{}to = [\"api.example.com\"]\nenv = \"API_KEY\"\napprove = {{ wait = \"{wait}\" }}\n", issuer.lines());
     let exeat = Exeat::new().secret("client", TokenEndpoint::SECRET).credential("api", &lines);
     exeat.allow_with("api.example.com", upstream, "credential = \"api\"")
 }
 
-fn ask(exeat: &Exeat, arguments: &[&str]) -> Run {
+pub fn ask(exeat: &Exeat, arguments: &[&str]) -> Run {
     exeat.exeat(arguments).finish()
 }
 
@@ -34,7 +34,7 @@ fn pending(exeat: &Exeat) -> Vec<Value> {
 }
 
 /// The only request, once it is there.
-fn the_request(exeat: &Exeat) -> (String, Value) {
+pub fn the_request(exeat: &Exeat) -> (String, Value) {
     let mut found = Vec::new();
     within(SOON, "a request", || {
         found = pending(exeat);
@@ -44,7 +44,7 @@ fn the_request(exeat: &Exeat) -> (String, Value) {
     (found[0]["id"].as_str().unwrap().to_owned(), found[0].clone())
 }
 
-fn calling(exeat: &Exeat, script: &str) -> Live {
+pub fn calling(exeat: &Exeat, script: &str) -> Live {
     exeat.start_with_input(&["sh", "-c", script])
 }
 

@@ -63,6 +63,7 @@ mod readme;
 mod refusals;
 mod reload;
 mod reloads;
+mod replaced;
 mod replay;
 mod report;
 mod room;

@@ -30,7 +30,7 @@ impl Connection {
             (&Method::DELETE, "/v1/leases") => {
                 let which = request.uri().query().and_then(Which::of_query);
                 let which = which.ok_or_else(|| Refusal::Malformed("the query names no worker or agent".to_owned()))?;
-                json(StatusCode::OK, &self.broker.ledger.revoke(|entry| which.wants(entry)).await)
+                json(StatusCode::OK, &self.broker.ledger.revoke(&which).await)
             }
             (&Method::DELETE, path) if path.starts_with(ONE_LEASE) => {
                 json(StatusCode::OK, &self.revoke(&path[ONE_LEASE.len()..]).await?)
@@ -78,8 +78,10 @@ impl Connection {
         }
         let id: LeaseId =
             id.parse().map_err(|_| Refusal::Malformed("the path does not end in the id of a lease".to_owned()))?;
-        match self.broker.ledger.standing.contains_key(&id) {
-            true => Ok(self.broker.ledger.revoke(|entry| entry.lease == id).await),
+        let stood = self.broker.ledger.standing.contains_key(&id);
+        let ended = self.broker.ledger.revoke(&Which::Lease(id)).await;
+        match stood || !ended.told.is_empty() {
+            true => Ok(ended),
             false => Err(Refusal::Denied(format!("no lease {id} stands at this broker"))),
         }
     }

@@ -138,7 +138,7 @@ impl Client {
 
     /// The lease of the moment, if it may be used.
     fn held(&self, slot: &Slot) -> Option<Arc<Lease>> {
-        let stands = |lease: &Arc<Lease>| lease.is_valid(SystemTime::now()) && self.0.standing.holds(lease.id);
+        let stands = |lease: &Arc<Lease>| lease.is_valid(SystemTime::now()) && self.0.standing.holds(lease);
         slot.lease.load_full().filter(stands)
     }
 

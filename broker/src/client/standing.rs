@@ -3,13 +3,13 @@
 //! Enters: what the broker took back, asked for four times a second once there is a lease, and the end of the connection. Leaves: a
 //! lease's end, as soon as it is known. Never: a lease that is used with no broker left to take it back.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::lease::LeaseId;
+use crate::lease::Lease;
+use crate::taken_back::TakenBack;
 
 /// Between two looks: with the broker's own time well within the second in which a standing stream has to end. A look takes some
 /// tenths of a millisecond.
@@ -18,13 +18,14 @@ pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// What was taken back of one worker's leases.
 pub(super) struct Standing {
     leased: AtomicBool,
-    taken_back: watch::Sender<TakenBack>,
+    taken_back: watch::Sender<Known>,
 }
 
 /// Grows only.
 #[derive(Default)]
-struct TakenBack {
-    leases: HashSet<LeaseId>,
+struct Known {
+    taken: TakenBack,
+    /// Nobody is left who would say more.
     all: bool,
 }
 
@@ -44,17 +45,13 @@ impl Standing {
     }
 
     /// The broker said so.
-    pub(super) fn take_back(&self, leases: Vec<LeaseId>) {
-        self.taken_back.send_if_modified(|taken| {
-            let before = taken.leases.len();
-            taken.leases.extend(leases);
-            taken.leases.len() > before
-        });
+    pub(super) fn take_back(&self, taken: TakenBack) {
+        self.taken_back.send_if_modified(|known| known.taken.add(taken));
     }
 
     /// The broker is gone, and has ended every lease of this worker or can no longer say which it ends.
     pub(super) fn take_back_all(&self) {
-        self.taken_back.send_modify(|taken| taken.all = true);
+        self.taken_back.send_modify(|known| known.all = true);
     }
 
     /// Whether the broker is there.
@@ -63,19 +60,19 @@ impl Standing {
     }
 
     /// Whether this one may be used.
-    pub(super) fn holds(&self, lease: LeaseId) -> bool {
+    pub(super) fn holds(&self, lease: &Lease) -> bool {
         !self.taken_back.borrow().includes(lease)
     }
 
     /// Waits until this one may be used no longer.
-    pub(super) async fn end_of(&self, lease: LeaseId) {
+    pub(super) async fn end_of(&self, lease: &Lease) {
         // The sender is in `self`, so the wait cannot fail.
-        let _ = self.taken_back.subscribe().wait_for(|taken| taken.includes(lease)).await;
+        let _ = self.taken_back.subscribe().wait_for(|known| known.includes(lease)).await;
     }
 }
 
-impl TakenBack {
-    fn includes(&self, lease: LeaseId) -> bool {
-        self.all || self.leases.contains(&lease)
+impl Known {
+    fn includes(&self, lease: &Lease) -> bool {
+        self.all || self.taken.has(lease)
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 pub(super) use self::table::Sealed;
-use self::table::{ALL, OPEN, PUT, SCHEMA, rows};
+use self::table::{ALL, ONE, OPEN, PUT, SCHEMA, one, rows};
 use super::{Entry, Found};
 use crate::admission;
 use crate::control;
@@ -162,6 +162,14 @@ impl Store {
             return Ok(Vec::new());
         }
         self.with(|connection| rows(connection, OPEN))
+    }
+
+    /// The row of a lease, if it has one here.
+    pub(super) fn row(&self, lease: LeaseId) -> io::Result<Option<Entry>> {
+        if matches!(*self.file(), Ledgered::Unmade) {
+            return Ok(None);
+        }
+        self.with(|connection| connection.query_row(ONE, [lease.to_string()], one).optional())
     }
 
     /// Ends it. One that nothing is in goes, one that nothing is open in is put aside; a ledger with a name that its broker will

@@ -114,7 +114,7 @@ async fn a_denial_is_told_in_its_words_and_takes_back_what_was_had() {
     operator.decide(request.id, &Decision::Approve(Term::Worker)).await.unwrap();
     let held = lease(&client).await.unwrap();
     operator.decide(request.id, &deny).await.unwrap();
-    timeout(Duration::from_secs(10), client.revoked(held.id)).await.unwrap();
+    timeout(Duration::from_secs(10), client.revoked(&held)).await.unwrap();
     soon("it is revoked", || endpoint.is_revoked(held.secret.expose())).await;
     soon("the ledger says why", || leases(state.path())[0].reason.as_deref() == Some("an operator denied it")).await;
     assert!(matches!(lease(&client).await, Err(ClientError::NotApproved { .. })));
@@ -134,7 +134,7 @@ async fn once_is_one_lease_which_is_revoked_when_it_would_be_renewed() {
     // Neither another call nor a refusal by its upstream brings a second one.
     assert_eq!(lease(&client).await.unwrap().id, held.id);
     assert!(client.replace(&name("api"), &destination("api.example:443"), held.id).await.unwrap().is_none());
-    timeout(Duration::from_secs(10), client.revoked(held.id)).await.unwrap();
+    timeout(Duration::from_secs(10), client.revoked(&held)).await.unwrap();
     assert!(std::time::SystemTime::now() >= held.refresh);
     soon("it is revoked", || endpoint.is_revoked(held.secret.expose())).await;
     soon("the ledger says why", || leases(state.path())[0].reason.as_deref() == Some("its permission ran out")).await;
@@ -156,7 +156,7 @@ async fn what_was_permitted_for_a_time_ends_with_it_also_what_is_fetched_in_that
         if delay.is_zero() {
             let held = lent.unwrap().lease;
             let begun = Instant::now();
-            timeout(Duration::from_secs(10), client.revoked(held.id)).await.unwrap();
+            timeout(Duration::from_secs(10), client.revoked(&held)).await.unwrap();
             assert!(begun.elapsed() < Duration::from_secs(2));
             soon("it is revoked", || endpoint.is_revoked(held.secret.expose())).await;
         } else {

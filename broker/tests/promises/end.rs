@@ -152,9 +152,7 @@ async fn when_the_broker_is_gone_no_lease_stands_any_more() {
     let held = lease(&client).await.unwrap();
     kill.send(()).unwrap();
     broker.join().unwrap();
-    tokio::time::timeout(Duration::from_secs(1), client.revoked(held.id))
-        .await
-        .expect("nobody is left to take it back");
+    tokio::time::timeout(Duration::from_secs(1), client.revoked(&held)).await.expect("nobody is left to take it back");
     let error = lease(&client).await.unwrap_err();
     assert!(matches!(&error, ClientError::Unavailable { reason } if reason == "the broker is gone"), "{error}");
 }

@@ -264,7 +264,7 @@ async fn an_operator_takes_back_all_of_a_worker_or_agent_and_can_do_nothing_else
     let worker = the_lease(state.path()).worker;
     let ended = operator().await.revoke(&Which::Worker(worker)).await.unwrap();
     assert_eq!((ended.revoked, endpoint.is_revoked(held.secret.expose())), (vec![held.id], true));
-    tokio::time::timeout(Duration::from_secs(1), client.revoked(held.id)).await.expect("its worker was not told");
+    tokio::time::timeout(Duration::from_secs(1), client.revoked(&held)).await.expect("its worker was not told");
     let next = lease(&client).await.unwrap();
     let ended = operator().await.revoke(&Which::Agent(agent("bot"))).await.unwrap();
     assert_eq!(ended.revoked, vec![next.id]);

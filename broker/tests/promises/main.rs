@@ -17,5 +17,6 @@ mod refused;
 mod rig;
 mod secrecy;
 mod socket;
+mod taken_back;
 mod taken_over;
 mod wire;

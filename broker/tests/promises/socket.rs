@@ -118,7 +118,7 @@ async fn a_lease_that_an_operator_takes_back_is_revoked_and_given_no_more() {
     let ended = Client::connect(&path).await.unwrap().revoke(&Which::Lease(first.id)).await.unwrap();
     assert_eq!((ended.revoked, ended.kept.len()), (vec![first.id], 0));
     assert!(endpoint.is_revoked(first.secret.expose()) && !endpoint.is_revoked(neighbour.secret.expose()));
-    timeout(Duration::from_secs(1), one.revoked(first.id)).await.expect("its worker is told");
+    timeout(Duration::from_secs(1), one.revoked(&first)).await.expect("its worker is told");
     let second = lease(&one).await.unwrap();
     assert_ne!((first.id, first.secret.expose()), (second.id, second.secret.expose()));
     assert_eq!(lease(&other).await.unwrap().id, neighbour.id, "the other worker's stands");
@@ -138,7 +138,7 @@ async fn what_its_issuer_does_not_revoke_is_taken_from_the_worker_all_the_same()
     endpoint.set(|state| state.revocations_to_fail = 1);
     let ended = Client::connect(&path).await.unwrap().revoke(&Which::Lease(held.id)).await.unwrap();
     assert!(ended.revoked.is_empty() && ended.kept[0].again, "{ended:?}");
-    timeout(Duration::from_secs(1), worker.revoked(held.id)).await.expect("its worker is told");
+    timeout(Duration::from_secs(1), worker.revoked(&held)).await.expect("its worker is told");
     assert_ne!(lease(&worker).await.unwrap().id, held.id);
     soon("the next attempt", || endpoint.is_revoked(held.secret.expose())).await;
     drop(worker);

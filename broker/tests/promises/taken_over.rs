@@ -122,7 +122,7 @@ async fn it_gets_no_other_workers_anything_over_its_own_connection() {
         assert!(!problem.to_string().contains(theirs.secret.expose()));
     }
     let (_, taken_back) = raw.send(Method::GET, "/v1/leases", "").await;
-    assert_eq!(taken_back, json!({"taken_back": []}));
+    assert_eq!(taken_back, json!({"leases": [], "up_to": {}, "all_up_to": null}));
     assert!(!endpoint.is_revoked(theirs.secret.expose()));
     // "There is none" and "it is not yours" read alike.
     let (_, none) = raw.send(Method::POST, "/v1/leases", &ask("nothing", "api.example:443")).await;
@@ -251,7 +251,7 @@ async fn what_a_flood_of_calls_asks_for_keeps_no_worker_from_learning_what_was_t
     let operator = control::connect(&brokers[0]).await.unwrap();
     let told = Instant::now();
     operator.revoke(&Which::Lease(held.id)).await.unwrap();
-    client.revoked(held.id).await;
+    client.revoked(&held).await;
     assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
     calling.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -38,6 +38,7 @@ ON CONFLICT (lease) DO UPDATE SET
 pub(super) const OPEN: &str =
     "SELECT * FROM leases WHERE state IN ('asked', 'leased', 'kept', 'unanswered') ORDER BY lease";
 pub(super) const ALL: &str = "SELECT * FROM leases ORDER BY lease";
+pub(super) const ONE: &str = "SELECT * FROM leases WHERE lease = ?1";
 
 /// A row, and what was sealed into it.
 pub(crate) type Sealed = (Entry, Option<Vec<u8>>);
@@ -47,6 +48,11 @@ pub(super) fn rows(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<S
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], row)?;
     rows.collect()
+}
+
+/// A row without what was sealed into it.
+pub(super) fn one(of: &Row<'_>) -> rusqlite::Result<Entry> {
+    row(of).map(|(entry, _)| entry)
 }
 
 /// Reads a row as strictly as it was written.
