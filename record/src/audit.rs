@@ -103,6 +103,10 @@ struct Audit {
     agreed: u64,
     /// The number of the record that ends the log.
     end: Option<u64>,
+    /// Whether there is more beside the log than is read.
+    own_is_cut: bool,
+    /// The size that the broker has signed for last, and whether what lies beside the log goes as far; where both can be told.
+    counted: Option<(u64, bool)>,
 }
 
 impl Audit {
@@ -111,7 +115,7 @@ impl Audit {
         let worker = worker.to_owned();
         let (removed, findings) = (Vec::new(), Vec::new());
         let audited = Audited { worker, agent, records: 0, signed: 0, ended: false, removed, findings };
-        Self { audited, signed: BTreeMap::new(), agreed: 0, end: None }
+        Self { audited, signed: BTreeMap::new(), agreed: 0, end: None, own_is_cut: false, counted: None }
     }
 
     fn find(&mut self, fault: Fault, says: String, at: Option<(u64, Position)>) {
@@ -127,6 +131,11 @@ impl Audit {
         self.audited.findings.iter().any(|finding| finding.fault == fault)
     }
 
+    /// Whether a signature could not be believed, so that its size is not known.
+    fn misreads(&self) -> bool {
+        [Fault::Malformed, Fault::Forged, Fault::UnknownKey, Fault::Foreign].into_iter().any(|fault| self.has(fault))
+    }
+
     /// What lies beside the log: the longest that is signed for there.
     fn own_checkpoints(&mut self, directory: &Path, keys: &[VerifierKey]) -> Result<Option<u64>, ReadError> {
         let mut bytes = Vec::new();
@@ -137,6 +146,7 @@ impl Audit {
                 read.map_err(|source| ReadError::File { worker: directory.to_owned(), source })?;
             }
         }
+        self.own_is_cut = u64::try_from(bytes.len()).is_ok_and(|length| length >= MOST_CHECKPOINTS);
         for note in note::split(&String::from_utf8_lossy(&bytes)) {
             self.checkpoint(note, keys, "a checkpoint beside the log");
         }
@@ -157,6 +167,9 @@ impl Audit {
                 return self.find(Fault::CountMissing, says, None);
             }
         };
+        if let (Some(counted), false) = (counted, self.own_is_cut || self.misreads()) {
+            self.counted = Some((counted, own >= Some(counted)));
+        }
         match (own, counted) {
             (Some(own), Some(counted)) if counted < own => {
                 let says = format!(
@@ -302,6 +315,13 @@ impl Audit {
                 self.find(Fault::Unsigned, says.to_owned(), None);
             }
             _ => {}
+        }
+        // While it goes on, the broker's is the later one: it keeps what it signs before the worker has it.
+        if let (Some((counted, false)), Some(_)) = (self.counted, self.end) {
+            let says = format!(
+                "what lies beside it of signatures is gone or ends before the broker's last, of {counted} records, or its worker was killed just then"
+            );
+            self.find(Fault::CheckpointsMissing, says, None);
         }
         if let Some(end) = self.end.filter(|end| *end < records && *end >= self.agreed) {
             let says = format!("record {end} is its last, and {} are behind that, unsigned", records - end);

@@ -47,15 +47,16 @@ impl Segment {
     }
 
     fn of_path(path: PathBuf) -> Option<Segment> {
-        let (number, ending) = path.file_name()?.to_str()?.split_once('.')?;
+        let name = path.file_name()?.to_str()?;
+        let (digits, ending) = name.split_once('.')?;
         let compressed = match ending {
             PLAIN => false,
             COMPRESSED => true,
             _ => return None,
         };
-        let digits = number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit());
-        let number = number.parse().ok().filter(|_| digits)?;
-        Some(Segment { number, compressed, path })
+        // A number has one name: another file with it would stand in its place, or before the first.
+        let number = digits.parse().ok().filter(|number| *number >= 1)?;
+        (name == format!("{number:06}.{ending}")).then_some(Segment { number, compressed, path })
     }
 
     /// The file in which the segment of this number is written.
@@ -124,6 +125,9 @@ mod tests {
             File::create(worker.path().join(DIRECTORY).join(name)).unwrap();
         }
         for name in ["2.jsonl", "000003.jsonl.zst.part", "+00004.jsonl", "000005", ".000006.jsonl", "000007.json"] {
+            File::create(worker.path().join(DIRECTORY).join(name)).unwrap();
+        }
+        for name in ["000000.jsonl", "000000.jsonl.zst", "0000001.jsonl", "0000010.jsonl.zst", "01234567.jsonl"] {
             File::create(worker.path().join(DIRECTORY).join(name)).unwrap();
         }
         let found = Segment::all(worker.path()).unwrap();

@@ -187,6 +187,10 @@ impl Walk {
         let at = text.at;
         let number = self.chain.tree.size() + 1;
         let wrong = |flaw| Tampered::Line { number, at, flaw };
+        if at.segment == 0 {
+            // They are counted from 1.
+            return Err(wrong(Flaw::Misplaced(0)));
+        }
         if at.segment != self.segment {
             let is_first = self.begins.is_none();
             if is_first {

@@ -257,6 +257,18 @@ fn a_tail_a_log_or_a_checkpoint_that_is_gone_is_missed() {
         fs::write(state.kept(state.name()), record::note::split(&own).next().unwrap()).unwrap();
     };
     assert_eq!(ruin("old-count", &old_count).0, ["count-missing"]);
+    let own = |state: &State| state.workers[0].join("checkpoints");
+    for (name, how) in [
+        ("no-own", &(|state: &State| fs::remove_file(own(state)).unwrap()) as &dyn Fn(&State)),
+        ("empty-own", &|state: &State| fs::write(own(state), "").unwrap()),
+        ("old-own", &|state: &State| {
+            let all = fs::read_to_string(own(state)).unwrap();
+            fs::write(own(state), record::note::split(&all).next().unwrap()).unwrap();
+        }),
+    ] {
+        let (faults, verdict) = ruin(name, how);
+        assert_eq!(faults, ["checkpoints-missing"], "{name}: {verdict}");
+    }
 }
 
 #[test]

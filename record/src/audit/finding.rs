@@ -42,6 +42,8 @@ pub enum Fault {
     LogMissing,
     /// What the broker keeps of it is gone, or older than it was.
     CountMissing,
+    /// What lies beside it of signatures is gone, or ends before the last.
+    CheckpointsMissing,
     /// It belongs to another log.
     Foreign,
     /// Two logs of one length were signed for.
