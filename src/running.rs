@@ -1,8 +1,12 @@
 //! Which workers run, and how one is told to stop.
 //!
 //! Enters: a worker's directory in the state directory, which no sandbox sees. Leaves: while the worker lives, a lock on it, and who it
-//! is; a file below it asks the worker to stop, and is taken away once it has. Never: a signal to a process that only has the number
-//! that a worker had.
+//! is; a file below it asks the worker to stop, and is taken away once nothing of it is under way. Never: a signal to a process that only has
+//! the number that a worker had; nor a worker said to have stopped whose process is there, whatever it says itself.
+
+mod process;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read};
@@ -13,9 +17,9 @@ use std::time::{Duration, Instant};
 use config::{AgentId, WorkerId};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use self::process::Process;
 use crate::places::Places;
 use crate::run::lookout::Lookout;
 
@@ -30,8 +34,9 @@ const LONGEST: u64 = 4096;
 const LOOK: Duration = Duration::from_millis(200);
 /// The same where the kernel says when there is an order.
 const SLOW_LOOK: Duration = Duration::from_secs(2);
-/// How long a worker has to stop by itself. What is nearly done may finish.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a worker has to stop by itself. What is nearly done may finish; who says that nothing is under way any more may wait for its broker's
+/// revocations, of which the slowest takes half a minute, and write the end of its log. That is its word alone, so it is not waited for longer.
+const PATIENCE: Patience = Patience { asked: Duration::from_secs(10), said: Duration::from_secs(30) };
 /// A killed process is gone at once.
 const KILLED: Duration = Duration::from_secs(5);
 
@@ -46,6 +51,16 @@ pub struct Running {
     pub pid: u32,
     /// Since when.
     pub since: Timestamp,
+    /// When its process began, by the kernel's own count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<String>,
+}
+
+/// How long a worker has to be gone once it is asked, and once it says that it has stopped.
+#[derive(Clone, Copy)]
+struct Patience {
+    asked: Duration,
+    said: Duration,
 }
 
 /// Says that this process is a worker, until it is dropped.
@@ -69,7 +84,8 @@ impl Presence {
         DirBuilder::new().mode(0o700).create(&orders)?;
         let opened = File::open(&orders)?;
         let (pid, since) = (std::process::id(), Timestamp::now());
-        fs::write(directory.join(WHO), serde_json::to_vec(&Running { worker, agent, pid, since })?)?;
+        let begun = process::began(pid).ok();
+        fs::write(directory.join(WHO), serde_json::to_vec(&Running { worker, agent, pid, since, begun })?)?;
         lock.lock()?;
         Ok(Self { worker, orders, opened, _lock: lock })
     }
@@ -138,7 +154,7 @@ pub fn all(places: &Places) -> io::Result<Vec<Running>> {
         let directory = entry?.path();
         if lives(&directory)? {
             // It may be gone by now.
-            running.extend(fs::read(directory.join(WHO)).ok().and_then(|json| serde_json::from_slice(&json).ok()));
+            running.extend(written(&directory));
         }
     }
     running.sort_by_key(|running: &Running| running.worker);
@@ -147,46 +163,79 @@ pub fn all(places: &Places) -> io::Result<Vec<Running>> {
 
 /// Who a worker is, or was; `None` where it does not say.
 pub fn who(places: &Places, worker: &WorkerId) -> Option<Running> {
-    let json = fs::read(places.workers().join(worker.to_string()).join(WHO)).ok()?;
-    serde_json::from_slice(&json).ok()
+    written(&places.workers().join(worker.to_string()))
 }
 
-/// Asks workers to stop, and waits until they have; one that does not is killed, and its sandbox with it. Its broker revokes what it
-/// held either way.
+/// Asks workers to stop, and waits until their processes are gone; one that does not end is killed, and its sandbox with it. Its broker revokes
+/// what it held either way.
 ///
 /// # Errors
-/// When a worker cannot be asked.
+/// When the system does not say whether one runs, or does not let it be killed.
 pub fn stop(places: &Places, workers: &[Running], why: &str) -> io::Result<Vec<(Running, Outcome)>> {
-    let directory = |running: &Running| places.workers().join(running.worker.to_string());
-    for running in workers {
-        let orders = directory(running).join(ORDERS);
-        fs::write(orders.join(DRAFT), why)?;
-        fs::rename(orders.join(DRAFT), orders.join(STOP))?;
-    }
-    let deadline = Instant::now() + PATIENCE;
-    workers.iter().map(|running| Ok((running.clone(), see_stopped(&directory(running), running, deadline)?))).collect()
+    stop_within(places, workers, why, PATIENCE)
 }
 
-fn see_stopped(directory: &Path, running: &Running, deadline: Instant) -> io::Result<Outcome> {
-    let has_stopped = || Ok::<_, io::Error>(!directory.join(ORDERS).join(STOP).try_exists()? || !lives(directory)?);
-    if until(deadline, has_stopped)? {
+fn stop_within(
+    places: &Places,
+    workers: &[Running],
+    why: &str,
+    patience: Patience,
+) -> io::Result<Vec<(Running, Outcome)>> {
+    // Before they are asked: what one does with its lock and its order from then on is no evidence.
+    let held = workers.iter().map(|running| {
+        let directory = places.workers().join(running.worker.to_string());
+        Ok((running, process_of(running, &directory)?, directory))
+    });
+    let held = held.collect::<io::Result<Vec<_>>>()?;
+    for (running, _, directory) in &held {
+        match order(&directory.join(ORDERS), why) {
+            // Its directory has gone with it, or it will be killed for not having been asked.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(worker = %running.worker, %error, "a worker cannot be asked to stop");
+            }
+            _ => {}
+        }
+    }
+    let begun = Instant::now();
+    let ended = held.into_iter().map(|(running, process, directory)| {
+        Ok((running.clone(), see_stopped(process.as_ref(), &directory, begun, patience)?))
+    });
+    ended.collect()
+}
+
+fn order(orders: &Path, why: &str) -> io::Result<()> {
+    fs::write(orders.join(DRAFT), why)?;
+    fs::rename(orders.join(DRAFT), orders.join(STOP))
+}
+
+fn see_stopped(process: Option<&Process>, directory: &Path, begun: Instant, patience: Patience) -> io::Result<Outcome> {
+    // Where its process is not to be seen from here, its lock is all that there is to go by.
+    let is_gone = || process.map_or_else(|| Ok(!is_locked(directory)?), |process| Ok(process.is_gone()));
+    let order = directory.join(ORDERS).join(STOP);
+    if until(begun + patience.asked, || Ok(is_gone()? || !order.try_exists()?))?
+        && until(begun + patience.said, is_gone)?
+    {
         return Ok(Outcome::Stopped);
     }
-    kill(directory, running.pid)?;
-    match until(Instant::now() + KILLED, || Ok(!lives(directory)?))? {
+    if let Some(process) = process {
+        process.kill()?;
+    }
+    match until(Instant::now() + KILLED, is_gone)? {
         true => Ok(Outcome::Killed),
         false => Ok(Outcome::Runs),
     }
 }
 
-/// Kills the worker with this directory. Its number cannot be another's: it lives after the number was taken hold of.
-fn kill(directory: &Path, pid: u32) -> io::Result<()> {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
-    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
-    if lives(directory)? {
-        pidfd_send_signal(process, Signal::KILL)?;
+/// The process of a worker, if it lives.
+fn process_of(running: &Running, directory: &Path) -> io::Result<Option<Process>> {
+    match &running.begun {
+        Some(begun) => Ok(Process::that_began(running.pid, begun)),
+        // As an older exeat wrote it down: it lives after the number was taken hold of, so that is not another's.
+        None => {
+            let process = Process::with_number(running.pid);
+            Ok(if is_locked(directory)? { process } else { None })
+        }
     }
-    Ok(())
 }
 
 fn until(deadline: Instant, holds: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
@@ -199,11 +248,21 @@ fn until(deadline: Instant, holds: impl Fn() -> io::Result<bool>) -> io::Result<
     Ok(true)
 }
 
-/// Whether a worker holds the lock on its directory.
+/// Whether the worker with this directory lives: it holds the lock on it, or its process is there without.
 ///
 /// # Errors
 /// When the directory cannot be opened.
 pub fn lives(directory: &Path) -> io::Result<bool> {
+    Ok(is_locked(directory)?
+        || written(directory).is_some_and(|running| matches!(process_of(&running, directory), Ok(Some(_)))))
+}
+
+/// What is written down of the worker with this directory.
+fn written(directory: &Path) -> Option<Running> {
+    serde_json::from_slice(&fs::read(directory.join(WHO)).ok()?).ok()
+}
+
+fn is_locked(directory: &Path) -> io::Result<bool> {
     match File::open(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         lock => Ok(matches!(lock?.try_lock_shared(), Err(TryLockError::WouldBlock))),

@@ -69,7 +69,8 @@ pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Repo
     }
     writeln!(out, "{HEADING}")?;
     for told in &told {
-        let Told { running: Running { worker, agent, pid, since }, calls, refused, policy, policy_since, .. } = told;
+        let Told { running: Running { worker, agent, pid, since, .. }, calls, refused, policy, policy_since, .. } =
+            told;
         let digest = policy.strip_prefix("sha256:").unwrap_or(policy);
         let policy = digest.get(..12).unwrap_or(digest);
         let (since, in_force) = (second(*since), policy_since.map(second).unwrap_or_default());

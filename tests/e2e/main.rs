@@ -77,6 +77,7 @@ mod signing;
 mod sources;
 mod standing;
 mod stats;
+mod stopping;
 mod streaming;
 mod suggest;
 mod terminal;
