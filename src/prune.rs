@@ -46,6 +46,9 @@ struct Document {
     /// Files that had been left plain by a clerk that was killed.
     compressed: usize,
     segments: Vec<Row>,
+    /// How many bytes there still are, where that is more than log.toml keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_much: Option<u64>,
 }
 
 /// Removes, or says what would be removed. The exit code is 1 where a segment that was to go stays.
@@ -60,7 +63,7 @@ pub fn run(places: &Places, arguments: &Prune) -> Result<ExitCode, Report> {
     let needed = |worker: &Path| lacking.oldest(worker);
     let retention = Retention { workers: &workers, keep, lives: &lives, needed: &needed, now: Timestamp::now() };
     let mut out = out();
-    let mut document = Document { dry_run: arguments.dry_run, compressed: 0, segments: Vec::new() };
+    let mut document = Document { dry_run: arguments.dry_run, compressed: 0, segments: Vec::new(), too_much: None };
     // Where no worker has run yet there is nothing that could go.
     if !workers.try_exists()? {
         return document.finish(&mut out, arguments, keep, places);
@@ -72,7 +75,10 @@ pub fn run(places: &Places, arguments: &Prune) -> Result<ExitCode, Report> {
     let busy = "a worker's clerk does the same in passing: try again in a moment";
     retention
         .apply(arguments.dry_run, &mut |told| {
-            let row = Row::of(told);
+            let row = match Row::of(told) {
+                Ok(row) => row,
+                Err(bytes) => return document.too_much = Some(bytes),
+            };
             if !arguments.json && written.is_ok() {
                 written = row.write(&mut out, arguments.dry_run);
             }
@@ -93,13 +99,15 @@ pub fn in_passing(places: &Places, workers: &Path, keep: Keep) {
 }
 
 impl Row {
-    fn of(told: Told) -> Row {
+    /// Or how much there still is.
+    fn of(told: Told) -> Result<Row, u64> {
         let name = |worker: &Path| worker.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match told {
+        Ok(match told {
+            Told::TooMuch { bytes } => return Err(bytes),
             Told::Removed { worker, bytes, removed } => Row::Removed { worker: name(&worker), bytes, removed },
             Told::Stays { worker, segment, why } => Row::Stays { worker: name(&worker), segment, why },
             Told::Odd { path, why } => Row::Odd { path: path.to_string_lossy().into_owned(), why },
-        }
+        })
     }
 
     fn write(&self, out: &mut impl Write, dry: bool) -> io::Result<()> {
@@ -149,6 +157,13 @@ impl Document {
             )?;
         }
         let did = if self.dry_run { "would go" } else { "gone" };
+        if let Some(bytes) = self.too_much {
+            writeln!(
+                out,
+                "all logs together have {}, more than [keep] says: for that, nothing goes that is younger than a day or of a worker that runs",
+                size(bytes)
+            )?;
+        }
         match keep.is_bounded() {
             true => writeln!(out, "{number} segments {did}, {bytes}"),
             false => {

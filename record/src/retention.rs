@@ -2,7 +2,8 @@
 //!
 //! Enters: the directories of all workers, and for how long or up to which size their logs are kept. Leaves: fewer segments, and for each that went a line
 //! in its worker's directory. Never: a segment gone that a running worker may write, that somebody still needs, that is not the oldest of its log, or that
-//! is not what was written: that one is evidence.
+//! is not what was written: that one is evidence. Nor, for the size of all, one that is younger than a day or of a worker that runs: an agent chooses how
+//! much its log says, and would choose what is gone.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,12 +22,15 @@ use crate::removed::Removed;
 use crate::segment::{DIRECTORY, Segment};
 use crate::verify::{Chain, Tampered};
 
+/// For so long nothing goes for the size of all: somebody has to be able to look at what an agent did, however much it has said since.
+pub const LOOKED_AT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What of the logs is kept. By default, all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
     /// No record that is older.
     pub time: Option<Duration>,
-    /// Of all logs together, no more bytes than these, as they lie there.
+    /// Of all logs together, no more bytes than these, as they lie there, but for what is of a worker that runs or younger than [`LOOKED_AT`].
     pub size: Option<u64>,
 }
 
@@ -72,6 +76,11 @@ pub enum Told {
         /// Why.
         why: String,
     },
+    /// All logs together are still larger than they may be, by what is too young to go for that, of a worker that runs, or stays.
+    TooMuch {
+        /// How many bytes they have, or would.
+        bytes: u64,
+    },
     /// It is none of a log's files, or cannot be looked at, and was passed over.
     Odd {
         /// Where it is.
@@ -107,6 +116,7 @@ struct Closed {
 /// One log, the oldest segment last.
 struct Shelf {
     worker: PathBuf,
+    runs: bool,
     closed: Vec<Closed>,
 }
 
@@ -132,9 +142,12 @@ impl Retention<'_> {
             (0..shelves.len()).filter_map(|at| Some((of(&shelves[at])?, at))).min().map(|(_, at)| at)
         };
         while let Some(at) = oldest(&shelves) {
-            let Shelf { worker, closed } = &mut shelves[at];
+            let Shelf { worker, runs, closed } = &mut shelves[at];
             let Some(Closed { segment, bytes, changed }) = closed.pop() else { continue };
-            let Some(why) = self.why(changed, total) else { break };
+            let Some(why) = self.why(changed, total, *runs) else {
+                closed.clear();
+                continue;
+            };
             let told = match self.remove(worker, &segment, why, dry) {
                 Ok(None) => None,
                 Ok(Some(removed)) => {
@@ -149,6 +162,9 @@ impl Retention<'_> {
             }
             told.into_iter().for_each(&mut *tell);
         }
+        if self.keep.size.is_some_and(|size| total > size) {
+            tell(Told::TooMuch { bytes: total });
+        }
         Ok(())
     }
 
@@ -161,7 +177,8 @@ impl Retention<'_> {
         let failed = |source| Unkept::Look { path: self.workers.to_owned(), source };
         let (shelves, _) = self.shelves(&mut |_| {}).map_err(failed)?;
         let mut done = 0;
-        for Shelf { worker, closed } in shelves.iter().filter(|shelf| matches!((self.lives)(&shelf.worker), Ok(false)))
+        for Shelf { worker, closed, .. } in
+            shelves.iter().filter(|shelf| matches!((self.lives)(&shelf.worker), Ok(false)))
         {
             let plain =
                 closed.iter().filter(|closed| !closed.segment.is_compressed() && closed.bytes >= WORTH_COMPRESSING);
@@ -204,18 +221,19 @@ impl Retention<'_> {
             return Ok(None);
         }
         // The last one of a worker that runs is the one that it writes.
-        if (self.lives)(worker)? {
+        let runs = (self.lives)(worker)?;
+        if runs {
             closed.pop();
         }
         closed.retain(|closed| closed.segment.number() < needed);
         closed.reverse();
-        Ok(Some(Shelf { worker: worker.to_owned(), closed }))
+        Ok(Some(Shelf { worker: worker.to_owned(), runs, closed }))
     }
 
-    fn why(&self, changed: SystemTime, total: u64) -> Option<Why> {
+    fn why(&self, changed: SystemTime, total: u64, runs: bool) -> Option<Why> {
         let changed = Timestamp::try_from(changed).unwrap_or(self.now);
         let age = Duration::try_from(self.now.duration_since(changed)).unwrap_or_default();
-        let by_size = self.keep.size.filter(|size| total > *size).map(Why::Size);
+        let by_size = self.keep.size.filter(|size| total > *size && !runs && age > LOOKED_AT).map(Why::Size);
         by_size.or(self.keep.time.filter(|time| age > *time).map(Why::Age))
     }
 
@@ -232,9 +250,11 @@ impl Retention<'_> {
         let Some(Found { records, first, last, head, ended }) = found else {
             return Err("it has no record".to_owned());
         };
-        if let Why::Age(time) = why
-            && Duration::try_from(self.now.duration_since(last)).is_ok_and(|age| age <= time)
-        {
+        let older_than = match why {
+            Why::Age(time) => time,
+            Why::Size(_) => LOOKED_AT,
+        };
+        if Duration::try_from(self.now.duration_since(last)).is_ok_and(|age| age <= older_than) {
             return Ok(None);
         }
         let (segment_number, Head { size, root }) = (segment.number(), head);

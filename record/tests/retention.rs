@@ -25,6 +25,8 @@ struct House {
     needed: Option<u64>,
     /// How many entries are none of a log's.
     odd: usize,
+    /// Whether it was said that there is still too much.
+    too_much: std::cell::Cell<bool>,
 }
 
 impl House {
@@ -37,7 +39,7 @@ impl House {
                 fs::copy(segment.path(), to.join("calls").join(segment.path().file_name().unwrap())).unwrap();
             }
         }
-        House { directory, living: Vec::new(), needed: None, odd: 0 }
+        House { directory, living: Vec::new(), needed: None, odd: 0, too_much: false.into() }
     }
 
     fn worker(&self, name: &str) -> PathBuf {
@@ -70,7 +72,9 @@ impl House {
         let needed = |_: &Path| self.needed;
         let now = Timestamp::now() + jiff::SignedDuration::try_from(later).unwrap();
         let retention = Retention { workers: self.directory.path(), keep, lives: &lives, needed: &needed, now };
+        self.too_much.set(false);
         let mut tell = |told| match told {
+            Told::TooMuch { .. } => self.too_much.set(true),
             Told::Removed { worker, removed, .. } => gone.push(of(&worker, removed.segment)),
             Told::Odd { path, .. } => odd.push(path),
             Told::Stays { worker, segment, why } => stays.push(format!("{}: {why}", of(&worker, segment))),
@@ -128,16 +132,46 @@ fn what_is_too_much_goes_the_oldest_of_all_workers_first() {
         }
     }
     let before = house.size();
-    let gone = house.apply(Keep { time: None, size: Some(before - 1) }, Duration::ZERO, false).0;
+    let gone = house.apply(Keep { time: None, size: Some(before - 1) }, 2 * DAY, false).0;
     assert_eq!(gone, ["a1"]);
-    let gone = house.apply(Keep { time: None, size: Some(house.size() / 2) }, Duration::ZERO, false).0;
+    let gone = house.apply(Keep { time: None, size: Some(house.size() / 2) }, 2 * DAY, false).0;
     assert_eq!(gone[..3], ["b1", "a2", "b2"]);
-    assert!(house.size() <= before / 2);
+    assert!(house.size() <= before / 2 && !house.too_much.get());
     for name in ["a", "b"] {
         follow(&house.worker(name), |_| {}).unwrap();
     }
     assert_eq!(house.apply(Keep { time: None, size: Some(before) }, Duration::ZERO, false).0, Vec::<String>::new());
     assert_eq!(house.apply(Keep::default(), 1000 * DAY, false).0, Vec::<String>::new(), "without a limit, all is kept");
+}
+
+#[test]
+fn for_the_size_of_all_nothing_goes_that_is_younger_than_a_day_or_of_a_worker_that_runs() {
+    let (one, other) = (Written::new(4096, 60), Written::new(4096, 60));
+    let mut house = House::new(&[("a", &one), ("b", &other)]);
+    let keep = Keep { time: None, size: Some(1) };
+    let nothing: [String; 0] = [];
+    for later in [Duration::ZERO, DAY / 2] {
+        assert_eq!(house.apply(keep, later, false).0, nothing);
+        assert!(house.too_much.get(), "and it is said");
+    }
+    // The time of a file alone is no age, nor is that of its records.
+    house.age("a", 1, 9 * DAY);
+    assert_eq!(house.apply(keep, Duration::ZERO, false).0, nothing);
+    let file = Segment::all(&house.worker("a")).unwrap()[0].path().to_owned();
+    File::options().append(true).open(file).unwrap().set_modified(SystemTime::now() + 3 * DAY).unwrap();
+    let gone = house.apply(keep, 2 * DAY, true).0;
+    assert!(!gone.is_empty() && gone.iter().all(|gone| gone.starts_with('b')), "{gone:?}");
+    // The oldest of all is of one that runs: it stays, and those of others go.
+    house.age("a", 1, 5 * DAY);
+    house.living = vec!["a"];
+    let gone = house.apply(keep, 2 * DAY, false).0;
+    assert!(!gone.is_empty() && gone.iter().all(|gone| gone.starts_with('b')), "{gone:?}");
+    assert!(house.too_much.get());
+    let both = Keep { time: Some(DAY), ..keep };
+    assert_eq!(house.apply(both, 2 * DAY, false).0[..1], ["a1"], "for their age they go");
+    house.living.clear();
+    house.apply(keep, 2 * DAY, false);
+    assert_eq!(house.numbers("a"), [] as [u64; 0]);
 }
 
 #[test]
@@ -207,6 +241,22 @@ fn segments_that_are_missing_without_a_word_or_with_a_wrong_one_are_a_finding() 
     assert!(matches!(verified(&worker), Err(Tampered::Removal { .. })));
     fs::remove_file(&noted).unwrap();
     assert!(matches!(verified(&worker), Err(Tampered::Missing { from: 1, to: 3, .. })));
+}
+
+#[test]
+fn a_file_that_has_no_number_of_a_segment_puts_no_record_in() {
+    let log = Written::new(4096, 60);
+    let mut house = House::new(&[("a", &log)]);
+    let first = fs::read(Segment::all(&house.worker("a")).unwrap()[0].path()).unwrap();
+    house.needed = Some(3);
+    house.apply(older_than(DAY), 9 * DAY, false);
+    let before = names(&house.worker("a"));
+    // What is before the first that was removed would begin a chain of its own, that nothing has to follow from.
+    for name in ["000000.jsonl.zst", "0000003.jsonl.zst", "00003.jsonl.zst"] {
+        fs::write(house.worker("a").join("calls").join(name), &first).unwrap();
+        assert_eq!(names(&house.worker("a")), before, "{name}");
+        follow(&house.worker("a"), |text| assert!(text.at.segment >= 3, "{name}")).unwrap();
+    }
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use record::{Event, Segment, follow};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Exeat, Log, Upstream, within};
+use crate::harness::{Exeat, Live, Log, Run, Upstream, binary, within};
 
 /// What a clerk has left to do is some files of 64 KiB.
 const SOON: Duration = Duration::from_secs(20);
@@ -30,6 +31,28 @@ fn house(upstream: &Upstream, more: &str) -> Exeat {
     let exeat = Exeat::new().allow("api.example.com", upstream);
     fs::write(exeat.config("log.toml"), format!("[segment]\nsize = \"64KiB\"\n{more}")).unwrap();
     exeat
+}
+
+/// What exeat does when it is two days later: no record of a log can be made older than it is.
+fn in_two_days(exeat: &Exeat, arguments: &[&str]) -> Run {
+    const CLOCK: &str = "#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, \"clock_gettime\");
+    int failed = real(clock, now);
+    if (clock == CLOCK_REALTIME) now->tv_sec += 2 * 24 * 60 * 60;
+    return failed;
+}
+";
+    let (source, clock) = (exeat.path("clock.c"), exeat.path("clock.so"));
+    fs::write(&source, CLOCK).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&clock, &source]).status().unwrap();
+    assert!(compiled.success());
+    let mut command = Command::new(binary());
+    command.args(arguments).env("EXEAT_CONFIG", exeat.config("")).env("EXEAT_STATE", exeat.state());
+    command.env("LD_PRELOAD", clock).current_dir(exeat.work());
+    Live::spawn(&mut command, Some(Vec::new()), Duration::from_secs(60)).finish()
 }
 
 fn workers(exeat: &Exeat) -> Vec<PathBuf> {
@@ -201,9 +224,14 @@ fn what_the_log_keeps_goes_by_its_age_and_its_size_the_oldest_first() {
     let most = sizes(&first) + sizes(&second) - two;
     let keep = |text: &str| fs::write(exeat.config("log.toml"), text).unwrap();
     keep(&format!("[segment]\nsize = \"64KiB\"\n[keep]\nsize = \"{}B\"\n", most.max(65_536)));
-    let dry: Value = prune(&["--dry-run", "--json"]).ok().json();
-    assert_eq!((dry["dry_run"].as_bool(), files(&first) == before), (Some(true), true), "{dry}");
+    // What an agent has just written does not go for being much.
     let said = prune(&[]).ok().stdout;
+    assert!(said.contains("0 segments gone") && said.contains("nothing goes that is younger than a day"), "{said}");
+    assert_eq!(files(&first), before);
+    let later = |more: &[&str]| in_two_days(&exeat, &[&["calls", "prune"], more].concat());
+    let dry: Value = later(&["--dry-run", "--json"]).ok().json();
+    assert_eq!((dry["dry_run"].as_bool(), files(&first) == before), (Some(true), true), "{dry}");
+    let said = later(&[]).ok().stdout;
     let gone = dry["segments"].as_array().unwrap().len();
     assert!(gone >= 1 && said.contains(&format!("{gone} segments gone")), "{said}");
     assert_eq!(files(&first), before[gone..]);
@@ -233,8 +261,10 @@ fn a_clerk_removes_in_passing_what_log_toml_does_not_keep() {
     within(SOON, "the clerk gone", || is_cleared_up(&worker));
     let before = files(&worker);
     fs::write(exeat.config("log.toml"), "[segment]\nsize = \"64KiB\"\n[keep]\nsize = \"64KiB\"\n").unwrap();
-    // Without traffic of its own.
+    // Without traffic of its own; and nothing that an agent has only just had it write.
     exeat.run(&["sleep", "1"]).ok();
+    assert_eq!(files(&worker), before);
+    in_two_days(&exeat, &["run", "--agent", "bot", "--", "sleep", "1"]).ok();
     within(SOON, "something removed", || files(&worker).len() < before.len());
     follow(&worker, |_| {}).unwrap();
     let verified = exeat.exeat(&["verify"]).finish().ok().stdout;
