@@ -94,6 +94,8 @@ pub(crate) struct Canaries {
     pub(crate) machine: Vec<SocketAddr>,
     /// UDP, on all of these addresses.
     pub(crate) datagrams: Vec<SocketAddr>,
+    /// What has the one at the end of all calls say what else has come. It listens where every user of this machine may speak.
+    pub(crate) recall: String,
     /// The name of an abstract Unix socket.
     pub(crate) abstract_socket: String,
     /// A Unix socket in a directory that the policy does not show.

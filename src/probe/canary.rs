@@ -62,7 +62,8 @@ impl Aviary {
     pub(crate) fn open(nonce: &str, outside: &str) -> Result<Self, Report> {
         let reached = Arc::new(Reached::default());
         let word = &Words { inside: nonce.to_owned(), outside: outside.to_owned() };
-        let mut canaries = Canaries { abstract_socket: format!("exeat-probe-{nonce}"), ..Canaries::default() };
+        let (abstract_socket, recall) = (format!("exeat-probe-{nonce}"), super::nonce()?);
+        let mut canaries = Canaries { abstract_socket, recall, ..Canaries::default() };
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         for address in loopback {
             canaries.loopback.extend(tcp(address, word, &reached, |reached| &reached.loopback));
@@ -91,7 +92,7 @@ impl Aviary {
         canaries.secret = fs::write(&secret, nonce).is_ok().then_some(secret);
         canaries.key =
             sandbox::attempt::add_key(&canaries.abstract_socket).ok().map(|()| canaries.abstract_socket.clone());
-        let end = End::open(nonce, directory.path())?;
+        let end = End::open(nonce, &canaries.recall, directory.path())?;
         Ok(Self { canaries, reached, end, _directory: directory })
     }
 

@@ -32,8 +32,8 @@ const REST: Duration = Duration::from_millis(40);
 const LONGEST: usize = 1 << 20;
 /// The first byte of TLS.
 const HANDSHAKE: u8 = 0x16;
-/// What has the canary say what else has come.
-pub(crate) const RECALL: &str = "canary=recall";
+/// What has the canary say what else has come, with the secret of the run behind it.
+pub(crate) const RECALL: &str = "canary=recall-";
 
 /// The server; its threads end with the process.
 #[derive(Debug)]
@@ -57,19 +57,19 @@ impl End {
     ///
     /// # Errors
     /// Without loopback, randomness, or a place for the certificate.
-    pub(super) fn open(word: &str, directory: &Path) -> Result<Self, Report> {
+    pub(super) fn open(word: &str, recall: &str, directory: &Path) -> Result<Self, Report> {
         let (pem, tls) = certify()?;
         let root = directory.join("root.pem");
         fs::write(&root, pem)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let heard = Arc::new(State::default());
-        let (word, state) = (word.to_owned(), Arc::clone(&heard));
+        let (word, recall, state) = (word.to_owned(), format!("{RECALL}{recall}"), Arc::clone(&heard));
         std::thread::spawn(move || {
             for (number, stream) in (0..).zip(listener.incoming().flatten()) {
-                let (word, state, tls) = (word.clone(), Arc::clone(&state), Arc::clone(&tls));
+                let (word, recall, state, tls) = (word.clone(), recall.clone(), Arc::clone(&state), Arc::clone(&tls));
                 std::thread::spawn(move || {
-                    let _ = serve(stream, tls, &Connection { number, word, state });
+                    let _ = serve(stream, tls, &Connection { number, word, recall, state });
                 });
             }
         });
@@ -89,6 +89,8 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Connection {
     number: u64,
     word: String,
+    /// What only this run asks.
+    recall: String,
     state: Arc<State>,
 }
 
@@ -151,7 +153,7 @@ fn marked(request: &Request) -> Option<String> {
 fn answer(own: &Connection, bytes: &[u8]) -> Vec<u8> {
     let (requests, rest) = heard::read(bytes);
     locked(&own.state.open).remove(&own.number);
-    let recalls = requests.iter().any(|request| request.line.contains(RECALL));
+    let recalls = requests.iter().any(|request| asks(request, &own.recall));
     let unanswered = if recalls { std::mem::take(&mut *locked(&own.state.open)) } else { HashMap::new() };
     let unanswered = unanswered.into_values().flat_map(|bytes| heard::read(&bytes).0).collect();
     let heard = Heard { word: own.word.clone(), requests, rest: hex(rest), unanswered };
@@ -161,6 +163,12 @@ fn answer(own: &Connection, bytes: &[u8]) -> Vec<u8> {
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nAlt-Svc: h3=\":443\"\r\nConnection: close\r\n\r\n{body}"
     )
     .into_bytes()
+}
+
+/// Whether a request's query is this and nothing else.
+fn asks(request: &Request, recall: &str) -> bool {
+    let target = request.line.split(' ').nth(1).unwrap_or_default();
+    target.split_once('?').is_some_and(|(_, query)| query == recall)
 }
 
 /// RFC 6455 section 4.2.2.
@@ -236,4 +244,32 @@ fn certify() -> Result<(String, Arc<ServerConfig>), Report> {
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(certificates));
     Ok((pem, Arc::new(tls)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_others_is_told_to_whoever_has_the_secret_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let end = End::open("0badcafe", "50ddf00d", directory.path()).unwrap();
+        let mut other = TcpStream::connect(end.address).unwrap();
+        other.write_all(b"POST /of-another HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
+        let ask = |query: &str| {
+            let mut stream = TcpStream::connect(end.address).unwrap();
+            write!(stream, "GET /?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        while locked(&end.heard.open).is_empty() {
+            std::thread::sleep(REST);
+        }
+        for wrong in ["canary=recall", "canary=recall-", "canary=recall-0badcafe", "canary=recall-50ddf00", "50ddf00d"]
+        {
+            assert!(!ask(wrong).contains("/of-another"), "{wrong}");
+        }
+        assert!(ask("canary=recall-50ddf00d").contains("/of-another"));
+    }
 }

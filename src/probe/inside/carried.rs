@@ -89,8 +89,9 @@ fn one(heard: &Heard, call: &Call, id: &str, body: &str) -> Outcome {
 /// What the canary heard and has not answered since this was last asked.
 pub(super) fn unanswered(brief: &Brief, call: &Call) -> io::Result<Vec<Request>> {
     debug_assert!(RECALL.starts_with(SENT));
+    let secret = &brief.canaries.recall;
     let (method, path, host) = (&call.method, &call.path, call.authority());
-    let request = format!("{method} {path}?{RECALL} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path}?{RECALL}{secret} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let answer = call.say(request.as_bytes())?;
     let told = answer.parts().iter().find_map(|part| part.heard(&brief.nonce));
     told.map(|heard| heard.unanswered).ok_or_else(|| io::Error::other(format!("the canary was not asked: {answer}")))
