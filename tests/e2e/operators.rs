@@ -237,7 +237,7 @@ fn a_name_or_an_id_that_nothing_has_is_said_to_be_none() {
     assert!(said(&["offboard", "bto"], 0).contains("NOTE: nothing here is of an agent of this name"));
     assert!(!said(&["offboard", "bot"], 0).contains("NOTE"));
     assert!(
-        said(&["run", "--state", "/proc/nowhere", "--agent", "bot", "--", "true"], 125).contains("`/proc/nowhere/")
+        said(&["run", "--state", "/proc/nowhere", "--agent", "bot", "--", "true"], 125).contains("`/proc/nowhere`")
     );
     // There is nothing to remove where nothing has run.
     assert!(said(&["calls", "prune"], 0).contains("nothing goes"));
