@@ -98,7 +98,8 @@ def attack():
     assert!(told["polite"].as_array().unwrap().iter().all(|status| *status == 200), "{told}");
     // A hundred refusals take eight seconds.
     assert!(told["slowest"].as_f64().unwrap() < 2.0, "{told}");
-    let most = (1 << 20) + (512 << 10) * (run.took.as_secs() + 1) + 8 * REFUSED * 6000;
+    // Those that wait when the worker stops are refused then, all at once.
+    let most = (1 << 20) + (512 << 10) * (run.took.as_secs() + 1) + 108 * REFUSED * 6000;
     let written = counted(&run);
     assert!(written < most && written > most / 3, "{written} of {most}: {told}");
 }
