@@ -1,24 +1,33 @@
 //! The content codings (RFC 9110 section 8.4.1) that can be read.
 //!
 //! Enters: header fields and coded bytes. Leaves: decoded bytes, as many at a time as the caller has room for, as soon as
-//! they can be had; for answers and for requests alike. Never: a window larger than the coding's RFC allows, more than one
-//! coding, a guess.
+//! they can be had; for answers and for requests alike, in room that is counted. Never: a window larger than the coding's RFC allows, more than one
+//! coding, a guess; more work in a step than a piece of what is coded, or a window of brotli's, makes.
 
 pub(crate) mod aws_chunked;
+mod brotli;
+mod codec;
+mod room;
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
-use compression_codecs::zstd::params::DParameter;
-use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use self::codec::Codec;
+use self::room::Place;
+pub use self::room::{Decoders, NoRoom};
+
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
-/// RFC 9659: 8 MiB.
-const ZSTD_WINDOW: u32 = 23;
+/// What a body takes beside its decoder: what is decoded at once, and places.
+const BEGUN: usize = 32 << 10;
+/// So much of what is coded is decoded at once: some five heads of brotli's, each with hundreds of codes.
+const PIECE: usize = 8 << 10;
 
 /// How a body is coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,30 +122,68 @@ fn named(name: &str) -> Option<Coding> {
     })
 }
 
-impl Coding {
-    /// What its decoder takes for what it may have to look back at, at most.
-    pub(crate) fn window(self) -> usize {
-        match self {
-            Self::Identity => 0,
-            Self::Gzip | Self::Deflate => 64 << 10,
-            Self::Brotli => 16 << 20,
-            Self::Zstd => 1 << ZSTD_WINDOW,
-        }
-    }
-}
-
 /// Decodes one body.
 pub(crate) struct Decoder {
     coding: Coding,
-    /// Made when the first byte is there, which tells zlib from bare deflate.
-    codec: Option<Box<dyn DecodeV2 + Send + Sync>>,
+    codec: Arc<Held>,
     input: Bytes,
+    /// Whether the coding has, and what was fed with it.
     ended: bool,
+    idle: bool,
+    /// None where nobody counts.
+    place: Option<Place>,
+}
+
+/// A codec while it has its room.
+#[derive(Default)]
+struct Held(Mutex<Slot>, Mutex<Option<Waker>>);
+
+#[derive(Default)]
+enum Slot {
+    /// Its first byte is not there yet, which tells zlib from bare deflate.
+    #[default]
+    Empty,
+    Codec(Codec),
+    /// Somebody else has its room.
+    Ended,
 }
 
 impl Decoder {
     pub(crate) fn new(coding: Coding) -> Self {
-        Self { coding, codec: None, input: Bytes::new(), ended: false }
+        Self { coding, codec: Arc::default(), input: Bytes::new(), ended: false, idle: true, place: None }
+    }
+
+    /// The same, which takes its room from there.
+    pub(crate) fn within(&mut self, decoders: &Arc<Decoders>) {
+        self.place = Some(decoders.place(Arc::<Held>::clone(&self.codec)));
+    }
+
+    /// Waits for what it takes before its first byte is there.
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoRoom>> {
+        self.place.as_mut().map_or(Poll::Ready(Ok(())), |place| place.poll(BEGUN, cx))
+    }
+
+    /// Waits for room for the next [`Decoder::read`].
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoRoom>> {
+        let Some(place) = &mut self.place else { return Poll::Ready(Ok(())) };
+        let may_take = match (&*lock(&self.codec.0), self.input.first()) {
+            (Slot::Ended, _) => return Poll::Ready(Err(NoRoom::Rested)),
+            (Slot::Codec(codec), Some(_)) => codec.may_take(),
+            (Slot::Empty, Some(&first)) => Codec::begins_with(self.coding, first),
+            (_, None) => 0,
+        };
+        let came = place.poll(BEGUN + may_take, cx);
+        if came.is_pending() {
+            self.codec.wakes(cx);
+        }
+        came
+    }
+
+    /// Nothing comes for now. Whoever asks is woken should its room be taken.
+    pub(crate) fn rests(&self, cx: &Context<'_>) {
+        if self.place.is_some() {
+            self.codec.wakes(cx);
+        }
     }
 
     /// Whether nothing is left of what was fed. Something is only where it goes on behind its coding's end.
@@ -144,41 +191,55 @@ impl Decoder {
         self.input.is_empty()
     }
 
-    /// Takes a chunk. The one before has to be used up.
-    pub(crate) fn feed(&mut self, chunk: Bytes) {
-        self.input = chunk;
+    /// Whether the next chunk is needed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle
     }
 
-    /// Decodes into `room`; 0 when the next chunk is needed.
+    /// Takes a chunk. The one before has to be used up.
+    pub(crate) fn feed(&mut self, chunk: Bytes) {
+        (self.input, self.idle) = (chunk, false);
+    }
+
+    /// Decodes a piece into `room`. 0 does not say that there is no more: [`Decoder::is_idle`] does.
     pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let Some(first) = self.input.first().copied().or(self.codec.as_ref().map(|_| 0)) else { return Ok(0) };
-        let codec = match &mut self.codec {
-            Some(codec) => codec,
-            none => none.insert(codec(self.coding, first)?),
+        let mut slot = lock(&self.codec.0);
+        if let (Slot::Empty, Some(&first)) = (&*slot, self.input.first()) {
+            *slot = Slot::Codec(Codec::new(self.coding, first)?);
+        }
+        let codec = match &mut *slot {
+            Slot::Codec(codec) => codec,
+            Slot::Empty => {
+                self.idle = true;
+                return Ok(0);
+            }
+            Slot::Ended => return Err(io::Error::other(NoRoom::Rested)),
         };
         let mut output = WriteBuffer::new_initialized(room);
-        while output.written_len() == 0 {
-            if self.ended {
-                // gzip and zstd bodies may consist of several, one after the other.
-                if self.input.is_empty() || !matches!(self.coding, Coding::Gzip | Coding::Zstd) {
-                    return Ok(0);
-                }
-                codec.reinit()?;
-                self.ended = false;
+        if self.ended && (self.input.is_empty() || !matches!(self.coding, Coding::Gzip | Coding::Zstd)) {
+            self.idle = true;
+        } else if self.input.is_empty() {
+            codec.decodes.flush(&mut output)?;
+            self.idle = output.written_len() == 0;
+        } else {
+            // gzip and zstd bodies may consist of several, one after the other.
+            if std::mem::take(&mut self.ended) {
+                codec.decodes.reinit()?;
             }
-            if self.input.is_empty() {
-                codec.flush(&mut output)?;
-                break;
-            }
-            let mut input = PartialBuffer::new(&self.input[..]);
-            self.ended = codec.decode(&mut input, &mut output)?;
+            let mut input = PartialBuffer::new(&self.input[..self.input.len().min(PIECE)]);
+            self.ended = codec.decodes.decode(&mut input, &mut output)?;
             let used = input.written_len();
             if used == 0 && output.written_len() == 0 && !self.ended {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the coded body makes no progress"));
             }
             self.input.advance(used);
         }
-        Ok(output.written_len())
+        let written = output.written_len();
+        codec.decoded = codec.decoded.saturating_add(written);
+        let takes = codec.takes();
+        drop(slot);
+        self.place.iter_mut().for_each(|place| place.settle(written, BEGUN + takes));
+        Ok(written)
     }
 
     /// After the last chunk and the last [`Decoder::read`]: what is still to come into `room`, 0 when that was all.
@@ -186,9 +247,14 @@ impl Decoder {
     /// # Errors
     /// When the body breaks off before its coding ends. One without a single byte does not.
     pub(crate) fn finish(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let Some(codec) = self.codec.as_mut().filter(|_| !self.ended) else { return Ok(0) };
+        let mut slot = lock(&self.codec.0);
+        let codec = match &mut *slot {
+            Slot::Codec(codec) if !self.ended => codec,
+            Slot::Ended => return Err(io::Error::other(NoRoom::Rested)),
+            _ => return Ok(0),
+        };
         let mut output = WriteBuffer::new_initialized(room);
-        self.ended = codec.finish(&mut output)?;
+        self.ended = codec.decodes.finish(&mut output)?;
         match output.written_len() {
             0 if !self.ended => Err(io::ErrorKind::UnexpectedEof.into()),
             written => Ok(written),
@@ -196,20 +262,27 @@ impl Decoder {
     }
 }
 
-fn codec(coding: Coding, first: u8) -> io::Result<Box<dyn DecodeV2 + Send + Sync>> {
-    Ok(match coding {
-        Coding::Gzip => Box::new(GzipDecoder::new()),
-        // RFC 1950's first byte names method 8; as bare deflate it would be a stored block with its padding set.
-        Coding::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new()),
-        Coding::Deflate => Box::new(DeflateDecoder::new()),
-        // The large-window variant of brotli is no content coding and would take up to 1 GiB.
-        Coding::Brotli if first & 0x7f == 0x11 => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the brotli window is larger than RFC 7932 allows"));
-        }
-        Coding::Brotli => Box::new(BrotliDecoder::new()),
-        Coding::Zstd => Box::new(ZstdDecoder::new_with_params(&[DParameter::window_log_max(ZSTD_WINDOW)])),
-        Coding::Identity => return Err(io::ErrorKind::Unsupported.into()),
-    })
+impl Held {
+    fn wakes(&self, cx: &Context<'_>) {
+        *lock(&self.1) = Some(cx.waker().clone());
+    }
+}
+
+impl room::Held for Held {
+    fn end(&self) {
+        *lock(&self.0) = Slot::Ended;
+        lock(&self.1).take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Held(..)")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -13,11 +13,13 @@ mod resting;
 mod serving;
 mod signed;
 mod swapped;
+mod watched;
 mod websocket;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use broker::{Lease, Lent};
@@ -35,6 +37,7 @@ pub use self::frames::{Counted, Seen};
 pub use self::serving::serve;
 use self::signed::Signing;
 pub use self::websocket::{Frames, NoFrame, Part};
+use crate::coding::NoRoom;
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::leave::Leave;
@@ -42,6 +45,7 @@ use crate::memory::Sending;
 use crate::record::{CallRecord, Recorded, milliseconds};
 use crate::request::{Call, Came, Told, ask_for_all, remove_any, strip_hop, transfer_coded};
 use crate::respond::Reader;
+use crate::scrub::ScrubbedBody;
 use crate::serve::Worker;
 use crate::swap::{Messages, Plan};
 use crate::tool::{Asked, Listing};
@@ -306,6 +310,12 @@ async fn passed_on(
     }
     let mut body = plan.wrap(body);
     body.settle(Carried::whole);
+    if body.is_coded() {
+        body = match Box::pin(with_room(worker, call, &leave, body)).await {
+            Ok(body) => body,
+            Err(refusal) => return refused(&refusal, call, record),
+        };
+    }
     // One that is read whole first, for what it lists, has a place of its own.
     let body = if listing.is_some() { leave.clone().hold(body) } else { leave.clone().offer(body) };
     match (switched, upgrades) {
@@ -335,6 +345,18 @@ async fn passed_on(
             refused(&Refusal::UpstreamAnswer { destination: call.destination.clone(), reason }, call, record)
         }
     }
+}
+
+/// The body of an answer once there is room to decode it in, for which it waits as long as the call has its leave.
+async fn with_room<B>(
+    worker: &Worker,
+    call: &Call,
+    leave: &Leave,
+    mut body: ScrubbedBody<B>,
+) -> Result<ScrubbedBody<B>, Refusal> {
+    let none = |none: NoRoom| Refusal::Unscrubbable { destination: call.destination.clone(), reason: none.to_string() };
+    leave.during(pin!(body.within(worker.room.decoders()))).await?.map_err(none)?;
+    Ok(body)
 }
 
 /// Records what a call that has begun turned out to carry off.

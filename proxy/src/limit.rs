@@ -103,8 +103,11 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(1);
 pub const DECODED_FREE: u64 = 8 * 1024 * 1024;
 /// Beyond that, decoded bytes for each coded one: logs and JSON reach about 50, a bomb 1000 and more.
 pub const DECODED_RATIO: u64 = 200;
-/// What decoders of requests that stream may take for their windows at once: eight of zstd, four of brotli. Others wait their turn.
+/// What the decoders of requests and of answers may take at once, all together: a quarter of the most that a worker may. Three that have filled the largest
+/// window of brotli, seven of zstd, a few hundred of short texts. Others wait their turn.
 pub const DECODED_AT_ONCE: usize = 64 * 1024 * 1024;
+/// For so long, as others that move may go on for ever; clients wait for an answer's head about as long.
+pub const DECODED_WAIT: Duration = Duration::from_secs(30);
 /// A body that is judged by `mcp` or `graphql`. Arguments of tools are texts that a model wrote; a document is pasted at times.
 pub const JUDGED_BODY: usize = 1024 * 1024;
 /// Such bodies in memory at once, 64 MiB in all: agents call a handful of tools at a time. Others wait their turn.

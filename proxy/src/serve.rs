@@ -109,6 +109,8 @@ impl Worker {
         let turns = Turns::new(move || drop(log.commit()));
         let seats = Arc::new(Seats::new(limit::CONNECTIONS));
         let memory = Memory::new(parts.give_back, &seats);
+        let counted = Arc::clone(&memory);
+        let room = Room::new(move |bytes| counted.took(bytes));
         let upstream = Upstream::new(parts.roots, Arc::clone(&parts.log), Arc::clone(&memory))?;
         let grants = parts.registration.grants;
         Ok(Arc::new(Self {
@@ -121,7 +123,7 @@ impl Worker {
             broker: parts.broker,
             upstream,
             rates: Rates::default(),
-            room: Room::default(),
+            room,
             turns,
             memory,
             seats,

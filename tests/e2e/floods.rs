@@ -1,6 +1,8 @@
 //! What floods an HTTP/2 connection is told to go away, in bounded memory, and a polite client beside it gets its answers; a slow
 //! reader or writer holds back its own stream and no other.
 
+mod coded;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,10 +30,14 @@ fn attacked(upstream: &Upstream, program: &str) -> (Value, Log) {
 }
 
 fn attacked_within(upstream: &Upstream, program: &str, most: u64) -> (Value, Log) {
-    let exeat = Exeat::new()
-        .sandbox(&format!("read = [\"{}\"]", tools().display()))
-        .allow("api.example.com", upstream)
-        .limit(Duration::from_secs(120));
+    let (told, log, peak) = attacked_in(Exeat::new().allow("api.example.com", upstream), program);
+    assert!(peak < most, "the worker took {peak} MiB: {told}");
+    (told, log)
+}
+
+/// What was told of it, the log, and the most memory that the worker had, in MiB.
+fn attacked_in(exeat: Exeat, program: &str) -> (Value, Log, u64) {
+    let exeat = exeat.sandbox(&format!("read = [\"{}\"]", tools().display())).limit(Duration::from_secs(120));
     let program = format!("{}\n{program}\nattacked(attack)", include_str!("floods/attack.py"));
     let mut live = exeat.start_with_input(&[&python_tools(), "-c", &program]);
     live.wait_for("\n");
@@ -42,8 +48,7 @@ fn attacked_within(upstream: &Upstream, program: &str, most: u64) -> (Value, Log
     let polite = told["polite"].as_array().unwrap();
     assert!(polite.iter().all(|status| *status == 200) && polite.len() > 3, "{told}");
     assert!(told["slowest"].as_f64().unwrap() < 5.0, "{told}");
-    assert!(peak < most, "the worker took {peak} MiB: {told}");
-    (told["told"].clone(), run.log)
+    (told["told"].clone(), run.log, peak)
 }
 
 /// The connection was ended with one of these codes, and the log says that something was wrong with it.

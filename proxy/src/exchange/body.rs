@@ -5,19 +5,19 @@
 //! request before the piece that would complete it. Nor a byte of a body that may need a credential before that is there.
 
 use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::future::poll_fn;
 
 use broker::Lease;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use zeroize::Zeroizing;
 
 use super::coded::CodedWatch;
 use super::kept::Kept;
 use super::swapped::Swapped;
+use super::watched::Watched;
 use crate::error::Refusal;
 use crate::limit;
 use crate::record::Sent;
@@ -89,7 +89,8 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap, room: &Roo
     let content = match (in_body, short) {
         (Some(in_body), false) => Content::Swapped(body, in_body, behind()),
         (None, false) => {
-            let watch = CodedWatch::new(head, swap)?.with_room(room).await?;
+            let mut watch = CodedWatch::new(head, swap)?;
+            watch.within(room.decoders()).await?;
             Content::Watched(body, Box::new(watch), behind())
         }
         (Some(mut in_body), true) => {
@@ -112,7 +113,9 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap, room: &Roo
             let watch = coded.then(|| CodedWatch::new(head, swap)).transpose()?;
             let (bytes, trailers) = whole(body).await?;
             if let Some(mut watch) = watch {
-                watch.push(&bytes)?;
+                watch.within(room.decoders()).await?;
+                watch.feed(&bytes)?;
+                poll_fn(|cx| watch.poll_seen(cx)).await?;
                 watch.finish()?;
             }
             trailers.iter().try_for_each(|trailers| behind().judge(trailers))?;
@@ -207,9 +210,7 @@ impl Content {
                 upload.sent.swapped(gapped.gaps());
                 full(gapped.filled(&spelt(&in_body)?), trailers, &upload)
             }
-            Self::Watched(body, watch, behind) => {
-                Watched { body, watch: Some(*watch), behind, upload, kept }.boxed_unsync()
-            }
+            Self::Watched(body, watch, behind) => Watched::new(body, (*watch, behind), (upload, kept)).boxed_unsync(),
             Self::Swapped(body, in_body, behind) => {
                 let spelt = spelt(&in_body)?;
                 Swapped::new(body, (*in_body, behind), spelt, (upload, kept)).boxed_unsync()
@@ -231,63 +232,13 @@ pub(super) fn full(bytes: Bytes, trailers: Option<HeaderMap>, upload: &Upload) -
     }
 }
 
-struct Watched {
-    body: Body,
-    /// Until the body has ended.
-    watch: Option<CodedWatch>,
-    behind: Behind,
-    upload: Upload,
-    kept: Kept,
-}
-
-impl Watched {
-    fn judge(&mut self, frame: Option<&Frame<Bytes>>) -> Result<(), Refusal> {
-        if let (Some(bytes), Some(watch)) = (frame.and_then(Frame::data_ref), &mut self.watch) {
-            watch.push(bytes)?;
-            self.kept.text(bytes);
-            self.upload.sent.bytes(bytes.len());
-        }
-        if let Some(trailers) = frame.and_then(Frame::trailers_ref) {
-            self.behind.judge(trailers)?;
-            // Nobody asks for more behind them.
-            self.watch.take().map_or(Ok(()), CodedWatch::finish)?;
-            self.kept.ends(Some(trailers));
-        }
-        // A body of known length is not asked for more than that: its end is looked at before its last piece goes.
-        if frame.is_none() || self.body.is_end_stream() {
-            self.watch.take().map_or(Ok(()), CodedWatch::finish)?;
-            self.kept.ends(None);
-        }
-        Ok(())
-    }
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose() {
-            Ok(frame) => frame,
-            Err(error) => return Poll::Ready(Some(Err(self.upload.broken(error)))),
-        };
-        if let Err(refusal) = self.judge(frame.as_ref()) {
-            return Poll::Ready(Some(Err(self.upload.break_off(refusal))));
-        }
-        Poll::Ready(frame.map(Ok))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.watch.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+
     use super::*;
 
     fn body(frames: impl IntoIterator<Item = Bytes>) -> Body {
@@ -315,25 +266,47 @@ mod tests {
         assert!(matches!(whole(body(pieces(most + 1))).await, Err(Refusal::Malformed(_))));
     }
 
+    /// Frames, and then nothing.
+    struct Stalls(Option<Bytes>);
+
+    impl http_body::Body for Stalls {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn decoders_of_bodies_that_stream_have_so_much_room_and_no_more() {
+    async fn a_body_that_stalls_keeps_the_room_of_its_decoder_only_until_another_needs_it() {
         let to = vec!["a.example".parse().unwrap()];
         let grant = config::Grant::new("api".parse().unwrap(), to, config::Places::default(), None);
         let swap = Swap::new(vec![(grant, config::Placeholder::from_value("exeat_Zq3vB8nK1xW5cT7yL0p".into()))]);
         let destination = config::Destination::parse_authority("b.example", 443).unwrap();
-        let zstd = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("zstd"))]);
-        let plain = HeaderMap::new();
-        let head = |headers| Head { destination: &destination, permitted: None, path: "/", query: None, headers };
-        let (zstd, plain, room) = (head(&zstd), head(&plain), Room::default());
-        let examined = |head| examine(body([Bytes::from_static(b"x")]), head, &swap, &room);
-        let mut held = Vec::new();
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, http::HeaderValue::from_static("zstd"))]);
+        let head = Head { destination: &destination, permitted: None, path: "/", query: None, headers: &headers };
+        let room = Room::new(|_| {});
+        // A window of 8 MiB, and as many zeros.
+        let filled = [&[0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3][..], &[2, 0, 0x10, 0].repeat(64)].concat();
+        let begun = tokio::time::Instant::now();
+        let mut bodies = Vec::new();
         for _ in 0..8 {
-            held.push(examined(&zstd).await.unwrap());
+            let stalls = Stalls(Some(filled.clone().into())).boxed_unsync();
+            let (mut body, _) = examine(stalls, &head, &swap, &room).await.unwrap().into_body(None).unwrap();
+            assert!(body.frame().await.unwrap().is_ok());
+            bodies.push(body);
         }
-        assert!(matches!(examined(&zstd).await, Err(Refusal::UnexaminedBody(_))));
-        assert!(examined(&plain).await.is_ok());
-        held.pop();
-        assert!(examined(&zstd).await.is_ok());
+        assert!(begun.elapsed() < limit::DECODED_WAIT / 2, "{:?}", begun.elapsed());
+        let mut ended = 0;
+        for body in &mut bodies {
+            if let Ok(frame) = tokio::time::timeout(std::time::Duration::from_millis(1), body.frame()).await {
+                let error = frame.unwrap().unwrap_err().to_string();
+                assert!(error.contains("it hardly moved") && error.contains("64 MiB"), "{error}");
+                ended += 1;
+            }
+        }
+        assert_eq!(ended, 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,17 +2,21 @@
 //!
 //! Enters: the chunks as the client sends them, and the head that says how they are coded. Leaves: nothing, or the refusal that
 //! ends the request. Never: the rest of a body that cannot be read, or that becomes more than it could honestly be; a byte that is only looked at
-//! decoded: a decoder skips names, comments and frames that hold nothing.
+//! decoded: a decoder skips names, comments and frames that hold nothing; a decoder without room for what it takes, or one that goes on beyond its turn.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use crate::coding::aws_chunked::{AwsChunks, Piece};
-use crate::coding::{self, Coding, Decoder};
+use crate::coding::{self, Coding, Decoder, Decoders, NoRoom};
 use crate::error::Refusal;
 use crate::grpc::{self, Messages};
-use crate::limit;
 use crate::swap::{BodyWatch, Head, Swap};
-use crate::tool::{Place, Room};
+use crate::{limit, turn};
 
 /// What is decoded at once.
 const ROOM: usize = 16 * 1024;
@@ -27,13 +31,12 @@ pub struct CodedWatch {
     chunks: Option<(AwsChunks, BodyWatch)>,
     /// Of gRPC, in which each message may be coded.
     messages: Option<Messages>,
-    /// What the decoder's window takes, and the place for it.
-    window: usize,
-    place: Place,
 }
 
 struct Decoding {
     decoder: Decoder,
+    /// What comes when that has decoded what it has.
+    ahead: VecDeque<Bytes>,
     room: Box<[u8]>,
     /// Over the coded bytes as they are.
     around: BodyWatch,
@@ -53,41 +56,68 @@ impl CodedWatch {
             Coding::Identity => None,
             coding => {
                 let room = vec![0; ROOM].into();
-                Some(Decoding { decoder: Decoder::new(coding), room, around: swap.body(head), coded: 0, plain: 0 })
+                let (decoder, ahead, around) = (Decoder::new(coding), VecDeque::new(), swap.body(head));
+                Some(Decoding { decoder, ahead, room, around, coded: 0, plain: 0 })
             }
         };
         let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
         let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
         let (watch, nothing) = (swap.body(head), swap.is_empty());
-        Ok(Self { watch, nothing, decoding, chunks, messages, window: coding.window(), place: Place::default() })
+        Ok(Self { watch, nothing, decoding, chunks, messages })
     }
 
-    /// The same once there is room for its decoder, which is kept as long as the body streams.
+    /// Waits until there is room for its decoder, and takes it from there from now on.
     ///
     /// # Errors
     /// [`Refusal::UnexaminedBody`] where there was none in time.
-    pub(super) async fn with_room(mut self, room: &Room) -> Result<Self, Refusal> {
-        if self.window > 0 {
-            let place = tokio::time::timeout(limit::EXAMINED_BODY_WAIT, room.decoded(self.window)).await;
-            let busy =
-                |_| Refusal::UnexaminedBody("too many bodies with a `Content-Encoding` are under way".to_owned());
-            self.place = place.map_err(busy)?;
+    pub(super) async fn within(&mut self, decoders: &Arc<Decoders>) -> Result<(), Refusal> {
+        let Some(decoding) = &mut self.decoding else { return Ok(()) };
+        decoding.decoder.within(decoders);
+        poll_fn(|cx| decoding.decoder.poll_turn(cx)).await.map_err(no_room)
+    }
+
+    /// Waits until all that was fed is looked through, a turn after the other.
+    ///
+    /// # Errors
+    /// As [`CodedWatch::step`]; where there is no room to decode it in.
+    pub(super) fn poll_seen(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        while let Some(decoding) = &mut self.decoding {
+            ready!(decoding.decoder.poll_room(cx)).map_err(no_room)?;
+            if self.step()? {
+                break;
+            }
+            ready!(turn::poll_slice(cx));
         }
-        Ok(self)
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing comes for now. Whoever asks is woken should its decoder have to go.
+    pub(super) fn rests(&self, cx: &Context<'_>) {
+        self.decoding.iter().for_each(|decoding| decoding.decoder.rests(cx));
     }
 
     /// Examines the next chunk. Nothing of it may go upstream before.
     ///
     /// # Errors
-    /// For a placeholder, and where the coding is broken or hides too much.
+    /// As [`CodedWatch::feed`] and [`CodedWatch::step`].
     pub fn push(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
+        self.feed(chunk)?;
+        while !self.step()? {}
+        Ok(())
+    }
+
+    /// Takes the next chunk. Nothing of it may go upstream before [`CodedWatch::step`] says that this was all.
+    ///
+    /// # Errors
+    /// For a placeholder that can be seen as it is, and where its framing is broken.
+    pub(super) fn feed(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         if self.nothing {
             return Ok(());
         }
         if let Some(messages) = &mut self.messages {
             messages.push(chunk).map_err(|compressed| Refusal::UnexaminedBody(compressed.to_string()))?;
         }
-        let Some((chunks, lines)) = &mut self.chunks else { return self.decode(chunk) };
+        let Some((chunks, lines)) = &mut self.chunks else { return self.take(chunk) };
         let pieces = chunks.push(chunk.clone()).map_err(|unframed| Refusal::UnexaminedBody(unframed.to_string()))?;
         for piece in &pieces {
             if let Piece::Line(line) = piece {
@@ -96,27 +126,35 @@ impl CodedWatch {
             }
         }
         pieces.iter().try_for_each(|piece| match piece {
-            Piece::Data(data) => self.decode(data),
+            Piece::Data(data) => self.take(data),
             Piece::Line(_) => Ok(()),
         })
     }
 
-    fn decode(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
+    fn take(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         let Some(decoding) = &mut self.decoding else { return Ok(self.watch.push(chunk)?) };
         decoding.around.push(chunk)?;
         decoding.coded += chunk.len() as u64;
-        decoding.decoder.feed(chunk.clone());
-        loop {
-            let length = decoding.decoder.read(&mut decoding.room).map_err(|error| broken(&error))?;
-            if length == 0 {
-                break;
-            }
-            decoding.look(length, &mut self.watch)?;
+        decoding.ahead.push_back(chunk.clone());
+        Ok(())
+    }
+
+    /// Looks through a piece of what was fed. Whether that was all.
+    ///
+    /// # Errors
+    /// For a placeholder, and where the coding is broken or hides too much.
+    fn step(&mut self) -> Result<bool, Refusal> {
+        let Some(Decoding { decoder, ahead, room, .. }) = &mut self.decoding else { return Ok(true) };
+        if decoder.is_idle() {
+            let Some(chunk) = ahead.pop_front() else { return Ok(true) };
+            decoder.feed(chunk);
         }
-        if decoding.decoder.is_used_up() {
-            return Ok(());
+        let length = decoder.read(room).map_err(|error| broken(&error))?;
+        if decoder.is_idle() && !decoder.is_used_up() {
+            return Err(Refusal::UnexaminedBody("there is more behind the end of its content coding".to_owned()));
         }
-        Err(Refusal::UnexaminedBody("there is more behind the end of its content coding".to_owned()))
+        self.decoding.as_mut().map_or(Ok(()), |decoding| decoding.look(length, &mut self.watch))?;
+        Ok(false)
     }
 
     /// Examines what is left at the end.
@@ -151,6 +189,10 @@ impl Decoding {
         }
         Ok(watch.push(&self.room[..length])?)
     }
+}
+
+fn no_room(none: NoRoom) -> Refusal {
+    Refusal::UnexaminedBody(none.to_string())
 }
 
 fn broken(error: &std::io::Error) -> Refusal {

@@ -1,11 +1,14 @@
 //! The body of an answer, scrubbed as it streams.
 //!
 //! Enters: the upstream's body. Leaves: its data decoded and scrubbed, then its trailers scrubbed. Never: more at once than
-//! one buffer; a wait for more where there is something to give; the rest of a body whose coding is broken.
+//! one buffer; a decoder without room for what it takes, or one that goes on beyond its turn; a wait for more where there is something to give; the rest
+//! of a body whose coding is broken.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,8 +16,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::BodyScrub;
-use crate::coding::{Coding, Decoder};
+use crate::coding::{Coding, Decoder, Decoders, NoRoom};
 use crate::grpc::{Compressed, Messages};
+use crate::turn;
 
 /// What is decoded at once: a TLS record's worth.
 const ROOM: usize = 16 * 1024;
@@ -28,10 +32,6 @@ pub struct ScrubbedBody<B> {
 
 /// How it is sent on.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most answers are looked through: a place of its own would be made for each"
-)]
 enum Way {
     /// As it is.
     Unseen,
@@ -50,6 +50,9 @@ pub enum BodyError<E: Error + 'static> {
     /// It is not what its `Content-Encoding` says.
     #[error("the upstream's body cannot be decoded, and so not be examined for credentials")]
     Coding(#[source] io::Error),
+    /// It was decoded no further.
+    #[error(transparent)]
+    Room(NoRoom),
     /// Nothing can be seen in it.
     #[error("the upstream's answer cannot be examined for credentials")]
     Message(#[source] Compressed),
@@ -61,6 +64,7 @@ pub enum BodyError<E: Error + 'static> {
 /// The same without the upstream's own errors.
 enum Broken {
     Coding(io::Error),
+    Room(NoRoom),
     Message(Compressed),
     Credential,
 }
@@ -71,6 +75,12 @@ impl From<io::Error> for Broken {
     }
 }
 
+impl From<NoRoom> for Broken {
+    fn from(none: NoRoom) -> Self {
+        Self::Room(none)
+    }
+}
+
 impl From<Compressed> for Broken {
     fn from(compressed: Compressed) -> Self {
         Self::Message(compressed)
@@ -78,7 +88,8 @@ impl From<Compressed> for Broken {
 }
 
 struct Work {
-    decoder: Option<(Decoder, Box<[u8]>)>,
+    /// Few have one.
+    decoding: Option<Box<(Decoder, Box<[u8]>)>>,
     scrub: BodyScrub,
     /// Of gRPC, whose messages end within the body.
     messages: Option<Messages>,
@@ -106,15 +117,30 @@ impl<B> ScrubbedBody<B> {
 
     /// One that is looked through.
     pub(super) fn scrubbed(body: B, coding: Coding, scrub: BodyScrub, messages: Option<Messages>) -> Self {
-        let decoder = (coding != Coding::Identity).then(|| (Decoder::new(coding), vec![0; ROOM].into()));
-        Self { body, way: Way::Streams(Work { decoder, scrub, messages, stage: Stage::Open }) }
+        let decoding = (coding != Coding::Identity).then(|| Box::new((Decoder::new(coding), vec![0; ROOM].into())));
+        Self { body, way: Way::Streams(Work { decoding, scrub, messages, stage: Stage::Open }) }
+    }
+
+    /// Whether it has to be decoded.
+    pub(crate) fn is_coded(&self) -> bool {
+        matches!(&self.way, Way::Streams(Work { decoding: Some(_), .. }))
+    }
+
+    /// Waits until there is room to decode it in, and takes it from there from now on.
+    ///
+    /// # Errors
+    /// When there was none in time.
+    pub(crate) async fn within(&mut self, decoders: &Arc<Decoders>) -> Result<(), NoRoom> {
+        let Way::Streams(Work { decoding: Some(decoding), .. }) = &mut self.way else { return Ok(()) };
+        decoding.0.within(decoders);
+        poll_fn(|cx| decoding.0.poll_turn(cx)).await
     }
 
     /// Scrubs a body of which `take` gives all, so that its length can be told with its head. Its body has nothing more then. One that has
     /// to be decoded, or has messages, is left as it is.
     pub fn settle(&mut self, take: impl FnOnce(&mut B) -> Option<Bytes>) {
         let Way::Streams(work) = &mut self.way else { return };
-        let Work { decoder: None, scrub, messages: None, .. } = work else { return };
+        let Work { decoding: None, scrub, messages: None, .. } = work else { return };
         if let Some(all) = take(&mut self.body) {
             self.way = Way::Whole(scrub.last(all));
         }
@@ -140,7 +166,7 @@ where
             Way::Streams(work) => work,
         };
         loop {
-            match work.decoded() {
+            match ready!(work.poll_decoded(cx)) {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Some(Err(work.broken(error)))),
@@ -159,11 +185,11 @@ where
                     return Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
                 }
             }
-            match ready!(Pin::new(&mut *body).poll_frame(cx))
-                .transpose()
-                .map_err(BodyError::Upstream)?
-                .map(Frame::into_data)
-            {
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                work.decoding.iter().for_each(|decoding| decoding.0.rests(cx));
+                return Poll::Pending;
+            };
+            match frame.transpose().map_err(BodyError::Upstream)?.map(Frame::into_data) {
                 Some(Ok(chunk)) => {
                     let scrubbed = match work.feed(chunk) {
                         Ok(scrubbed) => scrubbed,
@@ -203,10 +229,10 @@ where
 impl Work {
     /// Takes a chunk: to the decoder, which gives it in pieces, or straight through the scrub.
     fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Broken> {
-        match &mut self.decoder {
+        match &mut self.decoding {
             None => self.scrubbed(chunk),
-            Some((decoder, _)) => {
-                decoder.feed(chunk);
+            Some(decoding) => {
+                decoding.0.feed(chunk);
                 Ok(Bytes::new())
             }
         }
@@ -230,30 +256,35 @@ impl Work {
 
     /// Nothing more comes.
     fn broken<E: Error>(&mut self, broken: Broken) -> BodyError<E> {
-        (self.decoder, self.stage) = (None, Stage::Flushed(None));
+        (self.decoding, self.stage) = (None, Stage::Flushed(None));
         match broken {
             Broken::Coding(error) => BodyError::Coding(error),
+            Broken::Room(none) => BodyError::Room(none),
             Broken::Message(compressed) => BodyError::Message(compressed),
             Broken::Credential => BodyError::Credential,
         }
     }
 
-    /// The next piece of what was fed, if there is one.
-    fn decoded(&mut self) -> Result<Option<Bytes>, Broken> {
+    /// The next piece of what was fed, if there is one: in its turn, and once there is room to decode it in.
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
-            let Some((decoder, room)) = &mut self.decoder else { return Ok(None) };
-            let length = match (decoder.read(room)?, &self.stage) {
-                (0, Stage::Ended(_)) => decoder.finish(room)?,
-                (length, _) => length,
+            let Some(decoding) = &mut self.decoding else { return Poll::Ready(Ok(None)) };
+            let (decoder, room) = &mut **decoding;
+            ready!(decoder.poll_room(cx))?;
+            let data_has_ended = matches!(self.stage, Stage::Ended(_));
+            let length = match decoder.read(room)? {
+                0 if decoder.is_idle() && data_has_ended => decoder.finish(room)?,
+                length => length,
             };
-            if length == 0 {
-                return Ok(None);
+            if length == 0 && decoder.is_idle() {
+                return Poll::Ready(Ok(None));
             }
             let data = Bytes::copy_from_slice(&room[..length]);
             let scrubbed = self.scrubbed(data)?;
             if !scrubbed.is_empty() {
-                return Ok(Some(scrubbed));
+                return Poll::Ready(Ok(Some(scrubbed)));
             }
+            ready!(turn::poll_slice(cx));
         }
     }
 }

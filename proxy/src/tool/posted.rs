@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_keeps_its_place_until_it_is_gone() {
-        let room = Room::default();
+        let room = Room::new(|_| {});
         let body = || Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
         let mut held = Vec::new();
         for _ in 0..limit::JUDGED_AT_ONCE {
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_gets_no_place_in_time_is_refused_and_held_nowhere() {
-        let room = Room::default();
+        let room = Room::new(|_| {});
         let body = || Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}).boxed_unsync();
         let mut held = Vec::new();
         for _ in 0..limit::JUDGED_AT_ONCE {

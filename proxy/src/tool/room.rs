@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::coding::Decoders;
 use crate::limit;
 
 /// The places of one worker.
@@ -16,25 +17,24 @@ pub struct Room {
     listings: Arc<Semaphore>,
     /// In KiB.
     signed: Arc<Semaphore>,
-    decoded: Arc<Semaphore>,
+    decoders: Arc<Decoders>,
 }
 
 /// A place, free again when it is dropped. None is needed for what is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
 
-impl Default for Room {
-    fn default() -> Self {
+impl Room {
+    /// All of it free; `took` is told what decoders took.
+    pub(crate) fn new(took: impl Fn(usize) + Send + Sync + 'static) -> Self {
         Self {
             bodies: Arc::new(Semaphore::new(limit::JUDGED_AT_ONCE)),
             listings: Arc::new(Semaphore::new(limit::LISTINGS_AT_ONCE)),
             signed: Arc::new(Semaphore::new(limit::SIGNED_AT_ONCE >> 10)),
-            decoded: Arc::new(Semaphore::new(limit::DECODED_AT_ONCE >> 10)),
+            decoders: Decoders::new(limit::DECODED_AT_ONCE, took),
         }
     }
-}
 
-impl Room {
     /// Waits for a place for the body of a request.
     pub(super) async fn body(&self) -> Place {
         Place(Arc::clone(&self.bodies).acquire_owned().await.ok())
@@ -47,10 +47,9 @@ impl Room {
         Place(Arc::clone(&self.signed).acquire_many_owned(kibibytes).await.ok())
     }
 
-    /// Waits for a place for a decoder with so large a window.
-    pub(crate) async fn decoded(&self, bytes: usize) -> Place {
-        let kibibytes = u32::try_from(bytes.min(limit::DECODED_AT_ONCE) >> 10).unwrap_or(u32::MAX);
-        Place(Arc::clone(&self.decoded).acquire_many_owned(kibibytes).await.ok())
+    /// Of which decoders have theirs.
+    pub(crate) fn decoders(&self) -> &Arc<Decoders> {
+        &self.decoders
     }
 
     /// Waits for a place for an answer.

@@ -5,7 +5,6 @@ import hpack
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 NAME = 'api.example.com'
-address = socket.gethostbyname(NAME)
 context = ssl.create_default_context()
 context.set_alpn_protocols(['h2'])
 polite_context = ssl.create_default_context()
@@ -18,9 +17,9 @@ def frame(kind, flags, stream, payload=b''):
 class Connection:
     """`statuses` and `resets` by stream; `gone` is the code of the GOAWAY; `ended` turns true with the connection."""
 
-    def __init__(self, settings=b''):
-        raw = socket.create_connection((address, 443), timeout=20)
-        self.stream = context.wrap_socket(raw, server_hostname=NAME)
+    def __init__(self, settings=b'', name=NAME):
+        self.name, raw = name, socket.create_connection((name, 443), timeout=20)
+        self.stream = context.wrap_socket(raw, server_hostname=name)
         assert self.stream.selected_alpn_protocol() == 'h2'
         self.stream.setblocking(False)
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
@@ -62,7 +61,7 @@ class Connection:
             self.sending.release()
 
     def request(self, stream, path='/echo', method='GET', fields=(), end=True):
-        fields = [(':method', method), (':scheme', 'https'), (':authority', NAME), (':path', path), *fields]
+        fields = [(':method', method), (':scheme', 'https'), (':authority', self.name), (':path', path), *fields]
         return frame(HEADERS, 5 if end else 4, stream, self.encoder.encode(fields))
 
     def listen(self):
