@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use config::{CallPermit, ClientCertificate, Destination, Scheme, UpstreamProxy};
-use hyper::client::conn::http1;
 use ipnet::IpNet;
 
 use super::link::{Link, Open};
-use super::{Body, Floor, Peer};
+use super::single::Single;
+use super::{Floor, Peer};
 use crate::limit;
 
 /// What two calls must share to share a connection: everything that decided which address was dialled, and how safely.
@@ -75,6 +75,11 @@ struct Kept {
 }
 
 impl Kept {
+    /// Whether there are more than shall stay, or such that nobody moves.
+    fn is_restless(&self) -> bool {
+        self.idle.len() > limit::IDLE_AT_REST || self.idle.iter().any(|(open, _)| open.is_still())
+    }
+
     fn is_fresh(&self) -> bool {
         let fresh = |links: &[(Open, Instant)]| links.iter().any(|(_, since)| since.elapsed() < limit::IDLE_WAIT);
         fresh(&self.idle) || fresh(&self.shared)
@@ -100,7 +105,7 @@ impl Pool {
         if let Some(shared) = kept.share() {
             return Some(shared);
         }
-        while let Some((open, since)) = kept.idle.pop() {
+        while let Some((mut open, since)) = kept.idle.pop() {
             *idle -= 1;
             if since.elapsed() < limit::IDLE_WAIT && open.is_ready() {
                 return Some(open);
@@ -131,7 +136,7 @@ impl Pool {
             Link::Http1(_) => {
                 kept.idle.push((open, now));
                 *idle += 1;
-                if kept.idle.len() > limit::IDLE_AT_REST && !std::mem::replace(thinning, true) {
+                if !std::mem::replace(thinning, true) {
                     tokio::spawn(Arc::clone(self).thin());
                 }
             }
@@ -141,7 +146,7 @@ impl Pool {
         }
     }
 
-    /// Lets go of those that many clients needed at once and that none does any more.
+    /// Lets go of those that many clients needed at once and that none does any more. What stays and rests has a task to see it end.
     async fn thin(self: Arc<Self>) {
         loop {
             tokio::time::sleep(limit::REST).await;
@@ -154,9 +159,11 @@ impl Pool {
                 let unused =
                     kept.idle.iter().take(most).take_while(|(_, since)| since.elapsed() >= limit::REST).count();
                 over.extend(kept.idle.drain(..unused));
+                let resting = kept.idle.iter_mut().take_while(|(_, since)| since.elapsed() >= limit::REST);
+                resting.for_each(|(open, _)| open.rest());
             }
             *idle -= over.len();
-            *thinning = of.values().any(|kept| kept.idle.len() > limit::IDLE_AT_REST);
+            *thinning = of.values().any(Kept::is_restless);
             let more = *thinning;
             drop(links);
             drop(over);
@@ -172,14 +179,15 @@ impl Pool {
 
     /// Puts a link back once its answer was read to the end; the wait ends with the connection at the latest. A short answer is read
     /// with its head.
-    pub(super) fn put_when_ready(self: &Arc<Self>, key: &Key, mut sender: http1::SendRequest<Body>, peer: Arc<Peer>) {
-        if sender.is_ready() {
-            return self.put(key, Open { link: Link::Http1(sender), peer });
+    pub(super) fn put_when_ready(self: &Arc<Self>, key: &Key, mut single: Single, peer: Arc<Peer>) {
+        if single.is_done() {
+            return self.put(key, Open { link: Link::Http1(single), peer });
         }
+        single.by_itself();
         let (pool, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
-            if sender.ready().await.is_ok() {
-                pool.put(&key, Open { link: Link::Http1(sender), peer });
+            if single.done().await {
+                pool.put(&key, Open { link: Link::Http1(single), peer });
             }
         });
     }
