@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
-static ROOM: LazyLock<Room> = LazyLock::new(Room::default);
+static ROOM: LazyLock<Room> = LazyLock::new(|| Room::new(|_| {}));
 
 pub struct Judging {
     policy: Policy,

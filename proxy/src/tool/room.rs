@@ -26,7 +26,7 @@ pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Option<O
 
 impl Room {
     /// All of it free; `took` is told what decoders took.
-    pub(crate) fn new(took: impl Fn(usize) + Send + Sync + 'static) -> Self {
+    pub fn new(took: impl Fn(usize) + Send + Sync + 'static) -> Self {
         Self {
             bodies: Arc::new(Semaphore::new(limit::JUDGED_AT_ONCE)),
             listings: Arc::new(Semaphore::new(limit::LISTINGS_AT_ONCE)),
