@@ -10,7 +10,6 @@ mod link;
 mod place;
 mod pool;
 mod roots;
-mod single;
 mod tls;
 mod websocket;
 
@@ -160,9 +159,6 @@ impl Upstream {
         let (peer, mut link) = (open.peer, open.link);
         let sent = link.send(permit.destination(), permit.scheme(), request).await;
         let response = sent.map_err(|failure| failure.final_for(permit))?;
-        if let Link::Http1(single) = &mut link {
-            single.by_itself();
-        }
         if matches!(link, Link::Http1(_)) && !websocket::is_meant(&response, accept.as_ref()) {
             let reason = "it agreed to a WebSocket, but not to this one (Sec-WebSocket-Accept)".to_owned();
             return Err(Refusal::UpstreamAnswer { destination: permit.destination().clone(), reason });
@@ -207,13 +203,11 @@ impl Upstream {
     async fn over(&self, key: &Key, open: Open, request: Box<Request<Body>>) -> Result<Answer, Failure> {
         let Open { mut link, peer } = open;
         let response = link.send(&key.destination, key.scheme, request).await?;
-        if let Link::Http1(mut single) = link {
-            // hyper would go on in the version of the last answer, in which a body of unknown length has no end and is left out.
-            if response.version() == Version::HTTP_10 {
-                single.by_itself();
-            } else {
-                self.pool.put_when_ready(key, single, Arc::clone(&peer));
-            }
+        // hyper would go on in the version of the last answer, in which a body of unknown length has no end and is left out.
+        if let Link::Http1(sender) = link
+            && response.version() != Version::HTTP_10
+        {
+            self.pool.put_when_ready(key, sender, Arc::clone(&peer));
         }
         Ok(Answer { response, peer })
     }

@@ -18,7 +18,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::place::{Awaited, Going, Place, Places, Room};
-use super::single::{Mover, Single};
 use super::{Body, Failure, Peer, tls, websocket};
 use crate::error::Refusal;
 use crate::gathered::Gathered;
@@ -28,7 +27,7 @@ use crate::turn::{InTurn, Share};
 /// One connection that can carry a request.
 #[derive(Debug)]
 pub(super) enum Link {
-    Http1(Single),
+    Http1(http1::SendRequest<Body>),
     Http2(Shared),
 }
 
@@ -138,21 +137,8 @@ pub(super) struct Open {
 
 impl Open {
     /// Whether one over HTTP/1.1 takes a request now.
-    pub(super) fn is_ready(&mut self) -> bool {
-        let Link::Http1(single) = &mut self.link else { return false };
-        single.is_ready()
-    }
-
-    /// Has one over HTTP/1.1 moved by a task, until a call has it.
-    pub(super) fn rest(&mut self) {
-        if let Link::Http1(single) = &mut self.link {
-            single.by_itself();
-        }
-    }
-
-    /// Whether nobody moves it.
-    pub(super) fn is_still(&self) -> bool {
-        matches!(&self.link, Link::Http1(single) if single.is_still())
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(&self.link, Link::Http1(sender) if sender.is_ready())
     }
 
     /// The same connection over HTTP/2 with a place on it for one more call, if it has one.
@@ -188,8 +174,8 @@ impl Link {
         .map_err(|error| Failure::Failed(Refusal::Malformed(error.to_string())))?;
         let sending = async {
             match self {
-                Self::Http1(single) => {
-                    let answer = single.send(*request).await.map_err(failed(destination, |body| body))?;
+                Self::Http1(sender) => {
+                    let answer = sender.try_send_request(*request).await.map_err(failed(destination, |body| body))?;
                     Ok(answer.map(|body| Carried { body, ahead: None, place: None }))
                 }
                 Self::Http2(shared) => shared.send(destination, *request).await,
@@ -290,10 +276,8 @@ where
     builder.max_buf_size(limit::ANSWER_HEAD_BYTES);
     let handshake = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
-    let mover: Mover = Box::pin(async {
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Link::Http1(Single::new(sender, mover, share)))
+    share.spawn(connection.with_upgrades());
+    Ok(Link::Http1(sender))
 }
 
 /// HTTP/2 over `stream`.

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use config::{CallPermit, ClientCertificate, Destination, Scheme, UpstreamProxy};
+use hyper::client::conn::http1;
 use ipnet::IpNet;
 
 use super::link::{Link, Open};
-use super::single::Single;
-use super::{Floor, Peer};
+use super::{Body, Floor, Peer};
 use crate::limit;
 
 /// What two calls must share to share a connection: everything that decided which address was dialled, and how safely.
@@ -75,11 +75,6 @@ struct Kept {
 }
 
 impl Kept {
-    /// Whether there are more than shall stay, or such that nobody moves.
-    fn is_restless(&self) -> bool {
-        self.idle.len() > limit::IDLE_AT_REST || self.idle.iter().any(|(open, _)| open.is_still())
-    }
-
     fn is_fresh(&self) -> bool {
         let fresh = |links: &[(Open, Instant)]| links.iter().any(|(_, since)| since.elapsed() < limit::IDLE_WAIT);
         fresh(&self.idle) || fresh(&self.shared)
@@ -105,7 +100,7 @@ impl Pool {
         if let Some(shared) = kept.share() {
             return Some(shared);
         }
-        while let Some((mut open, since)) = kept.idle.pop() {
+        while let Some((open, since)) = kept.idle.pop() {
             *idle -= 1;
             if since.elapsed() < limit::IDLE_WAIT && open.is_ready() {
                 return Some(open);
@@ -136,7 +131,7 @@ impl Pool {
             Link::Http1(_) => {
                 kept.idle.push((open, now));
                 *idle += 1;
-                if !std::mem::replace(thinning, true) {
+                if kept.idle.len() > limit::IDLE_AT_REST && !std::mem::replace(thinning, true) {
                     tokio::spawn(Arc::clone(self).thin());
                 }
             }
@@ -146,7 +141,7 @@ impl Pool {
         }
     }
 
-    /// Lets go of those that many clients needed at once and that none does any more. What stays and rests has a task to see it end.
+    /// Lets go of those that many clients needed at once and that none does any more.
     async fn thin(self: Arc<Self>) {
         loop {
             tokio::time::sleep(limit::REST).await;
@@ -159,11 +154,9 @@ impl Pool {
                 let unused =
                     kept.idle.iter().take(most).take_while(|(_, since)| since.elapsed() >= limit::REST).count();
                 over.extend(kept.idle.drain(..unused));
-                let resting = kept.idle.iter_mut().take_while(|(_, since)| since.elapsed() >= limit::REST);
-                resting.for_each(|(open, _)| open.rest());
             }
             *idle -= over.len();
-            *thinning = of.values().any(Kept::is_restless);
+            *thinning = of.values().any(|kept| kept.idle.len() > limit::IDLE_AT_REST);
             let more = *thinning;
             drop(links);
             drop(over);
@@ -179,15 +172,14 @@ impl Pool {
 
     /// Puts a link back once its answer was read to the end; the wait ends with the connection at the latest. A short answer is read
     /// with its head.
-    pub(super) fn put_when_ready(self: &Arc<Self>, key: &Key, mut single: Single, peer: Arc<Peer>) {
-        if single.is_done() {
-            return self.put(key, Open { link: Link::Http1(single), peer });
+    pub(super) fn put_when_ready(self: &Arc<Self>, key: &Key, mut sender: http1::SendRequest<Body>, peer: Arc<Peer>) {
+        if sender.is_ready() {
+            return self.put(key, Open { link: Link::Http1(sender), peer });
         }
-        single.by_itself();
         let (pool, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
-            if single.done().await {
-                pool.put(&key, Open { link: Link::Http1(single), peer });
+            if sender.ready().await.is_ok() {
+                pool.put(&key, Open { link: Link::Http1(sender), peer });
             }
         });
     }
