@@ -99,7 +99,7 @@ impl CodedWatch {
     /// Examines the next chunk. Nothing of it may go upstream before.
     ///
     /// # Errors
-    /// As [`CodedWatch::feed`] and [`CodedWatch::step`].
+    /// As `feed` and `step`.
     pub fn push(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         self.feed(chunk)?;
         while !self.step()? {}
