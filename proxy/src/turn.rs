@@ -42,7 +42,8 @@ const DEAREST: Duration = Duration::from_millis(2);
 const ALLOWANCE: Duration = Duration::from_millis(1);
 /// What has to be left of it to go first: a turn of a request.
 const ENOUGH: Duration = Duration::from_micros(100);
-/// So many turns in a row go to who asks for little while others wait: however many those are, the others go on.
+/// So many turns in a row go to who asks for little while others wait: however many those are, the others go on. A single one, where those are of a
+/// lane that had more of late.
 const IN_A_ROW: u32 = 16;
 /// One part in so many of the time for which a share rests is added to its allowance.
 const REST: u32 = 8;

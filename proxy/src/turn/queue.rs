@@ -77,7 +77,7 @@ impl Queue {
 
     /// Whose turn it is, and what was paid for it in advance.
     pub(super) fn next(&mut self, spare: bool, now: Instant) -> Option<(Arc<Share>, Duration)> {
-        let enough = !spare && self.in_a_row >= IN_A_ROW && !self.heavy.is_empty();
+        let enough = !spare && self.is_enough(now);
         self.in_a_row = if enough { 0 } else { self.in_a_row.saturating_add(1) };
         let light = if enough { None } else { self.light.pop() };
         let (share, paid) = match light {
@@ -108,6 +108,17 @@ impl Queue {
         state.place = Place::InTurn;
         drop(state);
         Some((share, paid))
+    }
+
+    /// Whether those who ask for little have had their turns for now: many in a row, or a single one where their lane had more of late than the
+    /// one that waits. A new connection has no allowance yet, and would wait so long each time for hundreds that have rested a little.
+    fn is_enough(&self, now: Instant) -> bool {
+        let (Some((_, waits)), Some(Reverse(light))) = (self.heavy.first_key_value(), self.light.peek()) else {
+            return false;
+        };
+        let lane = &light.share.lane;
+        let had_more = || lock(&lane.state).late(now) > lock(&waits.state).late(now);
+        self.in_a_row >= IN_A_ROW || (self.in_a_row > 0 && !lane.own && lane.number != waits.number && had_more())
     }
 
     /// Whether somebody asks for little beside a lane that has always more to do.

@@ -215,6 +215,27 @@ async fn however_many_ask_for_little_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn however_many_ask_for_little_of_a_lane_that_had_much_others_have_every_second_turn() {
+    let turns = Turns::new(|| {});
+    let crowd: Vec<_> = (0..100).map(|_| turns.share_of(None)).collect();
+    for share in &crowd {
+        share.spawn(async {});
+    }
+    for _ in 0..crowd.len() {
+        turn(&turns, SLICE);
+    }
+    // Each of them has rested for a little.
+    for share in &crowd {
+        lock(&share.state).rests_since -= ALLOWANCE * REST;
+        share.spawn(async {});
+    }
+    let new = turns.share();
+    new.spawn(busy());
+    let given: Vec<_> = (0..20).filter_map(|_| turn(&turns, Duration::from_micros(1))).collect();
+    assert_eq!(given.iter().filter(|number| **number == new.number).count(), 10, "{given:?}");
+}
+
+#[tokio::test]
 async fn a_newcomer_has_no_allowance_and_waits_no_longer_than_others() {
     let turns = Turns::new(|| {});
     let old = turns.share();
