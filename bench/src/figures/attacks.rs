@@ -14,7 +14,7 @@ use super::spread::Spread;
 use super::table::Table;
 
 /// Turns of each, alone and beside.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// A turn is this many times as long as one of the other figures: attacks take time to stand.
 const LONGER: f64 = 2.0;
 /// Thousands of names take so many times longer still; a hundred thousand in a row are a part of their own.
@@ -24,6 +24,11 @@ const EVERY: u64 = 5;
 
 /// The same of whoever is only there to attack from elsewhere.
 const SELDOM: u64 = 500;
+
+/// What a polite client's p99 beside an attack may be, of what it is alone.
+const TIMES: f64 = 3.0;
+/// What may be resident in a worker meanwhile, in MiB.
+const RESIDENT: u64 = 128;
 
 /// The attacks, and what each is called.
 const ATTACKS: [(&str, Attack); 8] = [
@@ -45,7 +50,8 @@ pub fn table(installation: &Installation, seconds: f64, only: Option<usize>) -> 
          {ROUNDS} rounds in turn. Driver, attacker, worker and servers share the cores. *In the background*: the attacker's thread and upstream have \
          the least priority, so that what is measured is what the worker does for them, not how the machine shares its cores; *as equals*: as they \
          come; *elsewhere*: the same from another sandbox, with a worker of its own, which is what the machine does to who shares it. The worker's \
-         peak is what was resident at most in any of them, each with a worker of its own. Budget: p99 3 times, 128 MiB."
+         peak is what was resident at most in any of them, each with a worker of its own. Budget: medians of p99 beside ÷ alone within {TIMES}, {RESIDENT} MiB; the \
+         last column says what is beyond."
     );
     let heads = [
         "attack",
@@ -60,11 +66,12 @@ pub fn table(installation: &Installation, seconds: f64, only: Option<usize>) -> 
         "p99 beside ÷ alone, in the background",
         "as equals",
         "worker's peak MiB",
+        "within the budget",
     ];
     let mut table = Table::new("Under attack", &about, &heads);
     for (_, (name, attack)) in (1..).zip(ATTACKS).filter(|(number, _)| only.is_none_or(|only| only == *number)) {
         let rounds: Result<Vec<_>, _> = (0..ROUNDS).map(|_| round(installation, attack, seconds * LONGER)).collect();
-        table.row(&row(name, &rounds.map_err(|error| error.during(name))?));
+        table.row(&row(name, attack, &rounds.map_err(|error| error.during(name))?));
     }
     Ok(table.end())
 }
@@ -127,7 +134,8 @@ fn polite(every: u64, seconds: f64, anew: bool) -> Job {
     let load = Load::Polite { every, seconds, anew };
     Job { connect: None, host, protocol: Protocol::Http1, path, load, beside: None, background: false }
 }
-fn row(name: &str, rounds: &[Round]) -> [String; 12] {
+
+fn row(name: &str, attack: Attack, rounds: &[Round]) -> [String; 13] {
     let spread = |of: &dyn Fn(&Round) -> f64| -> Spread { rounds.iter().map(of).collect() };
     let often = rounds.iter().map(|round| round.standing.beside.outcome.attacks).max().unwrap_or(0);
     let peak = rounds.iter().map(|round| round.peak).max().unwrap_or(0);
@@ -137,20 +145,45 @@ fn row(name: &str, rounds: &[Round]) -> [String; 12] {
             beside.outcome.p99 / alone.outcome.p99
         })
     };
+    let standing = [
+        p99(&|round| (&round.standing.background, &round.standing.alone)),
+        p99(&|round| (&round.standing.beside, &round.standing.alone)),
+    ];
+    let anew = [
+        p99(&|round| (&round.anew.background, &round.anew.alone)),
+        p99(&|round| (&round.anew.beside, &round.anew.alone)),
+    ];
+    let beyond = beyond(&standing, &anew, peak / 1024);
     [
         name.to_owned(),
         often.to_string(),
         spread(&|round| round.standing.alone.outcome.p50).told(0),
         spread(&|round| round.standing.beside.outcome.p50 / round.standing.alone.outcome.p50).told(1),
         spread(&|round| round.standing.alone.outcome.p99).told(0),
-        p99(&|round| (&round.standing.background, &round.standing.alone)).told(1),
-        p99(&|round| (&round.standing.beside, &round.standing.alone)).told(1),
+        standing[0].told(1),
+        standing[1].told(1),
         p99(&|round| (&round.apart, &round.standing.alone)).told(1),
         spread(&|round| round.anew.alone.outcome.p99).told(0),
-        p99(&|round| (&round.anew.background, &round.anew.alone)).told(1),
-        p99(&|round| (&round.anew.beside, &round.anew.alone)).told(1),
+        anew[0].told(1),
+        anew[1].told(1),
         format!("{}", peak / 1024),
+        if attack == Attack::Compute { "–".to_owned() } else { beyond },
     ]
+}
+
+/// What is beyond the budget, each in the background and as equals.
+fn beyond(standing: &[Spread; 2], anew: &[Spread; 2], resident: u64) -> String {
+    let over = |[background, equal]: &[Spread; 2], whose| {
+        let ways = [(background, "in the background"), (equal, "as equals")];
+        let ways = ways.into_iter().filter(|(spread, _)| spread.median() > TIMES || spread.median().is_nan());
+        ways.map(|(spread, way)| format!("{whose} {way}: {:.1}", spread.median())).collect::<Vec<_>>()
+    };
+    let mut beyond = over(standing, "standing");
+    beyond.extend(over(anew, "new"));
+    if resident > RESIDENT {
+        beyond.push(format!("{resident} MiB"));
+    }
+    if beyond.is_empty() { "yes".to_owned() } else { format!("**no**: {}", beyond.join(", ")) }
 }
 
 /// The most that was ever resident, in KiB.
@@ -158,4 +191,22 @@ pub fn peak(process: u32) -> Result<u64, Error> {
     let text = fs::read_to_string(format!("/proc/{process}/status"))?;
     let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     peak.ok_or_else(|| Error::new("the kernel does not say what was resident at most"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_the_budget_is_named() {
+        let spread = |times: f64| -> Spread { [times; 3].into_iter().collect() };
+        let of =
+            |standing: [f64; 2], anew: [f64; 2], resident| beyond(&standing.map(spread), &anew.map(spread), resident);
+        assert_eq!(of([3.0; 2], [2.9, 1.0], 128), "yes");
+        assert_eq!(
+            of([3.2, 1.0], [1.0, 4.0], 129),
+            "**no**: standing in the background: 3.2, new as equals: 4.0, 129 MiB"
+        );
+        assert_eq!(of([f64::NAN, 1.0], [1.0; 2], 1), "**no**: standing in the background: NaN");
+    }
 }
