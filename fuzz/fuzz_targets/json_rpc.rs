@@ -45,7 +45,7 @@ static LISTING: LazyLock<Listing> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(value) = read(bytes) {
         let other: Value = serde_json::from_slice(bytes).expect("JSON");
-        assert_eq!(value, other);
+        assert_eq!(serde_json::from_str::<Value>(value.text()).expect("JSON"), other);
         // A reader that keeps every key it meets.
         serde_json::from_slice::<Alone>(bytes).expect("no key is spelt like another");
     }

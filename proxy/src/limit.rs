@@ -122,7 +122,7 @@ pub const LISTINGS_AT_ONCE: usize = 128;
 pub const LISTING_WAIT: Duration = Duration::from_secs(60);
 /// Nesting in a GraphQL document; servers in the field take 10 to 50.
 pub const GRAPHQL_DEPTH: usize = 128;
-/// Tokens of a GraphQL document; the introspection query has 200.
+/// Tokens of all GraphQL documents of a request; the introspection query has 200.
 pub const GRAPHQL_TOKENS: usize = 20_000;
 /// A line between the chunks of `aws-chunked`: a size with a signature takes 100 bytes, a trailer with one not many more.
 pub const CHUNK_LINE: usize = 1024;

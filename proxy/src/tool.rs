@@ -10,6 +10,7 @@ mod answer;
 mod document;
 mod events;
 mod graphql;
+mod json;
 mod listed;
 mod listing;
 mod mcp;
@@ -26,6 +27,7 @@ use http::header::{ACCEPT_ENCODING, HeaderValue};
 
 pub(crate) use self::answer::answer;
 pub use self::events::Events;
+pub use self::json::Json;
 pub use self::listing::Listing;
 pub use self::message::{Unreadable, read};
 pub use self::objection::Objection;
@@ -78,8 +80,8 @@ pub async fn judge(
     }
     let posted = posted::whole(room, body).await?.map_err(refused)?;
     let asked = match protocol {
-        Protocol::Mcp(rule) => mcp::judge(permit.rule(), rule, swap, call, &posted.bytes),
-        Protocol::GraphQl(rule) => graphql::judge(rule, swap, call, &posted.bytes),
+        Protocol::Mcp(rule) => mcp::judge(permit.rule(), rule, swap, call, &posted.bytes).await,
+        Protocol::GraphQl(rule) => graphql::judge(rule, swap, call, &posted.bytes).await,
     };
     Ok((posted.into_body(), asked.map_err(refused)?))
 }

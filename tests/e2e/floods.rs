@@ -2,6 +2,7 @@
 //! reader or writer holds back its own stream and no other.
 
 mod coded;
+mod judged;
 
 use std::time::Duration;
 

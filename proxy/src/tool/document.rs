@@ -12,8 +12,8 @@ use crate::limit;
 /// An operation, and its name if it has one.
 pub(super) type Defined = (Operation, Option<String>);
 
-/// The operations of a document.
-pub(super) fn operations(text: &str) -> Result<Vec<Defined>, Why> {
+/// The operations of a document, which has no more than so many `tokens`. It takes as many as it has.
+pub(super) fn operations(text: &str, tokens: &mut usize) -> Result<Vec<Defined>, Why> {
     // A return that stands alone ends a comment for some parsers and not for others.
     let odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n');
     if text.replace("\r\n", "\n").contains(odd) || text.contains('\u{feff}') {
@@ -23,8 +23,10 @@ pub(super) fn operations(text: &str) -> Result<Vec<Defined>, Why> {
     if text.contains(r#"\\""""#) {
         return Err(Why::shape("the document has backslashes before the end of a block of text"));
     }
-    let parser = Parser::new(text).recursion_limit(limit::GRAPHQL_DEPTH).token_limit(limit::GRAPHQL_TOKENS);
-    let tree = parser.parse();
+    *tokens = tokens.checked_sub(Lexer::new(text).take(*tokens + 1).count()).ok_or_else(|| {
+        Why::shape(&format!("the documents of a request have more than {} tokens in all", limit::GRAPHQL_TOKENS))
+    })?;
+    let tree = Parser::new(text).recursion_limit(limit::GRAPHQL_DEPTH).parse();
     if let Some(error) = tree.errors().next() {
         return Err(Why::shape(&format!("the document does not parse: {}", shown(error.message()))));
     }
@@ -67,7 +69,9 @@ mod tests {
     use super::*;
 
     fn kinds(text: &str) -> Option<Vec<Operation>> {
-        operations(text).ok().map(|defined| defined.into_iter().map(|(kind, _)| kind).collect())
+        operations(text, &mut { limit::GRAPHQL_TOKENS })
+            .ok()
+            .map(|defined| defined.into_iter().map(|(kind, _)| kind).collect())
     }
 
     #[test]

@@ -4,14 +4,15 @@
 //! refused. Never: an operation that the server might choose differently; a text that is not in the request.
 
 use config::{GraphQl, Operation};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::document::{Defined, operations};
+use super::json::{Json, Members};
 use super::objection::{Why, shown};
 use super::{Asked, as_it_is, posted, query, read};
-use crate::limit;
 use crate::request::Call;
 use crate::swap::Swap;
+use crate::{limit, turn};
 
 /// What a request consists of (GraphQL over HTTP, section 5.1).
 const MEMBERS: [&str; 4] = ["query", "operationName", "variables", "extensions"];
@@ -19,16 +20,20 @@ const MEMBERS: [&str; 4] = ["query", "operationName", "variables", "extensions"]
 const TELLING_NOTHING: &str = "clientLibrary";
 
 /// Judges a request, or a batch of them.
-pub(super) fn judge(rule: &GraphQl, swap: &Swap, call: &Call, body: &[u8]) -> Result<Asked, Why> {
-    let value = match (call.method.as_str(), call.query.as_deref()) {
+pub(super) async fn judge(rule: &GraphQl, swap: &Swap, call: &Call, body: &[u8]) -> Result<Asked, Why> {
+    let by_query;
+    let text = match (call.method.as_str(), call.query.as_deref()) {
         ("POST", None) => {
             posted::is_json(&call.headers)?;
-            read(body).map_err(|unreadable| Why::unreadable(&unreadable.to_string()))?
+            body
         }
         ("POST", Some(_)) => {
             return Err(Why::shape("some servers take a query string for the operation: send it in the body alone"));
         }
-        ("GET", Some(query)) if body.is_empty() => asked_by_query(query)?,
+        ("GET", Some(query)) if body.is_empty() => {
+            by_query = asked_by_query(query)?;
+            by_query.as_bytes()
+        }
         // What a browser asks before a request of another origin.
         ("OPTIONS", None) if body.is_empty() => return Ok(Asked::default()),
         (method, _) => {
@@ -36,54 +41,53 @@ pub(super) fn judge(rule: &GraphQl, swap: &Swap, call: &Call, body: &[u8]) -> Re
             return Err(Why::form(&what, "send each operation as a POST request with a JSON body"));
         }
     };
-    requests(rule, swap, &value)
+    requests(rule, swap, read(text)?).await
 }
 
 /// What a query string asks for, as the body of a POST would.
-fn asked_by_query(query: &str) -> Result<Value, Why> {
-    let mut request = Map::new();
-    for (name, value) in query::read(query)? {
+fn asked_by_query(query: &str) -> Result<String, Why> {
+    let text = |text: String| Value::String(text).to_string();
+    let members = query::read(query)?.into_iter().map(|(name, value)| {
         let value = match name.as_str() {
-            "variables" | "extensions" => {
-                read(value.as_bytes()).map_err(|unreadable| Why::unreadable(&unreadable.to_string()))?
-            }
-            _ => Value::String(value),
+            "variables" | "extensions" => read(value.as_bytes())?.text().to_owned(),
+            _ => text(value),
         };
-        if request.insert(name, value).is_some() {
-            return Err(Why::shape("a name comes twice in the query string"));
-        }
-    }
-    Ok(Value::Object(request))
+        Ok(format!("{}:{value}", text(name)))
+    });
+    Ok(format!("{{{}}}", members.collect::<Result<Vec<_>, Why>>()?.join(",")))
 }
 
-fn requests(rule: &GraphQl, swap: &Swap, body: &Value) -> Result<Asked, Why> {
-    let requests = match body {
-        Value::Array(requests) => &requests[..],
-        one => std::slice::from_ref(one),
-    };
+async fn requests(rule: &GraphQl, swap: &Swap, body: Json<'_>) -> Result<Asked, Why> {
+    let (requests, _) = body.batch();
     if requests.is_empty() || requests.len() > limit::BATCH {
         return Err(Why::shape(&format!("a batch has from 1 to {} requests", limit::BATCH)));
     }
-    let names = requests.iter().map(|request| judge_one(rule, swap, request)).collect::<Result<Vec<_>, Why>>()?;
+    let (mut names, mut tokens) = (Vec::new(), limit::GRAPHQL_TOKENS);
+    for request in requests {
+        turn::slice().await;
+        names.push(judge_one(rule, swap, request, &mut tokens)?);
+    }
     Ok(Asked { name: Some(names.join(", ")), listing: None })
 }
 
-fn judge_one(rule: &GraphQl, swap: &Swap, request: &Value) -> Result<String, Why> {
-    let request = request.as_object().ok_or_else(|| Why::shape("a request is an object"))?;
-    if let Some(key) = request.keys().find(|key| !MEMBERS.contains(&key.as_str())) {
+fn judge_one(rule: &GraphQl, swap: &Swap, request: Json<'_>, tokens: &mut usize) -> Result<String, Why> {
+    let request = request.members(&MEMBERS).ok_or_else(|| Why::shape("a request is an object"))?;
+    if let Some(key) = request.other() {
         return Err(Why::shape(&format!("`{}` is no member of a request", shown(key))));
     }
-    let telling = |key: &String| key != TELLING_NOTHING;
-    let extensions = request.get("extensions").unwrap_or(&Value::Null);
-    if !extensions.is_null() && extensions.as_object().is_none_or(|extensions| extensions.keys().any(telling)) {
+    let telling = |extensions: Json<'_>| {
+        let members = extensions.members(&[TELLING_NOTHING]);
+        !extensions.is_null() && members.is_none_or(|members| members.other().is_some())
+    };
+    if request.get("extensions").is_some_and(telling) {
         return Err(Why::shape("`extensions` can name a persisted query, whose text is not here to be judged"));
     }
-    let Some(Value::String(text)) = request.get("query") else {
+    let Some(text) = request.get("query").and_then(Json::string) else {
         return Err(Why::shape("there is no text under `query`, and what is persisted elsewhere cannot be judged"));
     };
-    as_it_is(swap, text)?;
+    as_it_is(swap, &text)?;
     let mut names = Vec::new();
-    for (kind, name) in chosen(&operations(text)?, request)? {
+    for (kind, name) in chosen(&operations(&text, tokens)?, &request)? {
         let name = name.as_ref().map_or_else(|| kind.to_string(), |name| format!("{kind} {}", shown(name)));
         if !rule.operations().contains(kind) {
             return Err(unlisted(rule, *kind, name));
@@ -100,31 +104,42 @@ fn unlisted(rule: &GraphQl, kind: Operation, name: String) -> Why {
 }
 
 /// The operations that the server may run: the one that is named, or any of them.
-fn chosen<'a>(defined: &'a [Defined], request: &Map<String, Value>) -> Result<Vec<&'a Defined>, Why> {
-    let wanted = match request.get("operationName") {
-        None | Some(Value::Null) => None,
+fn chosen<'a>(defined: &'a [Defined], request: &Members<'_, '_>) -> Result<Vec<&'a Defined>, Why> {
+    let wanted = match request.get("operationName").map(Json::scalar) {
+        None | Some(Some(Value::Null)) => None,
         // For some servers that is no name, for others one that is not there.
-        Some(Value::String(name)) if name.is_empty() => None,
-        Some(Value::String(name)) => Some(name),
+        Some(Some(Value::String(name))) if name.is_empty() => None,
+        Some(Some(Value::String(name))) => Some(name),
         Some(_) => return Err(Why::shape("`operationName` is not a name")),
     };
-    let named = |defined: &&Defined| wanted.is_none() || defined.1.as_ref() == wanted;
+    let named = |defined: &&Defined| wanted.is_none() || defined.1 == wanted;
     let chosen: Vec<&Defined> = defined.iter().filter(named).collect();
     if chosen.is_empty() { Err(Why::shape("the document has no operation of that name")) } else { Ok(chosen) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use config::{Policy, Protocol};
     use serde_json::json;
 
     use super::*;
 
     fn judged(body: &Value) -> Result<String, Why> {
+        judged_text(&body.to_string())
+    }
+
+    fn judged_text(body: &str) -> Result<String, Why> {
         let text = "[[allow]]\nto = \"api.example.com\"\ngraphql = { operations = [\"query\"] }\n";
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", text).unwrap();
         let Some(Protocol::GraphQl(rule)) = policy.rules()[0].protocol() else { panic!("no graphql") };
-        requests(rule, &Swap::new(Vec::new()), body).map(|asked| asked.name.unwrap())
+        let body = read(body.as_bytes())?;
+        let swap = Swap::new(Vec::new());
+        let judging = pin!(requests(rule, &swap, body));
+        let Poll::Ready(asked) = judging.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
+        asked.map(|asked| asked.name.unwrap())
     }
 
     #[test]
@@ -180,6 +195,8 @@ mod tests {
             json!({ "query": "{ a }", "extensions": { "persistedQuery": { "sha256Hash": "0" } } }),
             json!({ "query": format!("{}a{}", "{ a ".repeat(300), "}".repeat(300)) }),
             json!({ "query": format!("{{ {} }}", "a ".repeat(30_000)) }),
+            // Each of these would do alone.
+            json!([{ "query": format!("{{ {} }}", "a ".repeat(8_000)) }, { "query": format!("{{ {} }}", "a ".repeat(8_000)) }]),
             json!([]),
             json!([[{ "query": "{ a }" }]]),
             (0..65).map(|_| json!({ "query": "{ a }" })).collect(),
@@ -190,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_query_string_asks_like_a_body() {
-        let asked = |query: &str| asked_by_query(query).and_then(|value| judged(&value));
+        let asked = |query: &str| asked_by_query(query).and_then(|text| judged_text(&text));
         assert_eq!(asked("query=query+A%7Ba%7D&operationName=A&variables=%7B%22x%22%3A1%7D").unwrap(), "query A");
         assert_eq!(asked("query=mutation%7Ba%7D").unwrap_err().kind, "tool-not-allowed");
         for query in [

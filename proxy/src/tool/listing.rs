@@ -4,14 +4,29 @@
 //! list that could not be read; an entry whose name could be read in two ways.
 
 use config::{Mcp, NameGlob, RuleId};
-use serde_json::{Map, Value};
 
-use super::message::{misspelt, read_answer};
+use super::json::{Json, Members};
+use super::message::read_answer;
 use super::objection::{Objection, Waiting, Why, shown};
 
 /// What the way to a list, and an entry of one, is named by.
-const KNOWN: [&str; 11] =
-    ["jsonrpc", "id", "method", "result", "error", "tools", "prompts", "resources", "resourceTemplates", "name", "uri"];
+const KNOWN: [&str; 12] = [
+    "jsonrpc",
+    "id",
+    "method",
+    "result",
+    "error",
+    "tools",
+    "prompts",
+    "resources",
+    "resourceTemplates",
+    "name",
+    "uri",
+    "uriTemplate",
+];
+
+/// A list as it stands in a message, and what is left of it.
+type Cut<'a> = (&'a str, String);
 
 /// Cuts answers down to what a rule lists.
 #[derive(Debug, Clone)]
@@ -42,59 +57,77 @@ impl Listing {
     /// # Errors
     /// In words, when it cannot be read.
     pub fn cut(&self, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let mut value = read_answer(text).map_err(|error| format!("a message of it has no single reading: {error}"))?;
-        let found = match &mut value {
-            Value::Array(messages) => {
-                let cut: Vec<bool> =
-                    messages.iter_mut().map(|message| self.cut_one(message)).collect::<Result<_, _>>()?;
-                cut.contains(&true)
+        let answer = read_answer(text).map_err(|error| format!("a message of it has no single reading: {error}"))?;
+        let (mut cuts, mut failed) = (Vec::new(), None);
+        let mut one = |message| {
+            if failed.is_none() {
+                failed = self.cut_one(message, &mut cuts).err();
             }
-            message => self.cut_one(message)?,
         };
-        Ok(found.then(|| value.to_string().into_bytes()))
+        if !answer.each(&mut one) {
+            one(answer);
+        }
+        failed.map_or(Ok(()), Err)?;
+        Ok((!cuts.is_empty()).then(|| without(answer.text(), cuts).into_bytes()))
     }
 
-    fn cut_one(&self, message: &mut Value) -> Result<bool, String> {
-        let Value::Object(message) = message else { return Ok(false) };
-        one_spelling(message)?;
-        let Some(Value::Object(result)) = message.get_mut("result") else { return Ok(false) };
-        one_spelling(result)?;
+    fn cut_one<'a>(&self, message: Json<'a>, cuts: &mut Vec<Cut<'a>>) -> Result<(), String> {
+        let Some(message) = message.members(&KNOWN) else { return Ok(()) };
+        one_spelling(&message)?;
+        let Some(result) = message.get("result").and_then(|result| result.members(&KNOWN)) else { return Ok(()) };
+        one_spelling(&result)?;
         let lists: [(&str, &str, &[NameGlob]); 4] = [
             ("tools", "name", self.rule.tools()),
             ("prompts", "name", self.rule.prompts()),
             ("resources", "uri", self.rule.resources()),
             ("resourceTemplates", "uriTemplate", self.rule.resources()),
         ];
-        let mut found = false;
-        for (list, named_by, globs) in lists {
-            match result.get_mut(list) {
-                None => {}
-                Some(Value::Array(entries)) => {
-                    entries.retain(|entry| is_listed(entry, named_by, globs));
-                    found = true;
+        for (name, named_by, globs) in lists {
+            let Some(list) = result.get(name) else { continue };
+            let mut listed = Vec::new();
+            let is_list = list.each(|entry| {
+                if is_listed(entry, named_by, globs) {
+                    listed.push(entry.text());
                 }
-                Some(_) => return Err(format!("its `{list}` is no list")),
+            });
+            if !is_list {
+                return Err(format!("its `{name}` is no list"));
             }
+            cuts.push((list.text(), format!("[{}]", listed.join(","))));
         }
-        Ok(found)
+        Ok(())
     }
 }
 
-fn is_listed(entry: &Value, named_by: &str, globs: &[NameGlob]) -> bool {
-    let Value::Object(entry) = entry else { return false };
-    let name = entry.get(named_by).and_then(Value::as_str);
-    one_spelling(entry).is_ok() && name.is_some_and(|name| globs.iter().any(|glob| glob.matches(name)))
+fn is_listed(entry: Json<'_>, named_by: &str, globs: &[NameGlob]) -> bool {
+    let Some(entry) = entry.members(&KNOWN) else { return false };
+    let name = entry.get(named_by).and_then(Json::string);
+    one_spelling(&entry).is_ok() && name.is_some_and(|name| globs.iter().any(|glob| glob.matches(&name)))
 }
 
-fn one_spelling(object: &Map<String, Value>) -> Result<(), String> {
-    misspelt(object, &KNOWN)
-        .map_or(Ok(()), |key| Err(format!("its key `{}` is no key that is read in one way", shown(key))))
+fn one_spelling(object: &Members<'_, '_>) -> Result<(), String> {
+    let key = object.misspelt();
+    key.map_or(Ok(()), |key| Err(format!("its key `{}` is no key that is read in one way", shown(key))))
+}
+
+/// The text with what is left of each list in its place.
+fn without(text: &str, mut cuts: Vec<Cut<'_>>) -> String {
+    let place = |list: &str| list.as_ptr().addr() - text.as_ptr().addr();
+    cuts.sort_unstable_by_key(|(list, _)| place(list));
+    let (mut left, mut passed) = (String::with_capacity(text.len()), 0);
+    for (list, listed) in cuts {
+        left.push_str(&text[passed..place(list)]);
+        left.push_str(&listed);
+        passed = place(list) + list.len();
+    }
+    left.push_str(&text[passed..]);
+    left
 }
 
 #[cfg(test)]
 mod tests {
     use config::{Policy, Protocol};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -117,7 +150,8 @@ mod tests {
                 { "Name": "read_y", "name": "read_x" }, { "title": "search" }, "search", { "name": ["search"] }],
             "prompts": [{ "name": "search" }],
             "resources": [{ "uri": "file:///a/b" }, { "uri": "file:///b" }],
-            "resourceTemplates": [{ "uriTemplate": "file:///a/{x}" }, { "uriTemplate": "file:///{x}" }],
+            "resourceTemplates": [{ "uriTemplate": "file:///a/{x}" }, { "uriTemplate": "file:///{x}" },
+                { "uriTemplate": "file:///a/{x}", "URITemplate": "file:///{x}" }],
             "nextCursor": "x",
         }));
         let left = json!({

@@ -6,15 +6,16 @@
 
 use config::{Mcp, NameGlob, RuleId};
 use http::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::message::{misspelt, read};
+use super::json::{Json, Members};
+use super::message::read;
 use super::objection::{Waiting, Why, shown};
 use super::posted::is_json;
 use super::{Asked, Listing, as_it_is, mirror, query};
-use crate::limit;
 use crate::request::Call;
 use crate::swap::Swap;
+use crate::{limit, turn};
 
 /// What a message can consist of (JSON-RPC 2.0 sections 4 and 5). Nothing else is let through: a key that only differs in case
 /// is another key for some readers and the same for others.
@@ -49,12 +50,11 @@ const NOTIFICATIONS: [&str; 4] = [
 /// Names that a server of JSON-RPC over GET would take a call from.
 const CALLING: [&str; 4] = ["jsonrpc", "method", "params", "message"];
 
-type Object = Map<String, Value>;
 /// What a call is about, the list that it has to be on, and the list's key.
-type Subject<'a, 'r> = (&'a str, &'r [NameGlob], &'static str);
+type Subject<'r> = (String, &'r [NameGlob], &'static str);
 
 /// Judges a request: a message that is posted, the stream of a session, or the session's end.
-pub(super) fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, body: &[u8]) -> Result<Asked, Why> {
+pub(super) async fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, body: &[u8]) -> Result<Asked, Why> {
     for (name, _) in query::read(call.query.as_deref().unwrap_or_default())? {
         if CALLING.iter().any(|calling| query::may_mean(&name, calling)) {
             return Err(Why::shape(&format!(
@@ -66,8 +66,9 @@ pub(super) fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, body: &[u
     match call.method.as_str() {
         "POST" => {
             is_json(&call.headers)?;
-            let value = read(body).map_err(|unreadable| Why::unreadable(&unreadable.to_string()))?;
-            messages((id, rule), swap, &call.headers, &value)
+            let value = read(body)?;
+            turn::slice().await;
+            messages((id, rule), swap, &call.headers, value)
         }
         "GET" if body.is_empty() => Ok(Asked { name: None, listing: Some(Listing::of_stream(id, rule)) }),
         "DELETE" if body.is_empty() => Ok(Asked::default()),
@@ -79,22 +80,20 @@ pub(super) fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, body: &[u
 }
 
 /// Judges a message, or a batch of them as older versions of the protocol have it.
-fn messages((id, rule): (&RuleId, &Mcp), swap: &Swap, headers: &HeaderMap, body: &Value) -> Result<Asked, Why> {
-    let (messages, batch) = match body {
-        Value::Array(messages) => (&messages[..], true),
-        one => (std::slice::from_ref(one), false),
-    };
+fn messages((id, rule): (&RuleId, &Mcp), swap: &Swap, headers: &HeaderMap, body: Json<'_>) -> Result<Asked, Why> {
+    let (messages, batch) = body.batch();
     if messages.is_empty() || messages.len() > limit::BATCH {
         return Err(Why::shape(&format!("a batch has from 1 to {} messages", limit::BATCH)));
     }
-    let requests = messages.iter().filter_map(Value::as_object).filter(|message| message.contains_key("method"));
-    let waiting = Waiting { ids: requests.filter_map(request_id).cloned().collect(), batch };
+    let messages: Vec<_> = messages.iter().map(|message| message.members(&ENVELOPE)).collect();
+    let requests = messages.iter().flatten().filter(|message| message.has("method"));
+    let waiting = Waiting { ids: requests.filter_map(request_id).collect(), batch };
     // A stream that is resumed by POST, if a server has that, repeats answers that this message knows nothing of.
     let (mut names, mut lists) = (Vec::new(), headers.contains_key("last-event-id"));
-    for message in messages {
-        let judged = judge_one(rule, message).and_then(|judged| {
-            let said = (judged.method, judged.subject);
-            as_it_is(swap, judged.subject.unwrap_or_default())?;
+    for message in &messages {
+        let judged = judge_one(rule, message.as_ref()).and_then(|judged| {
+            let said = (judged.method.as_deref(), judged.subject.as_deref());
+            as_it_is(swap, said.1.unwrap_or_default())?;
             mirror::agrees(headers, if batch { (None, None) } else { said }).map(|()| judged)
         });
         let judged = judged.map_err(|why| why.to(waiting.clone()))?;
@@ -107,55 +106,58 @@ fn messages((id, rule): (&RuleId, &Mcp), swap: &Swap, headers: &HeaderMap, body:
 
 /// What one message asks for.
 #[derive(Default)]
-struct Judged<'a> {
-    method: Option<&'a str>,
-    subject: Option<&'a str>,
+struct Judged {
+    method: Option<String>,
+    subject: Option<String>,
     /// For the log.
     name: Option<String>,
     /// Whether the answer is a list.
     lists: bool,
 }
 
-fn judge_one<'a>(rule: &Mcp, message: &'a Value) -> Result<Judged<'a>, Why> {
-    let message = message.as_object().ok_or_else(|| Why::shape("a message is an object"))?;
-    if let Some(key) = message.keys().find(|key| !ENVELOPE.contains(&key.as_str())) {
+fn judge_one(rule: &Mcp, message: Option<&Members<'_, '_>>) -> Result<Judged, Why> {
+    let message = message.ok_or_else(|| Why::shape("a message is an object"))?;
+    if let Some(key) = message.other() {
         return Err(Why::shape(&format!("`{}` is no key of a message", shown(key))));
     }
-    if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+    if message.get("jsonrpc").and_then(Json::string).as_deref() != Some("2.0") {
         return Err(Why::shape("`jsonrpc` is not \"2.0\""));
     }
-    if message.contains_key("id") && request_id(message).is_none() {
+    if message.has("id") && request_id(message).is_none() {
         return Err(Why::shape("`id` is neither a whole number that everybody counts to nor a short string"));
     }
-    let has = |key: &str| message.contains_key(key);
-    match (message.get("method"), has("result"), has("error")) {
-        (Some(Value::String(method)), false, false) => asked(rule, method, message),
-        (None, true, false) | (None, false, true) if !has("params") && has("id") => answered(rule, message),
+    let method = message.get("method").map(Json::string);
+    match (method, message.has("result"), message.has("error")) {
+        (Some(Some(method)), false, false) => asked(rule, method, message),
+        (None, true, false) | (None, false, true) if !message.has("params") && message.has("id") => {
+            answered(rule, message)
+        }
         _ => Err(Why::shape("it is neither a request nor a notification nor an answer")),
     }
 }
 
-fn asked<'a>(rule: &Mcp, method: &'a str, message: &'a Object) -> Result<Judged<'a>, Why> {
-    let params = match message.get("params") {
-        None => None,
-        Some(Value::Object(params)) => Some(params),
-        Some(_) => return Err(Why::shape("`params` is not an object")),
+fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged, Why> {
+    let params = match message.get("params").map(|params| params.members(&SUBJECTS)) {
+        Some(None) => return Err(Why::shape("`params` is not an object")),
+        params => params.flatten(),
     };
+    let params = params.as_ref();
     params.map_or(Ok(()), one_spelling)?;
     let told = method.starts_with("notifications/");
-    if told == message.contains_key("id") {
+    if told == message.has("id") {
         let what = if told { "with an `id`, which a notification has not" } else { "without an `id`" };
-        return Err(Why::shape(&format!("`{}` {what}", shown(method))));
+        return Err(Why::shape(&format!("`{}` {what}", shown(&method))));
     }
-    if NOTIFICATIONS.contains(&method) {
+    if NOTIFICATIONS.contains(&&*method) {
         return Ok(Judged { method: Some(method), ..Judged::default() });
     }
     if params.and_then(|params| params.get("inputResponses")).is_some_and(|given| !rule.answers() && !is_empty(given)) {
         return Err(no_answers());
     }
-    let (subject, list, key) = match method {
-        method if HARMLESS.contains(&method) => {
-            return Ok(Judged { method: Some(method), lists: method.ends_with("/list"), ..Judged::default() });
+    let (subject, list, key) = match &*method {
+        harmless if HARMLESS.contains(&harmless) => {
+            let lists = method.ends_with("/list");
+            return Ok(Judged { method: Some(method), lists, ..Judged::default() });
         }
         "tools/call" => (text(params, "name")?, rule.tools(), "tools"),
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
@@ -164,14 +166,14 @@ fn asked<'a>(rule: &Mcp, method: &'a str, message: &'a Object) -> Result<Judged<
         "prompts/get" => (text(params, "name")?, rule.prompts(), "prompts"),
         "completion/complete" => completed(rule, params)?,
         _ => {
-            let name = shown(method);
+            let name = shown(&method);
             let what = format!("the MCP method `{name}` is not allowed: no rule can list it");
             return Err(Why::unlisted(what, name, "do without it, or use a tool that is listed"));
         }
     };
-    let about = shown(subject);
+    let about = shown(&subject);
     let name = if method == "tools/call" { about.clone() } else { format!("{method} {about}") };
-    if list.iter().any(|glob| glob.matches(subject)) {
+    if list.iter().any(|glob| glob.matches(&subject)) {
         return Ok(Judged { method: Some(method), subject: Some(subject), name: Some(name), lists: false });
     }
     let listed = list.iter().map(NameGlob::as_str).collect::<Vec<_>>().join(", ");
@@ -181,13 +183,13 @@ fn asked<'a>(rule: &Mcp, method: &'a str, message: &'a Object) -> Result<Judged<
 }
 
 /// What the client says to a request of the server's. An empty answer and an error say nothing: they are what `ping` takes.
-fn answered<'a>(rule: &Mcp, message: &Object) -> Result<Judged<'a>, Why> {
+fn answered(rule: &Mcp, message: &Members<'_, '_>) -> Result<Judged, Why> {
     let nothing = message.get("result").is_none_or(is_empty);
     if nothing || rule.answers() { Ok(Judged::default()) } else { Err(no_answers()) }
 }
 
-fn is_empty(value: &Value) -> bool {
-    value.is_null() || value.as_object().is_some_and(Object::is_empty)
+fn is_empty(value: Json<'_>) -> bool {
+    value.is_null() || value.members(&[]).is_some_and(|members| members.other().is_none())
 }
 
 fn no_answers() -> Why {
@@ -195,28 +197,27 @@ fn no_answers() -> Why {
     Why::unlisted(what, "answer".to_owned(), "ask your operator for `answers = true` in `mcp`")
 }
 
-fn completed<'a, 'r>(rule: &'r Mcp, params: Option<&'a Object>) -> Result<Subject<'a, 'r>, Why> {
-    let Some(Value::Object(reference)) = params.and_then(|params| params.get("ref")) else {
-        return Err(Why::shape("`ref` is not an object"));
-    };
-    one_spelling(reference)?;
-    match text(Some(reference), "type")? {
-        "ref/prompt" => Ok((text(Some(reference), "name")?, rule.prompts(), "prompts")),
-        "ref/resource" => Ok((address(Some(reference))?, rule.resources(), "resources")),
+fn completed<'r>(rule: &'r Mcp, params: Option<&Members<'_, '_>>) -> Result<Subject<'r>, Why> {
+    let reference = params.and_then(|params| params.get("ref")).and_then(|reference| reference.members(&SUBJECTS));
+    let reference = reference.ok_or_else(|| Why::shape("`ref` is not an object"))?;
+    one_spelling(&reference)?;
+    match &*text(Some(&reference), "type")? {
+        "ref/prompt" => Ok((text(Some(&reference), "name")?, rule.prompts(), "prompts")),
+        "ref/resource" => Ok((address(Some(&reference))?, rule.resources(), "resources")),
         _ => Err(Why::shape("`ref` is neither a prompt nor a resource")),
     }
 }
 
-fn one_spelling(object: &Object) -> Result<(), Why> {
-    match misspelt(object, &SUBJECTS) {
+fn one_spelling(object: &Members<'_, '_>) -> Result<(), Why> {
+    match object.misspelt() {
         Some(key) => Err(Why::shape(&format!("`{}` is no key that is read in one way", shown(key)))),
         None => Ok(()),
     }
 }
 
-fn text<'a>(object: Option<&'a Object>, key: &str) -> Result<&'a str, Why> {
-    let text = object.and_then(|object| object.get(key)).and_then(Value::as_str);
-    let plain = |text: &&str| !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(invisible);
+fn text(object: Option<&Members<'_, '_>>, key: &str) -> Result<String, Why> {
+    let text = object.and_then(|object| object.get(key)).and_then(Json::string);
+    let plain = |text: &String| !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(invisible);
     text.filter(plain).ok_or_else(|| {
         Why::shape(&format!("`{key}` is not a text of at most {LONGEST_NAME} bytes without control characters"))
     })
@@ -229,7 +230,7 @@ fn invisible(letter: char) -> bool {
 }
 
 /// A resource's URI. One with steps or with escapes of what separates would be another one to whoever resolves it.
-fn address(params: Option<&Object>) -> Result<&str, Why> {
+fn address(params: Option<&Members<'_, '_>>) -> Result<String, Why> {
     let uri = text(params, "uri")?;
     let lower = uri.to_ascii_lowercase();
     if ["..", "/./", "\\", "%2e", "%2f", "%5c", "%25"].iter().any(|step| lower.contains(step)) {
@@ -239,8 +240,8 @@ fn address(params: Option<&Object>) -> Result<&str, Why> {
 }
 
 /// The id of a message, where it is one that everybody repeats alike.
-fn request_id(message: &Object) -> Option<&Value> {
-    message.get("id").filter(|id| match id {
+fn request_id(message: &Members<'_, '_>) -> Option<Value> {
+    message.get("id").and_then(Json::scalar).filter(|id| match id {
         Value::String(text) => text.len() <= LONGEST_ID,
         id => id.as_i64().is_some_and(|id| id.unsigned_abs() <= LARGEST_ID),
     })
@@ -257,6 +258,8 @@ mod tests {
         let text = format!("[[allow]]\nto = \"mcp.example.com\"\nmcp = {mcp}\n");
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", &text).unwrap();
         let Some(Protocol::Mcp(rule)) = policy.rules()[0].protocol() else { panic!("no mcp") };
+        let text = body.to_string();
+        let body = read(text.as_bytes())?;
         messages((policy.rules()[0].id(), rule), &Swap::new(Vec::new()), &HeaderMap::new(), body)
     }
 
@@ -349,6 +352,7 @@ mod tests {
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": [params] }),
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "search", "Name": "delete" } }),
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "search", "\u{212a}ind": 1 } }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "search", "URI": 1 } }),
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": ["search"] } }),
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "read_\0" } }),
             json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "read_\u{200b}x" } }),

@@ -1,15 +1,17 @@
 //! JSON with one reading.
 //!
-//! Enters: the bytes of a body. Leaves: their value. Never: a value that another reader could take for something else: no key
+//! Enters: the bytes of a body. Leaves: where its value stands. Never: a value that another reader could take for something else: no key
 //! twice in an object, at any depth; no letter of a key hidden in an escape; no lone surrogate; no byte order mark; nothing
-//! before or behind the value but space.
+//! before or behind the value but space. Nor the value itself: in memory it would take a hundred times what it is written in.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
 
+use super::json::Json;
 use crate::error::printable;
 
 /// A body that is no JSON, or JSON with several readings.
@@ -22,135 +24,167 @@ pub struct Unreadable(String);
 ///
 /// # Errors
 /// [`Unreadable`] says what is in the way of a single reading.
-pub fn read(bytes: &[u8]) -> Result<Value, Unreadable> {
-    read_by(Strict { folded: true }, bytes)
+pub fn read(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
+    read_by(&mut Strict::new(true), bytes)
 }
 
 /// The same for what an upstream says. Schemas may well have properties that differ in case alone.
-pub(super) fn read_answer(bytes: &[u8]) -> Result<Value, Unreadable> {
-    read_by(Strict { folded: false }, bytes)
+pub(super) fn read_answer(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
+    read_by(&mut Strict::new(false), bytes)
 }
 
-fn read_by(strict: Strict, bytes: &[u8]) -> Result<Value, Unreadable> {
+fn read_by<'a>(strict: &mut Strict<'a>, bytes: &'a [u8]) -> Result<Json<'a>, Unreadable> {
     let text = std::str::from_utf8(bytes).map_err(|error| Unreadable(format!("it is not UTF-8: {error}")))?;
+    let unreadable = |error: serde_json::Error| Unreadable(error.to_string());
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = strict.deserialize(&mut json).map_err(|error| Unreadable(error.to_string()))?;
-    json.end().map_err(|error| Unreadable(error.to_string()))?;
-    Ok(value)
+    strict.deserialize(&mut json).map_err(unreadable)?;
+    json.end().map_err(unreadable)?;
+    Ok(Json::new(text.trim_matches([' ', '\t', '\r', '\n'])))
 }
 
-/// A key of `object` that some readers would take for one of `known`: in another case, or in letters that fold into ASCII.
-pub(super) fn misspelt<'a>(object: &'a Map<String, Value>, known: &[&str]) -> Option<&'a String> {
-    let alike = |key: &&String| {
-        !key.is_ascii() || known.iter().any(|known| key.eq_ignore_ascii_case(known) && key.as_str() != *known)
-    };
-    object.keys().find(alike)
+/// So many keys of an object are compared with each other one by one.
+const FEW: usize = 16;
+
+/// Goes through a value, and keeps nothing of it but which keys the objects have that it is in.
+#[derive(Default)]
+struct Strict<'a> {
+    folded: bool,
+    /// The first few of each.
+    keys: Vec<Cow<'a, str>>,
+    numbers: RandomState,
+}
+
+impl<'a> Strict<'a> {
+    fn new(folded: bool) -> Self {
+        Self { folded, ..Self::default() }
+    }
+
+    /// Whether `key` is new to an object, the keys of which begin there. Where they are many, each is known by a number: two keys have the same
+    /// once in millions of the largest bodies, and are taken for one then.
+    fn is_new(&mut self, begin: usize, many: &mut Option<HashSet<u64>>, key: Cow<'a, str>) -> bool {
+        let before = &self.keys[begin..];
+        if before.len() < FEW {
+            let new = !before.iter().any(|other| self.alike(other, &key));
+            self.keys.push(key);
+            return new;
+        }
+        let many = many.get_or_insert_with(|| before.iter().map(|key| self.number(key)).collect());
+        many.insert(self.number(&key))
+    }
+
+    fn alike(&self, one: &str, other: &str) -> bool {
+        match self.folded {
+            true if one.is_ascii() && other.is_ascii() => one.eq_ignore_ascii_case(other),
+            true => fold(one).eq(fold(other)),
+            false => one == other,
+        }
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        match self.folded {
+            true => self.numbers.hash_one(fold(key).collect::<String>()),
+            false => self.numbers.hash_one(key),
+        }
+    }
 }
 
 /// As readers that do not mind case compare. Upper case first: it also folds the long s, and then the Kelvin sign.
-fn fold(key: &str) -> String {
-    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+fn fold(key: &str) -> impl Iterator<Item = char> {
+    key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-#[derive(Clone, Copy)]
-struct Strict {
-    folded: bool,
-}
+impl<'de> DeserializeSeed<'de> for &mut Strict<'de> {
+    type Value = ();
 
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
+impl<'de> Visitor<'de> for &mut Strict<'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that is none"))
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        if value.is_finite() { Ok(()) } else { Err(E::custom("a number that is none")) }
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = elements.next_element_seed(self)? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        while elements.next_element_seed(&mut *self)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let (mut object, mut seen) = (Map::new(), HashSet::new());
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let (begin, mut many) = (self.keys.len(), None);
         while let Some(key) = members.next_key_seed(Key)? {
-            let fresh = if self.folded { seen.insert(fold(&key)) } else { !object.contains_key(&key) };
-            if !fresh {
+            if !self.is_new(begin, &mut many, key.clone()) {
                 return Err(A::Error::custom(format!("the key `{}` comes twice", printable(key.as_bytes()))));
             }
-            object.insert(key, members.next_value_seed(self)?);
+            members.next_value_seed(&mut *self)?;
         }
-        Ok(Value::Object(object))
+        self.keys.truncate(begin);
+        Ok(())
     }
 }
 
 /// A key. serde_json lends it only where there is no escape in it.
-struct Key;
+pub(super) struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
-    type Value = String;
+    type Value = Cow<'de, str>;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<String, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Cow<'de, str>, D::Error> {
         json.deserialize_str(self)
     }
 }
 
 impl<'de> Visitor<'de> for Key {
-    type Value = String;
+    type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<String, E> {
-        Ok(key.to_owned())
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(key.into())
     }
 
     /// Writers escape quotes, slashes and what is not ASCII. A word of letters is escaped only to hide it.
-    fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
+    fn visit_str<E: Error>(self, key: &str) -> Result<Cow<'de, str>, E> {
         if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(E::custom(format!("the key `{key}` is written with an escape")));
+            return Err(E::custom(format!("the key `{}` is written with an escape", printable(key.as_bytes()))));
         }
-        Ok(key.to_owned())
+        Ok(key.to_owned().into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Map, Value};
 
     use super::*;
 
@@ -205,7 +239,48 @@ mod tests {
             "\"x\"",
             "18446744073709551615",
         ] {
-            assert_eq!(read(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(whole(read(text.as_bytes()).unwrap(), &value), value);
+        }
+    }
+
+    #[test]
+    fn of_a_body_that_is_all_objects_nothing_is_kept() {
+        let text = format!("[{}0]", r#"{"":0},"#.repeat(1 << 17));
+        let mut strict = Strict::new(true);
+        let value = read_by(&mut strict, text.as_bytes()).unwrap();
+        assert!(std::ptr::eq(value.text(), text.as_str()));
+        // A map of values took 700 bytes for each.
+        assert!(strict.keys.capacity() <= FEW, "{}", strict.keys.capacity());
+    }
+
+    #[test]
+    fn keys_are_told_apart_however_many_there_are() {
+        for count in [1, FEW - 1, FEW, FEW + 1, 10_000] {
+            let object = |last: &str| {
+                let keys: String = (0..count).map(|number| format!(r#""k{number}":{{"k0":0}},"#)).collect();
+                format!(r#"{{{keys}"{last}":0}}"#)
+            };
+            let again = format!("k{}", count - 1);
+            assert!(
+                read(object("other").as_bytes()).is_ok() && read_answer(object("K0").as_bytes()).is_ok(),
+                "{count}"
+            );
+            for twin in ["k0", "K0", "\u{212a}0", &again, &again.to_uppercase()] {
+                assert!(read(object(twin).as_bytes()).is_err(), "{count}: {twin}");
+            }
+            for twin in ["k0", &again] {
+                assert!(read_answer(object(twin).as_bytes()).is_err(), "{count}: {twin}");
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_may_be_as_large_as_a_body() {
+        let numbers = format!("[{}0]", "0,".repeat(500_000));
+        let points = format!("[{}0]", r#"{"x":1,"y":2},"#.repeat(70_000));
+        for arguments in [numbers, points, format!("\"{}\"", "x".repeat(1 << 20))] {
+            assert!(read(arguments.as_bytes()).is_ok());
         }
     }
 
@@ -221,8 +296,9 @@ mod tests {
         ) {
             let text = pieces.concat();
             if let Ok(value) = read(text.as_bytes()) {
-                prop_assert_eq!(&value, &serde_json::from_str::<Value>(&text).unwrap(), "{}", text);
-                prop_assert_eq!(keys(&text), distinct_keys(&value), "{}", text);
+                let other: Value = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(whole(value, &other), other.clone(), "{}", text);
+                prop_assert_eq!(keys(&text), distinct_keys(&other), "{}", text);
             }
         }
 
@@ -234,10 +310,32 @@ mod tests {
             let mut object: Map<String, Value> = names.iter().map(|name| (name.clone(), Value::from(number))).collect();
             object.insert("text".to_owned(), Value::from(text));
             let written = serde_json::to_string(&object).unwrap();
-            prop_assert_eq!(read(written.as_bytes()).unwrap(), Value::Object(object.clone()));
+            let value = Value::Object(object.clone());
+            prop_assert_eq!(whole(read(written.as_bytes()).unwrap(), &value), value);
             let twin = twin.get(&object.keys().cloned().collect::<Vec<_>>()).to_ascii_uppercase();
             let twice = format!("{},\"{twin}\":0}}", &written[..written.len() - 1]);
             prop_assert!(read(twice.as_bytes()).is_err(), "{}", twice);
+        }
+    }
+
+    /// All of it, where it has the keys of `other`, and no more.
+    fn whole(value: Json<'_>, other: &Value) -> Value {
+        match other {
+            Value::Object(members) => {
+                let names: Vec<&str> = members.keys().map(String::as_str).collect();
+                let object = value.members(&names).unwrap();
+                assert_eq!(object.other(), None);
+                let member = |(name, other): (&String, _)| (name.clone(), whole(object.get(name).unwrap(), other));
+                members.iter().map(member).collect()
+            }
+            Value::Array(others) => {
+                let mut others = others.iter();
+                let mut elements = Vec::new();
+                assert!(value.each(|element| elements.push(whole(element, others.next().unwrap()))));
+                assert_eq!(others.next(), None);
+                elements.into()
+            }
+            _ => value.scalar().unwrap(),
         }
     }
 

@@ -9,6 +9,7 @@ use config::{Protocol, RuleId};
 use http::StatusCode;
 use serde_json::Value;
 
+use super::Unreadable;
 use crate::error::Fault;
 
 /// A body that goes no further.
@@ -53,11 +54,6 @@ impl Why {
         Self::new("body-not-judged", StatusCode::UNSUPPORTED_MEDIA_TYPE, -32600, what, ask)
     }
 
-    pub(super) fn unreadable(what: &str) -> Self {
-        let what = format!("the body is not JSON with a single reading: {what}");
-        Self::new("body-unreadable", StatusCode::BAD_REQUEST, -32700, what, "mend the body")
-    }
-
     pub(super) fn too_large(bound: usize) -> Self {
         let what = format!("the body is longer than {bound} bytes, and a body is judged whole or not at all");
         Self::new("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, -32600, what, "send less in one call")
@@ -83,6 +79,13 @@ impl Why {
 
     pub(super) fn to(self, waiting: Waiting) -> Self {
         Self { waiting, ..self }
+    }
+}
+
+impl From<Unreadable> for Why {
+    fn from(unreadable: Unreadable) -> Self {
+        let what = format!("the body is not JSON with a single reading: {unreadable}");
+        Self::new("body-unreadable", StatusCode::BAD_REQUEST, -32700, what, "mend the body")
     }
 }
 
