@@ -19,6 +19,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::codec::Codec;
+pub(crate) use self::codec::{BEGINNING, is_either};
 use self::room::Place;
 pub use self::room::{Decoders, NoRoom};
 

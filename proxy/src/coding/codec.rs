@@ -99,6 +99,16 @@ impl Codec {
     }
 }
 
+/// By so many bytes a body may be two.
+pub(crate) const BEGINNING: usize = 5;
+
+/// Whether a body that begins so is `deflate` in both its forms, so that a server may read another text in it: its second and third bytes are
+/// the length of a stored block of bare RFC 1951 as well, and the next two the complement of that.
+pub(crate) fn is_either(coding: Coding, begins: &[u8]) -> bool {
+    let zlib = |first: u8| first & 0x0f == 8;
+    matches!((coding, begins), (Coding::Deflate, &[first, a, b, c, d, ..]) if zlib(first) && [!a, !b] == [c, d])
+}
+
 /// What zstd may take that has decoded so much.
 fn zstd(decoded: usize) -> usize {
     let filled = decoded.min(1 << ZSTD_WINDOW) + ZSTD_BLOCK;

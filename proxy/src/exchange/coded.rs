@@ -42,6 +42,9 @@ struct Decoding {
     around: BodyWatch,
     coded: u64,
     plain: u64,
+    coding: Coding,
+    /// The bytes by which it could be another coding as well.
+    begins: Vec<u8>,
 }
 
 impl CodedWatch {
@@ -57,7 +60,7 @@ impl CodedWatch {
             coding => {
                 let room = vec![0; ROOM].into();
                 let (decoder, ahead, around) = (Decoder::new(coding), VecDeque::new(), swap.body(head));
-                Some(Decoding { decoder, ahead, room, around, coded: 0, plain: 0 })
+                Some(Decoding { decoder, ahead, room, around, coded: 0, plain: 0, coding, begins: Vec::new() })
             }
         };
         let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
@@ -135,6 +138,11 @@ impl CodedWatch {
         let Some(decoding) = &mut self.decoding else { return Ok(self.watch.push(chunk)?) };
         decoding.around.push(chunk)?;
         decoding.coded += chunk.len() as u64;
+        decoding.begins.extend(chunk.iter().take(coding::BEGINNING - decoding.begins.len()));
+        if coding::is_either(decoding.coding, &decoding.begins) {
+            let why = "its body is `deflate` in both its forms (RFC 1950, and bare RFC 1951), which differ";
+            return Err(Refusal::UnexaminedBody(why.to_owned()));
+        }
         decoding.ahead.push_back(chunk.clone());
         Ok(())
     }
@@ -311,6 +319,30 @@ mod tests {
                 let other: Vec<u8> = body.iter().map(|byte| if *byte == b'Z' { b'Y' } else { *byte }).collect();
                 assert!(matches!(passed(coding, &other, cut).1, Ok(())), "{coding} {cut}");
             }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_zlib_and_bare_deflate_is_refused() {
+        // Bare: a stored block of a byte, then what zlib has in a stored block of its own.
+        let bare = coded("deflate", &[&[b'x'; 64], PLACEHOLDER.as_bytes()].concat());
+        let mut within = [&[0, 0, 0xff, 0xff][..], &bare[2..]].concat();
+        within.resize(0xfffe, 0);
+        let zlib = |second: u8| [&[0x78, second, 0, 0xfe, 0xff, 1, 0], &within[..], &[1, 0, 0, 0xff, 0xff]].concat();
+        let ends = |mut body: Vec<u8>| {
+            let sum = within.iter().fold((1u32, 0u32), |(a, b), &byte| {
+                let a = (a + u32::from(byte)) % 65_521;
+                (a, (b + a) % 65_521)
+            });
+            body.extend((sum.1 << 16 | sum.0).to_be_bytes());
+            body
+        };
+        for cut in [1, 3, 5, 1 << 20] {
+            let (_, refused) = passed("deflate", &ends(zlib(1)), cut);
+            assert!(matches!(refused, Err(Refusal::UnexaminedBody(_))), "{cut}: {refused:?}");
+            // The same, and not a length and its complement.
+            let (_, passes) = passed("deflate", &ends(zlib(0x5e)), cut);
+            assert!(matches!(passes, Ok(())), "{cut}: {passes:?}");
         }
     }
 
