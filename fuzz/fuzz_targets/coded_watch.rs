@@ -1,13 +1,15 @@
 //! A coded body is judged alike however it is cut; what is honestly coded and has a placeholder never passes, nor what somebody finds one in who
-//! reads chunks as they may be read; of what is not, no more comes out than the bounds allow.
+//! reads chunks as they may be read, `deflate` in either of its forms, or messages of gRPC and Connect; of what is not, no more comes out than the
+//! bounds allow.
 #![no_main]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use config::{Destination, Grant, Placeholder, Places};
-use http::header::CONTENT_ENCODING;
+use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use proxy::exchange::CodedWatch;
@@ -16,6 +18,9 @@ use proxy::swap::{Head, Swap};
 const PLACEHOLDER: &str = "ghs_fuzz0Z";
 const CODINGS: [&str; 8] =
     ["gzip", "deflate", "br", "zstd", "aws-chunked", "gzip, br", "aws-chunked, gzip", "identity"];
+/// Whose messages may be compressed one by one.
+const KINDS: [&str; 4] =
+    ["application/grpc", "application/GRPC-Web+proto", "application/connect+json", "application/grpc-web-text"];
 
 static SWAP: LazyLock<Swap> = LazyLock::new(|| {
     let to = vec!["api.example.com".parse().expect("a pattern")];
@@ -24,7 +29,10 @@ static SWAP: LazyLock<Swap> = LazyLock::new(|| {
 });
 
 fn passes<'a>(coding: &'static str, pieces: impl Iterator<Item = &'a [u8]>) -> bool {
-    let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
+    watched(HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]), pieces)
+}
+
+fn watched<'a>(headers: HeaderMap, pieces: impl Iterator<Item = &'a [u8]>) -> bool {
     let to: Destination = "www.example.com:443".parse().expect("a destination");
     let head = Head { destination: &to, permitted: None, path: "/", query: None, headers: &headers };
     let Ok(mut watch) = CodedWatch::new(&head, &SWAP) else { return false };
@@ -72,6 +80,25 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
     encoder.finish().expect("room")
 }
 
+/// What a server reads of messages that decompresses those which say so.
+fn messages(mut body: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    while let Some((&[flag, a, b, c, d], behind)) = body.split_first_chunk::<5>() {
+        let (text, rest) = behind.split_at((u32::from_be_bytes([a, b, c, d]) as usize).min(behind.len()));
+        read.extend(if flag & 1 == 1 { inflated(GzDecoder::new(text)) } else { text.to_vec() });
+        read.push(b' ');
+        body = rest;
+    }
+    read
+}
+
+/// So much of it as can be read, up to 1 MiB.
+fn inflated(from: impl Read) -> Vec<u8> {
+    let mut text = Vec::new();
+    let _ = from.take(1 << 20).read_to_end(&mut text);
+    text
+}
+
 fn shows(text: &[u8]) -> bool {
     text.windows(PLACEHOLDER.len()).any(|window| window.eq_ignore_ascii_case(PLACEHOLDER.as_bytes()))
 }
@@ -82,6 +109,11 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     let cut = usize::from(cut).min(bytes.len());
     let whole = passes(coding, std::iter::once(bytes));
     assert_eq!(whole, passes(coding, [&bytes[..cut], &bytes[cut..]].into_iter()));
+
+    // By either reading of `deflate`.
+    if coding == "deflate" && whole {
+        assert!(!shows(&inflated(DeflateDecoder::new(bytes))) && !shows(&inflated(ZlibDecoder::new(bytes))));
+    }
 
     let text = bytes.split(|&b| b == b'$').collect::<Vec<_>>().join(PLACEHOLDER.as_bytes());
     let has = shows(&text);
@@ -95,5 +127,15 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     ] {
         let passed = passes(coding, body.chunks(cut.max(1)));
         assert!(!(passed && has), "{coding}");
+    }
+
+    for kind in KINDS {
+        let headers = || HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        let compressed = gzipped(&text);
+        let length = u32::try_from(compressed.len()).expect("a short text").to_be_bytes();
+        let one = [&[1][..], &length, &compressed].concat();
+        assert!(!watched(headers(), one.chunks(cut.max(1))), "{kind}");
+        let passed = watched(headers(), text.chunks(cut.max(1)));
+        assert!(!(passed && shows(&messages(&text))), "{kind}");
     }
 });

@@ -22,8 +22,13 @@ use self::codec::Codec;
 pub(crate) use self::codec::{BEGINNING, is_either};
 use self::room::Place;
 pub use self::room::{Decoders, NoRoom};
+use crate::grpc::InBase64;
 
-const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+/// How gRPC and Connect name the coding of each message: what is accepted, and what is used.
+const OF_MESSAGES: [[HeaderName; 2]; 2] = [
+    [HeaderName::from_static("grpc-accept-encoding"), HeaderName::from_static("grpc-encoding")],
+    [HeaderName::from_static("connect-accept-encoding"), HeaderName::from_static("connect-content-encoding")],
+];
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 /// What a body takes beside its decoder: what is decoded at once, and places.
 const BEGUN: usize = 32 << 10;
@@ -53,6 +58,10 @@ pub struct UnreadableCoding(String);
 impl UnreadableCoding {
     pub(crate) fn part() -> Self {
         Self("as a part (206) of a coded body".to_owned())
+    }
+
+    pub(crate) fn messages(base64: InBase64) -> Self {
+        Self(format!("as messages in base64 ({base64})"))
     }
 }
 
@@ -99,9 +108,11 @@ pub fn accept(headers: &mut HeaderMap) {
     let known = |member: &&String| member.split(';').next().is_some_and(|name| named(name.trim()).is_some());
     let kept: Vec<&str> = members.iter().filter(known).map(String::as_str).collect();
     let kept = if kept.is_empty() { "identity".to_owned() } else { kept.join(", ") };
-    // gRPC has codings of its own, for each message.
-    if headers.contains_key(GRPC_ACCEPT_ENCODING) {
-        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for [accepted, used] in OF_MESSAGES {
+        // Where nothing is said to be accepted, a server takes it that what is used is.
+        if headers.contains_key(&accepted) || headers.contains_key(&used) {
+            headers.insert(accepted, HeaderValue::from_static("identity"));
+        }
     }
     headers.insert(ACCEPT_ENCODING, HeaderValue::try_from(kept).unwrap_or(HeaderValue::from_static("identity")));
 }
@@ -352,6 +363,18 @@ mod tests {
             }
             accept(&mut headers);
             assert_eq!(headers[ACCEPT_ENCODING], kept);
+            assert_eq!(headers.len(), 1);
+        }
+    }
+
+    #[test]
+    fn no_message_is_asked_for_that_is_compressed() {
+        let of_messages = OF_MESSAGES;
+        for name in of_messages.as_flattened() {
+            let mut headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("gzip"))]);
+            accept(&mut headers);
+            let accepted = &of_messages.iter().find(|names| names.contains(name)).unwrap()[0];
+            assert_eq!(headers.get_all(accepted).iter().collect::<Vec<_>>(), ["identity"], "{name}");
         }
     }
 }

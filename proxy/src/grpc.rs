@@ -1,4 +1,4 @@
-//! What of gRPC has to be known to carry it: who speaks it, and where its messages end.
+//! What of gRPC, gRPC-Web and Connect has to be known to carry them: who speaks them, and where their messages end.
 //!
 //! Enters: the head of a request or answer, and the bytes behind it. Leaves: whether a message is under way. Never: a message that
 //! is compressed, in which anything could hide; what a message says.
@@ -9,10 +9,74 @@ use http::{HeaderMap, HeaderValue};
 /// A flag, and the length of what follows.
 const HEAD: usize = 5;
 
-/// Whether these are the fields of a gRPC call, or of its answer. `application/grpc-web` is another protocol.
+/// How the messages of a body are wrapped, by its media type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Grpc,
+    /// gRPC's PROTOCOL-WEB: the same, and the trailers are a message with the highest bit set.
+    Web,
+    /// All of that in base64, with padding wherever the sender likes.
+    WebText,
+    /// A stream of Connect's, whose last message has the second bit set. Its other calls have no messages but their body.
+    Connect,
+}
+
+/// A body of messages in base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`application/grpc-web-text` is base64, which is not looked into; `application/grpc-web` is")]
+pub struct InBase64;
+
+/// Whether these are the fields of a gRPC call, or of its answer. gRPC-Web and Connect are other protocols.
 pub fn is_spoken(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    matches!(kind.strip_prefix(b"application/grpc"), Some([] | [b'+' | b';', ..]))
+    kinds(headers).any(|kind| kind == Kind::Grpc)
+}
+
+/// The messages that the body behind this head consists of, where it does.
+///
+/// # Errors
+/// [`InBase64`].
+pub fn messages(headers: &HeaderMap) -> Result<Option<Messages>, InBase64> {
+    if kinds(headers).any(|kind| kind == Kind::WebText) {
+        return Err(InBase64);
+    }
+    Ok(kinds(headers).next().map(|kind| Messages { last: kind.last(), ..Messages::default() }))
+}
+
+/// Of several media types, or a list of them, a reader may take any.
+fn kinds(headers: &HeaderMap) -> impl Iterator<Item = Kind> {
+    let types = headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+    types.flat_map(|value| value.split(|&byte| byte == b',')).filter_map(Kind::of)
+}
+
+impl Kind {
+    fn of(media: &[u8]) -> Option<Self> {
+        let media = media.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        if behind(media, b"application/connect+").is_some() {
+            return Some(Self::Connect);
+        }
+        match behind(media, b"application/grpc")? {
+            [] | [b'+', ..] => Some(Self::Grpc),
+            rest => behind(rest, b"-web").map(|rest| match behind(rest, b"-text") {
+                Some(_) => Self::WebText,
+                None => Self::Web,
+            }),
+        }
+    }
+
+    /// The flag of what ends a stream.
+    fn last(self) -> Option<u8> {
+        match self {
+            Self::Grpc | Self::WebText => None,
+            Self::Web => Some(0x80),
+            Self::Connect => Some(0x02),
+        }
+    }
+}
+
+/// What follows `prefix`, whatever the case of that.
+fn behind<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let (before, behind) = text.split_at_checked(prefix.len())?;
+    before.eq_ignore_ascii_case(prefix).then_some(behind)
 }
 
 /// The messages of one direction, as far as where they end.
@@ -20,11 +84,13 @@ pub fn is_spoken(headers: &HeaderMap) -> bool {
 pub struct Messages {
     head: Vec<u8>,
     left: u64,
+    /// A flag beside 0 that says nothing of compression.
+    last: Option<u8>,
 }
 
-/// A compressed message.
+/// A compressed message, or one with a flag that nobody has explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a gRPC message is compressed")]
+#[error("a message of gRPC or Connect is compressed, or has a flag that is not known")]
 pub struct Compressed;
 
 impl Messages {
@@ -43,8 +109,8 @@ impl Messages {
             let (head, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
             self.head.extend_from_slice(head);
             bytes = rest;
-            // At once: of a credential that goes on behind a message's end, the next byte would be the flag, and none has a zero.
-            if self.head.first().is_some_and(|flag| *flag != 0) {
+            // At once: the other four would be sent on before they are all there.
+            if self.head.first().is_some_and(|&flag| flag != 0 && Some(flag) != self.last) {
                 return Err(Compressed);
             }
             if let &[_, a, b, c, d] = &self.head[..] {
@@ -67,12 +133,46 @@ mod tests {
 
     use super::*;
 
+    fn head(kinds: &[&'static str]) -> HeaderMap {
+        kinds.iter().map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind))).collect()
+    }
+
     #[test]
     fn grpc_is_told_by_its_media_type() {
-        let of =
-            |kind: &'static str| is_spoken(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]));
-        assert!(["application/grpc", "application/grpc+proto", "application/grpc;x=y"].into_iter().all(of));
+        let of = |kind| is_spoken(&head(&[kind]));
+        assert!(["application/grpc", "Application/GRPC+proto", "application/grpc ;x=y"].into_iter().all(of));
         assert!(!["application/grpc-web", "application/json", "", "application/grp"].into_iter().any(of));
+    }
+
+    #[test]
+    fn a_message_may_be_the_last_and_not_be_compressed() {
+        let flags = |kinds: &[&'static str]| {
+            let passes = |flag: &u8| messages(&head(kinds)).unwrap().unwrap().push(&[*flag]).is_ok();
+            (0..=255).filter(passes).collect::<Vec<u8>>()
+        };
+        for (kind, passes) in [
+            ("application/grpc", &[0][..]),
+            ("application/GRPC+json; charset=utf-8", &[0]),
+            ("application/grpc-web", &[0, 0x80]),
+            ("Application/grpc-Web+proto", &[0, 0x80]),
+            ("application/connect+json", &[0, 2]),
+            ("application/Connect+proto;x=y", &[0, 2]),
+            ("text/plain, application/connect+proto", &[0, 2]),
+        ] {
+            assert_eq!(flags(&[kind]), passes, "{kind}");
+        }
+        assert_eq!(flags(&["text/plain", "application/grpc"]), [0]);
+        for kind in ["application/json", "application/connect", "application/grpcurl", "application/proto", ""] {
+            assert!(messages(&head(&[kind])).unwrap().is_none(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_base64_is_not_read() {
+        for kind in ["application/grpc-web-text", "application/GRPC-web-text+proto", "application/grpc-web-text-base64"]
+        {
+            assert_eq!(messages(&head(&["text/plain", kind])).unwrap_err(), InBase64, "{kind}");
+        }
     }
 
     proptest! {

@@ -10,8 +10,8 @@ mod overriding;
 
 use config::{CallFacts, CredentialName, Destination, Host, Method, NormalPath, Scheme};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Request, Uri, Version};
 use http_body::Body as _;
@@ -129,6 +129,7 @@ impl Call {
             return Err(Refusal::Malformed("a request that opens a WebSocket has a body".to_owned()));
         }
         framing(request.headers())?;
+        one_type(request.headers())?;
         fields(request.headers())?;
         connection_options(request.headers())?;
         witnesses(&request, connection)?;
@@ -207,6 +208,14 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::Malformed("a Transfer-Encoding other than chunked".to_owned()));
     }
     Ok(())
+}
+
+/// One kind of body: of two, what looks for placeholders could go by the one and the server by the other.
+fn one_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get_all(CONTENT_TYPE).iter().count() {
+        0 | 1 => Ok(()),
+        _ => Err(Refusal::Malformed("more than one Content-Type".to_owned())),
+    }
 }
 
 /// Fields that go out over HTTP/1.1 and HTTP/2 alike, and that everyone reads alike: no blanks around a value (RFC 9113 section

@@ -150,6 +150,13 @@ impl BodyScrub {
         self.last(Bytes::new())
     }
 
+    /// What is held back. None, where it has what would be replaced did nothing follow.
+    fn held(&mut self) -> Option<Bytes> {
+        self.scrub.catch_up();
+        let (cuts, _) = self.scrub.0.cuts(&self.held, false);
+        cuts.is_empty().then(|| self.held.clone())
+    }
+
     /// Scrubs the trailers of the same body.
     pub fn trailers(&mut self, trailers: &mut HeaderMap) {
         self.scrub.catch_up();

@@ -14,7 +14,7 @@ use compression_codecs::core::Level;
 use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::zstd::params::CParameter;
 use compression_codecs::{BrotliEncoder, DeflateEncoder, EncodeV2, GzipEncoder, ZlibEncoder, ZstdEncoder};
-use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::{Body, Frame};
 use proptest::prelude::*;
 use proxy::scrub::{BodyError, Scrub, ScrubbedBody};
@@ -206,5 +206,30 @@ fn a_credential_held_at_the_end_comes_before_the_trailers_and_not_within_them() 
         assert_eq!(seen["x-seen"], format!("Bearer {PLACEHOLDER}"));
         assert!(next(&mut body).is_none());
         assert!(body.is_end_stream());
+    }
+}
+
+#[test]
+fn a_credential_that_goes_on_behind_a_messages_end_ends_the_body_and_its_beginning_does_not_wait() {
+    let message = |text: &[u8]| [&[0][..], &u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat();
+    // In UTF-16 what follows begins with a zero, as a message does.
+    let wide: Vec<u8> = SECRET.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let (first, rest) = (message(&wide[..20]), &wide[20..]);
+    for kind in ["application/grpc", "application/grpc-web", "application/connect+proto"] {
+        for cut in [1, 7, 99] {
+            let pieces =
+                first.chunks(cut).chain(rest.chunks(cut)).map(|piece| Frame::data(Bytes::copy_from_slice(piece)));
+            let (mut parts, ()) = http::Response::new(()).into_parts();
+            parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            let plan = Scrub::new([(SECRET, PLACEHOLDER)]).prepare(&mut parts, false, &Arc::default()).unwrap();
+            let mut body = plan.wrap(Frames(pieces.collect()));
+            let mut out = Vec::new();
+            while out.len() < first.len() {
+                out.extend(next(&mut body).unwrap().unwrap().into_data().unwrap());
+            }
+            assert_eq!(out, first, "{kind} {cut}");
+            let ended = std::iter::from_fn(|| next(&mut body)).find_map(Result::err);
+            assert!(matches!(ended, Some(BodyError::Credential)), "{kind} {cut}: {ended:?}");
+        }
     }
 }

@@ -151,7 +151,9 @@ print(json.dumps(seen))",
     let reasons: Vec<_> =
         log.ends().into_iter().filter(|end| end.outcome == "broken").map(|end| end.reason.clone().unwrap()).collect();
     assert!(
-        reasons.len() == 2 && reasons[0].contains("cannot be examined") && reasons[1].contains("gRPC message"),
+        reasons.len() == 2
+            && reasons[0].contains("cannot be examined")
+            && reasons[1].contains("a credential in a message of gRPC"),
         "{reasons:?}"
     );
 }

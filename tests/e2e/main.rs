@@ -24,6 +24,7 @@ mod credentials;
 mod crowd;
 mod differential;
 mod ends;
+mod envelopes;
 mod evidence;
 mod expectations;
 mod explain;

@@ -29,7 +29,7 @@ pub struct CodedWatch {
     decoding: Option<Decoding>,
     /// The framing around it, and a watch over the lines in that.
     chunks: Option<(AwsChunks, BodyWatch)>,
-    /// Of gRPC, in which each message may be coded.
+    /// Of gRPC and Connect, in which each may be coded.
     messages: Option<Messages>,
 }
 
@@ -63,7 +63,8 @@ impl CodedWatch {
                 Some(Decoding { decoder, ahead, room, around, coded: 0, plain: 0, coding, begins: Vec::new() })
             }
         };
-        let messages = (!swap.is_empty() && grpc::is_spoken(head.headers)).then(Messages::default);
+        let messages = if swap.is_empty() { Ok(None) } else { grpc::messages(head.headers) };
+        let messages = messages.map_err(|base64| Refusal::UnexaminedBody(base64.to_string()))?;
         let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
         let (watch, nothing) = (swap.body(head), swap.is_empty());
         Ok(Self { watch, nothing, decoding, chunks, messages })
@@ -137,12 +138,12 @@ impl CodedWatch {
     fn take(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         let Some(decoding) = &mut self.decoding else { return Ok(self.watch.push(chunk)?) };
         decoding.around.push(chunk)?;
-        decoding.coded += chunk.len() as u64;
         decoding.begins.extend(chunk.iter().take(coding::BEGINNING - decoding.begins.len()));
         if coding::is_either(decoding.coding, &decoding.begins) {
             let why = "its body is `deflate` in both its forms (RFC 1950, and bare RFC 1951), which differ";
             return Err(Refusal::UnexaminedBody(why.to_owned()));
         }
+        decoding.coded += chunk.len() as u64;
         decoding.ahead.push_back(chunk.clone());
         Ok(())
     }
@@ -210,7 +211,7 @@ fn broken(error: &std::io::Error) -> Refusal {
 #[cfg(test)]
 mod tests {
     use config::{Destination, Grant, Placeholder, Places};
-    use http::header::CONTENT_ENCODING;
+    use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
@@ -219,11 +220,14 @@ mod tests {
 
     /// What becomes of a coded body, in pieces of this size; and how many of them passed.
     fn passed(coding: &'static str, body: &[u8], cut: usize) -> (usize, Result<(), Refusal>) {
+        behind(&HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]), body, cut)
+    }
+
+    fn behind(headers: &HeaderMap, body: &[u8], cut: usize) -> (usize, Result<(), Refusal>) {
         let grant = Grant::new("api".parse().unwrap(), vec!["a.example".parse().unwrap()], Places::default(), None);
         let swap = Swap::new(vec![(grant, Placeholder::from_value(PLACEHOLDER.into()))]);
-        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
         let destination = Destination::parse_authority("b.example", 443).unwrap();
-        let head = Head { destination: &destination, permitted: None, path: "/", query: None, headers: &headers };
+        let head = Head { destination: &destination, permitted: None, path: "/", query: None, headers };
         let mut watch = match CodedWatch::new(&head, &swap) {
             Ok(watch) => watch,
             Err(refusal) => return (0, Err(refusal)),
@@ -344,6 +348,35 @@ mod tests {
             let (_, passes) = passed("deflate", &ends(zlib(0x5e)), cut);
             assert!(matches!(passes, Ok(())), "{cut}: {passes:?}");
         }
+    }
+
+    #[test]
+    fn no_message_is_compressed_whoever_wraps_it() {
+        let message =
+            |flag: u8, text: &[u8]| [&[flag][..], &u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat();
+        let compressed = coded("gzip", PLACEHOLDER.as_bytes());
+        for (kind, last) in [
+            ("application/GRPC", None),
+            ("application/grpc-web+proto", Some(0x80)),
+            ("application/connect+json", Some(2)),
+        ] {
+            let passes = |body: &[u8], cut| {
+                behind(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]), body, cut).1
+            };
+            let end = last.map_or(vec![], |last| message(last, b"{}"));
+            for cut in [1, 5, 99] {
+                let honest = [message(0, b"abc"), message(0, b""), end.clone()].concat();
+                assert!(matches!(passes(&honest, cut), Ok(())), "{kind} {cut}");
+                for flag in [1, 0x81, 3, 0x40] {
+                    let refused = passes(&[message(0, b"abc"), message(flag, &compressed)].concat(), cut);
+                    assert!(matches!(refused, Err(Refusal::UnexaminedBody(_))), "{kind} {cut} {flag}: {refused:?}");
+                }
+                let bare = passes(&message(0, PLACEHOLDER.as_bytes()), cut);
+                assert!(matches!(bare, Err(Refusal::Misdirected(_))), "{kind} {cut}: {bare:?}");
+            }
+        }
+        let text = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc-web-text"))]);
+        assert!(matches!(behind(&text, b"AAAA", 1), (0, Err(Refusal::UnexaminedBody(_)))));
     }
 
     #[test]

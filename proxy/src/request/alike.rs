@@ -21,8 +21,8 @@ const RELIED_ON: [&str; 8] = [
 ];
 
 /// The same of all that begin so.
-const FAMILIES: [&str; 8] =
-    ["content-", "grpc-", "mcp-", "proxy-", "sec-websocket-", "transfer-", "x-amz-", "x-forwarded-"];
+const FAMILIES: [&str; 9] =
+    ["connect-", "content-", "grpc-", "mcp-", "proxy-", "sec-websocket-", "transfer-", "x-amz-", "x-forwarded-"];
 
 /// Looks at each name in which there is more than letters, digits and hyphens.
 ///

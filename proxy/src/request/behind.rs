@@ -15,8 +15,12 @@ use crate::error::Refusal;
 use crate::swap::{Head, Swap};
 
 /// What belongs before a body, whether anything of it stands there or not (RFC 9110 section 6.5.1).
-const BEFORE_ONLY: [HeaderName; 10] = [
+const BEFORE_ONLY: [HeaderName; 14] = [
     ACCEPT_ENCODING,
+    HeaderName::from_static("connect-accept-encoding"),
+    HeaderName::from_static("connect-content-encoding"),
+    HeaderName::from_static("grpc-accept-encoding"),
+    HeaderName::from_static("grpc-encoding"),
     AUTHORIZATION,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
@@ -97,6 +101,8 @@ mod tests {
             "cookie",
             "content-encoding",
             "content-type",
+            "grpc-encoding",
+            "connect-accept-encoding",
             "range",
             "x-http-method-override",
             "x_forwarded_for",

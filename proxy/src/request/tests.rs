@@ -23,6 +23,15 @@ fn two_ways_of_framing_are_refused() {
 }
 
 #[test]
+fn two_types_of_body_are_refused() {
+    assert!(one_type(&head(&[("content-type", "application/grpc")])).is_ok() && one_type(&head(&[])).is_ok());
+    for second in ["application/json", "application/grpc"] {
+        let two = head(&[("content-type", "application/json"), ("content-type", second)]);
+        assert!(one_type(&two).is_err(), "{second}");
+    }
+}
+
+#[test]
 fn a_field_named_by_connection_does_not_pass() {
     let mut headers = head(&[("connection", "X-Inner, close"), ("x-inner", "1"), ("x-outer", "2"), ("te", "gzip")]);
     strip_hop(&mut headers);

@@ -57,7 +57,7 @@ pub enum BodyError<E: Error + 'static> {
     #[error("the upstream's answer cannot be examined for credentials")]
     Message(#[source] Compressed),
     /// One is in it, and cannot be replaced.
-    #[error("the upstream sent a credential in a gRPC message, which does not enter the sandbox")]
+    #[error("the upstream sent a credential in a message of gRPC or Connect, which does not enter the sandbox")]
     Credential,
 }
 
@@ -91,8 +91,10 @@ struct Work {
     /// Few have one.
     decoding: Option<Box<(Decoder, Box<[u8]>)>>,
     scrub: BodyScrub,
-    /// Of gRPC, whose messages end within the body.
+    /// Of gRPC and Connect, whose messages end within the body.
     messages: Option<Messages>,
+    /// How much of what the scrub holds is out, as a message ended with it.
+    ahead: usize,
     stage: Stage,
 }
 
@@ -118,7 +120,7 @@ impl<B> ScrubbedBody<B> {
     /// One that is looked through.
     pub(super) fn scrubbed(body: B, coding: Coding, scrub: BodyScrub, messages: Option<Messages>) -> Self {
         let decoding = (coding != Coding::Identity).then(|| Box::new((Decoder::new(coding), vec![0; ROOM].into())));
-        Self { body, way: Way::Streams(Work { decoding, scrub, messages, stage: Stage::Open }) }
+        Self { body, way: Way::Streams(Work { decoding, scrub, messages, ahead: 0, stage: Stage::Open }) }
     }
 
     /// Whether it has to be decoded.
@@ -175,11 +177,11 @@ where
                 Stage::Open => {}
                 Stage::Ended(trailers) => {
                     work.stage = Stage::Flushed(trailers.take());
-                    let rest = work.scrub.finish();
-                    if !rest.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(rest))));
+                    match work.rest() {
+                        Ok(rest) if rest.is_empty() => continue,
+                        Ok(rest) => return Poll::Ready(Some(Ok(Frame::data(rest)))),
+                        Err(error) => return Poll::Ready(Some(Err(work.broken(error)))),
                     }
-                    continue;
                 }
                 Stage::Flushed(trailers) => {
                     return Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
@@ -238,20 +240,34 @@ impl Work {
         }
     }
 
-    /// What may be sent on of these bytes. A gRPC message says how long it is, so nothing in it can be replaced; and who waits for
-    /// it gets all of it, for no credential goes on behind its end.
+    /// What may be sent on of these bytes. A message says how long it is, so nothing in it can be replaced; and who waits for it gets
+    /// all of it, though something that is looked for may go on behind its end.
     fn scrubbed(&mut self, data: Bytes) -> Result<Bytes, Broken> {
         let Some(messages) = &mut self.messages else { return Ok(self.scrub.push(data)) };
         let before = self.scrub.found();
         messages.push(&data)?;
-        let mut clear = self.scrub.push(data);
-        if messages.are_whole() {
-            let held = self.scrub.finish();
-            if !held.is_empty() {
-                clear = [clear, held].concat().into();
-            }
+        let clear = self.scrub.push(data);
+        if self.scrub.found() > before {
+            return Err(Broken::Credential);
         }
-        if self.scrub.found() > before { Err(Broken::Credential) } else { Ok(clear) }
+        let out = self.ahead.min(clear.len());
+        self.ahead -= out;
+        let clear = clear.slice(out..);
+        if !messages.are_whole() {
+            return Ok(clear);
+        }
+        let held = self.scrub.held().ok_or(Broken::Credential)?;
+        let out = std::mem::replace(&mut self.ahead, held.len());
+        Ok(if out == held.len() { clear } else { [&clear[..], &held[out..]].concat().into() })
+    }
+
+    /// What is left at the end.
+    fn rest(&mut self) -> Result<Bytes, Broken> {
+        if self.messages.is_none() {
+            return Ok(self.scrub.finish());
+        }
+        let rest = self.scrub.held().ok_or(Broken::Credential)?;
+        Ok(rest.slice(self.ahead..))
     }
 
     /// Nothing more comes.

@@ -56,7 +56,7 @@ impl Scrub {
     /// an identity body (206) is scrubbed as it comes.
     ///
     /// # Errors
-    /// When the body is in a coding that cannot be read: the answer must not be passed on.
+    /// When the body is in a coding, or messages in base64, that cannot be read: the answer must not be passed on.
     pub fn prepare(
         &self,
         parts: &mut http::response::Parts,
@@ -77,12 +77,12 @@ impl Scrub {
         if coding != Coding::Identity && parts.status == StatusCode::PARTIAL_CONTENT {
             return Err(UnreadableCoding::part());
         }
+        let messages = grpc::messages(&parts.headers).map_err(UnreadableCoding::messages)?;
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(CONTENT_ENCODING);
         if coding != Coding::Identity {
             decoded(&mut parts.headers);
         }
-        let messages = grpc::is_spoken(&parts.headers).then(Messages::default);
         Ok(Plan(Content::Scrubbed(coding, self.body(Arc::clone(count)), messages)))
     }
 

@@ -9,6 +9,7 @@ use memchr::memchr_iter;
 use zeroize::Zeroizing;
 
 use super::unescape::hex;
+use crate::grpc;
 use crate::spelling::{json_escaped, percent_encoded};
 
 /// A way to write text in a body.
@@ -40,8 +41,8 @@ impl Syntax {
         match media {
             "application/x-www-form-urlencoded" => Some(Self::Form),
             "application/json" => Some(Self::Json),
-            // In gRPC the JSON of a message says before it how long it is.
-            "application/grpc+json" => None,
+            // The JSON of a message of gRPC or Connect says before it how long it is.
+            _ if !matches!(grpc::messages(headers), Ok(None)) => None,
             media if media.starts_with("application/") && media.ends_with("+json") => Some(Self::Json),
             _ => None,
         }
@@ -223,6 +224,8 @@ mod tests {
             &["application/json", "application/json"],
             &["application/jsonp"],
             &["application/grpc+json"],
+            &["application/Grpc-Web+json"],
+            &["application/connect+json"],
         ] {
             assert_eq!(of(other), None, "{other:?}");
         }
