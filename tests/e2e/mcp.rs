@@ -302,7 +302,7 @@ fn listed(upstream: &RawUpstream, method: &str) -> Run {
         "POST" => format!("-H 'Content-Type: application/json' -d '{body}'"),
         _ => "-H 'Accept: text/event-stream' -H 'Last-Event-ID: 3'".to_owned(),
     };
-    exeat.sh(&format!("curl -sS -H 'Range: bytes=70-' -H 'Accept-Encoding: gzip' -w '\n%{{http_code}}' {options} https://api.example.com/mcp"))
+    exeat.sh(&format!("curl -sS -H 'Range: bytes=70-' -H 'Accept-Encoding: gzip' -v -w '\n%{{http_code}}' {options} https://api.example.com/mcp"))
 }
 
 #[test]
@@ -320,9 +320,11 @@ fn a_list_is_cut_down_in_each_form_of_answer_also_on_a_resumed_stream() {
         ("GET", events, pieces),
         ("GET", events, format!("event: message\ndata: [{LIST}]\n\n")),
     ] {
-        let upstream = answering(head, &body);
+        let upstream = answering(&format!("{head}\r\nAlt-Svc: h3=\":443\""), &body);
         let run = listed(&upstream, method).ok();
         assert!(run.stdout.contains("search") && !run.stdout.contains("delete_all"), "{method} {body}: {run:#?}");
+        let head = run.stderr.to_lowercase();
+        assert!(head.contains("< content-type") && !head.contains("alt-svc"), "{method} {body}: {run:#?}");
         let sent = String::from_utf8(upstream.received().concat()).unwrap().to_lowercase();
         assert!(sent.contains("accept-encoding: identity\r\n") && !sent.contains("range:"), "{sent}");
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::credentials::SECRET;
 use crate::harness::{Exeat, Upstream, python_tools, tools};
 
 fn exeat(upstream: &Upstream) -> Exeat {
@@ -199,7 +200,27 @@ fn an_upgrade_to_anything_else_does_not_reach_the_upstream() {
 
 #[test]
 fn alternative_services_are_not_passed_on() {
-    let upstream = Upstream::start();
-    let run = exeat(&upstream).run(&["curl", "-sSfi", "https://api.example.com/alt-svc"]).ok();
-    assert!(run.stdout.contains("h3?") && !run.stdout.to_ascii_lowercase().contains("alt-svc"), "{run:#?}");
+    let scrubs = |exeat: Exeat| {
+        exeat.fixed("api", SECRET, "to = [\"api.example.com\"]\nenv = \"API_KEY\"\ninject = \"X-Api-Key\"\n")
+    };
+    for alpn in ["http/1.1", "h2"] {
+        let upstream = Upstream::with_alpn(&[alpn]);
+        let plainly = exeat(&upstream);
+        let scrubbed = scrubs(Exeat::new()).allow_with("api.example.com", &upstream, "credential = \"api\"");
+        for (exeat, version) in
+            [(&plainly, "--http1.1"), (&plainly, "--http2"), (&scrubbed, "--http1.1"), (&scrubbed, "--http2")]
+        {
+            let script = format!(
+                "for way in 200 404 503 trailers; do curl -sS {version} -H 'TE: trailers' -D head https://api.example.com/alt-svc/$way && cat head; done"
+            );
+            let told = exeat.sh(&script).ok().stdout.to_ascii_lowercase();
+            assert_eq!(
+                (told.matches("h3?").count(), told.matches("x-checksum: abc123").count()),
+                (4, 1),
+                "{alpn} {version}: {told}"
+            );
+            let fields = told.lines().filter(|line| line.starts_with("alt-svc:")).count();
+            assert!(fields == 0 && !told.contains("other.example.com"), "{alpn} {version}: {told}");
+        }
+    }
 }

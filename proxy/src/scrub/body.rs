@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::ALT_SVC;
 use http_body::{Body, Frame, SizeHint};
 
 use super::BodyScrub;
@@ -160,7 +161,10 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Self { body, way } = self.get_mut();
         let work = match way {
-            Way::Unseen => return Pin::new(body).poll_frame(cx).map_err(BodyError::Upstream),
+            Way::Unseen => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                return Poll::Ready(frame.map(|frame| frame.map(without_services).map_err(BodyError::Upstream)));
+            }
             Way::Whole(all) => {
                 let all = std::mem::take(all);
                 return Poll::Ready((!all.is_empty()).then(|| Ok(Frame::data(all))));
@@ -202,7 +206,7 @@ where
                     }
                 }
                 Some(Err(other)) => {
-                    let mut trailers = other.into_trailers().unwrap_or_default();
+                    let mut trailers = without_services(other).into_trailers().unwrap_or_default();
                     work.scrub.trailers(&mut trailers);
                     work.stage = Stage::Ended(Some(trailers));
                 }
@@ -226,6 +230,14 @@ where
             Way::Streams(_) => SizeHint::default(),
         }
     }
+}
+
+/// What a head does not say here, trailers do not.
+fn without_services(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        trailers.remove(ALT_SVC);
+    }
+    frame
 }
 
 impl Work {

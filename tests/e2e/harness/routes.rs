@@ -66,9 +66,7 @@ pub async fn answer(mut request: Request<Incoming>, log: Log, refused: Refused, 
         "status" => bodies::answer(rest.parse().unwrap_or(200), "text/plain", Body::whole(format!("status {rest}\n"))),
         "coded" => coded(rest, &shown).await,
         "leak" => leak(rest, &shown),
-        "alt-svc" => {
-            with(bodies::answer(200, "text/plain", Body::whole("h3?\n")), &[("alt-svc", "h3=\":443\"; ma=86400")])
-        }
+        "alt-svc" => services(rest),
         _ => {
             let mut echo = echo;
             echo["body"] = String::from_utf8_lossy(&body.0).into();
@@ -233,6 +231,22 @@ fn trailers(shown: &str) -> Response<Body> {
         feed.trailers(trailers).await;
     });
     with(bodies::answer(200, "text/plain", body), &[("trailer", "x-checksum, x-shown")])
+}
+
+/// Tells where else it is to be had: with this status, or in the trailers.
+fn services(way: &str) -> Response<Body> {
+    const HERE: [(&str, &str); 2] = [("alt-svc", "h3=\":443\"; ma=86400"), ("alt-svc", "h2=\"other.example.com:443\"")];
+    if way != "trailers" {
+        return with(bodies::answer(way.parse().unwrap_or(200), "text/plain", Body::whole("h3?\n")), &HERE);
+    }
+    let ((feed, body), mut trailers) = (Body::fed(), HeaderMap::new());
+    trailers.insert("x-checksum", HeaderValue::from_static("abc123"));
+    HERE.into_iter().for_each(|(name, value)| _ = trailers.append(name, HeaderValue::from_static(value)));
+    RUNTIME.spawn(async move {
+        feed.piece("h3?\n").await;
+        feed.trailers(trailers).await;
+    });
+    with(bodies::answer(200, "text/plain", body), &[("trailer", "x-checksum, alt-svc")])
 }
 
 /// So many bytes, each its offset modulo 251.
