@@ -45,6 +45,7 @@ mod inject;
 mod invariants;
 mod jobs;
 mod leases;
+mod leftovers;
 mod limits;
 mod locked;
 mod log;

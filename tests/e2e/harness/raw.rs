@@ -4,6 +4,7 @@
 //! the test.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,9 @@ use super::strict;
 
 type Connections = Arc<Mutex<Vec<Vec<u8>>>>;
 
+/// What is said to each whole request: byte for byte, after these waits.
+type Said = &'static [(Duration, &'static [u8])];
+
 /// The server.
 pub struct RawUpstream {
     dial: String,
@@ -27,16 +31,25 @@ pub struct RawUpstream {
 impl RawUpstream {
     /// Answers each whole request with `answer`, byte for byte.
     pub fn start(answer: &'static [u8]) -> Self {
-        let names = ["*.example.com", "*.example.org", "127.0.0.1"];
-        Self::with(Authority::trusted().identity(&names).configuration(&["http/1.1"]), answer)
+        Self::saying(Vec::leak(vec![(Duration::ZERO, answer)]))
     }
 
-    /// The same with this side of TLS.
+    /// The same, with waits.
+    pub fn saying(said: Said) -> Self {
+        let names = ["*.example.com", "*.example.org", "127.0.0.1"];
+        Self::serve(Authority::trusted().identity(&names).configuration(&["http/1.1"]), said)
+    }
+
+    /// The same as [`RawUpstream::start`] with this side of TLS.
     pub fn with(tls: Arc<ServerConfig>, answer: &'static [u8]) -> Self {
+        Self::serve(tls, Vec::leak(vec![(Duration::ZERO, answer)]))
+    }
+
+    fn serve(tls: Arc<ServerConfig>, said: Said) -> Self {
         let listener = RUNTIME.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let dial = listener.local_addr().unwrap().to_string();
         let connections = Connections::default();
-        let accepting = RUNTIME.spawn(accept(listener, tls, Arc::clone(&connections), answer));
+        let accepting = RUNTIME.spawn(accept(listener, tls, Arc::clone(&connections), said));
         Self { dial, connections, accepting }
     }
 
@@ -57,7 +70,7 @@ impl Drop for RawUpstream {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, connections: Connections, answer: &'static [u8]) {
+async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, connections: Connections, said: Said) {
     let acceptor = TlsAcceptor::from(tls);
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -81,10 +94,11 @@ async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, connections: Conn
                         whole += 1;
                     }
                 }
-                for _ in 0..whole {
-                    let _ = stream.write_all(answer).await;
+                for (wait, piece) in (0..whole).flat_map(|_| said) {
+                    tokio::time::sleep(*wait).await;
+                    let _ = stream.write_all(piece).await;
+                    let _ = stream.flush().await;
                 }
-                let _ = stream.flush().await;
             }
         });
     }
