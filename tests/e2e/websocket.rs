@@ -1,7 +1,9 @@
 //! On a WebSocket that rule and grant name, placeholders in messages of text become the credential; any other ends the connection.
 
+use std::time::Duration;
+
 use crate::credentials::SECRET;
-use crate::harness::{Exeat, Run, TokenEndpoint, Upstream, python_tools, tools};
+use crate::harness::{Exeat, RawUpstream, Run, TokenEndpoint, Upstream, python_tools, tools, within};
 
 fn exeat(upstream: &Upstream) -> Exeat {
     let read = format!("read = [\"{}\"]", tools().display());
@@ -146,4 +148,40 @@ for fields in ({'Content-Length': '5'}, {'Transfer-Encoding': 'chunked'}, {'Cont
     assert_eq!(run.stdout, "400\n400\n101\n", "{run:#?}");
     assert_eq!((run.log.refused_kinds(), upstream.seen().len()), (vec!["malformed"; 2], 1), "{run:#?}");
     assert!(run.log.refusals()[0].reason.contains("opens a WebSocket"), "{run:#?}");
+}
+
+#[test]
+fn nothing_is_agreed_to_or_sent_before_the_upstream_agrees() {
+    const AGREED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    const REFUSED: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+    // A frame in the segment of the request, and one a moment later.
+    let program = "import socket, ssl, time
+stream = ssl.create_default_context().wrap_socket(socket.create_connection(('www.example.com', 443)), server_hostname='www.example.com')
+stream.sendall(b'GET /ws HTTP/1.1\\r\\nHost: www.example.com\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n'
+    b'Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n\\x81\\x85\\0\\0\\0\\0early')
+time.sleep(0.3)
+stream.sendall(b'\\x81\\x84\\0\\0\\0\\0late')
+print('sent', flush=True)
+print(stream.recv(65536).split(b'\\r\\n')[0].decode(), flush=True)
+time.sleep(1)";
+    let frames = b"\x81\x85\0\0\0\0early\x81\x84\0\0\0\0late";
+    for (said, status, passed) in [(AGREED, "HTTP/1.1 101", &frames[..]), (REFUSED, "HTTP/1.1 403", b"")] {
+        let upstream = RawUpstream::saying(Vec::leak(vec![(Duration::from_millis(2500), said)]));
+        let rule = format!("[[allow]]\nto = \"www.example.com\"\ndial = \"{}\"", upstream.dial());
+        let exeat = Exeat::new().rule(&rule);
+        let mut live = exeat.start(&["python3", "-c", program]);
+        live.wait_for("sent");
+        let came = || upstream.received().concat();
+        within(Duration::from_secs(2), "the request", || came().ends_with(b"\r\n\r\n"));
+        std::thread::sleep(Duration::from_millis(1000));
+        assert!(came().ends_with(b"\r\n\r\n"), "{}", String::from_utf8_lossy(&came()));
+        assert_eq!(live.stdout(), "sent\n");
+        live.wait_for(status);
+        let run = live.finish().ok();
+        let came = came();
+        let head = came.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(&came[head..], passed, "{status}");
+        assert_eq!(run.log.calls().len(), 1);
+    }
 }
