@@ -1,6 +1,6 @@
 //! The name that was looked up, the server name and the authority of each request agree, or the call is misdirected (421).
 
-use crate::harness::{Exeat, Run, Upstream};
+use crate::harness::{Exeat, Run, Upstream, python_tools, tools};
 
 /// Two hosts that the policy allows, so that nothing but their disagreement can be what is refused.
 fn exeat(upstream: &Upstream) -> Exeat {
@@ -137,4 +137,50 @@ fn the_witnesses_are_heard_for_each_request_of_a_connection() {
     let run = exeat(&upstream).python(&raw("api.example.com", "'api.example.com'", &format!("{first}{second}"))).ok();
     assert!(run.stdout.contains("HTTP/1.1 200") && run.stdout.contains("HTTP/1.1 421"), "{run:#?}");
     upstream.only();
+}
+
+#[test]
+fn they_are_heard_for_each_stream_of_http_2_in_the_clear() {
+    let upstream = Upstream::plain();
+    let exeat = Exeat::new().sandbox(&format!("read = [\"{}\"]", tools().display()));
+    let exeat = exeat.allow_with("api.example.com:80", &upstream, "plain = true");
+    let exeat = exeat.allow_with("other.example.com:80", &upstream, "plain = true");
+    let program = "import hpack, json, socket
+def frame(kind, flags, stream, payload=b''):
+    return len(payload).to_bytes(3, 'big') + bytes([kind, flags]) + stream.to_bytes(4, 'big') + payload
+encoder, decoder, statuses, data, ended = hpack.Encoder(), hpack.Decoder(), {}, b'', set()
+def request(stream, authority, path):
+    return frame(1, 5, stream, encoder.encode([(':method', 'GET'), (':scheme', 'http'), (':authority', authority), (':path', path)]))
+stream = socket.create_connection(('api.example.com', 80), timeout=20)
+stream.sendall(b'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' + frame(4, 0, 0) + request(1, 'api.example.com', '/echo?1')
+    + request(3, 'other.example.com', '/echo?3') + request(5, 'api.example.com:80', '/echo?5'))
+while ended != {1, 3, 5}:
+    data += stream.recv(65536)
+    while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3], 'big'):
+        end = 9 + int.from_bytes(data[:3], 'big')
+        kind, flags, number, payload, data = data[3], data[4], int.from_bytes(data[5:9], 'big'), data[9:end], data[end:]
+        if kind == 1:
+            statuses[number] = int(dict(decoder.decode(payload))[':status'])
+        if kind in (0, 1) and flags & 1:
+            ended.add(number)
+print(json.dumps([statuses[number] for number in (1, 3, 5)]))";
+    let run = exeat.run(&[&python_tools(), "-c", program]).ok();
+    assert_eq!(run.json(), serde_json::json!([200, 421, 200]));
+    let mut arrived: Vec<String> = upstream.seen().iter().map(|seen| seen.target.clone()).collect();
+    let mut logged: Vec<String> =
+        run.log.calls().iter().map(|call| format!("{}?{}", call.path, call.query.as_ref().unwrap())).collect();
+    arrived.sort();
+    logged.sort();
+    assert_eq!((&arrived, &logged), (&vec!["/echo?1".to_owned(), "/echo?5".to_owned()], &arrived));
+    let seen = run.log.calls();
+    assert!(
+        seen.iter().all(|call| call.http == "HTTP/2.0" && call.scheme == "http" && call.to == "api.example.com:80")
+    );
+    assert!(
+        upstream.seen().iter().all(|seen| seen.header("host") == Some("api.example.com")),
+        "{:#?}",
+        upstream.seen()
+    );
+    assert_eq!(run.log.refused_kinds(), ["witnesses-disagree"]);
+    assert_eq!(run.log.refusals()[0].path.as_deref(), Some("/echo"));
 }
