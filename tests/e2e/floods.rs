@@ -13,6 +13,8 @@ use crate::harness::{Exeat, Log, Upstream, python_tools, tools};
 /// GOAWAY's error codes (RFC 9113 section 7).
 const NO_ERROR: u64 = 0;
 const PROTOCOL_ERROR: u64 = 1;
+const STREAM_CLOSED: u64 = 5;
+const FRAME_SIZE_ERROR: u64 = 6;
 const COMPRESSION_ERROR: u64 = 9;
 const ENHANCE_YOUR_CALM: u64 = 11;
 
@@ -103,20 +105,42 @@ fn requests_that_are_taken_up_and_then_reset() {
 
 #[test]
 fn streams_that_make_the_server_reset_them() {
-    // MadeYouReset (CVE-2025-8671): a window that becomes too large is an error of its stream.
-    assert_sent_away(
-        "def attack():
+    // MadeYouReset (CVE-2025-8671): what is an error of one stream has the server reset it, and costs the client nothing.
+    // What ends the connection at once is no better for whoever tries.
+    let (calm, wrong) = ([ENHANCE_YOUR_CALM, NO_ERROR], [PROTOCOL_ERROR, STREAM_CLOSED]);
+    for (what, error, codes) in [
+        ("a window that becomes too large", "frame(WINDOW_UPDATE, 0, stream, b'\\x7f\\xff\\xff\\xff')", calm),
+        ("a priority below itself", "frame(PRIORITY, 0, stream, stream.to_bytes(4, 'big') + b'\\0')", calm),
+        (
+            "a head below itself",
+            "frame(HEADERS, 0x25, stream + 2, (stream + 2).to_bytes(4, 'big') + b'\\0\\x82\\x87\\x84')",
+            calm,
+        ),
+        ("a window that grows by nothing", "frame(WINDOW_UPDATE, 0, stream, b'\\0\\0\\0\\0')", wrong),
+        ("data behind the end", "frame(DATA, 0, stream, b'x')", wrong),
+        ("a head behind the end", "flood.request(stream)", wrong),
+        ("trailers behind the end", "frame(HEADERS, 5, stream, flood.encoder.encode([('x-late', '1')]))", wrong),
+        (
+            "a priority that is cut short",
+            "frame(PRIORITY, 0, stream, b'\\0\\0\\0\\0')",
+            [PROTOCOL_ERROR, FRAME_SIZE_ERROR],
+        ),
+    ] {
+        let program = format!(
+            "def attack():
     flood = Connection().greet()
     for batch in range(200):
         frames = b''
         for number in range(batch * 100, batch * 100 + 100):
-            frames += flood.request(number * 2 + 1) + frame(WINDOW_UPDATE, 0, number * 2 + 1, b'\\x7f\\xff\\xff\\xff')
+            stream = number * 4 + 1
+            frames += flood.request(stream) + {error}
         if not flood.send(frames):
             break
     flood.wait(lambda: flood.ended)
-    return {'ended': flood.ended, 'gone': flood.gone}",
-        &[ENHANCE_YOUR_CALM, NO_ERROR],
-    );
+    return {{'ended': flood.ended, 'gone': flood.gone, 'what': '{what}'}}"
+        );
+        assert_sent_away(&program, &codes);
+    }
 }
 
 #[test]
