@@ -61,13 +61,30 @@ pub fn call(policy: &Policy, call: &Call, swap: &Swap) -> Result<CallPermit, Ref
         Err(misdirected) if misdirected.why == Why::Destination => misdirected.into(),
         _ => Refusal::Denied(denial),
     })?;
-    match request::overriding(&call.headers).filter(|_| policy.tells_calls_apart(&permit)) {
-        Some(name) => Err(Refusal::Malformed(format!(
+    if policy.tells_calls_apart(&permit) {
+        and_nothing_else(policy, call, &permit)?;
+    }
+    Ok(permit)
+}
+
+/// Whether a call that was permitted comes to no other that is not, by what stands in its head.
+fn and_nothing_else(policy: &Policy, call: &Call, permit: &CallPermit) -> Result<(), Refusal> {
+    if let Some(name) = request::overriding(&call.headers) {
+        return Err(Refusal::Malformed(format!(
             "`{name}` may have the server take it for another method or path than what was judged; send the method and the path \
              themselves, without that field"
-        ))),
-        None => Ok(permit),
+        )));
     }
+    for other in request::elsewhere(call)? {
+        let refused = |why: &dyn std::fmt::Display| {
+            Refusal::Malformed(format!("`{}` has the server act on another resource as well: {why}", other.field))
+        };
+        let also = judge(policy, &other.facts()).map_err(|denial| refused(&denial))?;
+        if also.credential() != permit.credential() {
+            return Err(refused(&"the rule for that one names another credential, or none"));
+        }
+    }
+    Ok(())
 }
 
 /// Adds the credential that the rule names to a call that brings none, where its grant says so. The answer is whether it did.

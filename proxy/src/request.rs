@@ -6,9 +6,11 @@
 
 mod alike;
 mod behind;
+mod elsewhere;
 mod overriding;
+mod witnesses;
 
-use config::{CallFacts, CredentialName, Destination, Host, Method, NormalPath, Scheme};
+use config::{CallFacts, CredentialName, Destination, Method, NormalPath, Scheme};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
@@ -27,6 +29,7 @@ use crate::{limit, sign};
 
 pub(crate) use alike::same;
 pub(crate) use behind::Behind;
+pub(crate) use elsewhere::elsewhere;
 pub(crate) use overriding::overriding;
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
@@ -132,7 +135,7 @@ impl Call {
         one_type(request.headers())?;
         fields(request.headers())?;
         connection_options(request.headers())?;
-        witnesses(&request, connection)?;
+        witnesses::agree(&request, connection)?;
         // An extended CONNECT asks for what is a GET over HTTP/1.1, and is judged as one.
         let method = if websocket { "GET" } else { request.method().as_str() };
         let method = method.parse().map_err(|error| malformed("method", &error))?;
@@ -240,51 +243,6 @@ fn connection_options(headers: &HeaderMap) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// Every place where a request can say whom it is for agrees with the connection.
-fn witnesses(request: &Request<Incoming>, connection: &Connection) -> Result<(), Refusal> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Refusal::Malformed("more than one Host".to_owned()));
-    }
-    let authority = request.uri().authority();
-    if host.is_none() && (authority.is_none() || request.version() < Version::HTTP_2) {
-        return Err(Refusal::Malformed("no Host".to_owned()));
-    }
-    if let Some(scheme) = request.uri().scheme_str()
-        && !scheme.eq_ignore_ascii_case(connection.scheme.as_str())
-    {
-        return Err(disagrees(connection, "request target", scheme.as_bytes()));
-    }
-    let target = if request.version() == Version::HTTP_2 { ":authority" } else { "request target" };
-    if let Some(authority) = authority {
-        agree(connection, target, authority.as_str().as_bytes())?;
-    }
-    host.map_or(Ok(()), |host| agree(connection, "Host", host.as_bytes()))
-}
-
-fn agree(connection: &Connection, witness: &'static str, claimed: &[u8]) -> Result<(), Refusal> {
-    let own = &connection.destination;
-    // As nearly all have it: the name as it is written, and the scheme's own port.
-    if let Host::Name(name) = own.host()
-        && own.port() == connection.scheme.default_port()
-        && name.as_str().as_bytes() == claimed
-    {
-        return Ok(());
-    }
-    let destination = std::str::from_utf8(claimed)
-        .ok()
-        .and_then(|text| Destination::parse_authority(text, connection.scheme.default_port()).ok());
-    if destination.as_ref() == Some(&connection.destination) {
-        return Ok(());
-    }
-    Err(disagrees(connection, witness, claimed))
-}
-
-fn disagrees(connection: &Connection, witness: &'static str, claimed: &[u8]) -> Refusal {
-    Refusal::Witness { connection: connection.destination.clone(), witness, claimed: printable(claimed) }
 }
 
 /// Only a WebSocket is upgraded to: by RFC 6455 from HTTP/1.1, by RFC 8441 from HTTP/2. Any other wish is stripped, which RFC 9110

@@ -37,8 +37,15 @@ impl House {
 
     /// An agent that may use the store by this credential.
     fn agent(&self, credential: &str) -> Exeat {
-        let rule =
-            format!("[[allow]]\nto = \"{HOST}\"\ndial = \"{}\"\ncredential = \"{credential}\"\n", self.ports.https);
+        self.agent_for(credential, "")
+    }
+
+    /// The same for what `lines` of its rule say.
+    fn agent_for(&self, credential: &str, lines: &str) -> Exeat {
+        let rule = format!(
+            "[[allow]]\nto = \"{HOST}\"\ndial = \"{}\"\ncredential = \"{credential}\"\n{lines}\n",
+            self.ports.https
+        );
         Exeat::new()
             .sandbox(&format!("read = [\"{}\"]", tools().display()))
             .rule(&rule)
@@ -224,4 +231,30 @@ fn chunks_that_are_signed_one_by_one_are_signed_anew_and_a_fixed_pair_serves_too
         assert_nowhere_below(&exeat.state(), &[part]);
         assert_nowhere_below(&exeat.work(), &[part]);
     }
+}
+
+const COPIES: &str = "
+from botocore.exceptions import ClientError
+box, body = {'Bucket': 'box'}, lambda key: s3.get_object(Bucket='box', Key=key)['Body'].read()
+s3.copy_object(**box, Key='ours/copy', CopySource={**box, 'Key': 'ours/a b+c'})
+print(body('ours/copy'))
+for key in ('theirs/secret', 'ours/../theirs/secret'):
+    try: print(s3.copy_object(**box, Key='ours/stolen', CopySource={**box, 'Key': key}))
+    except ClientError as error: print(error.response['ResponseMetadata']['HTTPStatusCode'])
+print([entry['Key'] for entry in s3.list_objects_v2(**box, Prefix='ours/')['Contents']])
+";
+
+#[test]
+fn an_object_is_copied_from_where_the_agent_may_read_and_from_nowhere_else() {
+    let house = House::start("");
+    let fill = "
+s3.create_bucket(Bucket='box')
+for key in ('ours/a b+c', 'theirs/secret'): s3.put_object(Bucket='box', Key=key, Body=key.encode())
+";
+    house.python("s3", fill);
+    let exeat = house.agent_for("s3", "paths = [\"/box\", \"/box/ours/**\"]");
+    let run = house.ran(exeat.run(&[&python_tools(), "-c", &format!("{PRELUDE}{COPIES}")]));
+    assert_eq!(run.stdout, "b'ours/a b+c'\n400\n400\n['ours/a b+c', 'ours/copy']\n", "{run:#?}");
+    let reasons: Vec<&str> = run.log.refusals().iter().map(|refused| refused.reason.as_str()).collect();
+    assert!(reasons[0].contains("GET https://s3.bench.example/box/theirs/secret is not allowed"), "{reasons:?}");
 }

@@ -225,3 +225,49 @@ fn a_field_that_asks_for_another_method_or_path_passes_only_where_all_are_allowe
         assert_eq!(upstream.only().header("x-http-method-override"), Some("PUT"));
     }
 }
+
+#[test]
+fn a_field_that_names_another_resource_is_a_call_of_its_own() {
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let exeat = Exeat::new()
+            .allow_with("api.example.com", &upstream, "paths = [\"/echo/**\"]\nmethods = [\"GET\", \"PUT\", \"COPY\"]")
+            .allow_with("open.example.com", &upstream, "paths = [\"/shared/**\"]")
+            .fixed("key", "the-real-secret-4711", "to = [\"keyed.example.com\"]\nin = [\"header\"]\nenv = \"KEY\"\n")
+            .allow_with("keyed.example.com", &upstream, "paths = [\"/echo/**\"]\ncredential = \"key\"")
+            .allow("all.example.com", &upstream);
+        let send = |host: &str, method: &str, field: &str| {
+            let url = format!("https://{host}.example.com/echo/new");
+            exeat.sh(&format!("curl -sS {version} -w '%{{http_code}}' -X {method} -H '{field}' {url}")).ok()
+        };
+        for (method, field, why) in [
+            ("PUT", "x-amz-copy-source: /secret/key", "GET https://api.example.com/secret/key is not allowed"),
+            ("PUT", "x-goog-copy-source: secret/key", "GET https://api.example.com/secret/key is not allowed"),
+            ("PUT", "x-ms-copy-source: https://evil.example.com/x", "no rule lists this host"),
+            ("PUT", "x-ms-rename-source: /echo/old", "DELETE https://api.example.com/echo/old is not allowed"),
+            ("PUT", "x-ms-copy-source: https://keyed.example.com/echo/x", "names another credential, or none"),
+            ("PUT", "x-amz-copy-source: /echo/../secret/key", "servers read in different ways"),
+            (
+                "COPY",
+                "Destination: https://api.example.com/secret/key",
+                "PUT https://api.example.com/secret/key is not",
+            ),
+        ] {
+            let run = send("api", method, field);
+            assert!(run.stdout.ends_with("400") && run.stdout.contains(why), "{field}: {run:#?}");
+            assert_eq!(run.log.refused_kinds().last(), Some(&"malformed"), "{field}: {run:#?}");
+        }
+        upstream.assert_no_request();
+        for (host, method, field) in [
+            ("api", "PUT", "x-amz-copy-source: /echo/old?versionId=1"),
+            ("api", "PUT", "x-ms-copy-source: https://open.example.com/shared/x?sig=a%2Fb"),
+            ("api", "COPY", "Destination: /echo/other"),
+            ("api", "PUT", "Destination: Berlin"),
+            ("all", "PUT", "x-amz-copy-source: /secret/key"),
+        ] {
+            let run = send(host, method, field);
+            assert!(run.stdout.ends_with("200"), "{field}: {run:#?}");
+        }
+        assert_eq!(upstream.seen().len(), 5);
+    }
+}

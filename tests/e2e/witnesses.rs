@@ -42,6 +42,29 @@ fn a_host_field_that_is_not_the_server_name() {
 }
 
 #[test]
+fn a_field_by_which_others_know_the_host() {
+    for version in ["--http1.1", "--http2"] {
+        for field in [
+            "X-Forwarded-Host: other.example.com",
+            "X-Host: other.example.com",
+            "X_Original_Host: other.example.com",
+            "X-HTTP-Host-Override: other.example.com",
+            "Forwarded: for=192.0.2.1;host=\"other.example.com\"",
+        ] {
+            let upstream = Upstream::start();
+            let script = format!("curl -sS {version} -w '%{{http_code}}' -H '{field}' https://api.example.com/");
+            let run = exeat(&upstream).sh(&script);
+            assert!(run.stdout.contains("says other.example.com; all have to agree"), "{run:#?}");
+            assert_misdirected(run, &upstream, "witnesses-disagree");
+        }
+        let upstream = Upstream::start();
+        let fields = "-H 'X-Forwarded-Host: api.example.com' -H 'Forwarded: for=192.0.2.1;host=api.example.com'";
+        exeat(&upstream).sh(&format!("curl -sSf {version} {fields} https://api.example.com/echo")).ok();
+        assert_eq!(upstream.only().header("x-forwarded-host"), Some("api.example.com"));
+    }
+}
+
+#[test]
 fn a_server_name_that_is_not_the_name_looked_up() {
     let upstream = Upstream::start();
     let script =

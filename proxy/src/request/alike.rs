@@ -48,6 +48,12 @@ pub(crate) fn same(name: &HeaderName, other: &str) -> bool {
     name.as_str().len() == other.len() && name.as_str().bytes().zip(other.bytes()).all(read_both)
 }
 
+/// Whether some server takes the end of the name for this one.
+pub(super) fn ends(name: &HeaderName, end: &str) -> bool {
+    let read_both = |(one, other): (u8, u8)| read(one) == read(other);
+    name.as_str().len() >= end.len() && name.as_str().bytes().rev().zip(end.bytes().rev()).all(read_both)
+}
+
 /// What of a name is a letter or a digit stays; anything else is one and the same character to whoever makes a variable of it.
 fn read(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte } else { b'-' }

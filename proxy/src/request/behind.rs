@@ -10,7 +10,7 @@ use http::header::{
     HOST, HeaderName, TRAILER,
 };
 
-use super::{HOP, PARTS, fields, overriding, same};
+use super::{HOP, PARTS, elsewhere, fields, overriding, same, witnesses};
 use crate::error::Refusal;
 use crate::swap::{Head, Swap};
 
@@ -53,8 +53,10 @@ impl Behind {
     pub(crate) fn judge(&self, trailers: &HeaderMap) -> Result<(), Refusal> {
         self.swap.trailers(trailers)?;
         let before_only = |name: &HeaderName| HOP.contains(name) || PARTS.contains(name) || BEFORE_ONLY.contains(name);
+        let naming = |name: &HeaderName| elsewhere::naming(name) || witnesses::naming(name).is_some();
         let stands_before = |name: &HeaderName| self.before.iter().any(|before| same(name, before.as_str()));
-        let wrong = |name: &&HeaderName| before_only(name) || stands_before(name) || self.swap.puts_in(name);
+        let wrong =
+            |name: &&HeaderName| before_only(name) || naming(name) || stands_before(name) || self.swap.puts_in(name);
         match trailers.keys().find(wrong).or(overriding(trailers)) {
             Some(name) => Err(Refusal::Malformed(format!("`{name}` behind the body, which belongs before it"))),
             None => fields(trailers),
@@ -106,6 +108,11 @@ mod tests {
             "range",
             "x-http-method-override",
             "x_forwarded_for",
+            "x-forwarded-host",
+            "x_host",
+            "forwarded",
+            "x-amz-copy-source",
+            "destination",
             // Stands before it, in one spelling or another.
             "accept",
             "x-request-id",

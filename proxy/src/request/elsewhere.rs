@@ -1,0 +1,235 @@
+//! Fields by which a call acts on another resource than its own: what is copied or renamed, and to where.
+//!
+//! Enters: a call. Leaves: what it comes to beside itself, each as a call of its own. Never: a judgement, which is the policy's; a value that is
+//! read in more than one way.
+
+use config::{CallFacts, Destination, Host, Method, NormalPath, Scheme};
+use http::header::{HeaderName, HeaderValue};
+
+use super::Call;
+use super::alike::ends;
+use crate::error::Refusal;
+
+/// What is read, by how the field's name ends: `x-amz-copy-source`, `x-goog-copy-source`, `x-ms-copy-source`, `x-copy-from`.
+const COPIED: [&str; 2] = ["-copy-source", "-copy-from"];
+/// What is gone afterwards: `x-amz-rename-source`, `x-ms-rename-source`, `x-ms-file-rename-source`.
+const RENAMED: &str = "-rename-source";
+/// Where a copy goes, for these methods (RFC 4918 section 10.3).
+const DESTINATION: &str = "destination";
+const TO_A_DESTINATION: [&str; 2] = ["COPY", "MOVE"];
+/// Behind a bucket in a host's name. What is copied names its bucket all the same.
+const BEHIND_A_BUCKET: [&str; 4] = [".s3.", ".s3-", ".s3express-", ".storage.googleapis.com"];
+
+/// What a call comes to beside itself.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    /// By which field.
+    pub(crate) field: HeaderName,
+    destination: Destination,
+    scheme: Scheme,
+    method: Method,
+    path: NormalPath,
+}
+
+impl Elsewhere {
+    /// What a policy looks at.
+    pub(crate) fn facts(&self) -> CallFacts<'_> {
+        CallFacts { destination: &self.destination, scheme: self.scheme, method: &self.method, path: &self.path }
+    }
+}
+
+/// What `call` comes to beside itself: nearly always nothing.
+///
+/// # Errors
+/// [`Refusal::Malformed`] for a field that names nothing that every server reads alike.
+pub(crate) fn elsewhere(call: &Call) -> Result<Vec<Elsewhere>, Refusal> {
+    let mut found = Vec::new();
+    for (field, value) in &call.headers {
+        let methods = methods(field, &call.method);
+        if !methods.is_empty() && call.headers.get_all(field).iter().count() > 1 {
+            return Err(odd(field, "comes twice"));
+        }
+        for method in methods {
+            found.push(named(call, field, method, value)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a field may name another resource.
+pub(super) fn naming(field: &HeaderName) -> bool {
+    COPIED.iter().chain([&RENAMED]).any(|end| ends(field, end)) || field == DESTINATION
+}
+
+/// What is done with the resource that the field names.
+fn methods(field: &HeaderName, method: &Method) -> &'static [&'static str] {
+    if ends(field, RENAMED) {
+        &["GET", "DELETE"]
+    } else if field == DESTINATION {
+        if TO_A_DESTINATION.contains(&method.as_str()) { &["PUT"] } else { &[] }
+    } else if naming(field) {
+        &["GET"]
+    } else {
+        &[]
+    }
+}
+
+fn named(call: &Call, field: &HeaderName, method: &str, value: &HeaderValue) -> Result<Elsewhere, Refusal> {
+    let text = value.to_str().map_err(|_| odd(field, "is no plain text"))?;
+    let (destination, scheme, target) = match text.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let scheme = [Scheme::Https, Scheme::Http].into_iter().find(|known| known.as_str() == scheme);
+            let named =
+                |scheme: Scheme| Some((Destination::parse_authority(authority, scheme.default_port()).ok()?, scheme));
+            let (destination, scheme) = scheme.and_then(named).ok_or_else(|| odd(field, "is no URL of a server"))?;
+            (destination, scheme, target.to_owned())
+        }
+        None => {
+            let target = if text.starts_with('/') { text.to_owned() } else { format!("/{text}") };
+            let (destination, target) = if field == DESTINATION { None } else { of_bucket(&call.destination, &target) }
+                .unwrap_or_else(|| Ok((call.destination.clone(), target.clone())))
+                .map_err(|what| odd(field, what))?;
+            (destination, call.scheme, target)
+        }
+    };
+    // What stands there is not written anew, as a signature may be over it: so it has to be as a path is sent.
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let normal = NormalPath::parse(path).map_err(|error| odd(field, &error.to_string()))?;
+    if normal.as_str() != path || path.contains('+') {
+        return Err(odd(
+            field,
+            "is a path that servers read in different ways: write it percent-encoded, without `+` and dots",
+        ));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=&._~-".contains(&byte);
+    if !text.contains("://") && !query.bytes().all(plain) {
+        return Err(odd(field, "has something behind a `?` that servers read in different ways"));
+    }
+    let method = method.parse().map_err(|error| odd(field, &format!("{error}")))?;
+    Ok(Elsewhere { field: field.clone(), destination, scheme, method, path: normal })
+}
+
+/// The host that has the bucket of `target` in its name, where `own` has one, and what is left of the path.
+fn of_bucket(own: &Destination, target: &str) -> Option<Result<(Destination, String), &'static str>> {
+    let Host::Name(name) = own.host() else { return None };
+    let service = BEHIND_A_BUCKET.iter().filter_map(|service| name.as_str().rfind(service)).max()?;
+    let (bucket, key) = target[1..].split_at(target[1..].find('/').unwrap_or(target.len() - 1));
+    let host = format!("{bucket}{}", &name.as_str()[service..]);
+    let named = host.parse().ok().filter(|named: &Host| named.to_string() == host);
+    let named = named.map(|host| (Destination::new(host, own.port()), key.to_owned()));
+    Some(named.ok_or("names no bucket of this service"))
+}
+
+fn odd(field: &HeaderName, what: &str) -> Refusal {
+    Refusal::Malformed(format!("`{field}`, by which a server acts on another resource as well, {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderMap;
+
+    use super::*;
+
+    fn call(host: &str, method: &str, fields: &[(&'static str, &'static str)]) -> Call {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        Call {
+            destination: Destination::parse_authority(host, 443).unwrap(),
+            scheme: Scheme::Https,
+            method: method.parse().unwrap(),
+            path: NormalPath::parse("/box/new").unwrap(),
+            query: None,
+            version: http::Version::HTTP_11,
+            headers: HeaderMap::from_iter(fields.iter().map(field)),
+            trace: None,
+            signed_head: None,
+        }
+    }
+
+    fn found(host: &str, method: &str, fields: &[(&'static str, &'static str)]) -> Result<Vec<String>, Refusal> {
+        let told = |other: &Elsewhere| {
+            format!("{} {}://{}{}", other.method, other.scheme.as_str(), other.destination, other.path.as_str())
+        };
+        Ok(elsewhere(&call(host, method, fields))?.iter().map(told).collect())
+    }
+
+    #[test]
+    fn what_is_copied_or_renamed_is_a_call_of_its_own() {
+        for (host, method, field, value, others) in [
+            ("s3.example.com", "PUT", "x-amz-copy-source", "box/old", &["GET https://s3.example.com:443/box/old"][..]),
+            (
+                "s3.example.com",
+                "PUT",
+                "x-amz-copy-source",
+                "/box/a%20b%2Bc?versionId=x.1_-",
+                &["GET https://s3.example.com:443/box/a%20b%2Bc"],
+            ),
+            (
+                "box.s3.eu-west-1.amazonaws.com",
+                "PUT",
+                "x-amz-copy-source",
+                "box/old",
+                &["GET https://box.s3.eu-west-1.amazonaws.com:443/old"],
+            ),
+            ("x.s3.s3.amazonaws.com", "PUT", "x-amz-copy-source", "x/old", &["GET https://x.s3.amazonaws.com:443/old"]),
+            (
+                "box.storage.googleapis.com",
+                "PUT",
+                "x-goog-copy-source",
+                "/other/old",
+                &["GET https://other.storage.googleapis.com:443/old"],
+            ),
+            (
+                "dfs.example.com",
+                "PUT",
+                "x-ms-rename-source",
+                "/fs/old",
+                &["GET https://dfs.example.com:443/fs/old", "DELETE https://dfs.example.com:443/fs/old"],
+            ),
+            (
+                "a.example.com",
+                "PUT",
+                "x-ms-copy-source",
+                "https://b.example.com/c/d?sig=a%2Fb",
+                &["GET https://b.example.com:443/c/d"],
+            ),
+            (
+                "dav.example.com",
+                "MOVE",
+                "destination",
+                "https://dav.example.com:443/box/new",
+                &["PUT https://dav.example.com:443/box/new"],
+            ),
+            ("dav.example.com", "COPY", "destination", "/box/new", &["PUT https://dav.example.com:443/box/new"]),
+            ("dav.example.com", "POST", "destination", "Berlin Hbf", &[]),
+            ("s3.example.com", "PUT", "x-amz-copy-source-range", "bytes=0-9", &[]),
+        ] {
+            assert_eq!(found(host, method, &[(field, value)]).unwrap(), others, "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_servers_read_in_different_ways_is_refused() {
+        for (host, field, value) in [
+            ("s3.example.com", "x-amz-copy-source", "box/../secret"),
+            ("s3.example.com", "x-amz-copy-source", "//box/old"),
+            ("s3.example.com", "x-amz-copy-source", "box/a+b"),
+            ("s3.example.com", "x-amz-copy-source", "box/%61"),
+            ("s3.example.com", "x-amz-copy-source", "box/old?x/../secret"),
+            ("s3.example.com", "x-amz-copy-source", "box/old?%2e%2e"),
+            ("s3.example.com", "x-amz-copy-source", ""),
+            ("s3.example.com", "x-amz-copy-source", "ftp://s3.example.com/box/old"),
+            ("s3.example.com", "x-amz-copy-source", "https://s3.example.com@other.example.com/box/old"),
+            ("box.s3.amazonaws.com", "x-amz-copy-source", "BOX/old"),
+            ("box.s3.amazonaws.com", "x-amz-copy-source", "arn:aws:s3:::accesspoint/a/object/old"),
+            ("box.s3.amazonaws.com", "x-amz-copy-source", "box"),
+        ] {
+            assert!(found(host, "PUT", &[(field, value)]).is_err(), "{value}");
+        }
+        assert!(found("dav.example.com", "MOVE", &[("destination", "https:///box")]).is_err());
+        let twice = [("x-amz-copy-source", "box/old"), ("x-amz-copy-source", "box/secret")];
+        assert!(found("s3.example.com", "PUT", &twice).is_err());
+    }
+}
