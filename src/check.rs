@@ -27,7 +27,7 @@ use crate::args;
 use crate::out::out;
 use crate::places::{self, Places};
 use crate::report::Report;
-use crate::run::shown::told;
+use crate::run::{self, shown::told};
 
 /// What there is to tell.
 #[derive(Default)]
@@ -60,6 +60,7 @@ pub fn run(places: &Places, arguments: &args::Check) -> Result<ExitCode, Report>
         checked.replayed = Some(replay::run(places, &policies, window, arguments.agent.as_ref(), Timestamp::now())?);
     } else if !arguments.files_only {
         checked.machine = Some(machine(&policies));
+        checked.around.extend(foreseen(places, &policies));
     }
     checked.notes.append(&mut checked.around);
     let mut out = out();
@@ -104,6 +105,14 @@ fn machine(policies: &[Policy]) -> Vec<Capability> {
     let judge = |policy: &Policy| offered.judge(policy.agent().as_str(), &Limits::from(policy.sandbox()));
     found.extend(policies.iter().map(judge));
     found
+}
+
+/// What would keep each agent from starting here, as this user.
+fn foreseen<'a>(places: &'a Places, policies: &'a [Policy]) -> impl Iterator<Item = String> + 'a {
+    policies.iter().filter_map(|policy| {
+        let report = run::spec::foresee(places, policy).err()?;
+        Some(format!("{}: from here nothing starts: {}", policy.agent(), report.line()))
+    })
 }
 
 /// Reads all files. Findings are for files without a mistake.

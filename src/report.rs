@@ -50,6 +50,12 @@ impl Report {
         self.to_string().replacen("error: ", "note: ", 1)
     }
 
+    /// All of it on one line, for a list.
+    pub fn line(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!(": {hint}"));
+        format!("{}{}", chain(&*self.error), hint.unwrap_or_default())
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)

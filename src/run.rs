@@ -12,13 +12,14 @@ mod ready;
 mod reload;
 mod serving;
 pub mod shown;
+pub mod spec;
 mod summary;
 mod supervise;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,7 +32,7 @@ use proxy::record::Seal;
 use proxy::serve::{self, Listeners, Parts, Worker};
 use proxy::upstream::Roots;
 use record::{CallLog, Event, WorkerEnd, WorkerStart};
-use sandbox::{CaptureChoice, Hangups, HomeFile, Lacking, Limits, Lock, Prepared, Spec, Trust};
+use sandbox::{Hangups, HomeFile, Lacking, Lock, Prepared};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -57,16 +58,17 @@ use crate::settled;
 /// # Errors
 /// Where anything fails before the command runs; then nothing has run.
 pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
+    let file = places.file_of(&arguments.agent)?;
     // Before anything is planned: what is not there cannot be covered, and would be in sight once it is.
     places.make_state()?;
     crate::writable::look(places, &arguments.agent)?;
     not_offboarded(places, &arguments.agent)?;
-    let policy = Policy::load_without_secrets(places.file_of(&arguments.agent)?)?;
+    let policy = Policy::load_without_secrets(file)?;
     crate::writable::look_at_roots(places, policy.extra_roots())?;
     let logging = LogSettings::load(places.log_file())?;
     let shown = Shown::of(policy.sandbox(), &places::here()?)?;
     let layers = Pending::make(places, shown.overlay.clone())?;
-    let spec = spec(places, &policy, arguments, shown, layers.as_ref())?;
+    let spec = spec::of(places, &policy, arguments, shown, layers.as_ref())?;
     let digest = policy.digest().to_owned();
     // All three begin as copies of this process, so the secrets that the policy names are read afterwards, and the authority is made.
     let mut preparing = sandbox::begin(&spec).map_err(no_sandbox)?;
@@ -287,33 +289,6 @@ fn lookout(places: &Places, enlisted: &Enlisted, watching: Option<OwnedFd>) -> L
     let file = places.agent_file(policy.agent());
     let files = std::iter::once(file.as_path()).chain(policy.files_beside());
     Lookout::over(watching, files, enlisted.presence.orders())
-}
-
-/// What the sandbox shall be.
-fn spec(
-    places: &Places,
-    policy: &Policy,
-    arguments: &args::Run,
-    shown: Shown,
-    layers: Option<&Pending>,
-) -> Result<Spec, Report> {
-    let settings = policy.sandbox();
-    Ok(Spec {
-        command: arguments.command.clone(),
-        read: shown.read,
-        write: shown.write,
-        overlay: layers.map(Pending::layered).unwrap_or_default(),
-        hide: own::of(places, &arguments.agent, arguments.broker.as_deref())?,
-        conceal: shown.hide,
-        home: shown.home,
-        find_secrets: settings.find_secrets,
-        nested: settings.nested,
-        limits: Limits::from(settings),
-        trust: Trust { system_bundle: proxy::upstream::system_bundle().map(Path::to_owned) },
-        ports: if arguments.observe { observing::ports(policy) } else { policy.ports() },
-        capture: if arguments.capture_ports_only { CaptureChoice::Ports } else { CaptureChoice::Best },
-        working_directory: places::here()?,
-    })
 }
 
 fn not_offboarded(places: &Places, agent: &AgentId) -> Result<(), Report> {

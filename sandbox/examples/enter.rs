@@ -109,6 +109,7 @@ fn wish() -> Result<Wish, Box<dyn Error>> {
             ports: [80, 443].into(),
             overlay: Vec::new(),
             hide: Vec::new(),
+            relied_on: Vec::new(),
             conceal: Vec::new(),
             home: None,
             find_secrets: true,

@@ -104,7 +104,7 @@ pub use offer::Offered;
 pub use probe::{Capability, probe};
 pub use process::{ChildProcess, fork_process};
 pub use running::{Exit, Running};
-pub use spawn::{Prepared, Preparing, Sockets, begin};
+pub use spawn::{Prepared, Preparing, Sockets, begin, foresee};
 pub use spec::{CaptureChoice, Layered, Limits, Spec, Trust};
 pub use status::{Capture, HiddenInForce, Landlock, LimitsInForce, Means, Status, SyscallFilter};
 pub use trail::Trail;

@@ -82,6 +82,14 @@ pub struct Preparing {
     trust: Trust,
 }
 
+/// What would keep it from being made, as far as the machine's files show that. Nothing is changed.
+///
+/// # Errors
+/// The first that there is.
+pub fn foresee(spec: &Spec) -> Result<(), Error> {
+    Plan::of(spec).map(drop)
+}
+
 /// Forks what becomes the sandbox, and gives it what it needs of the machine. To be called while this process has one thread, on
 /// the thread that lives as long as it does (the sandbox dies with it). A process forked afterwards must not keep this one's
 /// descriptors: fork before. The sandbox is set up meanwhile; [`Preparing::finish`] waits for that.

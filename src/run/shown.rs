@@ -21,14 +21,21 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Expands all patterns.
+    /// Expands all patterns, and warns of those that show nothing.
     pub fn of(settings: &SandboxSettings, directory: &Path) -> Result<Self, Report> {
+        Self::expanded(settings, directory, |glob| {
+            tracing::warn!(pattern = %glob, "[sandbox]: there is nothing that it could show");
+        })
+    }
+
+    /// Expands all patterns; `nothing` is told of those that show nothing.
+    pub fn expanded(settings: &SandboxSettings, directory: &Path, nothing: impl Fn(&FileGlob)) -> Result<Self, Report> {
         let home = home();
         let paths = |globs, purpose| -> Result<Vec<PathBuf>, Report> {
             let expanded = expand(globs, purpose, directory, home.as_deref()).map_err(no_sandbox)?;
             for Expanded { glob, paths } in &expanded {
                 if paths.is_empty() && purpose == Purpose::Show {
-                    tracing::warn!(pattern = %glob, "[sandbox]: there is nothing that it could show");
+                    nothing(glob);
                 }
             }
             let mut paths: Vec<PathBuf> = expanded.into_iter().flat_map(|expanded| expanded.paths).collect();

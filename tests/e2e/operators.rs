@@ -225,7 +225,8 @@ fn a_name_or_an_id_that_nothing_has_is_said_to_be_none() {
         let run = exeat.exeat(arguments).finish().ended_with(code);
         run.stdout + &run.stderr
     };
-    let agent = said(&["run", "--agent", "bto", "--", "true"], 125);
+    let agent = said(&["--state", "new", "run", "--agent", "bto", "--", "true"], 125);
+    assert!(!exeat.work().join("new").exists());
     assert!(agent.contains("there is no agent `bto`") && agent.contains("there are `bot`;"), "{agent}");
     assert!(said(&["explain", "--agent", "bto", "https://a.example.com/"], 125).contains("there is no agent `bto`"));
     assert!(said(&["report", "--agent", "bto"], 0).contains("note: there is no agent `bto`"));

@@ -95,3 +95,64 @@ fn what_a_link_leads_to_in_a_directory_that_is_only_read_is_out_of_sight() {
     let run = sh_at(&exeat, &[], &format!("cd {shown:?} && cat beside bot.toml credentials.toml")).ok();
     assert_eq!(run.stdout, "in sight", "{run:#?}");
 }
+
+/// A credential of another agent's, the broker's keys and what a receiver of the logs is shown, each in a file of this directory.
+fn with_secrets_in(exeat: &Exeat, directory: &Path) {
+    let file = |name: &str| {
+        let file = directory.join(name);
+        fs::write(&file, format!("the {name}")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        format!("{{ file = {file:?} }}")
+    };
+    let lines = "agents = [\"other\"]\nto = [\"api.example.com\"]\nin = [\"header\"]";
+    let credential = format!("[api]\nissuer = \"fixed\"\nvalue = {}\n{lines}\n", file("token"));
+    fs::write(exeat.config("credentials.toml"), credential).unwrap();
+    let headers = format!("headers = {{ authorization = {} }}", file("header"));
+    fs::write(exeat.config("log.toml"), format!("[[ship]]\nto = \"otlp\"\nurl = \"http://127.0.0.1:1\"\n{headers}\n"))
+        .unwrap();
+}
+
+#[test]
+fn the_files_that_secrets_are_read_from_are_out_of_sight() {
+    let exeat = exeat();
+    let shown = exeat.path("shown");
+    fs::create_dir(&shown).unwrap();
+    fs::write(shown.join("beside"), "in sight").unwrap();
+    let exeat = exeat.sandbox(&format!("read = [{shown:?}]"));
+    with_secrets_in(&exeat, &shown);
+    let run = sh_at(&exeat, &[], &format!("cd {shown:?} && cat beside token header")).ok();
+    assert_eq!(run.stdout, "in sight", "{run:#?}");
+}
+
+#[test]
+fn nothing_starts_where_the_command_could_put_something_in_the_place_of_a_secret() {
+    let exeat = exeat();
+    let work = fs::canonicalize(exeat.work()).unwrap();
+    with_secrets_in(&exeat, &work);
+    refused(&sh_at(&exeat, &[], "echo ran"), &work.join("token"));
+    // And that is foreseen, without being a mistake of the files.
+    let check = exeat.exeat(&["check"]).finish().ok();
+    let foreseen = format!(
+        "note: bot: from here nothing starts: cannot go by a file that the command could write to, `{}`",
+        work.join("token").display()
+    );
+    assert!(check.stdout.contains(&foreseen), "{foreseen}: {check:#?}");
+    fs::remove_file(exeat.config("credentials.toml")).unwrap();
+    fs::remove_file(exeat.config("log.toml")).unwrap();
+    sh_at(&exeat, &[], "echo ran").ok();
+    let check = exeat.exeat(&["check"]).finish().ok();
+    assert!(!check.stdout.contains("from here nothing starts"), "{check:#?}");
+}
+
+#[test]
+fn nothing_starts_with_authorities_that_the_command_could_change() {
+    let exeat = exeat();
+    let (inside, outside) = (fs::canonicalize(exeat.work()).unwrap().join("roots.pem"), exeat.path("roots.pem"));
+    let policy = fs::read_to_string(exeat.policy_file()).unwrap();
+    for file in [&inside, &outside] {
+        fs::copy(exeat.config("ca.pem"), file).unwrap();
+        fs::write(exeat.policy_file(), policy.replace("\"../ca.pem\"", &format!("{file:?}"))).unwrap();
+        let run = sh_at(&exeat, &[], "echo ran");
+        if file == &inside { refused(&run, file) } else { assert_eq!(run.ok().stdout, "ran\n") }
+    }
+}
