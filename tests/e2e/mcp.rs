@@ -112,6 +112,24 @@ fn the_list_of_calls_names_the_tool() {
     assert!(run.stdout.contains("[tool search]") && run.stdout.contains("[tool delete_all]"), "{run:#?}");
 }
 
+#[test]
+fn addresses_that_differ_at_their_end_alone_are_two_in_the_log() {
+    let upstream = Upstream::start();
+    let exeat = Exeat::new().allow_with("api.example.com", &upstream, "mcp = { resources = [\"file:///docs/*\"] }");
+    let read = |start: &str, end: &str| {
+        let uri = format!("file:///{start}/{}{end}", "x".repeat(500));
+        let message = json!({ "jsonrpc": "2.0", "id": 7, "method": "resources/read", "params": { "uri": uri } });
+        (post(&exeat, message.to_string().as_bytes(), &[]), format!("resources/read {uri}"))
+    };
+    for end in ["a", "b"] {
+        let (run, named) = read("docs", end);
+        assert_eq!(run.log.calls().last().unwrap().tool.as_ref(), Some(&named));
+        let (run, named) = read("etc", end);
+        assert_eq!(run.log.refusals().last().unwrap().tool.as_ref(), Some(&named));
+        assert!(run.stdout.contains("xxx…` is not allowed"), "{run:#?}");
+    }
+}
+
 fn call(tool: &str) -> Vec<u8> {
     json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": { "name": tool } }).to_string().into_bytes()
 }

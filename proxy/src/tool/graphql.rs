@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::document::{Defined, operations};
 use super::json::{Json, Members};
-use super::objection::{Why, shown};
+use super::objection::{Why, shown, told};
 use super::{Asked, as_it_is, posted, query, read};
 use crate::request::Call;
 use crate::swap::Swap;
@@ -88,7 +88,7 @@ fn judge_one(rule: &GraphQl, swap: &Swap, request: Json<'_>, tokens: &mut usize)
     as_it_is(swap, &text)?;
     let mut names = Vec::new();
     for (kind, name) in chosen(&operations(&text, tokens)?, &request)? {
-        let name = name.as_ref().map_or_else(|| kind.to_string(), |name| format!("{kind} {}", shown(name)));
+        let name = name.as_ref().map_or_else(|| kind.to_string(), |name| format!("{kind} {}", told(name)));
         if !rule.operations().contains(kind) {
             return Err(unlisted(rule, *kind, name));
         }
@@ -99,7 +99,8 @@ fn judge_one(rule: &GraphQl, swap: &Swap, request: Json<'_>, tokens: &mut usize)
 
 fn unlisted(rule: &GraphQl, kind: Operation, name: String) -> Why {
     let listed = rule.operations().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let what = format!("the GraphQL operation `{name}` is not allowed: listed under `operations` is {listed}");
+    let what =
+        format!("the GraphQL operation `{}` is not allowed: listed under `operations` is {listed}", shown(&name));
     Why::unlisted(what, name, &format!("ask your operator to add \"{kind}\" to `operations` of `graphql`"))
 }
 
@@ -144,6 +145,7 @@ mod tests {
 
     #[test]
     fn the_operation_that_the_server_runs_is_the_one_that_is_judged() {
+        let long = "a".repeat(300);
         let several = "query A { a } mutation B { b } fragment F on T { c }";
         for (body, name) in [
             (json!({ "query": "{ viewer { login } }" }), "query"),
@@ -156,6 +158,7 @@ mod tests {
             (json!([{ "query": "{ a }" }, { "query": "query B { b }" }]), "query, query B"),
             (json!({ "query": "query A { a } query B { b }" }), "query A, query B"),
             (json!({ "query": "query A { a }", "operationName": "" }), "query A"),
+            (json!({ "query": format!("query {long}b {{ a }}") }), &format!("query {long}b")),
             (json!({ "query": "{ a }", "extensions": { "clientLibrary": { "name": "x" } } }), "query"),
             (json!({ "query": "{ a }", "extensions": null, "variables": null, "operationName": null }), "query"),
         ] {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::json::{Json, Members};
 use super::message::read;
-use super::objection::{Waiting, Why, shown};
+use super::objection::{Waiting, Why, shown, told};
 use super::posted::is_json;
 use super::{Asked, Listing, as_it_is, mirror, query};
 use crate::request::Call;
@@ -143,9 +143,9 @@ fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged
     };
     let params = params.as_ref();
     params.map_or(Ok(()), one_spelling)?;
-    let told = method.starts_with("notifications/");
-    if told == message.has("id") {
-        let what = if told { "with an `id`, which a notification has not" } else { "without an `id`" };
+    let notifies = method.starts_with("notifications/");
+    if notifies == message.has("id") {
+        let what = if notifies { "with an `id`, which a notification has not" } else { "without an `id`" };
         return Err(Why::shape(&format!("`{}` {what}", shown(&method))));
     }
     if NOTIFICATIONS.contains(&&*method) {
@@ -166,18 +166,17 @@ fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged
         "prompts/get" => (text(params, "name")?, rule.prompts(), "prompts"),
         "completion/complete" => completed(rule, params)?,
         _ => {
-            let name = shown(&method);
-            let what = format!("the MCP method `{name}` is not allowed: no rule can list it");
-            return Err(Why::unlisted(what, name, "do without it, or use a tool that is listed"));
+            let what = format!("the MCP method `{}` is not allowed: no rule can list it", shown(&method));
+            return Err(Why::unlisted(what, told(&method), "do without it, or use a tool that is listed"));
         }
     };
-    let about = shown(&subject);
-    let name = if method == "tools/call" { about.clone() } else { format!("{method} {about}") };
+    let name = if method == "tools/call" { told(&subject) } else { format!("{method} {}", told(&subject)) };
     if list.iter().any(|glob| glob.matches(&subject)) {
         return Ok(Judged { method: Some(method), subject: Some(subject), name: Some(name), lists: false });
     }
     let listed = list.iter().map(NameGlob::as_str).collect::<Vec<_>>().join(", ");
     let listed = if listed.is_empty() { "none".to_owned() } else { listed };
+    let about = shown(&subject);
     let what = format!("`{method}` of `{about}` is not allowed: listed under `{key}` is {listed}");
     Err(Why::unlisted(what, name, &format!("ask your operator to add \"{about}\" to `{key}` of `mcp`")))
 }
@@ -316,6 +315,20 @@ mod tests {
         assert_eq!(judged(RULE, &told).unwrap_err().kind, "tool-not-allowed");
         assert!(judged("{}", &request("tools/call", &json!({ "name": "search" }))).is_err());
         assert!(judged(RULE, &json!({ "jsonrpc": "2.0", "id": 1, "result": { "roots": [] } })).is_err());
+    }
+
+    #[test]
+    fn names_that_differ_at_their_end_alone_differ_in_their_records() {
+        let read = |start: &str, end: &str| {
+            request("resources/read", &json!({ "uri": format!("file:///{start}/{}{end}", "x".repeat(1000)) }))
+        };
+        let name = |start: &str, end: &str| format!("resources/read file:///{start}/{}{end}", "x".repeat(1000));
+        for end in ["a", "b"] {
+            assert_eq!(judged(RULE, &read("docs", end)).unwrap().name, Some(name("docs", end)));
+            let why = judged(RULE, &read("etc", end)).unwrap_err();
+            assert_eq!(why.name, Some(name("etc", end)));
+            assert!(why.what.contains("xxx…` is not allowed"), "{}", why.what);
+        }
     }
 
     #[test]

@@ -142,18 +142,37 @@ impl fmt::Display for Objection {
     }
 }
 
-/// A name as the log and the answer show it: nothing that a terminal acts on, and no two names alike.
-pub(super) fn shown(name: &str) -> String {
-    const LONGEST: usize = 200;
-    let mut shown = String::new();
-    for letter in name.chars().take(LONGEST) {
+/// A name as its record has it: nothing that a terminal acts on, and no two names alike. What is too long for a record is cut there, and says what it was.
+pub(super) fn told(name: &str) -> String {
+    let mut told = String::new();
+    for letter in name.chars() {
         match letter {
-            ' '..='~' if letter != '\\' => shown.push(letter),
-            _ => shown.extend(letter.escape_default()),
+            ' '..='~' if letter != '\\' => told.push(letter),
+            _ => told.extend(letter.escape_default()),
         }
     }
-    if name.chars().nth(LONGEST).is_some() {
-        shown.push('…');
+    told
+}
+
+/// The same in a sentence, of which somebody has to see the end.
+pub(super) fn shown(name: &str) -> String {
+    const LONGEST: usize = 200;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => told(&name[..end]) + "…",
+        None => told(name),
     }
-    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_whole_in_a_record_and_cut_in_a_sentence() {
+        let long = |end: &str| "ä".repeat(200) + end;
+        assert_eq!((shown(&long("")), told(&long(""))), ("\\u{e4}".repeat(200), "\\u{e4}".repeat(200)));
+        assert_eq!(shown(&long("b")), "\\u{e4}".repeat(200) + "…");
+        assert_ne!(told(&long("b")), told(&long("c")));
+        assert_eq!(told("a\\\u{1b}[1mé…"), "a\\\\\\u{1b}[1m\\u{e9}\\u{2026}");
+    }
 }
