@@ -28,6 +28,8 @@ const ANEW: u64 = (64 << 10) / UNIT as u64;
 const REFUSED: u64 = 8;
 /// Where there is no room for calls any more, for so many: at 8 MiB a second that leaves 4 KiB, for which even the 256 MiB that stay free last for 18 hours.
 const SCARCE: u64 = 2048;
+/// While that is so, who waits looks so often whether there is room again.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The pace of one worker's log.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct Pace {
     burst: u64,
     /// What was written beyond the pace, and is not made up for.
     behind: AtomicU64,
+    /// What it counted for beyond that as there was no room: it is forgotten once there is.
+    scarce: AtomicU64,
     queue: Mutex<Queue>,
 }
 
@@ -73,29 +77,40 @@ impl Pace {
         let units = |bytes: NonZeroU32| NonZeroU32::MIN.saturating_add((bytes.get() / UNIT).saturating_sub(1));
         let quota = Quota::per_second(units(second)).allow_burst(units(burst));
         let (limiter, burst) = (RateLimiter::direct(quota), units(burst).get().into());
-        Arc::new(Self { log: Arc::clone(log), limiter, burst, behind: AtomicU64::new(0), queue: Mutex::default() })
+        let [behind, scarce] = [(); 2].map(|()| AtomicU64::new(0));
+        Arc::new(Self { log: Arc::clone(log), limiter, burst, behind, scarce, queue: Mutex::default() })
     }
 
     /// Counts so much. Whether it is within the pace.
     fn takes(&self, units: u64) -> bool {
-        let taken = self.behind.load(Ordering::Relaxed) == 0 && (units == 0 || self.check(units).is_none());
+        let taken = !self.is_behind() && (units == 0 || self.check(units).is_none());
         if !taken {
             self.behind.fetch_add(units, Ordering::Relaxed);
         }
         taken
     }
 
+    fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) > 0 || self.scarce.load(Ordering::Relaxed) > 0
+    }
+
     /// Makes up for what is behind; for how long not all of it can be.
     fn catch_up(&self) -> Option<Duration> {
         loop {
-            let behind = self.behind.load(Ordering::Relaxed).min(self.burst);
+            let scarce = self.scarce.load(Ordering::Relaxed) > 0;
+            if scarce && self.log.has_room(Instant::now()).is_ok() {
+                self.scarce.store(0, Ordering::Relaxed);
+                continue;
+            }
+            let counted = if scarce { &self.scarce } else { &self.behind };
+            let behind = counted.load(Ordering::Relaxed).min(self.burst);
             if behind == 0 {
                 return None;
             }
             if let Some(wait) = self.check(behind) {
-                return Some(wait);
+                return Some(if scarce { wait.min(LOOK) } else { wait });
             }
-            self.behind.fetch_sub(behind, Ordering::Relaxed);
+            counted.fetch_sub(behind, Ordering::Relaxed);
         }
     }
 
@@ -136,25 +151,18 @@ impl Account {
 
     /// Writes what is no call's record: a refusal, for one.
     pub(crate) fn tell(&self, event: Event) -> Result<(), LogError> {
-        let refused = matches!(event, Event::Refused(_));
+        let times = if matches!(event, Event::Refused(_)) { REFUSED } else { 1 };
         let bytes = self.pace.log.append(Timestamp::now(), event)?;
-        let scarce = self.pace.log.has_room(Instant::now()).is_err();
-        self.wrote(
-            bytes,
-            if scarce {
-                SCARCE
-            } else if refused {
-                REFUSED
-            } else {
-                1
-            },
-        );
+        if self.pace.log.has_room(Instant::now()).is_err() {
+            self.pace.scarce.fetch_add(units(bytes) * (SCARCE - times), Ordering::Relaxed);
+        }
+        self.wrote(bytes, times);
         Ok(())
     }
 
     /// Whether the log is behind, so that further calls have to wait for their turn.
     pub(crate) fn waits(&self) -> bool {
-        self.pace.behind.load(Ordering::Relaxed) > 0
+        self.pace.is_behind()
     }
 
     /// Waits for the turn of a call; no longer than until `stop` turns true.
@@ -181,7 +189,7 @@ impl Account {
     }
 
     fn wrote(&self, bytes: usize, times: u64) {
-        let units = (bytes as u64).div_ceil(UNIT.into()) * times;
+        let units = units(bytes) * times;
         let paid = self.paid.swap(0, Ordering::Relaxed);
         if paid > units {
             self.paid.fetch_add(paid - units, Ordering::Relaxed);
@@ -205,6 +213,10 @@ impl Account {
         queue.latest = queue.latest.max(begins.saturating_add(units));
         begins
     }
+}
+
+fn units(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(UNIT.into())
 }
 
 /// A place among those who wait.

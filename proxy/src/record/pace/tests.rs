@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use record::Refused;
+use record::{Bounds, NameAsked, Refused};
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -141,6 +141,26 @@ async fn at_the_end_of_the_worker_nobody_waits() {
     world.stop.send_replace(true);
     timeout(SOON, world.turn(&account)).await.unwrap();
     assert_eq!(account.gone(), 0);
+}
+
+#[tokio::test]
+async fn what_was_written_while_there_was_no_room_holds_up_nobody_once_there_is() {
+    let world = World::new(64 << 10, 64 << 10);
+    let (names, calls) = (Account::new(&world.pace, 1), Account::new(&world.pace, 2));
+    world.pace.log.within(Bounds { free: Some(u64::MAX), worker: None });
+    // Half an hour of the pace.
+    for number in 0..200 {
+        names
+            .tell(Event::NameAsked(NameAsked { name: format!("{number}.example.com"), kind: "A".to_owned() }))
+            .unwrap();
+    }
+    assert!(timeout(Duration::from_secs(2), world.turn(&calls)).await.is_err(), "it goes on though there is no room");
+    world.pace.log.within(Bounds::default());
+    timeout(Duration::from_secs(5), world.turn(&calls)).await.unwrap();
+    // What was written counts all the same.
+    assert!(world.pace.log.has_room(std::time::Instant::now()).is_ok() && !calls.waits());
+    world.fill(&calls);
+    assert!(timeout(Duration::from_millis(1), world.turn(&calls)).await.is_err());
 }
 
 #[tokio::test]
