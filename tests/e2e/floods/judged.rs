@@ -56,12 +56,11 @@ fn a_batch_of_documents_is_judged_by_all_its_tokens() {
 
 #[test]
 fn lists_of_nothing_but_objects_are_cut_down_in_little_more_than_they_are() {
-    let schema = r#"{"":0},"#.repeat(290_000);
+    let schema = r#"{"":0},"#.repeat(120_000);
     let list = format!(
         r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{{"name":"search","x":[{schema}0]}},{{"name":"delete_all"}}]}}}}"#
     );
-    assert!(list.len() < 2 << 20);
-    let body = format!("data: {list}\n\n").repeat(4);
+    let body = format!("data: {list}\n\n").repeat(2);
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close";
     let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let (upstream, hostile) = (Upstream::start(), RawUpstream::start(answer.leak().as_bytes()));
@@ -84,6 +83,6 @@ def attack():
     return told";
     let exeat = Exeat::new().allow("api.example.com", &upstream).rule(&rule);
     let (told, _, peak) = attacked_in(exeat, attack);
-    assert_eq!(told, serde_json::json!([[4, 0], [4, 0], [4, 0], [4, 0]]));
+    assert_eq!(told, serde_json::json!([[2, 0], [2, 0], [2, 0], [2, 0]]));
     assert!(peak < MOST, "the worker took {peak} MiB: {told}");
 }
