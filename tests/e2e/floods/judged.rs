@@ -56,7 +56,7 @@ fn a_batch_of_documents_is_judged_by_all_its_tokens() {
 
 #[test]
 fn lists_of_nothing_but_objects_are_cut_down_in_little_more_than_they_are() {
-    let schema = r#"{"":0},"#.repeat(120_000);
+    let schema = r#"{"":0},"#.repeat(290_000);
     let list = format!(
         r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{{"name":"search","x":[{schema}0]}},{{"name":"delete_all"}}]}}}}"#
     );
@@ -68,21 +68,13 @@ fn lists_of_nothing_but_objects_are_cut_down_in_little_more_than_they_are() {
         "[[allow]]\nto = \"mcp.example.com\"\ndial = \"{}\"\nmcp = {{ tools = [\"search\"] }}\n",
         hostile.dial()
     );
-    let attack = "told = []
-def listen():
+    let attack = "def attack():
     connection = http.client.HTTPSConnection('mcp.example.com', timeout=100, context=polite_context)
     connection.request('GET', '/mcp', headers={'Accept': 'text/event-stream'})
     text = connection.getresponse().read()
-    told.append((text.count(b'search'), text.count(b'delete_all')))
-def attack():
-    listening = [threading.Thread(target=listen) for _ in range(4)]
-    for one in listening:
-        one.start()
-    for one in listening:
-        one.join()
-    return told";
+    return [text.count(b'search'), text.count(b'delete_all')]";
     let exeat = Exeat::new().allow("api.example.com", &upstream).rule(&rule);
     let (told, _, peak) = attacked_in(exeat, attack);
-    assert_eq!(told, serde_json::json!([[2, 0], [2, 0], [2, 0], [2, 0]]));
+    assert_eq!(told, serde_json::json!([2, 0]));
     assert!(peak < MOST, "the worker took {peak} MiB: {told}");
 }
