@@ -99,6 +99,7 @@ async fn call(
     };
     let (signing, body) = signed::verified(signed, &call, &worker.room, body).await?;
     let mut body = examine(body, &head, &worker.swap, &worker.room).await?;
+    authorize::form(&policy, &permit, &call, body.here())?;
     let mut asked = Asked::default();
     if permit.protocol().is_some() {
         let (upload, came) = (body.upload(), body.unswapped());

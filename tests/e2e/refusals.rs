@@ -271,3 +271,38 @@ fn a_field_that_names_another_resource_is_a_call_of_its_own() {
         assert_eq!(upstream.seen().len(), 5);
     }
 }
+
+#[test]
+fn a_parameter_that_asks_for_another_method_passes_only_where_all_are_allowed() {
+    for version in ["--http1.1", "--http2"] {
+        let upstream = Upstream::start();
+        let exeat = Exeat::new()
+            .allow_with("api.example.com", &upstream, "methods = [\"GET\", \"POST\"]")
+            .allow("open.example.com", &upstream);
+        let send = |host: &str, options: &str| {
+            exeat.sh(&format!("curl -sS {version} -w '%{{http_code}}' 'https://{host}.example.com/echo{options}")).ok()
+        };
+        for (options, place) in [
+            ("?_method=DELETE'", "in the query"),
+            ("?a=1&%5FMethod%5B%5D=DELETE' -d a=1", "in the query"),
+            ("?_HttpMethod=PATCH' -d a=1", "in the query"),
+            ("' -d 'a=1&_method=DELETE'", "in the form"),
+            ("' -d '.method=DELETE' -H 'Content-Type:'", "in the form"),
+        ] {
+            let run = send("api", options);
+            assert!(run.stdout.ends_with("400") && run.stdout.contains(place), "{options}: {run:#?}");
+            assert!(run.stdout.contains("without that parameter"), "{options}: {run:#?}");
+            assert_eq!(run.log.refused_kinds().last(), Some(&"malformed"), "{options}: {run:#?}");
+        }
+        upstream.assert_no_request();
+        for (host, options) in [
+            ("open", "?_method=DELETE' -d '_method=DELETE'"),
+            ("api", "?method=DELETE&a=_method' -d 'a=_method&b[_method]=x'"),
+            ("api", "' -d '{\"a\":\"&_method=\"}' -H 'Content-Type: application/json'"),
+        ] {
+            let run = send(host, options);
+            assert!(run.stdout.ends_with("200"), "{options}: {run:#?}");
+        }
+        assert_eq!(upstream.seen().len(), 3);
+    }
+}

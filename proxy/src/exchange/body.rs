@@ -151,6 +151,15 @@ impl Examined {
         self.upload.clone()
     }
 
+    /// What is here of it already, without its placeholders.
+    pub(super) fn here(&self) -> &[u8] {
+        match &self.content {
+            Content::Whole(bytes, _) => bytes,
+            Content::Gapped(gapped, ..) => gapped.left(),
+            Content::Watched(..) | Content::Swapped(..) => &[],
+        }
+    }
+
     /// What has to be leased before any of it goes upstream: the credential for a placeholder that is in it, or, where it streams,
     /// for one that may come.
     pub(super) fn plan(&self) -> Option<&Plan> {

@@ -46,6 +46,11 @@ impl Gapped {
         self.text.is_empty() && self.gaps.is_empty()
     }
 
+    /// The text on both sides of each gap, as if nothing had been between.
+    pub fn left(&self) -> &[u8] {
+        &self.text
+    }
+
     /// The text between the gaps: one part more than there are gaps.
     pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
         let begins = std::iter::once(0).chain(self.gaps.iter().copied());
