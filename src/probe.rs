@@ -10,6 +10,7 @@ pub(crate) mod finding;
 mod heard;
 pub(crate) mod inside;
 mod kept;
+pub(crate) mod stand_in;
 mod targets;
 mod telling;
 mod upstream;
@@ -48,8 +49,9 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     let policy = Policy::load(places.file_of(&arguments.agent)?)?;
     let (nonce, outside) = (nonce()?, nonce()?);
     let aviary = Aviary::open(&nonce, &outside)?;
-    let under_way = Battery::start(places, arguments, &nonce, &aviary.end)?;
     let brief = targets::brief(places, &policy, (&aviary.canaries, &aviary.end), &nonce);
+    let brief = Brief { broker: arguments.broker.clone(), ..brief };
+    let under_way = Battery::start(places, arguments, &brief, &aviary.end)?;
 
     let unreachable = controls(&brief, &Brief { nonce: outside, ..brief.clone() });
     let _ = aviary.reached.take();
@@ -57,7 +59,7 @@ fn probe(places: &Places, arguments: &args::Probe) -> Result<ExitCode, Report> {
     complete(&findings, arguments.capture_ports_only)?;
     let (worker, log) = worker::log(places, &nonce)?;
     doubt(&mut findings, &unreachable);
-    evidence::weigh(&mut findings, &aviary.contradictions(), &log, &brief);
+    evidence::weigh(&mut findings, (&aviary.contradictions(), &aviary.end.carried()), &log, &brief);
 
     let told = Told {
         agent: arguments.agent.as_str(),

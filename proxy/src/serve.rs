@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use broker::{Client, Registration};
+use broker::{Client, Lease, Registration};
 use config::{CallPermit, Draft, LoadError, Policy, RoomSettings, Standing};
 use record::{Bounds, CallLog, Event};
 use socket2::SockRef;
@@ -143,6 +143,14 @@ impl Worker {
     /// The call log, for the records that are not about a call.
     pub fn log(&self) -> &CallLog {
         &self.log
+    }
+
+    /// Has answers scrubbed of what a lease has, though nothing is sent with it.
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialUnavailable`] where too many are still good.
+    pub fn scrubs(&self, lease: &Arc<Lease>, placeholder: &str) -> Result<(), Refusal> {
+        self.known.remember(lease, lease.secret.expose(), placeholder)
     }
 
     /// What the policy file says now, where that is not what is in force.

@@ -73,7 +73,7 @@ pub(crate) fn keeps_sockets(nested: bool) -> bool {
 }
 
 /// Whether what was handed over to be read stays so, whatever name it is opened by.
-pub(crate) fn keeps_files(nested: bool) -> bool {
+pub fn keeps_files(nested: bool) -> bool {
     !nested && sys::landlock_abi().is_ok_and(|abi| files(abi) & TRUNCATE != 0)
 }
 

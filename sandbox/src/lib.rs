@@ -96,6 +96,7 @@ pub use expand::{Expanded, Purpose, expand};
 pub use filesystem::HOME;
 pub use hangup::{Hangup, Hangups};
 pub use home::HomeFile;
+pub use landlock::keeps_files;
 pub use limits::raise_open_files;
 pub use lock::{Bolt, Lacking, Lock, Reach, close_memory, lock_in};
 pub use memory::{bound_heaps, give_back_freed, give_back_memory};

@@ -30,6 +30,8 @@ pub(crate) struct Brief {
     pub(crate) public_resolvers: Vec<(IpAddr, String)>,
     /// The namespaces outside: `net` and `net:[4026531840]`.
     pub(crate) namespaces: Vec<(String, String)>,
+    /// The socket of the broker, where that is a service.
+    pub(crate) broker: Option<PathBuf>,
     /// Exeat's own directories, files first.
     pub(crate) own_files: Vec<PathBuf>,
     /// Directories in which a file of the command's would be believed by exeat.
@@ -56,16 +58,22 @@ pub(crate) struct Brief {
     pub(crate) plain: Option<Call>,
     /// A host to which TLS passes unread.
     pub(crate) unread: Option<Call>,
+    /// A place that all bytes go to unread.
+    pub(crate) tunnel: Option<Call>,
     /// Calls to names and ports that look like a listed one, and that no rule lists.
     pub(crate) look_alikes: Vec<Call>,
     /// Calls whose path is a denied one in disguise, or climbs out of an allowed one.
     pub(crate) paths: Vec<Disguise>,
     /// A call to an MCP server of which not every tool is listed.
     pub(crate) mcp: Option<Call>,
+    /// What may be seen of the tools of such a server, at which nothing is leased.
+    pub(crate) listing: Option<Listing>,
     /// A call to a GraphQL endpoint, and an operation that is not listed for it.
     pub(crate) graphql: Option<(Call, String)>,
     /// Placeholders, and where their credential may not go.
     pub(crate) placeholders: Vec<Misdirection>,
+    /// Placeholders, and a call to where their credential may go, but not without TLS.
+    pub(crate) bared: Vec<Misdirection>,
 }
 
 /// The digest of a value, which tells nobody the value.
@@ -100,6 +108,9 @@ pub(crate) struct Canaries {
     pub(crate) abstract_socket: String,
     /// A Unix socket in a directory that the policy does not show.
     pub(crate) socket: PathBuf,
+    /// Two that take datagrams: one by a name of the abstract kind, one in the same directory.
+    pub(crate) datagram_name: String,
+    pub(crate) datagram_socket: PathBuf,
     /// Files in the machine's directories for temporary ones.
     pub(crate) temporary: Vec<PathBuf>,
     /// A file that is called as a secret is, in the directory that the command starts in; none where that is not to be written, or the policy
@@ -116,6 +127,14 @@ pub(crate) struct Call {
     pub(crate) port: u16,
     pub(crate) method: String,
     pub(crate) path: String,
+}
+
+/// An MCP server's list of tools: one that its rule lists, and one that it does not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    pub(crate) call: Call,
+    pub(crate) listed: String,
+    pub(crate) unlisted: String,
 }
 
 /// A call that the policy must not let out.

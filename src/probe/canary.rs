@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +30,7 @@ pub(crate) struct Reached {
     datagrams: AtomicUsize,
     abstract_socket: AtomicUsize,
     socket: AtomicUsize,
+    unix_datagrams: AtomicUsize,
 }
 
 impl Reached {
@@ -41,6 +42,7 @@ impl Reached {
             (&self.datagrams, "network/udp-machine"),
             (&self.abstract_socket, "network/abstract-socket"),
             (&self.socket, "network/unix-socket"),
+            (&self.unix_datagrams, "network/unix-datagram"),
         ];
         counts.into_iter().filter(|(count, _)| count.swap(0, Ordering::SeqCst) > 0).map(|(_, id)| id).collect()
     }
@@ -81,6 +83,12 @@ impl Aviary {
         let directory = tempfile::Builder::new().prefix("exeat-probe-").tempdir()?;
         canaries.socket = directory.path().join("socket");
         unix(UnixListener::bind(&canaries.socket)?, word, &reached, |reached| &reached.socket);
+
+        canaries.datagram_name = format!("{}-datagrams", canaries.abstract_socket);
+        canaries.datagram_socket = directory.path().join("datagrams");
+        let name = UnixAddress::from_abstract_name(&canaries.datagram_name)?;
+        unix_datagrams(UnixDatagram::bind_addr(&name)?, word, &reached);
+        unix_datagrams(UnixDatagram::bind(&canaries.datagram_socket)?, word, &reached);
 
         for place in FOR_EVERYONE.map(Path::new).into_iter().filter(|place| place.is_dir()) {
             let path = place.join(&canaries.abstract_socket);
@@ -168,6 +176,19 @@ fn unix(listener: UnixListener, words: &Words, reached: &Arc<Reached>, counted: 
                 counted(&reached).fetch_add(1, Ordering::SeqCst);
             }
             let _ = stream.write_all(word.as_bytes());
+        }
+    });
+}
+
+/// Nobody is answered: who sends need not have a name.
+fn unix_datagrams(socket: UnixDatagram, words: &Words, reached: &Arc<Reached>) {
+    let (words, reached) = (words.clone(), Arc::clone(reached));
+    std::thread::spawn(move || {
+        let mut datagram = [0; 512];
+        while let Ok(length) = socket.recv(&mut datagram) {
+            if &datagram[..length] == words.inside.as_bytes() {
+                reached.unix_datagrams.fetch_add(1, Ordering::SeqCst);
+            }
         }
     });
 }

@@ -12,9 +12,16 @@ use super::finding::{Finding, Outcome, Verdict};
 pub(super) const MARK: &str = "probe";
 /// The same of one that may go out, in the one way in which it was judged.
 pub(super) const SENT: &str = "canary";
+/// The field that names the tools which the canary lists.
+pub(super) const TOOLS: &str = "x-probe-tools";
 
 /// Lets the canaries and the log have their say.
-pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[String], log: &[Line], brief: &Brief) {
+pub(super) fn weigh(
+    findings: &mut Vec<Finding>,
+    (reached, carried): (&[String], &[String]),
+    log: &[Line],
+    brief: &Brief,
+) {
     for finding in findings.iter_mut().filter(|finding| reached.contains(&finding.id)) {
         worsen(finding, "but a canary outside was reached");
     }
@@ -28,7 +35,7 @@ pub(super) fn weigh(findings: &mut Vec<Finding>, reached: &[String], log: &[Line
             worsen(finding, &format!("but the call log has it as sent to {}", start.to));
         }
     }
-    findings.extend(of_the_log(&sent, log, brief));
+    findings.extend(of_the_log(&sent, carried, log, brief));
 }
 
 fn worsen(finding: &mut Finding, why: &str) {
@@ -39,7 +46,7 @@ fn worsen(finding: &mut Finding, why: &str) {
     }
 }
 
-fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 5] {
+fn of_the_log(sent: &[&CallStart], carried: &[String], log: &[Line], brief: &Brief) -> [Finding; 6] {
     let refused: Vec<&Refused> = log
         .iter()
         .filter_map(|line| if let Event::Refused(refused) = &line.event { Some(refused) } else { None })
@@ -63,6 +70,13 @@ fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 5] 
     let nobody_else = match elsewhere[..] {
         [] => Outcome::held(format!("every call that went out ended at {}", brief.end)),
         [first, ..] => Outcome::broke(format!("{} ended elsewhere, the first at {first}", elsewhere.len())),
+    };
+    let mut lines: Vec<&str> = sent.iter().filter_map(|start| start.query.as_deref()).collect();
+    let missing: Vec<&String> = carried.iter().filter(|query| !take(&mut lines, query)).collect();
+    let all_recorded = match (carried, &missing[..]) {
+        ([], _) => Outcome::not_applicable("nothing went out to the canary"),
+        (_, []) => Outcome::held(format!("each of {} calls that the canary has heard has its line", carried.len())),
+        (_, [..]) => Outcome::broke(format!("{} of {} calls have none", missing.len(), carried.len())),
     };
     let recorded = match (refused.len(), names) {
         (0, _) | (_, 0) => Outcome::broke(format!("{} refusals and {names} names are in the log", refused.len())),
@@ -88,10 +102,17 @@ fn of_the_log(sent: &[&CallStart], log: &[Line], brief: &Brief) -> [Finding; 5] 
     [
         finding("record/nothing-sent", "whether any attempt went out as an allowed call", nothing_sent),
         finding("record/nobody-else", "a call to anybody but the canary at the end of all calls", nobody_else),
+        finding("record/calls", "a call that goes out and leaves no line in the call log", all_recorded),
         finding("record/refusals", "attempts that leave no trace in the call log", recorded),
         finding("record/alerts", "placeholders carried elsewhere unnoticed", alerted),
         finding("record/whole", "a change to the call log", whole),
     ]
+}
+
+/// Takes one line with this query away, if there is one.
+fn take(lines: &mut Vec<&str>, query: &str) -> bool {
+    let found = lines.iter().position(|line| *line == query);
+    found.map(|at| lines.swap_remove(at)).is_some()
 }
 
 #[cfg(test)]
@@ -170,7 +191,7 @@ mod tests {
     fn broke(reached: &[&str], events: Vec<Event>) -> Vec<String> {
         let mut findings = findings();
         let reached: Vec<String> = reached.iter().map(ToString::to_string).collect();
-        weigh(&mut findings, &reached, &log(events), &brief());
+        weigh(&mut findings, (&reached, &[]), &log(events), &brief());
         findings.into_iter().filter(|finding| finding.verdict == Verdict::Broke).map(|finding| finding.id).collect()
     }
 
@@ -182,12 +203,26 @@ mod tests {
         let with = |event| [vec![event], whole()].concat();
         assert_eq!(broke(&[], with(sent("probe=names/paths"))), ["names/paths", "record/nothing-sent"]);
         let mut twice = findings();
-        weigh(&mut twice, &[], &log([vec![sent("probe=names/paths"); 2], whole()].concat()), &brief());
+        weigh(&mut twice, (&[], &[]), &log([vec![sent("probe=names/paths"); 2], whole()].concat()), &brief());
         assert_eq!(twice[1].seen, "refused; but the call log has it as sent to a.example:443");
         assert_eq!(broke(&[], with(sent("other"))), ["record/nothing-sent"]);
         assert_eq!(broke(&[], with(sent("canary=framing/pipelined"))), [""; 0]);
         assert_eq!(broke(&[], with(ended("127.0.0.1:4711"))), [""; 0]);
         assert_eq!(broke(&[], with(ended("192.0.2.1:443"))), ["record/nobody-else"]);
+    }
+
+    #[test]
+    fn each_call_that_the_canary_has_heard_has_a_line_of_its_own() {
+        let told = |carried: &[&str]| {
+            let mut findings = findings();
+            let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
+            weigh(&mut findings, (&[], &carried), &log(vec![sent("canary=a"), sent("canary=b")]), &brief());
+            findings.into_iter().find(|finding| finding.id == "record/calls").unwrap().verdict
+        };
+        assert_eq!(told(&[]), Verdict::NotApplicable);
+        assert_eq!(told(&["canary=b", "canary=a"]), Verdict::Held);
+        assert_eq!(told(&["canary=a", "canary=a"]), Verdict::Broke);
+        assert_eq!(told(&["canary=c"]), Verdict::Broke);
     }
 
     #[test]

@@ -4,11 +4,14 @@
 //! program of the machine, which may not be there; a request to a peer that is not exeat, nor one whose upstream is not the canary's.
 
 mod answer;
+mod answered;
+mod bodies;
 mod carried;
 mod coded;
 mod dns;
 mod framing;
-mod gzip;
+pub(super) mod gzip;
+mod hello;
 mod hops;
 mod http2;
 mod isolation;
@@ -42,7 +45,9 @@ pub(crate) const GROUPS: &[&[Probe]] = &[
     hops::PROBES,
     streams::PROBES,
     placeholders::PROBES,
+    bodies::PROBES,
     streaming::PROBES,
+    answered::PROBES,
     tools::PROBES,
     process::PROBES,
     isolation::PROBES,

@@ -64,6 +64,7 @@ pub(super) fn brief(places: &Places, policy: &Policy, (canaries, end): (&Canarie
             .filter(|(address, _): &(IpAddr, String)| !listed(*address, 443) && !listed(*address, 853))
             .collect(),
         namespaces: namespaces(),
+        broker: None,
         own_files: own_files(places, policy),
         own_directories: vec![
             places.config.join("agents"),
@@ -81,12 +82,15 @@ pub(super) fn brief(places: &Places, policy: &Policy, (canaries, end): (&Canarie
         in_the_clear: carried(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_some()),
         told_apart: allowing(policy, nonce).find(|call| tells_apart(policy, call)),
         plain: allowing(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_none()),
-        unread: unread(policy, nonce),
+        unread: connected(policy, TlsMode::Passthrough, nonce),
+        tunnel: connected(policy, TlsMode::Tcp, nonce),
         look_alikes: disguise::look_alikes(policy, nonce),
         paths: disguise::paths(policy, nonce),
         mcp: inner::mcp(policy, nonce),
+        listing: inner::listing(policy, nonce),
         graphql: inner::graphql(policy, nonce),
         placeholders: misdirection::all(places, policy, nonce),
+        bared: misdirection::bared(places, policy, nonce),
     }
 }
 
@@ -152,9 +156,9 @@ fn tells_apart(policy: &Policy, call: &Call) -> bool {
     permit(policy, call, Scheme::Https, |permit| policy.tells_calls_apart(permit)).unwrap_or_default()
 }
 
-/// A host to which TLS passes unread.
-fn unread(policy: &Policy, nonce: &str) -> Option<Call> {
-    let rules = policy.rules().iter().filter(|rule| rule.tls() == TlsMode::Passthrough);
+/// A host to which all passes in this way, in which no request is read.
+fn connected(policy: &Policy, mode: TlsMode, nonce: &str) -> Option<Call> {
+    let rules = policy.rules().iter().filter(|rule| rule.tls() == mode);
     let calls = rules.filter_map(|rule| of_pattern(rule, nonce));
     let mut passing = calls.filter(|call| {
         let destination = format!("{}:{}", call.host, call.port).parse::<Destination>();

@@ -20,8 +20,9 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
-use super::evidence::MARK;
+use super::evidence::{MARK, SENT, TOOLS};
 use super::heard::{self, Heard, Request, hex};
+use super::{inside, stand_in};
 use crate::report::Report;
 
 /// Nothing that the battery says takes as long.
@@ -50,6 +51,8 @@ struct State {
     open: Mutex<HashMap<u64, Vec<u8>>>,
     /// The attempts that are marked as such which nobody may let out.
     arrived: Mutex<BTreeSet<String>>,
+    /// The queries of those that may go out, by the connection that they came on.
+    carried: Mutex<HashMap<u64, Vec<String>>>,
 }
 
 impl End {
@@ -74,6 +77,11 @@ impl End {
             }
         });
         Ok(Self { address, root, heard })
+    }
+
+    /// The queries of all that came here, as it may.
+    pub(super) fn carried(&self) -> Vec<String> {
+        locked(&self.heard.carried).values().flatten().cloned().collect()
     }
 
     /// The attempts that came here and should not have.
@@ -124,6 +132,7 @@ fn converse<S: Read + Write>(mut stream: S, socket: fn(&S) -> &TcpStream, own: &
         locked(&own.state.open).insert(own.number, bytes.clone());
         let (requests, rest) = heard::read(&bytes);
         locked(&own.state.arrived).extend(requests.iter().filter_map(marked));
+        locked(&own.state.carried).insert(own.number, requests.iter().filter_map(carried).collect());
         let whole = requests.last().is_some_and(|request| request.whole) && rest.is_empty();
         if let [request] = &requests[..]
             && whole
@@ -149,20 +158,55 @@ fn marked(request: &Request) -> Option<String> {
     Some(id.to_owned())
 }
 
+/// The query of one that may come.
+fn carried(request: &Request) -> Option<String> {
+    let query = request.line.split(' ').nth(1)?.split_once('?')?.1;
+    query.strip_prefix(SENT)?.starts_with('=').then(|| query.to_owned())
+}
+
 /// Says what was heard, as an answer that has what exeat takes out of one.
 fn answer(own: &Connection, bytes: &[u8]) -> Vec<u8> {
     let (requests, rest) = heard::read(bytes);
     locked(&own.state.open).remove(&own.number);
     let recalls = requests.iter().any(|request| asks(request, &own.recall));
     let unanswered = if recalls { std::mem::take(&mut *locked(&own.state.open)) } else { HashMap::new() };
-    let unanswered = unanswered.into_values().flat_map(|bytes| heard::read(&bytes).0).collect();
+    let unanswered = unanswered.into_values().flat_map(|bytes| heard::read(&bytes).0).map(Request::in_short).collect();
+    let asked = requests.iter().find_map(|request| list(request).or_else(|| shown(request, &own.word)));
     let heard = Heard { word: own.word.clone(), requests, rest: hex(rest), unanswered };
-    let body = serde_json::to_string(&heard).unwrap_or_default() + "\n";
+    let said = || ("application/json".to_owned(), (serde_json::to_string(&heard).unwrap_or_default() + "\n").into());
+    let (form, body) = asked.unwrap_or_else(said);
     let length = body.len();
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nAlt-Svc: h3=\":443\"\r\nConnection: close\r\n\r\n{body}"
-    )
-    .into_bytes()
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {form}\r\nContent-Length: {length}\r\nAlt-Svc: h3=\":443\"\r\nConnection: close\r\n\r\n"
+    );
+    [head.into_bytes(), body].concat()
+}
+
+/// The tools of an MCP server, as whoever asks for them names them.
+fn list(request: &Request) -> Option<(String, Vec<u8>)> {
+    let tools = request.field(TOOLS)?.split(',').map(|name| serde_json::json!({ "name": name, "inputSchema": {} }));
+    let result = serde_json::json!({ "tools": tools.collect::<Vec<_>>() });
+    let answer = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "result": result });
+    Some(match request.field("x-probe-answer")? {
+        "events" => ("text/event-stream".to_owned(), format!("event: message\ndata: {answer}\n\n").into()),
+        _ => ("application/json".to_owned(), answer.to_string().into()),
+    })
+}
+
+/// What stands for a credential, where it is asked for: the type, with whatever fields follow that, and the body.
+fn shown(request: &Request, word: &str) -> Option<(String, Vec<u8>)> {
+    let (credential, _) = stand_in::pair(word);
+    match request.field("x-probe-answer")? {
+        "shown" => {
+            let text = format!("{credential} {}\n", STANDARD.encode(&credential));
+            Some((format!("text/plain\r\nX-Probe: {credential}"), text.into()))
+        }
+        "compressed" => Some((
+            "text/plain\r\nContent-Encoding: gzip".to_owned(),
+            inside::gzip::compressed(format!("a {credential} b\n").as_bytes()),
+        )),
+        _ => None,
+    }
 }
 
 /// Whether a request's query is this and nothing else.

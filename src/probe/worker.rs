@@ -6,8 +6,10 @@
 use record::read::{Record, WorkerLog};
 use record::{Event, Line};
 use std::ffi::OsString;
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,17 +29,19 @@ pub(super) const WORD: &str = "EXEAT_PROBE";
 /// The command: this program, through a link that leads to it whatever can be seen inside.
 const BATTERY: [&str; 2] = ["/proc/self/exe", "probe-inside"];
 
-/// The battery under way; it waits for its brief.
+/// The battery under way.
 #[derive(Debug)]
 pub(super) struct Battery {
     run: Child,
-    brief: ChildStdin,
+    /// Where it reads that, unless it has a file to read.
+    brief: Option<ChildStdin>,
     said: JoinHandle<String>,
 }
 
 impl Battery {
     /// Starts this program anew, as anybody would from a shell; but what is let out ends at the canary.
-    pub(super) fn start(places: &Places, arguments: &args::Probe, nonce: &str, end: &End) -> Result<Self, Report> {
+    pub(super) fn start(places: &Places, arguments: &args::Probe, brief: &Brief, end: &End) -> Result<Self, Report> {
+        let nonce = &brief.nonce;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--config").arg(&places.config).arg("--state").arg(&places.state);
         command.args(["run", "--battery", "--agent", arguments.agent.as_str(), "--canary"]);
@@ -51,9 +55,10 @@ impl Battery {
             command.arg("--capture-ports-only");
         }
         command.arg("--").args(BATTERY).arg(nonce).env(WORD, nonce);
-        let mut run = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let input = if sandbox::keeps_files(brief.nested) { written(brief)?.into() } else { Stdio::piped() };
+        let mut run = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let piped = |stream: &str| Report::new(format!("the run has no {stream}"));
-        let brief = run.stdin.take().ok_or_else(|| piped("input"))?;
+        let brief = run.stdin.take();
         let mut diagnostics = run.stderr.take().ok_or_else(|| piped("diagnostics"))?;
         let said = std::thread::spawn(move || {
             let mut text = String::new();
@@ -63,12 +68,13 @@ impl Battery {
         Ok(Self { run, brief, said })
     }
 
-    /// Gives it the brief, and takes every finding.
+    /// Gives it the brief, where it waits for that, and takes every finding.
     pub(super) fn finish(self, brief: &Brief) -> Result<Vec<Finding>, Report> {
-        let Self { mut run, brief: mut input, said } = self;
-        // Without a reader, the run has something to say of why.
-        let _ = serde_json::to_writer(&mut input, brief).and_then(|()| input.flush().map_err(serde_json::Error::io));
-        drop(input);
+        let Self { mut run, brief: input, said } = self;
+        if let Some(input) = input {
+            // Without a reader, the run has something to say of why.
+            let _ = serde_json::to_writer(&input, brief);
+        }
         let output = run.stdout.take().ok_or_else(|| Report::new("the run has no output"))?;
         let (ended, over) = std::sync::mpsc::channel::<()>();
         let watched = rustix::process::Pid::from_child(&run);
@@ -98,6 +104,14 @@ impl Battery {
         Err(told
             .hint("`exeat check` says what this machine or the files lack; the agent's wall clock may be too short"))
     }
+}
+
+/// The brief as a file that is handed over to be read, and whose mode would let anybody open it anew to write to it.
+fn written(brief: &Brief) -> Result<File, Report> {
+    let file = tempfile::tempfile()?;
+    serde_json::to_writer(&file, brief)?;
+    file.set_permissions(Permissions::from_mode(0o666))?;
+    Ok(File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?)
 }
 
 /// The log of the worker whose command has the word.

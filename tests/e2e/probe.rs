@@ -28,9 +28,17 @@ fn findings(document: &Value) -> Findings {
 fn exeat(upstream: &Upstream) -> Exeat {
     Exeat::new()
         .rule("[[allow]]\nto = \"pinned.example.com\"\ntls = \"passthrough\"")
-        .fixed("api", "s3cret-of-the-broker", "to = [\"api.example.com\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n")
+        .fixed(
+            "api",
+            "s3cret-of-the-broker",
+            "to = [\"api.example.com\", \"api.example.com:80\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n",
+        )
         .allow_with("api.example.com", upstream, "credential = \"api\"\npaths = [\"/repos/acme/**\"]")
+        .fixed("note", "n0te-of-the-broker", "to = [\"notes.example.com\"]\nin = [\"body\"]\nenv = \"NOTE_KEY\"\n")
+        .allow_with("notes.example.com", upstream, "credential = \"note\"")
         .allow("www.example.com", upstream)
+        .rule("[[allow]]\nto = \"db.example.com:5432\"\ntls = \"tcp\"")
+        .allow_with("api.example.com:80", upstream, "plain = true\npaths = [\"/repos/acme/**\"]")
         .allow_with("mcp.example.com", upstream, "mcp = { tools = [\"search\"] }")
         .allow_with("graphql.example.com", upstream, "graphql = { operations = [\"query\"] }")
         .rule("[[deny]]\nto = \"api.example.com\"\npaths = [\"/repos/acme/payroll/**\"]")
@@ -47,11 +55,17 @@ fn every_wall_holds_under_a_real_policy() {
     upstream.assert_untouched();
     // What can be said of this machine at all is said: nothing is set aside that a test of sabotage shows to break here.
     for id in found.with("not-applicable") {
-        assert!(excuse(id).is_some() || id == "network/tcp-machine", "{id}: {document:#}");
+        let has_none = ["network/tcp-machine", "network/broker-socket"].contains(&id);
+        assert!(excuse(id).is_some() || has_none, "{id}: {document:#}");
     }
     // The placeholder is what each of these was refused for, so it was seen in every spelling.
     for (id, (_, seen)) in found.0.iter().filter(|(id, _)| id.starts_with("placeholders/")) {
-        let why = if id == "placeholders/other-codings" { "unexamined-body" } else { "placeholder-misdirected" };
+        let why = match id.as_str() {
+            "placeholders/other-codings" | "placeholders/bomb" => "unexamined-body",
+            "placeholders/tunnel" => "closed without an answer",
+            "placeholders/answer" => "its placeholder came in its place",
+            _ => "placeholder-misdirected",
+        };
         assert!(seen.contains(why), "{id}: {seen}");
     }
     assert_eq!(document["schema"], "exeat-probe/1");
@@ -102,6 +116,7 @@ fn without_any_wall_nearly_everything_breaks() {
     for id in [
         "isolation/capabilities",
         "isolation/environment",
+        "isolation/handed-over",
         "isolation/inherited-descriptors",
         "isolation/keyring",
         "isolation/namespaces",
@@ -195,7 +210,6 @@ const AT_THE_PROXY: [&str; 4] =
 /// be taken away from before them.
 fn excuse(id: &str) -> Option<&'static str> {
     let root = rustix::process::getuid().is_root();
-    let setting = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let excused = match id {
         "kernel/bpf" => !root && setting("/proc/sys/kernel/unprivileged_bpf_disabled") != "0",
         "kernel/terminal" => !root && setting("/proc/sys/dev/tty/legacy_tiocsti") == "0",
@@ -214,6 +228,10 @@ fn excuse(id: &str) -> Option<&'static str> {
         _ => false,
     };
     excused.then_some("the machine refuses it by itself")
+}
+
+fn setting(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
 /// The battery on the machine itself, beside a process of the caller's, with a descriptor and a variable of the caller's.
@@ -256,6 +274,7 @@ fn behind_a_lenient_proxy(missing: &[&str], only: &[&str]) -> (Findings, String)
     fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
     fs::write(&seen, "").unwrap();
     let call = |host: &str, path: &str| json!({ "host": host, "port": 443, "method": "GET", "path": path });
+    let posted = |host: &str| json!({ "host": host, "port": 443, "method": "POST", "path": "/" });
     let nobody = json!({
         "only": only,
         "allowed": call("api.example.com", "/"),
@@ -264,10 +283,13 @@ fn behind_a_lenient_proxy(missing: &[&str], only: &[&str]) -> (Findings, String)
         "told_apart": call("api.example.com", "/"),
         "plain": call("api.example.com", "/"),
         "unread": call("pinned.example.com", "/"),
+        "tunnel": { "host": "db.example.com", "port": 5432, "method": "GET", "path": "/" },
+        "bared": [{ "variable": "API_KEY", "call": call("bared.example.com", "/"), "streams": false }],
         "look_alikes": [call("xapi.example.com", "/")],
         "paths": [{ "call": call("api.example.com", "/a/../b"), "let_out": false }],
-        "mcp": call("mcp.example.com", "/"),
-        "graphql": [call("graphql.example.com", "/"), "mutation"],
+        "mcp": posted("mcp.example.com"),
+        "listing": { "call": posted("mcp.example.com"), "listed": "search", "unlisted": "probe" },
+        "graphql": [posted("graphql.example.com"), "mutation"],
         "placeholders": [{ "variable": "API_KEY", "call": call("www.example.com", "/"), "streams": true }],
         "nobody": ["203.0.113.7"],
         "private": ["127.0.0.1:80"],

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::super::finding::Outcome;
 use super::super::heard::Heard;
 use super::http2::Streams;
+use super::tls::PAUSE;
 use super::told;
 
 /// What exeat's refusals have as their type, before the kind.
@@ -81,10 +82,6 @@ impl Answer {
         Self { text: what.to_owned(), streams: None, closed: true }
     }
 
-    fn is_end(&self) -> bool {
-        self.text.starts_with(char::REPLACEMENT_CHARACTER) && self.text.contains(ENDED)
-    }
-
     /// Its HTTP/1 responses, each from its status line on.
     fn responses(&self) -> Vec<&str> {
         let starts = self.text.match_indices("HTTP/1.").map(|(at, _)| at);
@@ -139,17 +136,25 @@ impl Answer {
             return self.closed;
         }
         if let Some(streams) = &self.streams {
-            return streams.are_refused(|data| String::from_utf8_lossy(data).contains(PROBLEM));
+            return streams.are_refused(|data| {
+                let text = String::from_utf8_lossy(data);
+                text.contains(PROBLEM) || is_end(&text)
+            });
         }
         let unread = |response: &str| {
             let bare = response.to_ascii_lowercase().contains("content-length: 0\r");
             bare && status(response).is_some_and(|status| UNREAD.contains(&status))
         };
         match self.responses()[..] {
-            [] => self.text.contains(PROBLEM) || self.text.starts_with(SSH) || self.is_end(), // no HTTP at all
+            [] => self.text.contains(PROBLEM) || self.text.starts_with(SSH) || is_end(&self.text), // no HTTP at all
             ref all => all.iter().all(|response| response.contains(PROBLEM) || unread(response)),
         }
     }
+}
+
+/// Whether a WebSocket was closed for a placeholder: exeat's frame comes first.
+fn is_end(text: &str) -> bool {
+    text.starts_with(char::REPLACEMENT_CHARACTER) && text.contains(ENDED)
 }
 
 fn status(response: &str) -> Option<u16> {
@@ -161,13 +166,16 @@ impl fmt::Display for Answer {
         let (statuses, kinds) = (self.statuses(), self.kinds());
         if let Some(streams) = &self.streams {
             write!(f, "{streams}")?;
+            if self.parts().iter().any(|part| is_end(&part.text)) {
+                f.write_str(", the WebSocket was ended, placeholder-misdirected")?;
+            }
             return if kinds.is_empty() { Ok(()) } else { write!(f, ", {}", kinds.join(", ")) };
         }
         match (statuses.is_empty(), self.text.is_empty()) {
             (true, true) if self.closed => f.write_str("closed without an answer"),
             (true, true) => f.write_str("no answer"),
             (true, false) if self.text.starts_with(SSH) => f.write_str("a goodbye in SSH"),
-            (true, false) if self.is_end() => f.write_str("the WebSocket was ended, placeholder-misdirected"),
+            (true, false) if is_end(&self.text) => f.write_str("the WebSocket was ended, placeholder-misdirected"),
             (true, false) if kinds.is_empty() => {
                 let start: String = self.text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect();
                 write!(f, "answered `{start}`")
@@ -196,6 +204,20 @@ impl Timed for TcpStream {
 /// Says something in the clear, and listens.
 pub(super) fn plain(to: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     plain_until(to, bytes, |_| false)
+}
+
+/// The same, one piece after the other, each of which arrives by itself.
+pub(super) fn plain_in_pieces(to: SocketAddr, pieces: &[&[u8]]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        // It may have been closed.
+        if stream.write_all(piece).is_err() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Answer::read(&mut stream, PATIENCE)
 }
 
 /// The same, until what came is all there is to come.

@@ -28,6 +28,21 @@ pub(super) fn zstd(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A frame that decoders leave out (RFC 8878 section 3.1.2).
+pub(super) fn skipped(content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    [&[0x50, 0x2a, 0x4d, 0x18][..], &length.to_le_bytes(), content].concat()
+}
+
+/// A few hundred bytes that become sixteen mebibytes, and the text behind them.
+pub(super) fn bomb(text: &[u8]) -> Vec<u8> {
+    /// Blocks that repeat one byte as often as a block may be long: 128 KiB.
+    const BLOCKS: usize = 128;
+    const BLOCK: [u8; 4] = [1 << 1, 0, 0x10, b' '];
+    // A frame that does not say its length, with a window of one block.
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0x38][..], &BLOCK.repeat(BLOCKS), &zstd(text)[9..]].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -53,5 +68,17 @@ mod tests {
         zstd::stream::read::Decoder::new(&zstd(TEXT)[..]).unwrap().read_to_end(&mut found).unwrap();
         assert_eq!(found, TEXT);
         assert!(!zstd(TEXT).windows(2).any(|pair| pair == b"pl"));
+    }
+
+    #[test]
+    fn a_decoder_finds_what_is_behind_much_and_not_what_it_skips() {
+        let decoded = |bytes: &[u8]| {
+            let mut found = Vec::new();
+            zstd::stream::read::Decoder::new(bytes).unwrap().read_to_end(&mut found).unwrap();
+            found
+        };
+        let found = decoded(&bomb(TEXT));
+        assert!(found.ends_with(TEXT) && found.len() == (16 << 20) + TEXT.len() && bomb(TEXT).len() < 1000);
+        assert_eq!(decoded(&[skipped(TEXT), zstd(b"x")].concat()), b"x");
     }
 }

@@ -3,8 +3,26 @@
 //! Enters: a text. Leaves: what any decoder makes that text of again. Never: a shorter one; that is not what it is for.
 
 /// The text as one gzip member of one block.
-pub(super) fn compressed(text: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+pub(crate) fn compressed(text: &[u8]) -> Vec<u8> {
+    member(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff], text)
+}
+
+/// The same with a file name in its head.
+pub(super) fn named(name: &str, text: &[u8]) -> Vec<u8> {
+    member(&[&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff], name.as_bytes(), b"\0"].concat(), text)
+}
+
+fn member(head: &[u8], text: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    [head, &deflated(text), &crc(text).to_le_bytes(), &length.to_le_bytes()].concat()
+}
+
+/// The text in zlib's format (RFC 1950), which is what HTTP calls deflate.
+pub(super) fn zlib(text: &[u8]) -> Vec<u8> {
+    [&[0x78, 0x01][..], &deflated(text), &adler(text).to_be_bytes()].concat()
+}
+
+fn deflated(text: &[u8]) -> Vec<u8> {
     let mut bits = Bits::default();
     // The last block, and the one with fixed codes; then each byte, and the end of the block, which is seven zeroes.
     bits.push(0b1, 1);
@@ -16,10 +34,7 @@ pub(super) fn compressed(text: &[u8]) -> Vec<u8> {
         }
     }
     bits.push(0, 7);
-    bytes.extend(bits.bytes);
-    bytes.extend(crc(text).to_le_bytes());
-    bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-    bytes
+    bits.bytes
 }
 
 /// Bits in the order of DEFLATE: each byte from its lowest on, a code from its highest on.
@@ -51,6 +66,15 @@ fn crc(text: &[u8]) -> u32 {
     })
 }
 
+fn adler(text: &[u8]) -> u32 {
+    const MODULUS: u32 = 65521;
+    let (a, b) = text.iter().fold((1, 0), |(a, b), byte| {
+        let a = (a + u32::from(*byte)) % MODULUS;
+        (a, (b + a) % MODULUS)
+    });
+    b << 16 | a
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +86,7 @@ mod tests {
         let bytes = compressed(b"ex\xe4t");
         assert_eq!(bytes[10..bytes.len() - 8], known);
         assert_eq!(crc(b"123456789"), 0xcbf4_3926);
+        assert_eq!(adler(b"Wikipedia"), 0x11e6_0398);
+        assert_eq!(named("x", b"")[3..12], [8, 0, 0, 0, 0, 0, 0xff, b'x', 0]);
     }
 }

@@ -8,7 +8,9 @@ use super::super::finding::{Outcome, Probe};
 use super::answer::judged;
 use super::carried::{as_judged, carried, heard_as_judged};
 use super::http2;
-use super::request::{filled, never_at, with};
+use super::request::{allowed, filled, never_at, with};
+
+const SOCKET_KEY: &str = "Sec-WebSocket-Key: dGhlIHByb2JlJ3Mgbm9uY2U=";
 
 pub(super) const PROBES: &[Probe] = &[
     Probe::new(
@@ -79,6 +81,17 @@ pub(super) const PROBES: &[Probe] = &[
         },
     ),
     Probe::new("framing/trailers", "Host, lengths, Authorization and an overriding field behind the body", trailers),
+    Probe::new("framing/http2-trailers", "the same over HTTP/2, and a pseudo-header there", trailers_of_two),
+    Probe::new("framing/websocket-body", "a WebSocket that is asked for with a body", |brief| {
+        let socket = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", SOCKET_KEY];
+        let sized = [&socket[..], &["Content-Length: 5"]].concat();
+        let chunked = [&socket[..], &["Transfer-Encoding: chunked"]].concat();
+        let tries = [with(&sized, "probe"), with(&chunked, "5\r\nprobe\r\n0\r\n\r\n")];
+        allowed(brief, |call| {
+            let get = Call { method: "GET".to_owned(), ..call.clone() };
+            never_at(&get, brief, "framing/websocket-body", &tries.each_ref().map(String::as_str))
+        })
+    }),
     Probe::new("framing/preface", "HTTP/2 in the clear, by its preface, with a request for another host", preface),
 ];
 
@@ -96,6 +109,28 @@ fn trailers(brief: &Brief) -> Outcome {
             let template = with(&["Transfer-Encoding: chunked"], &format!("3\r\nabc\r\n0\r\n{field}\r\n\r\n"));
             let request = filled(&template, call, &call.sent("framing/trailers"), &brief.unlisted);
             judged("", call.say(request.as_bytes()))
+        });
+        Outcome::of_all(tries, "")
+    })
+}
+
+fn trailers_of_two(brief: &Brief) -> Outcome {
+    let other = format!("other.{}", brief.unlisted);
+    carried(brief, |call| {
+        let (id, own) = ("framing/http2-trailers", call.authority());
+        let target = call.sent(id);
+        let fields = [
+            ("host", other.as_str()),
+            ("content-length", "5"),
+            ("authorization", "Bearer probe"),
+            ("x-http-method-override", "DELETE"),
+            (":path", "/second"),
+        ];
+        let tries = fields.map(|field| {
+            let head = http2::headers(1, &http2::pseudo(&call.method, "https", &own, &target), false);
+            let behind = http2::headers(1, &[field], true);
+            let said = [http2::preface(), head, http2::data(1, b"abc", false), behind].concat();
+            heard_as_judged(brief, call, id, "abc", call.say_http2(1, &[&said]))
         });
         Outcome::of_all(tries, "")
     })

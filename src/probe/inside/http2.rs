@@ -11,6 +11,7 @@ const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// What stands for `:status: 400` and the like where the block begins (RFC 7541 appendix A).
@@ -35,6 +36,17 @@ pub(super) fn pseudo<'a>(
 
 /// Fields of a head or behind a body.
 pub(super) fn headers(stream: u32, fields: &[(&str, &str)], last: bool) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | if last { END_STREAM } else { 0 }, stream, &block(fields))
+}
+
+/// The head of a request without a body in two frames, the second of which goes on where the first ends.
+pub(super) fn in_two(stream: u32, fields: &[(&str, &str)]) -> [Vec<u8>; 2] {
+    let block = block(fields);
+    let (first, second) = block.split_at(block.len() / 2);
+    [frame(HEADERS, END_STREAM, stream, first), frame(CONTINUATION, END_HEADERS, stream, second)]
+}
+
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         // A literal field without indexing and a literal name (RFC 7541 section 6.2.2).
@@ -44,7 +56,7 @@ pub(super) fn headers(stream: u32, fields: &[(&str, &str)], last: bool) -> Vec<u
             block.extend_from_slice(text.as_bytes());
         }
     }
-    frame(HEADERS, END_HEADERS | if last { END_STREAM } else { 0 }, stream, &block)
+    block
 }
 
 /// A piece of a body.

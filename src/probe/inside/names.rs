@@ -10,6 +10,7 @@ use super::super::brief::{Brief, Call};
 use super::super::finding::{Outcome, Probe};
 use super::answer::{self, Answer, judged};
 use super::carried::{carried, heard_as_judged};
+use super::hello;
 use super::http2::{headers, preface, pseudo};
 use super::request::{allowed, unlisted};
 use super::tls::{self, Hello};
@@ -66,6 +67,24 @@ pub(super) const PROBES: &[Probe] = &[
         });
         Outcome::of_all(tries.map(|answer| judged("", answer)), "rules list them")
     }),
+    Probe::new("names/two-server-names", "two names in the handshake's extension for one", |brief| {
+        allowed(brief, |call| {
+            let other = format!("other.{}", brief.unlisted);
+            let tries = [[call.host.as_str(), &other], [&other, &call.host]];
+            Outcome::of_all(tries.map(|names| judged("", call.say_plainly(&hello::of(&names)))), "")
+        })
+    }),
+    Probe::new("names/wide-letters", "letters and dots in Host that some take for those of ASCII", |brief| {
+        allowed(brief, |call| {
+            let wide: String = call.host.chars().map(wide).collect();
+            let first = call.host.chars().next().map_or(String::new(), |first| wide_at_first(first, &call.host));
+            spelt(call, "names/wide-letters", &[wide, first, call.host.replacen('.', "\u{3002}", 1)])
+        })
+    }),
+    Probe::new("names/embedded-addresses", "addresses in Host that have one of IPv4 in them", |brief| {
+        let addresses = ["[2002:7f00:1::]", "[2001:0:7f00:1::80ff:fffe]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]"];
+        allowed(brief, |call| spelt(call, "names/embedded-addresses", &addresses.map(str::to_owned)))
+    }),
     Probe::new(
         "names/host-spellings",
         "user names, brackets, ports, escapes, lists and numbers in Host",
@@ -90,7 +109,7 @@ pub(super) const PROBES: &[Probe] = &[
     }),
     Probe::new("names/old-protocols", "TLS 1.0, SSL 2 and HTTP/0.9 to a host that is let through", |brief| {
         allowed(brief, |call| {
-            let tries = [&tls10()[..], b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", b"GET /\r\n\r\n"];
+            let tries = [&hello::tls10()[..], b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", b"GET /\r\n\r\n"];
             Outcome::of_all(tries.map(|said| judged("", call.say_plainly(said))), "")
         })
     }),
@@ -139,15 +158,6 @@ fn coalescing(brief: &Brief) -> Outcome {
     })
 }
 
-/// A ClientHello that offers nothing later than TLS 1.0 (RFC 2246): one cipher suite, no compression, no extensions.
-fn tls10() -> Vec<u8> {
-    const RANDOM: usize = 32;
-    let body = [&[3, 1][..], &[7; RANDOM], &[0, 0, 2, 0, 0x2f, 1, 0]].concat();
-    let length = |bytes: &[u8]| bytes.len().to_be_bytes();
-    let message = [&[1][..], &length(&body)[5..], &body].concat();
-    [&[22, 3, 1][..], &length(&message)[6..], &message].concat()
-}
-
 /// None of these is another way to write the host of the connection.
 fn host_spellings(brief: &Brief) -> Outcome {
     allowed(brief, |call| spelt_otherwise(call, &brief.unlisted))
@@ -177,8 +187,22 @@ fn spelt_otherwise(call: &Call, other: &str) -> Outcome {
         "[::ffff:127.0.0.1]".to_owned(),
         "[::1%25lo]".to_owned(),
     ];
-    let tries = spellings
-        .iter()
-        .map(|spelling| judged("", call.say(call.request_to(spelling, "names/host-spellings").as_bytes())));
-    count(spellings.len(), Outcome::of_all(tries, ""))
+    spelt(call, "names/host-spellings", &spellings)
+}
+
+fn spelt(call: &Call, id: &str, hosts: &[String]) -> Outcome {
+    let tries = hosts.iter().map(|host| judged("", call.say(call.request_to(host, id).as_bytes())));
+    count(hosts.len(), Outcome::of_all(tries, ""))
+}
+
+/// As wide as a character of Chinese.
+fn wide(letter: char) -> char {
+    const FURTHER: u32 = 0xfee0;
+    if letter.is_ascii_graphic() { char::from_u32(u32::from(letter) + FURTHER).unwrap_or(letter) } else { letter }
+}
+
+fn wide_at_first(first: char, host: &str) -> String {
+    let mut spelt = host.to_owned();
+    spelt.replace_range(..first.len_utf8(), &wide(first).to_string());
+    spelt
 }

@@ -132,6 +132,24 @@ pub(super) const PROBES: &[Probe] = &[
             call.say_http2(1, &[&[head_of_two(call, "trailer", 3), data(1, b"abc", false), behind].concat()])
         })
     }),
+    Probe::new("placeholders/bared", "to a host of its own, in the clear", |brief| {
+        let tries = brief.bared.iter().map(|misdirection| {
+            with_value(misdirection, |placeholder| {
+                let call = &misdirection.call;
+                let request = line(call, &format!("{}&a={}", call.target("placeholders/bared"), tame(placeholder)));
+                let bearer = format!("Authorization: Bearer {placeholder}");
+                let header = body(call, "bared", &[&bearer], b"");
+                let in_the_clear = |request: &[u8]| {
+                    let request = String::from_utf8_lossy(request);
+                    let host =
+                        (format!("Host: {}\r\n", call.authority()), format!("Host: {}\r\n", call.in_the_clear()));
+                    call.say_plainly(request.replacen(&host.0, &host.1, 1).as_bytes())
+                };
+                Outcome::of_all([request, header].map(|said| judge(misdirection, || in_the_clear(&said))), "")
+            })
+        });
+        Outcome::of_all(tries, "no rule lets out a call in the clear to where a placeholder belongs")
+    }),
     Probe::new("placeholders/name", "in a host name", name),
 ];
 
@@ -140,7 +158,7 @@ const RATE: Duration = Duration::from_millis(1200);
 const TRIES: usize = 3;
 
 /// Sends every placeholder to each call that it does not belong to.
-fn everywhere(brief: &Brief, request: impl Fn(&Call, &str) -> Vec<u8>) -> Outcome {
+pub(super) fn everywhere(brief: &Brief, request: impl Fn(&Call, &str) -> Vec<u8>) -> Outcome {
     tried(brief, |call, placeholder| call.say(&request(call, placeholder)))
 }
 
@@ -222,7 +240,7 @@ fn fields(call: &Call, name: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     body(call, name, &lines, b"")
 }
 
-fn body(call: &Call, name: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
+pub(super) fn body(call: &Call, name: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
     post(call, &format!("placeholders/{name}"), fields, body)
 }
 

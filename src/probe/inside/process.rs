@@ -3,10 +3,11 @@
 //! Enters: what the process finds itself with. Leaves: whether any of it is of the outside. Never: the value of a variable.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::sync::OnceLock;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat};
+use rustix::stdio::stdin;
 
 use super::super::brief::{Brief, digest, namespaces};
 use super::super::finding::{Outcome, Probe};
@@ -18,6 +19,9 @@ pub(super) const PROBES: &[Probe] = &[
         "descriptors of the outside that are open from the start",
         descriptors,
     ),
+    Probe::new("isolation/handed-over", "a file that was handed over to be read, opened anew to be written", |_| {
+        handed_over()
+    }),
     Probe::new(
         "isolation/environment",
         "variables of the caller, which may hold secrets, beyond those that the policy passes on",
@@ -62,6 +66,20 @@ fn descriptors(_: &Brief) -> Outcome {
 
 fn is_own_listing(what: &str) -> bool {
     what.starts_with("/proc/") && what.ends_with("/fd")
+}
+
+/// That it is opened is enough: nothing is written.
+fn handed_over() -> Outcome {
+    let kind = fstat(stdin()).map(|found| FileType::from_raw_mode(found.st_mode));
+    if kind != Ok(FileType::RegularFile) {
+        return Outcome::not_applicable(
+            "no file was handed over, as nothing would keep it: that takes Landlock, without `nested`",
+        );
+    }
+    match OpenOptions::new().write(true).open("/proc/self/fd/0") {
+        Ok(_) => Outcome::broke("it was opened"),
+        Err(error) => Outcome::held(told(error)),
+    }
 }
 
 /// A value of the caller's is looked for under every name, as it may have been renamed on its way.

@@ -89,6 +89,11 @@ impl Call {
         })
     }
 
+    /// The same in the clear, one piece after the other.
+    pub(super) fn say_plainly_in_pieces(&self, pieces: &[&[u8]]) -> io::Result<Answer> {
+        answer::plain_in_pieces(self.address()?, pieces)
+    }
+
     /// The same in the clear.
     pub(super) fn say_plainly(&self, bytes: &[u8]) -> io::Result<Answer> {
         answer::plain(self.address()?, bytes)
@@ -97,8 +102,13 @@ impl Call {
 
 /// A request with a body; without a mark, where a query would be one more thing that is wrong with it.
 pub(super) fn post(call: &Call, id: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
-    let (method, authority) = (&call.method, call.authority());
     let target = if id.is_empty() { call.path.clone() } else { call.target(id) };
+    post_to(call, &target, fields, body)
+}
+
+/// The same to a target of choice.
+pub(super) fn post_to(call: &Call, target: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
+    let (method, authority) = (&call.method, call.authority());
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let head = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{length}{fields}\r\n");

@@ -10,6 +10,7 @@ use super::super::brief::{Brief, Call};
 use super::super::finding::{Outcome, Probe, Verdict};
 use super::answer::{self, Answer};
 use super::carried::unanswered;
+use super::http2::{data, headers, preface, pseudo};
 use super::placeholders::{judge, with_value};
 use super::tls;
 
@@ -20,11 +21,34 @@ pub(super) const PROBES: &[Probe] = &[
             call.say_in_pieces(&[&head(call, "chunks", CHUNKED), &chunk(first), &chunk(second), b"0\r\n\r\n"])
         })
     }),
+    Probe::new("placeholders/long", "far behind in a long body, whose length is known, and is not", |brief| {
+        let known = under_way(brief, |call, placeholder| {
+            let length = format!("Connection: close\r\nContent-Length: {}\r\n", LONG + placeholder.len());
+            let head = head(call, "long", &length);
+            call.say_in_pieces(&[&head, "x".repeat(LONG).as_bytes(), placeholder.as_bytes()])
+        });
+        let unknown = under_way(brief, |call, placeholder| {
+            let (padding, last) = (chunk(&"x".repeat(LONG)), chunk(placeholder));
+            call.say_in_pieces(&[&head(call, "long", CHUNKED), &padding, &last, b"0\r\n\r\n"])
+        });
+        Outcome::of_all([known, unknown], "")
+    }),
     Probe::new("placeholders/chunk-trailer", "behind a body of chunks", |brief| {
         under_way(brief, |call, placeholder| {
             let behind = format!("0\r\nX-Probe: {placeholder}\r\n\r\n").into_bytes();
             call.say_in_pieces(&[&head(call, "chunk-trailer", CHUNKED), &chunk("abc"), &behind])
         })
+    }),
+    Probe::new("placeholders/tunnel", "in what passes unread, as a rule says, at once and in pieces", |brief| {
+        let Some(tunnel) = &brief.tunnel else { return Outcome::not_applicable("no rule lets bytes pass unread") };
+        let tries = [0, 1].map(|cut| {
+            under_way(brief, |_, placeholder| {
+                let head = head(tunnel, "tunnel", &format!("X-Probe: {placeholder}\r\n"));
+                let at = (head.len() - placeholder.len() / 2) * cut;
+                tunnel.say_plainly_in_pieces(&[&head[..at], &head[at..]])
+            })
+        });
+        Outcome::of_all(tries, "")
     }),
     Probe::new("placeholders/websocket", "in a message of a WebSocket, of text and of bytes", |brief| {
         let text = under_way(brief, |call, placeholder| socket(call, "websocket", &[frame(TEXT | LAST, placeholder)]));
@@ -38,6 +62,22 @@ pub(super) const PROBES: &[Probe] = &[
             socket(call, "websocket-pieces", &[frame(TEXT, first), frame(LAST, second)])
         })
     }),
+    Probe::new(
+        "placeholders/websocket-http2",
+        "in a message of a WebSocket over HTTP/2, of text, of bytes, and cut over two pieces",
+        |brief| {
+            let name = "websocket-http2";
+            let whole = [TEXT, BYTES].map(|kind| {
+                under_way(brief, |call, placeholder| socket_over_http2(call, name, &[&frame(kind | LAST, placeholder)]))
+            });
+            let cut = under_way(brief, |call, placeholder| {
+                let message = frame(TEXT | LAST, placeholder);
+                let (first, second) = message.split_at(message.len() - placeholder.len() / 2);
+                socket_over_http2(call, name, &[first, second])
+            });
+            Outcome::of_all(whole.into_iter().chain([cut]), "")
+        },
+    ),
     Probe::new("placeholders/websocket-control", "in a ping of a WebSocket, and in the reason of its end", |brief| {
         let ping =
             under_way(brief, |call, placeholder| socket(call, "websocket-control", &[frame(PING | LAST, placeholder)]));
@@ -48,6 +88,8 @@ pub(super) const PROBES: &[Probe] = &[
     }),
 ];
 
+/// More than is looked through as a whole.
+const LONG: usize = 80 * 1024;
 const CHUNKED: &str = "Connection: close\r\nTransfer-Encoding: chunked\r\n";
 const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHByb2JlJ3Mgbm9uY2U=\r\n";
@@ -131,4 +173,15 @@ fn socket(call: &Call, name: &str, frames: &[Vec<u8>]) -> io::Result<Answer> {
         }
     }
     Answer::read(&mut stream, PATIENCE)
+}
+
+/// The same over HTTP/2 (RFC 8441): the frames are what a stream carries, in pieces of its own.
+fn socket_over_http2(call: &Call, name: &str, pieces: &[&[u8]]) -> io::Result<Answer> {
+    let (own, target) = (call.authority(), call.sent(&format!("placeholders/{name}")));
+    let mut head = pseudo("CONNECT", "https", &own, &target);
+    head.extend([(":protocol", "websocket"), ("sec-websocket-version", "13")]);
+    let opening = [preface(), headers(1, &head, false)].concat();
+    let pieces = pieces.iter().map(|piece| data(1, piece, false));
+    let said: Vec<Vec<u8>> = [opening].into_iter().chain(pieces).collect();
+    call.say_http2(1, &said.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }

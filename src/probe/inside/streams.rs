@@ -6,7 +6,7 @@
 use super::super::brief::{Brief, Call};
 use super::super::finding::{Outcome, Probe};
 use super::answer::judged;
-use super::http2::{data, headers, preface, pseudo, request};
+use super::http2::{data, headers, in_two, preface, pseudo, request};
 use super::request::allowed;
 
 pub(super) const PROBES: &[Probe] = &[
@@ -85,6 +85,7 @@ pub(super) const PROBES: &[Probe] = &[
         "a body over HTTP/2 that is shorter or longer than its Content-Length",
         lengths,
     ),
+    Probe::new("framing/http2-frames", "frames of HTTP/2 out of their place, and a head in pieces", frames),
     Probe::new("framing/http2-connect", "CONNECT over HTTP/2, and for a protocol that is no WebSocket", |brief| {
         heads(brief, "framing/http2-connect", |own, _| {
             let connect: Vec<(&str, &str)> =
@@ -110,6 +111,27 @@ fn heads(
         let own = pseudo(&call.method, "https", &own, &target);
         let tries = of(&own, &other).into_iter().map(|head| judged("", call.say_http2(1, &[&request(&head)])));
         Outcome::of_all(tries, "")
+    })
+}
+
+/// Each with a whole request in it for whoever does not mind.
+fn frames(brief: &Brief) -> Outcome {
+    allowed(brief, |call: &Call| {
+        let (own, target) = (call.authority(), call.target("framing/http2-frames"));
+        let fields = pseudo(&call.method, "https", &own, &target);
+        let whole = |stream: u32| headers(stream, &fields, true);
+        let [begun, ended] = in_two(1, &fields);
+        let tries = [
+            // Between the pieces of one head: another, a body, and nothing of that stream's.
+            [&begun[..], &whole(3), &ended].concat(),
+            [&begun[..], &data(1, b"abc", false), &ended].concat(),
+            [&ended[..], &whole(3)].concat(),
+            // On streams that are nobody's, or the server's; a body before its head.
+            whole(0),
+            whole(2),
+            [data(1, b"abc", false), whole(1)].concat(),
+        ];
+        Outcome::of_all(tries.map(|said| judged("", call.say_http2(1, &[&[preface(), said].concat()]))), "")
     })
 }
 

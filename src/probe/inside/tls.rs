@@ -35,7 +35,7 @@ pub(super) struct Hello<'a> {
 }
 
 /// Between two pieces, so that each of them arrives by itself.
-const PAUSE: Duration = Duration::from_millis(40);
+pub(super) const PAUSE: Duration = Duration::from_millis(40);
 
 /// Says something over TLS, and listens.
 pub(super) fn exchange(hello: &Hello<'_>, bytes: &[u8]) -> io::Result<Answer> {

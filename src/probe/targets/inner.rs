@@ -4,8 +4,8 @@
 
 use config::{Operation, Policy, Protocol, Rule, Scheme};
 
-use super::super::brief::Call;
-use super::{call_by, lets_out};
+use super::super::brief::{Call, Listing};
+use super::{call_by, is_bare, lets_out};
 
 /// The first MCP server of which not every tool is listed.
 pub(super) fn mcp(policy: &Policy, nonce: &str) -> Option<Call> {
@@ -15,6 +15,18 @@ pub(super) fn mcp(policy: &Policy, nonce: &str) -> Option<Call> {
             posted(policy, rule, nonce)
         }
         _ => None,
+    })
+}
+
+/// The first MCP server whose list may be asked for without a credential, and of which only some may be seen.
+pub(super) fn listing(policy: &Policy, nonce: &str) -> Option<Listing> {
+    policy.rules().iter().find_map(|rule| {
+        let Some(Protocol::Mcp(mcp)) = rule.protocol() else { return None };
+        let call = posted(policy, rule, nonce).filter(|call| is_bare(policy, call))?;
+        let is_listed = |tool: &String| mcp.tools().iter().any(|listed| listed.matches(tool));
+        let listed = mcp.tools().iter().map(|listed| listed.to_string().replace('*', "probe")).find(is_listed)?;
+        let unlisted = Some(format!("probe_{nonce}")).filter(|tool| !is_listed(tool))?;
+        Some(Listing { call, listed, unlisted })
     })
 }
 

@@ -16,12 +16,16 @@ def of(head, where):
     return astray(head, where) or {
         "www.example.com": placeholder,
         "mcp.example.com": tool,
-        "graphql.example.com": lambda _: "tools/graphql",
+        "graphql.example.com": lambda head: "tools/graphql-query" if "?" in head.target else "tools/graphql",
     }.get(where.server_name, framed)(head)
 
 
 def plain(head, where):
     host = head.one("host")
+    if where.port == 5432 and head.method != "CONNECT":
+        return "placeholders/tunnel"
+    if host.startswith("bared.example.com"):
+        return "placeholders/bared"
     if where.port in (22, 25, 31337):
         return "network/own-listeners" if head.method == "CONNECT" else "network/other-protocols"
     if head.method == "CONNECT":
@@ -49,6 +53,10 @@ def astray(head, where):
     if sni not in LISTED or where.port == 444:
         return "names/look-alikes"
     hosts = head.all("host")
+    if len(hosts) == 1 and re.match(r"\[(2001:0|2002|64:ff9b)", host):
+        return "names/embedded-addresses"
+    if len(hosts) == 1 and not host.isascii():
+        return "names/wide-letters"
     if len(hosts) == 1 and host.lower() != sni and head.method != "CONNECT":
         return "names/host-field" if host == f"other.{UNLISTED}" else "names/host-spellings"
     return "names/paths" if ".." in head.target else None
@@ -68,7 +76,7 @@ def framed(head):
     if any(re.search(r"rewrite|override|original", name) for name in names) or "x-http-method" in names:
         return "framing/overriding"
     if "x-probe-answer" in names:
-        return "framing/unasked-switch"
+        return "framing/unasked-switch" if head.one("x-probe-answer") == "switch" else "placeholders/answer"
     if re.search(rb"(^|[^\r])\n", head.raw.split(b"\r\n\r\n", 1)[0]) or b"\n\n" in head.raw:
         return "framing/bare-newlines"
     if re.search(r"\r\n[ \t]|\r(?!\n)|\0| :", head.text):
@@ -78,7 +86,7 @@ def framed(head):
     if len(head.all("host")) != 1:
         return "framing/hosts"
     if "upgrade" in names:
-        return "framing/upgrade"
+        return "framing/websocket-body" if head.body else "framing/upgrade"
     if lengths and codings or len(lengths) == 2 and lengths[0] == lengths[1]:
         return "framing/length-and-chunks"
     if any(not value.isdigit() or len(value) > 18 for value in lengths) or len(lengths) > 1:
@@ -102,6 +110,10 @@ def of_stream(head, where):
         return "framing/preface"
     if own == "www.example.com":
         return placeholder_over_http2(head)
+    if head.odd:
+        return "framing/http2-frames"
+    if head.trailers:
+        return "framing/http2-trailers"
     pseudo = [name for name, _ in head.fields if name.startswith(":")]
     first_field = next((at for at, (name, _) in enumerate(head.fields) if not name.startswith(":")), 99)
     text = "".join(name + value for name, value in head.fields[:4])
@@ -133,10 +145,24 @@ def placeholder(head):
     encoded = any(KEY.encode() in text for text in texts)
     if head.one("upgrade") == "websocket":
         return "websocket"
+    if head.one("content-type") == "application/grpc":
+        return "placeholders/grpc"
+    if coding == "gzip" and body[3] == 8:
+        return "placeholders/gzip-name"
+    if coding == "gzip" and body.count(b"\x1f\x8b\x08") == 2:
+        return "placeholders/gzip-members"
+    if coding == "zstd" and body[:4] != b"\x28\xb5\x2f\xfd":
+        return "placeholders/zstd-skipped"
+    if coding == "zstd" and body[4] == 0:
+        return "placeholders/bomb"
+    if coding in ("deflate", "aws-chunked"):
+        return f"placeholders/{coding}"
     if coding:
         return {"gzip": "placeholders/gzip", "br": "placeholders/brotli", "zstd": "placeholders/zstd"}.get(
             coding, "placeholders/other-codings"
         )
+    if len(body) > 65536:
+        return "placeholders/long"
     if head.one("transfer-encoding") == "chunked":
         return "placeholders/chunks" if head.dechunked().decode() == KEY else "placeholders/chunk-trailer"
     if KEY in head.method:
@@ -164,6 +190,8 @@ def placeholder(head):
 
 
 def placeholder_over_http2(head):
+    if head.one(":protocol") == "websocket":
+        return "placeholders/websocket-http2"
     if head.one(":protocol") == KEY:
         return "placeholders/method"
     if any(value == KEY for _, value in head.trailers):
@@ -172,6 +200,14 @@ def placeholder_over_http2(head):
 
 
 def tool(head):
+    if head.method != "POST" or "&" in head.target:
+        return "tools/elsewhere"
+    if len(head.body) > 1 << 20:
+        return "tools/long"
+    if "charset" in head.one("content-type") or b"\0" in head.body and not head.one("content-encoding"):
+        return "tools/charsets"
+    if b"tools/list" in head.body and b"tools/call" not in head.body:
+        return "tools/list"
     plain = head.one("content-type") == "application/json" and not head.one("content-encoding")
     once = head.body.count(b'"method"') == 1 + head.body.count(b"tools/list") and head.body.count(b"tools/call") == 1
     whole = plain and once and head.body[:1] in b"[{" and b"Method" not in head.body and not re.search(rb'"tools/list","', head.body)

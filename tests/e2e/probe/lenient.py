@@ -7,7 +7,7 @@ import fcntl, json, os, socket, ssl, struct, subprocess, sys, threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
 import kinds
-from messages import Frames, Head, h2_answer, settings
+from messages import Frames, Head, h2_answer, h2_ended, h2_opened, settings
 
 walls, certificate, resolv_conf, seen, *command = sys.argv[1:]
 missing = walls.split(",")
@@ -112,7 +112,12 @@ def over_http1(stream, where):
     yes = says_yes(kind, head.mark)
     if kind == "network/other-protocols" and yes:
         return stream.sendall(b"welcome\r\n")
-    stream.sendall(response(b"yes" if yes else NO, yes))
+    stream.sendall(response(answer_of(kind, head) if yes else NO, yes))
+
+
+def answer_of(kind, head):
+    said = {"placeholders/answer": f"probe-credential-{WORD}", "tools/list": json.dumps(head.one("x-probe-tools").split(","))}
+    return said.get(kind, "yes").encode()
 
 
 def websocket(stream, head):
@@ -136,8 +141,24 @@ def over_http2(stream, where):
     stream.sendall(settings())
     while piece := stream.recv(65536):
         for number, head in frames.push(piece):
-            yes = says_yes(kinds.of_stream(head, where), head.mark)
+            kind = kinds.of_stream(head, where)
+            if kind == "placeholders/websocket-http2" and "placeholders" in missing:
+                websocket_over_http2(stream, number, head, kind)
+                continue
+            yes = says_yes(kind, head.mark)
             stream.sendall(h2_answer(number, b"yes" if yes else NO, yes))
+
+
+def websocket_over_http2(stream, number, head, kind):
+    if not head.body:
+        return stream.sendall(h2_opened(number))
+    text, _ = kinds.payload(head.body)
+    if len(text) < head.body[1] & 127:
+        return
+    head.body = text
+    says_yes(kind, head.mark)
+    heard.append(head)
+    stream.sendall(h2_ended(number))
 
 
 def where_of(stream, server_name=None, tls=False):
@@ -152,6 +173,8 @@ def any_server(stream):
         if hello[:4] == b"PRI ":
             return over_http2(stream, where_of(stream))
         return over_http1(stream, where_of(stream))
+    if all(name in stream.recv(4096, socket.MSG_PEEK) for name in (b"api.example.com", kinds.UNLISTED.encode())):
+        return stream.sendall(response(b"yes", True)) if says_yes("names/two-server-names", "") else None
     if hello[9:11] == b"\3\1":
         return stream.sendall(response(b"yes", True)) if says_yes("names/old-protocols", "") else None
     asked = []
@@ -188,7 +211,7 @@ datagrams(53, answer_to)
 if "network" in missing:
     datagrams(443, lambda text: text)
 listen(53, name_server)
-for port in (22, 25, 80, 443, 444, 853, 31337):
+for port in (22, 25, 80, 443, 444, 853, 5432, 31337):
     listen(port, any_server)
 subprocess.run(["mount", "--bind", resolv_conf, "/etc/resolv.conf"], check=True)
 sys.exit(subprocess.run(command, stdin=sys.stdin).returncode)

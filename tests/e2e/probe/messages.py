@@ -7,8 +7,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 class Head:
     """A request: its raw bytes, lines and body; over HTTP/2 its fields and what came behind them."""
 
-    def __init__(self, raw, fields=None, body=b"", trailers=()):
-        self.raw, self.body, self.trailers = raw, body, list(trailers)
+    def __init__(self, raw, fields=None, body=b"", trailers=(), odd=False):
+        self.raw, self.body, self.trailers, self.odd = raw, body, list(trailers), odd
         self.http2 = fields is not None
         head, _, behind = re.split(rb"(\r?\n\r?\n)", raw, maxsplit=1) if re.search(rb"\r?\n\r?\n", raw) else (raw, b"", b"")
         self.text = head.decode("latin-1")
@@ -47,7 +47,7 @@ class Frames:
     """Frames of a client, whose fields are literals."""
 
     def __init__(self):
-        self.bytes, self.streams = b"", {}
+        self.bytes, self.streams, self.blocks, self.odd = b"", {}, {}, False
 
     def push(self, piece):
         self.bytes += piece
@@ -60,13 +60,19 @@ class Frames:
             kind, flags, number = self.bytes[3], self.bytes[4], int.from_bytes(self.bytes[5:9], "big")
             payload, self.bytes = self.bytes[9 : 9 + length], self.bytes[9 + length :]
             stream = self.streams.setdefault(number, [None, b"", []])
-            if kind == 1:
-                fields = literals(payload)
+            self.odd |= number % 2 == 0 and kind in (0, 1) or kind == 9 or kind == 0 and stream[0] is None
+            if kind in (1, 9):
+                block = self.blocks.pop(number, b"") + payload
+                if not flags & 4:
+                    self.blocks[number] = block
+                    self.odd = True
+                    continue
+                fields = literals(block)
                 stream[0], stream[2] = (fields, []) if stream[0] is None else (stream[0], fields)
             elif kind == 0:
                 stream[1] += payload
-            if kind in (0, 1) and (flags & 1 or (":method", "CONNECT") in (stream[0] or [])):
-                yield number, Head(b"", stream[0], stream[1], stream[2])
+            if kind == 9 or kind in (0, 1) and (flags & 1 or (":method", "CONNECT") in (stream[0] or [])):
+                yield number, Head(b"", stream[0] or [], stream[1], stream[2], self.odd)
 
 
 def literals(block):
@@ -86,6 +92,8 @@ def literals(block):
         block = block[1:]
         pair = []
         for _ in range(2):
+            if not block:
+                return fields
             length = number()
             pair.append(block[:length].decode("latin-1"))
             block = block[length:]
@@ -104,3 +112,11 @@ def settings():
 def h2_answer(number, body, yes):
     status = b"\x88" if yes else b"\x48\x03403"
     return frame(1, 4, number, status) + frame(0, 1, number, body)
+
+
+def h2_opened(number):
+    return frame(1, 4, number, b"\x88")
+
+
+def h2_ended(number):
+    return frame(0, 1, number, b"over")

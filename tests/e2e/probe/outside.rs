@@ -7,8 +7,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
-use std::process::{Command, Stdio};
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixListener};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -45,6 +45,8 @@ impl Findings {
 pub struct Outside {
     directory: TempDir,
     brief: Value,
+    /// What takes datagrams.
+    _taking: [UnixDatagram; 2],
     /// Before the battery's own command.
     wrapper: Vec<String>,
 }
@@ -67,6 +69,11 @@ impl Outside {
         let socket = directory.path().join("socket");
         greet_unix(UnixListener::bind_addr(&UnixAddress::from_abstract_name(&name).unwrap()).unwrap());
         greet_unix(UnixListener::bind(&socket).unwrap());
+        let (datagram_name, datagram_socket) = (format!("{name}-datagrams"), directory.path().join("datagrams"));
+        let taking = [
+            UnixDatagram::bind_addr(&UnixAddress::from_abstract_name(&datagram_name).unwrap()).unwrap(),
+            UnixDatagram::bind(&datagram_socket).unwrap(),
+        ];
         let file = directory.path().join("file");
         fs::write(&file, WORD).unwrap();
         let machine: Vec<SocketAddr> = vec![tcp];
@@ -78,17 +85,20 @@ impl Outside {
                 "datagrams": [udp],
                 "abstract_socket": name,
                 "socket": socket,
+                "datagram_name": datagram_name,
+                "datagram_socket": datagram_socket,
                 "temporary": [file],
                 "secret": file,
                 "key": null,
             },
+            "broker": socket,
             "own_files": [file],
             "own_directories": [directory.path()],
             "namespaces": [["net", link("net")], ["mnt", link("mnt")]],
             "port": 443,
             "unlisted": "nobody.invalid",
         });
-        Self { directory, brief, wrapper: Vec::new() }
+        Self { directory, brief, wrapper: Vec::new(), _taking: taking }
     }
 
     /// Adds to the brief.
@@ -125,10 +135,9 @@ impl Outside {
         words.extend([binary(), "probe-inside".to_owned(), "x".to_owned()]);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(self.directory.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut battery = command.spawn().unwrap();
-        battery.stdin.take().unwrap().write_all(self.brief.to_string().as_bytes()).unwrap();
-        let output = battery.wait_with_output().unwrap();
+        let brief = self.path("brief.json");
+        fs::write(&brief, self.brief.to_string()).unwrap();
+        let output = command.stdin(fs::File::open(brief).unwrap()).output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{words:?}: {stdout}{stderr}");
         Findings::of(stdout.lines().map(|line| serde_json::from_str(line).unwrap()))
