@@ -31,6 +31,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 pub use self::lending::Lent;
 use self::lending::Slot;
+pub use self::standing::Takings;
 use self::standing::{LOOK, Standing};
 use crate::admission;
 use crate::api::{
@@ -165,6 +166,11 @@ impl Client {
     /// Waits until a lease is taken back, or nobody is left who would say so. Known within a quarter of a second.
     pub async fn revoked(&self, lease: &Lease) {
         self.0.standing.end_of(lease).await;
+    }
+
+    /// Tells whenever more is taken back from now on, whichever leases it is of.
+    pub fn takings(&self) -> Takings {
+        self.0.standing.takings()
     }
 
     /// Takes leases back, whoever has them, and waits until they are revoked, or kept. For a connection that is no worker; more than

@@ -53,7 +53,7 @@ pub mod xml;
 
 pub use api::{Ended, Health, Kept, Registration, Which};
 pub use approval::{Approval, ApprovalId, ApprovalState, Decision, Term};
-pub use client::{Client, ClientError, Lent};
+pub use client::{Client, ClientError, Lent, Takings};
 pub use error::Error;
 pub use identity::{Identity, TrustDomain};
 pub use key_pair::KeyPair;

@@ -284,6 +284,7 @@ async fn passed_on(
 ) -> Response<Body> {
     let Answer { mut response, peer } = answer;
     record.answered(response.status().as_u16(), &peer.reached, peer.tls.clone());
+    record.stands_on(&leave);
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let upgrades = socket.map(|asked| (asked, hyper::upgrade::on(&mut response)));
     let (mut parts, body) = response.into_parts();
@@ -318,14 +319,17 @@ async fn passed_on(
         };
     }
     // One that is read whole first, for what it lists, has a place of its own.
-    let body = if listing.is_some() { leave.clone().hold(body) } else { leave.clone().offer(body) };
+    let body = if listing.is_some() { leave.clone().hold(body) } else { leave.clone().offer(body, call.version) };
     match (switched, upgrades) {
         (false, _) => match listing {
             None => Response::from_parts(parts, Recorded::new(body, record).boxed_unsync()),
             Some(listing) => {
                 let listing = listing.over(&worker.room, &mut parts, body, record.stopped());
                 match Box::pin(listing).await {
-                    Ok(body) => Response::from_parts(parts, Recorded::new(body, record).boxed_unsync()),
+                    Ok(body) => {
+                        let body = leave.offer(body, call.version);
+                        Response::from_parts(parts, Recorded::new(body, record).boxed_unsync())
+                    }
                     Err(objection) => refused(&Refusal::Tool(Box::new(objection)), call, record),
                 }
             }

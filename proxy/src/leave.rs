@@ -1,24 +1,28 @@
 //! The leave of a call under way, taken back when it no longer holds.
 //!
 //! Enters: a call, the policy that let it out, and the lease it carries. Leaves: the refusal, once a later policy would not let it
-//! out, its lease is revoked, or its worker has stopped. Never: a stream or socket that outlives its leave by a second.
+//! out, its lease is revoked, or its worker has stopped. Never: a stream or socket that outlives its leave by a second, whether its client
+//! reads or not.
 
+use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use broker::Lease;
 use bytes::Bytes;
 use config::Policy;
+use http::Version;
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 
 use crate::error::Refusal;
 use crate::memory::Wait;
-use crate::seats::Busy;
+use crate::seats::{Busy, Left, Seat};
 use crate::serve::Worker;
-use crate::turn;
+use crate::turn::{self, Work};
 use crate::upstream::BoxError;
 
 /// Asks a policy once more.
@@ -79,9 +83,14 @@ impl Leave {
         taken_back.get_or_init(|| refusal).clone()
     }
 
+    /// Why it was taken back, once anybody has seen it.
+    pub fn taken_back(&self) -> Option<&Refusal> {
+        self.0.taken_back.get()
+    }
+
     /// Does `work` for as long as it is not taken back. It is pinned where it is: handed over, it would have its room twice.
     pub async fn during<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Refusal> {
-        let mut withdrawn = std::pin::pin!(self.clone().withdrawn());
+        let mut withdrawn = pin!(self.clone().withdrawn());
         poll_fn(|cx| {
             if !self.is_untouched()
                 && let Poll::Ready(refusal) = withdrawn.as_mut().poll(cx)
@@ -134,11 +143,59 @@ impl Leave {
         Held { body, withdrawn: None, leave: self, over: false, offer: None }
     }
 
-    /// The same of an answer that its client is to read from now on.
-    pub fn offer<B: http_body::Body>(self, body: B) -> Held<B> {
+    /// The same of an answer that its client, which speaks this version, is to read from now on.
+    pub fn offer<B: http_body::Body>(self, body: B, version: Version) -> Held<B> {
         let Inner { worker, busy, .. } = &*self.0;
-        let offer = (!body.is_end_stream()).then(|| worker.memory.wait(busy.seat()));
+        let offer = (!body.is_end_stream()).then(|| {
+            let stream = if version == Version::HTTP_2 { Work::under_way() } else { None };
+            worker.memory.offer(busy.seat(), Offer { leave: self.clone(), stream })
+        });
         Held { offer, ..self.hold(body) }
+    }
+}
+
+impl fmt::Debug for Leave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Leave(..)")
+    }
+}
+
+/// An answer that waits for its client.
+#[derive(Debug, Clone)]
+pub(crate) struct Offer {
+    leave: Leave,
+    /// What carries it, where its connection carries others.
+    stream: Option<Work>,
+}
+
+impl Offer {
+    /// Ends it if its leave was taken back.
+    fn judge(&self, seat: &Seat) {
+        let mut withdrawn = pin!(self.leave.clone().withdrawn());
+        if self.leave.is_untouched() || withdrawn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            return;
+        }
+        match &self.stream {
+            Some(stream) => stream.end(),
+            None => seat.end(Left::Withdrawn),
+        }
+    }
+}
+
+/// Whoever reads hears by then that the leave of an answer was taken back.
+const HEARD: Duration = Duration::from_millis(100);
+
+/// Ends the answers that nobody reads when their leave is taken back. Who does not read asks for nothing more, and is not told so by the answer itself.
+pub(crate) async fn unread(worker: Arc<Worker>) {
+    let (mut policy, mut broker, mut cut) = (worker.policy_changes(), worker.broker.takings(), worker.cut.subscribe());
+    loop {
+        tokio::select! {
+            _ = policy.changed() => {}
+            () = broker.next() => {}
+            _ = cut.changed() => {}
+        }
+        tokio::time::sleep(HEARD).await;
+        worker.memory.unread().iter().for_each(|(offer, seat)| offer.judge(seat));
     }
 }
 

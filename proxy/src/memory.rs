@@ -25,6 +25,7 @@ pub(crate) use self::sending::Sending;
 pub(crate) use self::socket::Socket;
 pub(crate) use self::wait::Wait;
 use self::wait::{PATIENCE, Waits};
+use crate::leave::Offer;
 use crate::limit;
 use crate::seats::{Seat, Seats};
 
@@ -159,7 +160,17 @@ impl Memory {
 
     /// Something is held for the client of `seat`, which is waited for.
     pub fn wait(&self, seat: &Arc<Seat>) -> Wait {
-        self.waits.begin(seat)
+        self.waits.begin(seat, None)
+    }
+
+    /// The same of an answer, which can be found by that while its client is waited for.
+    pub fn offer(&self, seat: &Arc<Seat>, offer: Offer) -> Wait {
+        self.waits.begin(seat, Some(offer))
+    }
+
+    /// The answers that are on offer and that nobody reads right now.
+    pub fn unread(&self) -> Vec<(Offer, Arc<Seat>)> {
+        self.waits.unread()
     }
 
     /// How much is resident, and how much of it is too much.

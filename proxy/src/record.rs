@@ -30,6 +30,7 @@ pub use self::sent::Sent;
 pub(crate) use self::upload::Alert;
 use self::upload::{Over, Upload};
 use crate::error::Refusal;
+use crate::leave::Leave;
 use crate::limit;
 use crate::turn;
 use crate::upstream::{Body, Reached};
@@ -46,6 +47,8 @@ pub struct CallRecord {
     stopped: Arc<OnceLock<String>>,
     /// The body of the request, where that streams.
     upload: Option<Upload>,
+    /// What it stands on, once there is an answer.
+    leave: Option<Leave>,
 }
 
 impl CallRecord {
@@ -80,6 +83,7 @@ impl CallRecord {
             scrubbed: Arc::default(),
             stopped: Arc::default(),
             upload: None,
+            leave: None,
         })
     }
 
@@ -129,6 +133,11 @@ impl CallRecord {
         self.end.head_ms = Some(milliseconds(self.started.elapsed()));
         self.dialled(reached);
         self.end.upstream_tls = upstream_tls;
+    }
+
+    /// An answer that ends with nobody to say why was cut off, where its leave was taken back.
+    pub(crate) fn stands_on(&mut self, leave: &Leave) {
+        self.leave = Some(leave.clone());
     }
 
     /// There is a connection.
@@ -220,6 +229,12 @@ impl Drop for CallRecord {
         (self.end.sent, self.end.swapped) = self.sent.counted();
         self.end.scrubbed = self.scrubbed.load(Ordering::Relaxed);
         self.end.total_ms = milliseconds(self.started.elapsed());
+        if self.end.outcome == "abandoned"
+            && let Some(refusal) = self.leave.as_ref().and_then(Leave::taken_back)
+        {
+            let reason = refusal.to_string();
+            self.finish("cut", Some(reason));
+        }
         if let Some(reason) = self.stopped.get().cloned() {
             self.finish("refused", Some(reason));
         }

@@ -69,6 +69,8 @@ pub(crate) enum Left {
     Unread,
     /// So do its calls, which are more than others have.
     Busiest,
+    /// The leave of its call was taken back, and its client does not read the answer. The end of that call says so.
+    Withdrawn,
 }
 
 impl Left {
@@ -76,7 +78,7 @@ impl Left {
     pub fn refusal(self, to: &Destination) -> Option<Refusal> {
         match self {
             Self::Silent => Some(Refusal::Crowded(to.clone())),
-            Self::Idle => None,
+            Self::Idle | Self::Withdrawn => None,
             Self::Unread => Some(Refusal::Unread(to.clone())),
             Self::Busiest => Some(Refusal::Busiest(to.clone())),
         }

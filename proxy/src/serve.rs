@@ -23,6 +23,7 @@ use crate::aside::Aside;
 use crate::connection::{self, Accepted};
 use crate::error::Refusal;
 use crate::leaf::{Authority, Leaves};
+use crate::leave;
 use crate::limit::{self, Rates};
 use crate::memory::{self, Memory, Socket};
 use crate::names::{self, AddressMap};
@@ -247,10 +248,12 @@ pub async fn serve(worker: Arc<Worker>, listeners: Listeners) -> io::Result<()> 
         tokio::spawn(names::serve(udp, tcp, Arc::clone(&worker.names), names::Limits::default(), move |asked| {
             asking.asked(&account, &asked.name, &asked.kind);
         }));
+    let unread = tokio::spawn(leave::unread(Arc::clone(&worker)));
     while tasks.join_next().await.is_some() {}
     name_server.abort();
     // A WebSocket is no connection's any more; it is cut off like the rest, and has its end in the log before the worker's.
     let _ = tokio::time::timeout(limit::DRAIN_WAIT, worker.log.all_ended()).await;
+    unread.abort();
     Ok(())
 }
 

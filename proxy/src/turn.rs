@@ -15,7 +15,7 @@ mod waiting;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use tokio::task::{coop, yield_now};
 use self::lane::Lane;
 use self::machine::Machine;
 use self::queue::Queue;
-use self::task::{Cancel, Task, caught};
+use self::task::{Cancel, Task, caught, running_here};
 
 /// What one turn takes, if its work has more to do: some tens of requests, or of TLS records.
 const SLICE: Duration = Duration::from_micros(250);
@@ -72,6 +72,22 @@ pub(crate) async fn slice() {
 /// The piece of work under way on this thread, told by its beginning; none outside of turns.
 pub(crate) fn under_way() -> Option<Instant> {
     SINCE.get()
+}
+
+/// A piece of work that others than whoever waits for it can end.
+#[derive(Debug, Clone)]
+pub(crate) struct Work(Weak<Task>);
+
+impl Work {
+    /// What is under way on this thread, where nobody waits for what comes of it.
+    pub fn under_way() -> Option<Self> {
+        running_here().map(|task| Self(Arc::downgrade(&task)))
+    }
+
+    /// Drops it, wherever it is with what it does.
+    pub fn end(&self) {
+        self.0.upgrade().map(Cancel);
+    }
 }
 
 /// All shares of a worker.
@@ -252,10 +268,11 @@ impl Share {
     }
 
     /// Does `work` in this share's turns, whoever waits for it. A panic in it has been told; nobody else asks.
-    pub fn spawn(self: &Arc<Self>, work: impl Future + Send + 'static) {
-        self.begin(async move {
+    pub fn spawn(self: &Arc<Self>, work: impl Future + Send + 'static) -> Work {
+        let task = self.begin(async move {
             work.await;
         });
+        Work(Arc::downgrade(&task))
     }
 
     fn begin(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> Arc<Task> {

@@ -4,6 +4,7 @@
 //! and TLS it came over. Never: a destination that is not in the permit, an address that was not checked, a peer that did not
 //! prove its name, a TLS version that the client itself would have refused.
 
+mod alone;
 mod connect;
 mod dial;
 mod link;
@@ -204,10 +205,10 @@ impl Upstream {
         let Open { mut link, peer } = open;
         let response = link.send(&key.destination, key.scheme, request).await?;
         // hyper would go on in the version of the last answer, in which a body of unknown length has no end and is left out.
-        if let Link::Http1(sender) = link
+        if let Link::Http1(alone) = link
             && response.version() != Version::HTTP_10
         {
-            self.pool.put_when_ready(key, sender, Arc::clone(&peer));
+            self.pool.put_when_ready(key, alone, Arc::clone(&peer));
         }
         Ok(Answer { response, peer })
     }

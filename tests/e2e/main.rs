@@ -82,6 +82,7 @@ mod stats;
 mod stopping;
 mod streaming;
 mod suggest;
+mod taken_back;
 mod terminal;
 mod tls;
 mod trace;

@@ -37,7 +37,7 @@ fn end_of_call(lines: &[Line]) -> (String, Timestamp) {
 }
 
 /// When it was said, which is how what is said ends.
-fn said_at(text: &str) -> Timestamp {
+pub fn said_at(text: &str) -> Timestamp {
     text.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
 

@@ -20,7 +20,7 @@ fn exeat(upstream: &Upstream, tls: &str) -> Exeat {
 }
 
 /// Speaks first, answers each line, and after the last says goodbye. Serves until the test ends.
-fn speaks_first() -> String {
+pub fn speaks_first() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let dial = listener.local_addr().unwrap().to_string();
     let serve = |stream: TcpStream| -> std::io::Result<()> {

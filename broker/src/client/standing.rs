@@ -64,10 +64,27 @@ impl Standing {
         !self.taken_back.borrow().includes(lease)
     }
 
+    /// Tells of what is taken back from now on.
+    pub(super) fn takings(&self) -> Takings {
+        Takings(self.taken_back.subscribe())
+    }
+
     /// Waits until this one may be used no longer.
     pub(super) async fn end_of(&self, lease: &Lease) {
         // The sender is in `self`, so the wait cannot fail.
         let _ = self.taken_back.subscribe().wait_for(|known| known.includes(lease)).await;
+    }
+}
+
+/// Tells of what more is taken back.
+pub struct Takings(watch::Receiver<Known>);
+
+impl Takings {
+    /// Waits for the next word of it.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

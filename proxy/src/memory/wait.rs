@@ -1,13 +1,14 @@
 //! Clients that are waited for, while what is theirs takes room.
 //!
 //! Enters: when a client begins to be waited for, and when it moves: reads on, or sends the rest. Leaves: an end for the connections of those who have
-//! been waited for longest, when somebody has to make room. Never: an end for one that moved within a second.
+//! been waited for longest, when somebody has to make room; and the answers that are not read now. Never: an end for one that moved within a second.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::leave::Offer;
 use crate::seats::{Left, Seat};
 
 /// A client that has not moved for so long may be one that never does.
@@ -23,7 +24,21 @@ pub(super) struct Waits {
 #[derive(Debug, Default)]
 struct Held {
     made: u64,
-    by_number: BTreeMap<u64, (Arc<AtomicU64>, Weak<Seat>)>,
+    by_number: BTreeMap<u64, Waited>,
+}
+
+#[derive(Debug, Clone)]
+struct Waited {
+    since: Arc<AtomicU64>,
+    seat: Weak<Seat>,
+    /// The answer that is held, where it is one.
+    offer: Option<Offer>,
+}
+
+impl Waited {
+    fn since(&self) -> u64 {
+        self.since.load(Ordering::Relaxed)
+    }
 }
 
 /// Something is held for, or of, a client until this is dropped: an answer on its way to it, or what it has sent of a body so far.
@@ -40,13 +55,13 @@ impl Waits {
         Arc::new(Self { begun: Instant::now(), held: Mutex::default() })
     }
 
-    /// The client of `seat` is waited for from now on.
-    pub fn begin(self: &Arc<Self>, seat: &Arc<Seat>) -> Wait {
+    /// The client of `seat` is waited for from now on, to read what is on `offer`, or to send.
+    pub fn begin(self: &Arc<Self>, seat: &Arc<Seat>, offer: Option<Offer>) -> Wait {
         let since = Arc::new(AtomicU64::new(self.now()));
         let mut held = self.lock();
         held.made += 1;
         let number = held.made;
-        held.by_number.insert(number, (Arc::clone(&since), Arc::downgrade(seat)));
+        held.by_number.insert(number, Waited { since: Arc::clone(&since), seat: Arc::downgrade(seat), offer });
         Wait { waits: Arc::clone(self), number, since }
     }
 
@@ -57,7 +72,7 @@ impl Waits {
             .lock()
             .by_number
             .values()
-            .map(|(since, seat)| (since.load(Ordering::Relaxed), seat))
+            .map(|waited| (waited.since(), &waited.seat))
             .filter(|&(since, _)| since > 0 && since <= late)
             .map(|(since, seat)| (since, seat.clone()))
             .collect();
@@ -70,7 +85,14 @@ impl Waits {
 
     /// Whether there is a client that is waited for.
     pub fn any(&self) -> bool {
-        self.lock().by_number.values().any(|(since, _)| since.load(Ordering::Relaxed) > 0)
+        self.lock().by_number.values().any(|waited| waited.since() > 0)
+    }
+
+    /// The answers whose clients are waited for, with their places.
+    pub fn unread(&self) -> Vec<(Offer, Arc<Seat>)> {
+        let waited: Vec<_> = self.lock().by_number.values().filter(|waited| waited.since() > 0).cloned().collect();
+        // Not with the lock held: the last who has an offer lets go of a call.
+        waited.into_iter().filter_map(|waited| waited.offer.zip(waited.seat.upgrade())).collect()
     }
 
     /// Milliseconds since it began, from 1 on.
@@ -102,7 +124,8 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.waits.lock().by_number.remove(&self.number);
+        let waited = self.waits.lock().by_number.remove(&self.number);
+        drop(waited);
     }
 }
 

@@ -151,7 +151,7 @@ mod tests {
         let (sent, scrubbed, stopped) = Default::default();
         log.opened();
         let account = Account::new(&Pace::new(&log, RoomSettings::default()), 1);
-        CallRecord { account, started: Instant::now(), end, sent, scrubbed, stopped, upload: None }
+        CallRecord { account, started: Instant::now(), end, sent, scrubbed, stopped, upload: None, leave: None }
     }
 
     async fn outcome_after(frames: u64) -> Cow<'static, str> {

@@ -4,6 +4,7 @@
 //! outlives whoever waited for it by more than a turn.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,18 @@ use std::task::{Context, Poll, Wake, Waker};
 use super::{Share, lock};
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+thread_local! {
+    /// What runs on this thread.
+    static RUNNING_HERE: Cell<Option<Arc<Task>>> = const { Cell::new(None) };
+}
+
+/// The task that runs on this thread; none outside of turns.
+pub(super) fn running_here() -> Option<Arc<Task>> {
+    let here = RUNNING_HERE.take();
+    RUNNING_HERE.set(here.clone());
+    here
+}
 
 /// Work that is done in turns.
 pub(super) struct Task {
@@ -48,12 +61,14 @@ impl Task {
         self.stage.store(RUNNING, Ordering::Release);
         let waker = Waker::from(Arc::clone(self));
         let mut work = lock(&self.work);
+        RUNNING_HERE.set(Some(Arc::clone(self)));
         let mut poll = |work: &mut Work| {
             let poll = AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(&waker)));
             catch_unwind(poll).map_or(true, |poll| poll.is_ready())
         };
         let over = self.unwanted.load(Ordering::Acquire) || work.as_mut().is_none_or(&mut poll);
         let ended = if over { work.take() } else { None };
+        RUNNING_HERE.take();
         drop(work);
         drop(ended);
         let asleep = self.stage.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok();

@@ -308,6 +308,34 @@ async fn what_is_no_longer_waited_for_is_dropped_also_while_it_runs() {
 }
 
 #[tokio::test]
+async fn work_is_ended_by_whoever_knows_of_it_and_no_other_with_it() {
+    let share = Turns::new(|| {}).share();
+    let (told, knows) = oneshot::channel();
+    let (held, dropped) = oneshot::channel::<()>();
+    let (other_held, mut other_dropped) = oneshot::channel::<()>();
+    // What both wait for never comes, and knows of them.
+    let (_never, waiting) = oneshot::channel::<()>();
+    let (_never_either, other_waiting) = oneshot::channel::<()>();
+    let work = share.spawn(async move {
+        let _held = held;
+        let _ = told.send(Work::under_way());
+        let _ = waiting.await;
+    });
+    let _other = share.spawn(async move {
+        let _held = other_held;
+        let _ = other_waiting.await;
+    });
+    let by_itself = timeout(SOON, knows).await.unwrap().unwrap().unwrap();
+    assert!(Work::under_way().is_none() && Weak::ptr_eq(&work.0, &by_itself.0));
+    assert!(timeout(Duration::from_millis(20), &mut other_dropped).await.is_err());
+    by_itself.end();
+    assert!(timeout(SOON, dropped).await.unwrap().is_err());
+    // There is nothing more to end.
+    work.end();
+    assert_eq!(other_dropped.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+}
+
+#[tokio::test]
 async fn what_was_put_off_is_done_when_the_turn_is_over_and_not_before() {
     let done = Arc::new(AtomicUsize::new(0));
     let (counts, seen) = (Arc::clone(&done), Arc::clone(&done));

@@ -17,6 +17,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::alone::{Alone, OneCall};
 use super::place::{Awaited, Going, Place, Places, Room};
 use super::{Body, Failure, Peer, tls, websocket};
 use crate::error::Refusal;
@@ -27,7 +28,7 @@ use crate::turn::{InTurn, Share};
 /// One connection that can carry a request.
 #[derive(Debug)]
 pub(super) enum Link {
-    Http1(http1::SendRequest<Body>),
+    Http1(Alone),
     Http2(Shared),
 }
 
@@ -49,7 +50,7 @@ impl Shared {
         let (sent, place) = room.begin(send);
         let answer = Awaited::new(sent, Arc::clone(&place)).await.map_err(failed(destination, Going::stays))?;
         place.answered();
-        Ok(answer.map(|body| Carried { body, ahead: None, place: Some(place) }))
+        Ok(answer.map(|body| Carried { body, ahead: None, place: Some(place), call: OneCall::over() }))
     }
 }
 
@@ -60,12 +61,18 @@ pub struct Carried {
     /// What came before anybody asked.
     ahead: Option<Next>,
     place: Option<Arc<Place>>,
+    call: OneCall,
 }
 
 /// What a body gives when it is asked.
 type Next = Option<Result<Frame<Bytes>, hyper::Error>>;
 
 impl Carried {
+    /// Of a connection that carries nothing beside it.
+    pub(super) fn alone(body: Incoming, call: OneCall) -> Self {
+        Self { body, ahead: None, place: None, call }
+    }
+
     /// All of it, if it is short and has come: most are here with their heads. It has nothing more then. Who waits for the rest asks again.
     pub(crate) fn whole(&mut self) -> Option<Bytes> {
         if self.ahead.is_none() {
@@ -92,6 +99,7 @@ impl Carried {
         let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if !matches!(next, Some(Ok(_))) {
             self.place = None;
+            self.call.ended();
         }
         Poll::Ready(next)
     }
@@ -99,9 +107,9 @@ impl Carried {
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take()
-            && !http_body::Body::is_end_stream(self)
-        {
+        if http_body::Body::is_end_stream(self) {
+            self.call.ended();
+        } else if let Some(place) = self.place.take() {
             place.left();
         }
     }
@@ -138,7 +146,7 @@ pub(super) struct Open {
 impl Open {
     /// Whether one over HTTP/1.1 takes a request now.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(&self.link, Link::Http1(sender) if sender.is_ready())
+        matches!(&self.link, Link::Http1(alone) if alone.is_ready())
     }
 
     /// The same connection over HTTP/2 with a place on it for one more call, if it has one.
@@ -174,10 +182,7 @@ impl Link {
         .map_err(|error| Failure::Failed(Refusal::Malformed(error.to_string())))?;
         let sending = async {
             match self {
-                Self::Http1(sender) => {
-                    let answer = sender.try_send_request(*request).await.map_err(failed(destination, |body| body))?;
-                    Ok(answer.map(|body| Carried { body, ahead: None, place: None }))
-                }
+                Self::Http1(alone) => alone.send(destination, *request).await,
                 Self::Http2(shared) => shared.send(destination, *request).await,
             }
         };
@@ -193,7 +198,7 @@ impl Link {
 }
 
 /// Why a request has no answer; the request, with its own body, where not a byte of it was sent.
-fn failed<B>(
+pub(super) fn failed<B>(
     destination: &Destination,
     stays: impl FnOnce(B) -> Body,
 ) -> impl FnOnce(TrySendError<Request<B>>) -> Failure {
@@ -276,8 +281,8 @@ where
     builder.max_buf_size(limit::ANSWER_HEAD_BYTES);
     let handshake = builder.handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|error| no_http(destination)(&error))?;
-    share.spawn(connection.with_upgrades());
-    Ok(Link::Http1(sender))
+    let work = share.spawn(connection.with_upgrades());
+    Ok(Link::Http1(Alone::new(sender, work)))
 }
 
 /// HTTP/2 over `stream`.

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use config::{CallPermit, ClientCertificate, Destination, Scheme, UpstreamProxy};
-use hyper::client::conn::http1;
 use ipnet::IpNet;
 
+use super::alone::Alone;
 use super::link::{Link, Open};
-use super::{Body, Floor, Peer};
+use super::{Floor, Peer};
 use crate::limit;
 
 /// What two calls must share to share a connection: everything that decided which address was dialled, and how safely.
@@ -172,14 +172,14 @@ impl Pool {
 
     /// Puts a link back once its answer was read to the end; the wait ends with the connection at the latest. A short answer is read
     /// with its head.
-    pub(super) fn put_when_ready(self: &Arc<Self>, key: &Key, mut sender: http1::SendRequest<Body>, peer: Arc<Peer>) {
-        if sender.is_ready() {
-            return self.put(key, Open { link: Link::Http1(sender), peer });
+    pub(super) fn put_when_ready(self: &Arc<Self>, key: &Key, mut alone: Alone, peer: Arc<Peer>) {
+        if alone.is_ready() {
+            return self.put(key, Open { link: Link::Http1(alone), peer });
         }
         let (pool, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
-            if sender.ready().await.is_ok() {
-                pool.put(&key, Open { link: Link::Http1(sender), peer });
+            if alone.ready().await {
+                pool.put(&key, Open { link: Link::Http1(alone), peer });
             }
         });
     }
