@@ -1,11 +1,12 @@
 //! What is sent is what was judged: whatever bytes a client sends, an upstream sees the requests that are in the log, or nothing.
 //!
 //! Requests that are almost well-formed are sent from inside a sandbox, over HTTP/1.1 as bytes and over HTTP/2 as frames, to an
-//! upstream that keeps the bytes it receives (HTTP/1.1, read by the harness' own strict reader) and to one on another HTTP/2
-//! library that refuses whatever RFC 9113 lets it refuse. `EXEAT_DIFFERENTIAL_SEED` and `EXEAT_DIFFERENTIAL_CASES` (per direction)
+//! upstream that keeps the bytes it receives (HTTP/1.1, with TLS and without, read by the harness' own strict reader) and to one on another
+//! HTTP/2 library that refuses whatever RFC 9113 lets it refuse. `EXEAT_DIFFERENTIAL_SEED` and `EXEAT_DIFFERENTIAL_CASES` (per direction)
 //! choose others than the tests' own.
 
 mod cases;
+mod fields;
 mod frames;
 mod tables;
 
@@ -16,14 +17,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::cases::{Case, ENTRIES_1, ENTRIES_2, HOP, OTHER, Random, SECRET};
+use self::cases::{Case, ENTRIES_1, ENTRIES_2, HOP, OTHER, PLAIN, Random, SECRET};
+use self::fields::{Fields, expected};
 use crate::harness::{Exeat, Log, Outside, RawUpstream, Run, python_tools, requests, tools, whole_requests};
 
 /// Speaks HTTP/1.1, and keeps bytes.
 const HTTP1: &str = "h1.example.com";
 /// Speaks HTTP/2, and keeps fields.
 const HTTP2: &str = "h2.example.com";
-/// For each of the four directions, behind those that walk the tables.
+/// For each of the directions, behind those that walk the tables.
 const CASES: usize = 100;
 
 /// A request as an upstream read it.
@@ -32,10 +34,19 @@ struct Arrived {
     /// Method, authority, target and length of the body, as [`logged`] has them.
     line: String,
     body: String,
-    fields: Vec<(String, String)>,
+    fields: Fields,
+    trailers: Fields,
 }
 
 impl Arrived {
+    fn everywhere(&self) -> impl Iterator<Item = &(String, String)> {
+        self.fields.iter().chain(&self.trailers)
+    }
+
+    fn target(&self) -> &str {
+        self.line.split(' ').nth(2).unwrap()
+    }
+
     fn is_of(&self, case: &Case) -> bool {
         match self.fields.iter().find(|(name, _)| name == "x-case") {
             Some((_, word)) => word.contains(&case.word),
@@ -58,7 +69,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }
 
-fn run(cases: &[Case], http1: &RawUpstream, http2: &Outside) -> Run {
+fn run(cases: &[Case], http1: &RawUpstream, plain: &RawUpstream, http2: &Outside) -> Run {
     let exeat = Exeat::new().sandbox(&format!("read = [\"{}\"]", tools().display()));
     let exeat = [(HTTP1, http1.dial()), (HTTP2, http2.dial()), (OTHER, http1.dial())]
         .into_iter()
@@ -66,6 +77,10 @@ fn run(cases: &[Case], http1: &RawUpstream, http2: &Outside) -> Run {
             exeat.rule(&format!("[[allow]]\nto = \"{to}\"\ndial = \"{dial}\"\nencoded_slash = true"))
         });
     let exeat = exeat
+        .rule(&format!(
+            "[[allow]]\nto = \"{PLAIN}:80\"\ndial = \"{}\"\nplain = true\nencoded_slash = true",
+            plain.dial()
+        ))
         .rule(&format!("[[deny]]\nto = \"*.example.com\"\npaths = [\"/**/{SECRET}/**\"]"))
         .limit(Duration::from_secs(600));
     let lines = cases.iter().fold(String::new(), |mut lines, case| {
@@ -88,8 +103,8 @@ fn arrived_as_bytes(upstream: &RawUpstream) -> (Vec<Arrived>, usize) {
         arrived.extend(whole.into_iter().map(|request| {
             let host = request.headers.iter().find(|(name, _)| name == "host").unwrap().1.clone();
             let line = format!("{} {host} {} {}", request.method, as_logged(&request.target), request.body.len());
-            let fields = request.headers.into_iter().chain(request.trailers).collect();
-            Arrived { line, body: String::from_utf8(request.body).unwrap(), fields }
+            let body = request.body.into_iter().map(char::from).collect();
+            Arrived { line, body, fields: request.headers, trailers: request.trailers }
         }));
     }
     (arrived, cut)
@@ -117,7 +132,7 @@ fn arrived_as_fields(upstream: &Outside) -> (Vec<Arrived>, usize) {
         let line =
             format!("{} {} {} {}", pseudo(":method"), pseudo(":authority"), as_logged(&pseudo(":path")), body.len());
         assert_eq!(pseudo(":scheme"), "https", "{line}");
-        arrived.push(Arrived { line, body, fields: fields.iter().cloned().chain(pairs("trailers")).collect() });
+        arrived.push(Arrived { line, body, fields, trailers: pairs("trailers") });
     }
     (arrived, cut)
 }
@@ -126,7 +141,7 @@ fn arrived_as_fields(upstream: &Outside) -> (Vec<Arrived>, usize) {
 fn logged(log: &Log, host: &str) -> (BTreeMap<String, usize>, BTreeMap<String, usize>) {
     let (mut done, mut broken) = (BTreeMap::new(), BTreeMap::new());
     let ends: BTreeMap<_, _> = log.ends().into_iter().map(|end| (end.call, end)).collect();
-    for call in log.calls().into_iter().filter(|call| call.to == format!("{host}:443")) {
+    for call in log.calls().into_iter().filter(|call| call.to.starts_with(&format!("{host}:"))) {
         let query = call.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
         let end = ends[&call.call];
         let line = format!("{} {host} {}{query} {}", call.method, call.path, end.sent);
@@ -163,7 +178,7 @@ fn assert_clean(arrived: &Arrived, seed: u64) {
         "expect",
     ];
     let mut named = Vec::new();
-    for (name, value) in &arrived.fields {
+    for (name, value) in arrived.everywhere() {
         let websocket = name == "upgrade" && value == "websocket";
         assert!(websocket || !HOP_BY_HOP.contains(&&**name), "seed {seed}: {name}: {value} in {arrived:#?}");
         assert_ne!(value, HOP, "seed {seed}: {name} was named by Connection: {arrived:#?}");
@@ -179,7 +194,7 @@ fn assert_clean(arrived: &Arrived, seed: u64) {
     }
     named.sort();
     assert!(named.windows(2).all(|pair| pair[0] != pair[1]), "seed {seed}: twice in head and trailers: {arrived:#?}");
-    let target = arrived.line.split(' ').nth(2).unwrap();
+    let target = arrived.target();
     let path = target.split('?').next().unwrap();
     let once = percent_encoding::percent_decode_str(path).decode_utf8().unwrap();
     let twice = percent_encoding::percent_decode_str(&once).decode_utf8_lossy();
@@ -191,6 +206,23 @@ fn assert_clean(arrived: &Arrived, seed: u64) {
             "seed {seed}: {target} has a second reading: {reading}"
         );
         assert!(reading == "/" || !reading.contains("//"), "seed {seed}: {target}");
+    }
+}
+
+/// It has the fields that were sent, but for those of one hop, and nothing beside them.
+fn assert_fields(case: &Case, arrived: &Arrived, seed: u64) {
+    let method = arrived.line.split(' ').next().unwrap();
+    let (head, behind) = expected(case, method, arrived.target());
+    let its_own = ["host", "content-length", "transfer-encoding", "connection", "sec-websocket-key"];
+    let mut fields = arrived.fields.clone();
+    fields.retain(|(name, _)| !name.starts_with(':') && !its_own.contains(&&**name));
+    fields.sort();
+    assert_eq!(fields, head, "seed {seed}: {arrived:#?} of {}", case.line);
+    // Over HTTP/1.1 only those that were announced go on.
+    let mut left = behind.clone();
+    for trailer in &arrived.trailers {
+        let found = left.iter().position(|sent| sent == trailer);
+        left.remove(found.unwrap_or_else(|| panic!("seed {seed}: {trailer:?} of {behind:?}: {arrived:#?}")));
     }
 }
 
@@ -218,6 +250,25 @@ fn assert_told(case: &Case, result: &Value, arrived: &[&Arrived], seed: u64) {
     );
     assert!(statuses.iter().all(|status| *status == 200 || *status >= 400), "seed {seed}: {statuses:?}: {}", case.line);
     // Where a request ends that has no single reading is anyone's guess: nothing behind it is answered.
+    // What was answered 4xx was so by exeat, and did not arrive. Only who stayed to the end has heard of every request.
+    let refused = |status: &u64| (400..500).contains(status);
+    if case.line["protocol"] == "h1" && statuses.iter().any(refused) {
+        let whole = arrived.len();
+        assert!(whole == passed || result["closed"] != true, "seed {seed}: {whole} arrived: {} {result}", case.line);
+        let first = arrived.iter().find(|arrived| !fields::is_following(case, arrived.target()));
+        assert!(
+            first.is_none() || !refused(&statuses[0]),
+            "seed {seed}: {first:#?} was refused: {} {result}",
+            case.line
+        );
+    }
+    for (stream, end) in [("1", false), ("5", true)] {
+        let told = result["statuses"][stream].as_array().into_iter().flatten().filter_map(Value::as_u64);
+        if told.clone().any(|status| refused(&status)) {
+            let of_it = arrived.iter().find(|arrived| arrived.target().ends_with("/end") == end);
+            assert!(of_it.is_none(), "seed {seed}: {of_it:#?} was refused: {} {result}", case.line);
+        }
+    }
     let malformed = case.line["protocol"] == "h1" && statuses.contains(&400);
     let ended = statuses.last() == Some(&400) && result["closed"] == true;
     assert!(!malformed || ended, "seed {seed}: it went on after a 400: {} {result}", case.line);
@@ -234,8 +285,10 @@ fn whatever_is_sent_arrives_as_the_one_request_that_was_logged_or_not_at_all() {
     let each = usize::try_from(number("EXEAT_DIFFERENTIAL_CASES", CASES as u64)).unwrap();
     let mut random = Random(seed);
     let (walk_1, walk_2) = (ENTRIES_1.iter().sum::<usize>() + each, ENTRIES_2.iter().sum::<usize>() + each);
-    let directions = (0..walk_1).flat_map(|nth| [(nth, 1, HTTP1), (nth, 1, HTTP2)]);
-    let directions = directions.chain((0..walk_2).flat_map(|nth| [(nth, 2, HTTP1), (nth, 2, HTTP2)]));
+    let each_way = |walk: usize, version: u8| {
+        (0..walk).flat_map(move |nth| [HTTP1, HTTP2, PLAIN].map(|host| (nth, version, host)))
+    };
+    let directions = each_way(walk_1, 1).chain(each_way(walk_2, 2));
     let cases: Vec<Case> = directions
         .enumerate()
         .map(|(number, (nth, version, host))| {
@@ -243,14 +296,17 @@ fn whatever_is_sent_arrives_as_the_one_request_that_was_logged_or_not_at_all() {
         })
         .collect();
     let http1 = RawUpstream::start(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let plain = RawUpstream::plain(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let http2 = Outside::python(include_str!("differential/recorder.py"));
-    let run = run(&cases, &http1, &http2);
+    let run = run(&cases, &http1, &plain, &http2);
 
     let (as_bytes, cut) = arrived_as_bytes(&http1);
     assert_is_what_was_logged(&as_bytes, cut, &run.log, HTTP1, seed);
+    let (in_the_clear, cut) = arrived_as_bytes(&plain);
+    assert_is_what_was_logged(&in_the_clear, cut, &run.log, PLAIN, seed);
     let (as_fields, cut) = arrived_as_fields(&http2);
     assert_is_what_was_logged(&as_fields, cut, &run.log, HTTP2, seed);
-    let arrived: Vec<&Arrived> = as_bytes.iter().chain(&as_fields).collect();
+    let arrived: Vec<&Arrived> = as_bytes.iter().chain(&in_the_clear).chain(&as_fields).collect();
     arrived.iter().for_each(|arrived| assert_clean(arrived, seed));
 
     let mut passed = 0;
@@ -259,6 +315,7 @@ fn whatever_is_sent_arrives_as_the_one_request_that_was_logged_or_not_at_all() {
         let own: Vec<&Arrived> = arrived.iter().filter(|arrived| arrived.is_of(case)).copied().collect();
         passed += usize::from(own.iter().any(|arrived| !arrived.line.contains("/end ")));
         assert_told(case, &result, &own, seed);
+        own.iter().for_each(|arrived| assert_fields(case, arrived, seed));
     }
     // Cases of which none passes, or all do, would show nothing.
     let all = cases.len();

@@ -13,6 +13,8 @@ use super::tables::{
 
 /// The name of a host that no case may reach by way of another.
 pub const OTHER: &str = "other.example.com";
+/// The name of a host that speaks without TLS.
+pub const PLAIN: &str = "plain.example.com";
 /// The value of a field that `Connection` names.
 pub const HOP: &str = "named-by-connection";
 /// A segment that a deny rule keeps in.
@@ -29,6 +31,11 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
     }
 
     /// One of them.
@@ -50,10 +57,10 @@ pub struct Case {
 /// Each of the four pseudo-fields that a request has is left out once.
 const LEFT_OUT: usize = 4;
 /// What may be odd about a request, over either protocol: the tables of entries there are.
-const ASPECTS: usize = 8;
-/// How many entries each table has over HTTP/1.1. Bytes that are changed are in none: chance chooses those.
+const ASPECTS: usize = 9;
+/// How many entries each table has over HTTP/1.1. Bytes that are changed, few or many, are in none: chance chooses those.
 pub const ENTRIES_1: [usize; ASPECTS] =
-    [METHODS.len(), TARGETS.len(), VERSIONS.len(), HOSTS.len(), FIELDS.len(), FRAMINGS.len(), RESTS.len(), 0];
+    [METHODS.len(), TARGETS.len(), VERSIONS.len(), HOSTS.len(), FIELDS.len(), FRAMINGS.len(), RESTS.len(), 0, 0];
 /// And over HTTP/2.
 pub const ENTRIES_2: [usize; ASPECTS] = [
     METHODS.len(),
@@ -64,6 +71,7 @@ pub const ENTRIES_2: [usize; ASPECTS] = [
     LENGTHS.len(),
     TRAILERS.len(),
     frames::KINDS,
+    0,
 ];
 
 /// Which aspects of a case are odd, and by which entries.
@@ -111,7 +119,7 @@ pub fn http1(random: &mut Random, number: usize, nth: usize, host: &str) -> Case
     let word = format!("case{number}z");
     let odd = Odd::new(random, &ENTRIES_1, nth);
     let mut entry = |aspect: usize| odd.entry(random, aspect, ENTRIES_1[aspect]);
-    let entries: [Option<usize>; ASPECTS - 1] = std::array::from_fn(&mut entry);
+    let entries: [Option<usize>; ASPECTS - 2] = std::array::from_fn(&mut entry);
     let method = entries[0].map_or_else(|| random.one(&["GET", "POST", "PUT"]), |entry| METHODS[entry]);
     let target = entries[1].map_or_else(|| random.one(&["/{w}/a", "/{w}/a?b=c&d=e"]), |entry| TARGETS[entry]);
     let version = entries[2].map_or("HTTP/1.1", |entry| VERSIONS[entry]);
@@ -128,11 +136,14 @@ pub fn http1(random: &mut Random, number: usize, nth: usize, host: &str) -> Case
     if odd.is(7) {
         disturb(random, &mut bytes);
     }
+    if odd.is(8) {
+        confuse(random, &mut bytes);
+    }
     bytes.extend(fill("X-Case: {w}\r\n\r\n"));
     bytes.extend(fill(sent));
     bytes.extend(fill(rest));
     bytes.extend(fill("GET /{w}/end HTTP/1.1\r\nHost: {h}\r\nConnection: close\r\n\r\n"));
-    let body = (![5, 7].into_iter().any(|aspect| odd.is(aspect)) && !framing.is_empty()).then(|| "hello".to_owned());
+    let body = (![5, 7, 8].into_iter().any(|aspect| odd.is(aspect)) && !framing.is_empty()).then(|| "hello".to_owned());
     let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Case { line: json!({ "case": number, "protocol": "h1", "to": host, "bytes": bytes }), word, body }
 }
@@ -142,11 +153,12 @@ pub fn http2(random: &mut Random, number: usize, nth: usize, host: &str) -> Case
     let word = format!("case{number}z");
     let odd = Odd::new(random, &ENTRIES_2, nth);
     let mut entry = |aspect: usize| odd.entry(random, aspect, ENTRIES_2[aspect]);
-    let entries: [Option<usize>; ASPECTS] = std::array::from_fn(&mut entry);
+    let entries: [Option<usize>; ASPECTS - 1] = std::array::from_fn(&mut entry);
     let fill = |text: &str| text.replace("{w}", &word).replace("{h}", host);
     let target = entries[1].map_or("/{w}/a?b=c", |entry| TARGETS[entry]);
     let method = entries[0].map_or_else(|| random.one(&["GET", "POST"]), |entry| METHODS[entry]);
-    let mut pseudo = vec![(":method", method), (":scheme", "https"), (":authority", "{h}"), (":path", target)];
+    let scheme = if host == PLAIN { "http" } else { "https" };
+    let mut pseudo = vec![(":method", method), (":scheme", scheme), (":authority", "{h}"), (":path", target)];
     if let Some(entry) = entries[3] {
         match entry.checked_sub(AUTHORITIES.len()) {
             None => pseudo[2].1 = AUTHORITIES[entry],
@@ -186,11 +198,14 @@ pub fn http2(random: &mut Random, number: usize, nth: usize, host: &str) -> Case
     if let Some(kind) = entries[7] {
         frames::disturb(random, kind, &mut steps);
     }
-    let end = [(":method", "GET"), (":scheme", "https"), (":authority", "{h}"), (":path", "/{w}/end")];
+    if odd.is(8) {
+        frames::confuse(random, &mut steps);
+    }
+    let end = [(":method", "GET"), (":scheme", scheme), (":authority", "{h}"), (":path", "/{w}/end")];
     let end: Vec<_> = end.iter().map(|(name, value)| json!([name, fill(value)])).collect();
     steps.push(json!({ "stream": 5, "fields": end, "end": true }));
     let line = json!({ "case": number, "protocol": "h2", "to": host, "steps": steps, "streams": [1, 5] });
-    let body = (![5, 7].into_iter().any(|aspect| odd.is(aspect))).then(|| body.to_owned());
+    let body = (![5, 7, 8].into_iter().any(|aspect| odd.is(aspect))).then(|| body.to_owned());
     Case { line, word, body }
 }
 
@@ -203,6 +218,29 @@ fn disturb(random: &mut Random, bytes: &mut Vec<u8>) {
             0 => bytes[at] = byte,
             1 => bytes.insert(at, byte),
             _ => drop(bytes.remove(at)),
+        }
+    }
+}
+
+/// Changes a lot: so much that little of what was meant is left, or that two requests lie in one.
+fn confuse(random: &mut Random, bytes: &mut Vec<u8>) {
+    match random.below(4) {
+        0 => (0..8 + random.below(56)).for_each(|_| disturb(random, bytes)),
+        1 => {
+            let length = 1 + random.below(400);
+            *bytes = random.bytes(length);
+        }
+        2 => {
+            let (at, length) = (random.below(bytes.len()), 1 + random.below(200));
+            let other = random.bytes(length);
+            bytes.splice(at..at, other);
+        }
+        // A piece of it once more, somewhere in it.
+        _ => {
+            let (from, at) = (random.below(bytes.len()), random.below(bytes.len()));
+            let to = from + random.below(bytes.len() - from) + 1;
+            let piece = bytes[from..to].to_vec();
+            bytes.splice(at..at, piece);
         }
     }
 }

@@ -65,3 +65,19 @@ pub fn disturb(random: &mut Random, kind: usize, steps: &mut Vec<Value>) {
         }
     }
 }
+
+/// Adds frames of which nothing is meant: any type, flags, stream and payload; or bytes that are no frame.
+pub fn confuse(random: &mut Random, steps: &mut Vec<Value>) {
+    for _ in 0..=random.below(6) {
+        let (kind, flags) = (u8::try_from(random.below(11)).unwrap(), u8::try_from(random.below(256)).unwrap());
+        let (stream, length) = (u32::try_from(random.below(8)).unwrap(), random.below(64));
+        let payload = random.bytes(length);
+        let raw = if random.below(8) == 0 {
+            json!(payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        } else {
+            frame(kind, flags, stream, &payload)
+        };
+        let at = random.below(steps.len() + 1);
+        steps.insert(at, json!({ "raw": raw }));
+    }
+}
