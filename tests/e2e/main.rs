@@ -16,6 +16,7 @@ mod broker_service;
 mod capture;
 mod check;
 mod client_certificates;
+mod client_tls;
 mod clients;
 mod clouds;
 mod command;

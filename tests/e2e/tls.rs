@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use rustls::{HandshakeKind, ServerConnection};
 
-use crate::harness::{Authority, Exeat, Identity, RawUpstream, TokenEndpoint, Upstream};
+use crate::harness::{Authority, Exeat, Identity, RawUpstream, TokenEndpoint, Upstream, free_address, within};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const NAME: &[&str] = &["api.example.com"];
@@ -104,6 +105,76 @@ for lowest in ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLS
     let (start, end) = (run.log.calls()[1].clone(), run.log.ends()[1].clone());
     let version = |leg: Option<Arc<record::TlsLeg>>| leg.unwrap().version.clone();
     assert_eq!((version(start.client_tls), version(end.upstream_tls)), ("TLSv1_3".to_owned(), "TLSv1_2".to_owned()));
+}
+
+/// Answers each ClientHello with a ServerHello of TLS 1.1, and keeps the types of the records that come.
+fn of_tls_1_1() -> (String, Arc<Mutex<Vec<u8>>>) {
+    let (listener, kinds) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::<Mutex<Vec<u8>>>::default());
+    let (dial, kept) = (listener.local_addr().unwrap().to_string(), Arc::clone(&kinds));
+    let serve = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let next = |stream: &mut TcpStream| -> std::io::Result<()> {
+            let mut head = [0; 5];
+            stream.read_exact(&mut head)?;
+            kept.lock().unwrap().push(head[0]);
+            stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))])
+        };
+        next(&mut stream)?;
+        // Its random number, no session, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, no compression.
+        let hello = [&[2, 0, 0, 38, 3, 2][..], &[7; 32], &[0, 0xc0, 0x13, 0]].concat();
+        stream.write_all(&[&[22, 3, 2, 0, 42], &hello[..]].concat())?;
+        loop {
+            next(&mut stream)?;
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = serve(stream);
+        }
+    });
+    (dial, kinds)
+}
+
+#[test]
+fn an_upstream_that_speaks_no_more_than_tls_1_1_is_told_of_and_gets_nothing() {
+    const ALERT: u8 = 21;
+    const HANDSHAKE: u8 = 22;
+    let (by_hand, kinds) = of_tls_1_1();
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = Authority::trusted().identity(NAME).pem();
+    let [certificate, key] = [("cert", certificate), ("key", key)].map(|(name, text)| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    });
+    let address = free_address();
+    let arguments = ["-cert", &certificate, "-key", &key, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-quiet"];
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-accept", &address]).args(arguments);
+    let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    within(Duration::from_secs(10), "a server of TLS 1.1", || TcpStream::connect(&address).is_ok());
+    // It would do for who asks for no more.
+    let old = ["s_client", "-connect", &address, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"];
+    let old = Command::new("openssl").args(old).stdin(Stdio::null()).output().unwrap();
+    assert!(String::from_utf8_lossy(&old.stdout).contains("Protocol  : TLSv1.1"), "{old:?}");
+    for dial in [&by_hand, &address] {
+        let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\""));
+        let run = exeat.run(&["curl", "-sS", "-d", "secret", "https://api.example.com/echo"]).ok();
+        let problem = run.json();
+        let told = (problem["status"].as_u64(), &problem["type"]);
+        assert_eq!(told, (Some(502), &"urn:exeat:refusal:upstream-tls".into()), "{dial}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("it speaks no TLS that is safe: neither 1.3 nor 1.2"), "{problem:#}");
+        assert!(problem["ask_for"].as_str().unwrap().contains("its owner has to update it"), "{problem:#}");
+    }
+    // Whose records are of the handshake alone.
+    within(Duration::from_secs(10), "an alert", || kinds.lock().unwrap().contains(&ALERT));
+    let kinds = kinds.lock().unwrap().clone();
+    assert_eq!(kinds, [HANDSHAKE, ALERT]);
+    server.kill().unwrap();
+    let mut said = String::new();
+    server.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!said.contains("secret") && !said.contains("echo"), "{said}");
+    server.wait().unwrap();
 }
 
 #[test]
