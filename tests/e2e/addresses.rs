@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
 
+use crate::credentials::SECRET;
 use crate::harness::{Exeat, RawUpstream, Upstream};
 
 const HOUSE: &str = include_str!("addresses/house.py");
@@ -58,6 +59,31 @@ fn a_name_that_is_rebound_between_two_calls_is_judged_anew() {
 }
 
 #[test]
+fn a_name_that_is_rebound_is_judged_anew_beside_a_connection_that_stands_to_the_old_address() {
+    let upstream = Upstream::with_alpn(&["http/1.1"]);
+    let (listener, port) = beside(&upstream.dial());
+    let exeat = Exeat::new()
+        .hosts("127.0.0.1 rebound.example.com\n")
+        .rule(&format!("[[allow]]\nto = \"rebound.example.com:{port}\"\naddresses = [\"127.0.0.1\"]"));
+    // The stream takes the connection that is left of the first call; the last one needs another.
+    let at = format!("https://rebound.example.com:{port}");
+    let call = format!("curl -sS -o /dev/null -w '%{{http_code}} ' {at}/echo");
+    let script = format!(
+        "{call}; echo first; read line; curl -sSN '{at}/sse?n=600&ms=50' > events & until [ -s events ]; do sleep 0.05; done; {call}; kill $!"
+    );
+    let mut live = exeat.start_with_input(&["sh", "-c", &script]);
+    live.wait_for("first");
+    fs::write(exeat.path("hosts"), "127.0.0.1 localhost\n127.0.0.2 rebound.example.com\n").unwrap();
+    live.write("go on\n");
+    let run = live.finish().ok();
+    assert_eq!(run.stdout, "200 first\n403 ", "{run:#?}");
+    assert!(listener.accept().is_err(), "the address that nobody allowed was dialled");
+    assert_eq!((upstream.connections(), upstream.seen().len()), (1, 2), "{run:#?}");
+    let refused = run.log.ends().into_iter().find(|end| end.outcome == "refused").unwrap();
+    assert!(refused.reason.as_ref().unwrap().contains("127.0.0.2 (loopback)"), "{run:#?}");
+}
+
+#[test]
 fn no_name_is_looked_up_but_the_one_that_was_permitted_or_that_of_the_houses_proxy_as_it_is_written() {
     for (name, lines, kind, ask_for) in [
         ("api.example.com", "", "unresolved", ""),
@@ -77,6 +103,25 @@ fn no_name_is_looked_up_but_the_one_that_was_permitted_or_that_of_the_houses_pro
         let (house, wanted) = (exeat.house(), format!("asked {name} "));
         assert!(!house.is_empty() && house.iter().all(|said| said.starts_with(&wanted)), "{house:?}");
     }
+}
+
+#[test]
+fn a_call_with_a_credential_to_a_name_that_nobody_knows_goes_nowhere() {
+    let exeat = Exeat::new()
+        .fixed("api", SECRET, "to = [\"api.example.com:8443\"]\nenv = \"API_KEY\"\n")
+        .rule("[[allow]]\nto = \"api.example.com:8443\"\ncredential = \"api\"")
+        .in_a_house(HOUSE);
+    let run = exeat
+        .sh("curl -sS -H \"Authorization: Bearer $API_KEY\" -d $API_KEY https://api.example.com:8443/$API_KEY; \
+        curl -sS -H \"Authorization: Bearer $API_KEY\" https://api.example.com:8443/")
+        .ok();
+    let kinds: Vec<_> =
+        ["placeholder-misdirected", "unresolved"].map(|kind| format!("urn:exeat:refusal:{kind}")).into();
+    assert!(kinds.iter().all(|kind| run.stdout.contains(kind)), "{run:#?}");
+    let end = run.log.ends()[0];
+    assert_eq!((&*end.outcome, end.address.as_deref(), end.sent), ("refused", None, 0), "{run:#?}");
+    let house = exeat.house();
+    assert!(!house.is_empty() && house.iter().all(|said| said.starts_with("asked api.example.com ")), "{house:?}");
 }
 
 #[test]

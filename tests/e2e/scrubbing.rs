@@ -2,7 +2,7 @@
 
 use crate::credentials::{SECRET, leased};
 
-use crate::harness::{Exeat, RawUpstream, Run, TokenEndpoint, Upstream, WEBSOCKET};
+use crate::harness::{Exeat, Outside, RawUpstream, Run, TokenEndpoint, Upstream, WEBSOCKET};
 
 fn exeat(upstream: &Upstream) -> Exeat {
     Exeat::new()
@@ -215,6 +215,57 @@ fn in_the_heads_of_1xx_answers() {
         assert!(String::from_utf8_lossy(&upstream.received()[0]).contains(SECRET), "{run:#?}");
         assert!(run.stdout.contains(shows) && !run.stdout.contains(SECRET), "{run:#?}");
     }
+}
+
+/// Over HTTP/2 it says, to any request, what it was shown in an early hint, in the head of its answer, and in the one that opens a WebSocket.
+const EARLY_2: &str = "import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createSecureServer } from 'node:http2';
+const directory = process.argv[2], read = (name) => readFileSync(`${directory}/${name}`);
+const server = createSecureServer({ cert: read('cert.pem'), key: read('key.pem'), settings: { enableConnectProtocol: true } });
+server.on('stream', (stream, headers) => {
+    stream.on('error', () => {});
+    writeFileSync(`${directory}/shown`, headers.authorization ?? '');
+    stream.additionalHeaders({ ':status': 103, link: `<${headers.authorization}>` });
+    stream.respond({ ':status': 200, 'x-echo': headers.authorization });
+    if (headers[':method'] !== 'CONNECT') stream.end('ok');
+});
+server.listen(0, '127.0.0.1', () => {
+    writeFileSync(`${directory}/port.new`, String(server.address().port));
+    renameSync(`${directory}/port.new`, `${directory}/port`);
+});";
+
+#[test]
+fn in_the_heads_of_1xx_answers_over_http_2() {
+    let server = Outside::node(EARLY_2);
+    let early = format!(
+        "HTTP/1.1 103 Early Hints\r\nlink: <{SECRET}>\r\n\r\nHTTP/1.1 200 OK\r\nx-echo: {SECRET}\r\ncontent-length: 2\r\n\r\nok"
+    );
+    let raw = RawUpstream::start(early.leak().as_bytes());
+    // Every head that comes, early or not, and what is asked for.
+    let program = "const http2 = require('node:http2'), session = http2.connect('https://api.example.com');
+        const fields = { authorization: 'Bearer ' + process.env.API_KEY }, told = [];
+        const ask = (head) => new Promise((done) => {
+            const stream = session.request({ ...head, ...fields }, { endStream: head[':method'] === 'GET' });
+            stream.on('headers', (head) => told.push(JSON.stringify(head)));
+            stream.on('response', (head) => { told.push(JSON.stringify(head)); stream.close(); });
+            stream.on('error', () => {});
+            stream.on('close', done);
+        });
+        session.once('remoteSettings', async () => {
+            await ask({ ':method': 'GET', ':path': '/' });
+            if (process.argv[1] === 'both') await ask({ ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/', 'sec-websocket-version': '13' });
+            console.log(told.join('\\n'));
+            session.destroy();
+        });";
+    for (dial, which, heads) in [(server.dial(), "both", 2), (raw.dial(), "one", 1)] {
+        let rule = format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\"\ncredential = \"api\"\n");
+        let exeat = Exeat::new().fixed("api", SECRET, "to = [\"api.example.com\"]\nenv = \"API_KEY\"\n").rule(&rule);
+        let run = exeat.run(&["node", "-e", program, which]).ok();
+        assert_eq!(run.stdout.matches("\"x-echo\":\"").count(), heads, "{run:#?}");
+        assert!(run.stdout.contains("exeat_") && !run.stdout.contains(SECRET), "{run:#?}");
+    }
+    assert_eq!(server.read("shown"), format!("Bearer {SECRET}"));
+    assert!(String::from_utf8_lossy(&raw.received()[0]).contains(SECRET));
 }
 
 /// It may have been kept there, by an earlier call.

@@ -76,6 +76,33 @@ print(len(back), back.replace('w', '')[::-1], back.count('w'))";
 }
 
 #[test]
+fn binary_messages_of_every_length_pass_as_they_came() {
+    let upstream = Upstream::with_alpn(&["http/1.1"]);
+    let program = "for size in (0, 1, 125, 126, 65_535, 65_536, 300_000):
+    sent = os.urandom(size)
+    await socket.send(sent)
+    back = await socket.recv()
+    assert type(back) is bytes and back[::-1] == sent, size
+    # Text between them is still looked into.
+    await socket.send('say ' + str(size))
+    assert await socket.recv() == ('say ' + str(size))[::-1], size
+print('as they came')";
+    let exeat = exeat(&upstream);
+    for host in ["api.example.com", "www.example.com"] {
+        let run = talk(&exeat, host, program);
+        assert_eq!(run.stdout, "as they came\n", "{host}: {run:#?}");
+    }
+    let sizes = 1 + 125 + 126 + 65_535 + 65_536 + 300_000;
+    let ends = exeat
+        .log()
+        .ends()
+        .iter()
+        .map(|end| (end.sent >= sizes, end.received >= sizes, end.swapped))
+        .collect::<Vec<_>>();
+    assert_eq!(ends, [(true, true, 0); 2]);
+}
+
+#[test]
 fn any_other_placeholder_closes_the_socket_and_is_an_alert() {
     for (host, kind, program) in [
         ("www.example.com", "placeholder-misdirected", "await socket.send('login ' + key)"),
