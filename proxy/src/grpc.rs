@@ -1,10 +1,11 @@
 //! What of gRPC, gRPC-Web and Connect has to be known to carry them: who speaks them, and where their messages end.
 //!
-//! Enters: the head of a request or answer, and the bytes behind it. Leaves: whether a message is under way. Never: a message that
-//! is compressed, in which anything could hide; what a message says.
+//! Enters: the head of a request or answer, and the bytes behind it. Leaves: whether a message is under way, or is in the query. Never: a message
+//! that is compressed, in which anything could hide; what a message says.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
 
 /// A flag, and the length of what follows.
 const HEAD: usize = 5;
@@ -40,6 +41,15 @@ pub fn messages(headers: &HeaderMap) -> Result<Option<Messages>, InBase64> {
         return Err(InBase64);
     }
     Ok(kinds(headers).next().map(|kind| Messages { last: kind.last(), ..Messages::default() }))
+}
+
+/// Whether this query is a call of Connect by GET, whose message is in it and compressed.
+pub fn is_compressed(query: &str) -> bool {
+    let pairs = || query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let is = |text: &str, other: &str| percent_decode_str(text).eq(other.bytes());
+    let has = |name: &str| pairs().any(|(own, _)| is(own, name));
+    let coded = |(name, value): (&str, &str)| is(name, "compression") && !is(value, "") && !is(value, "identity");
+    pairs().any(coded) && has("encoding") && has("message")
 }
 
 /// Of several media types, or a list of them, a reader may take any.
@@ -172,6 +182,27 @@ mod tests {
         for kind in ["application/grpc-web-text", "application/GRPC-web-text+proto", "application/grpc-web-text-base64"]
         {
             assert_eq!(messages(&head(&["text/plain", kind])).unwrap_err(), InBase64, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_call_by_get_is_compressed_if_it_says_so() {
+        for query in [
+            "connect=v1&encoding=proto&compression=gzip&base64=1&message=AAAA",
+            "message=&encoding=json&c%6Fmpression=br",
+            "compression=identity&compression=zstd&message=x&encoding=json",
+        ] {
+            assert!(is_compressed(query), "{query}");
+        }
+        for query in [
+            "",
+            "message=%7B%7D&encoding=json&connect=v1",
+            "message=%7B%7D&encoding=json&compression=identity",
+            "message=%7B%7D&encoding=json&compression=",
+            "compression=gzip",
+            "message=hello&compression=gzip",
+        ] {
+            assert!(!is_compressed(query), "{query}");
         }
     }
 

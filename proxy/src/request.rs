@@ -25,7 +25,7 @@ use crate::error::{Refusal, printable};
 use crate::swap::{Head, Swap};
 use crate::trace::Trace;
 use crate::upstream::Body;
-use crate::{limit, sign};
+use crate::{grpc, limit, sign};
 
 pub(crate) use alike::same;
 pub(crate) use behind::Behind;
@@ -118,7 +118,7 @@ impl Call {
     ///
     /// # Errors
     /// [`Refusal::Malformed`], [`Refusal::MethodNotOffered`], [`Refusal::Witness`]; [`Refusal::Misdirected`] for a placeholder in the
-    /// method, where no rule lets one be.
+    /// method, where no rule lets one be; [`Refusal::UnexaminedBody`] for a query in which one could hide.
     pub fn read(mut request: Request<Incoming>, connection: &Connection, swap: &Swap) -> Result<(Self, Rest), Refusal> {
         let version = request.version();
         let protocol = request.extensions().get::<Protocol>().map_or(&b""[..], AsRef::as_ref);
@@ -145,6 +145,9 @@ impl Call {
         };
         let path = NormalPath::parse(path).map_err(|error| malformed("path", &error))?;
         let query = request.uri().query().map(str::to_owned);
+        if !swap.is_empty() && query.as_deref().is_some_and(grpc::is_compressed) {
+            return Err(Refusal::UnexaminedBody("its query has a message of Connect that is compressed".to_owned()));
+        }
         let signed_head = sign::signed_head(request.headers(), request.uri());
         let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();

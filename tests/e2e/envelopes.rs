@@ -37,7 +37,7 @@ async fn answer(request: Request<Incoming>, heads: Heads) -> Response<Body> {
     let accepted = field("grpc-accept-encoding").or(field("connect-accept-encoding"));
     let used = field("grpc-encoding").or(field("connect-content-encoding"));
     let compresses = accepted.or(used).is_some_and(|codings| codings.contains("gzip"));
-    let kind = field("content-type").unwrap();
+    let kind = field("content-type").unwrap_or_default();
     // Often enough that it is compressed, and not only packed.
     let shown = field("authorization").unwrap_or_default().repeat(8).into_bytes();
     if body.collect().await.is_ok() {
@@ -161,4 +161,24 @@ print(json.dumps([call('/plain', kinds, {}, body, chunked)[0]
     assert_eq!(statuses[14..], [400, 400, 403, 403]);
     assert!(heads.lock().unwrap().is_empty(), "{heads:?}");
     assert_eq!(log.refusals().iter().filter(|refused| refused.alert).count(), 2, "{:?}", log.refused_kinds());
+}
+
+#[test]
+fn nor_in_the_query_of_a_call_by_get() {
+    let (server, heads) = server("http/1.1");
+    let program = "import urllib.error, urllib.parse, urllib.request
+def get(**fields):
+    try:
+        return urllib.request.urlopen('https://api.example.com/plain?' + urllib.parse.urlencode(fields)).status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+hidden = base64.urlsafe_b64encode(gzip.compress(b'x' * 20 + key + key))
+print(json.dumps([get(message=hidden, encoding='json', base64=1, compression='gzip'), get(message=base64.urlsafe_b64encode(key), encoding='json', base64=1),
+    get(message='{}', encoding='json')]))";
+    let (told, log) = run(&server, "", program);
+    assert_eq!(told, json!([415, 403, 200]));
+    assert_eq!(
+        (heads.lock().unwrap().len(), log.refused_kinds()),
+        (1, vec!["unexamined-body", "placeholder-misdirected"])
+    );
 }
