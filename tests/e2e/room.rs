@@ -83,9 +83,11 @@ fn many_streams_of_one_connection_wait_behind_another_connections_call() {
 def attack():
     flood, number, end = Connection().greet(), 0, time.monotonic() + 5
     flood.send(frame(WINDOW_UPDATE, 0, 0, b'\\x7f\\0\\0\\0'))
+    # Encoded once, which takes long: the path is longer than the table, and leaves it empty.
+    request = flood.request(1, '/no/' + 'z' * 15_000)
     while time.monotonic() < end:
-        while number < len(flood.done) + 100:
-            flood.send(flood.request(number * 2 + 1, '/no/' + 'z' * 15_000))
+        while number < len(flood.done) + 100 and time.monotonic() < end:
+            flood.send(request[:5] + (number * 2 + 1).to_bytes(4, 'big') + request[9:])
             number += 1
         time.sleep(0.01)
     return {'refused': len(flood.done)}";
