@@ -41,13 +41,22 @@ pub(super) struct Answer {
 impl Answer {
     /// Reads until the end, or until nothing more comes.
     pub(super) fn read(stream: &mut (impl Read + Timed), patience: Duration) -> io::Result<Self> {
-        Self::read_until(stream, patience, |_| false)
+        Self::read_with(stream, (patience, REST), |_| false)
     }
 
-    /// The same, or until what came is all there is to come.
+    /// The same, or until what came is all there is to come: where that can be told, silence says nothing before.
     pub(super) fn read_until(
         stream: &mut (impl Read + Timed),
         patience: Duration,
+        whole: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Self> {
+        Self::read_with(stream, (patience, patience), whole)
+    }
+
+    /// Waits for the first byte, and then for each further one.
+    fn read_with(
+        stream: &mut (impl Read + Timed),
+        (patience, rest): (Duration, Duration),
         whole: impl Fn(&[u8]) -> bool,
     ) -> io::Result<Self> {
         let mut bytes = Vec::new();
@@ -63,7 +72,7 @@ impl Answer {
                 }
                 Ok(read) => {
                     bytes.extend_from_slice(&piece[..read]);
-                    stream.wait_at_most(REST)?;
+                    stream.wait_at_most(rest)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
@@ -203,7 +212,11 @@ impl Timed for TcpStream {
 
 /// Says something in the clear, and listens.
 pub(super) fn plain(to: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
-    plain_until(to, bytes, |_| false)
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    // It may have answered before it closed.
+    let patience = if stream.write_all(bytes).is_ok() { PATIENCE } else { REST };
+    Answer::read(&mut stream, patience)
 }
 
 /// The same, one piece after the other, each of which arrives by itself.

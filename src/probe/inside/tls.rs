@@ -57,8 +57,13 @@ pub(super) fn in_pieces(hello: &Hello<'_>, pieces: &[&[u8]]) -> io::Result<Answe
             break;
         }
     }
-    let whole = |bytes: &[u8]| hello.http2 > 0 && Streams::read(bytes).is_some_and(|read| read.are_over(hello.http2));
-    Answer::read_until(&mut stream, PATIENCE, whole)
+    match hello.http2 {
+        0 => Answer::read(&mut stream, PATIENCE),
+        // A server begins with its settings, which say nothing of how soon more will come.
+        requests => Answer::read_until(&mut stream, PATIENCE, |bytes| {
+            Streams::read(bytes).is_some_and(|read| read.are_over(requests))
+        }),
+    }
 }
 
 /// A connection to exeat, or what stands for the answer of somebody else.
