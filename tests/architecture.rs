@@ -40,6 +40,36 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn no_wall_can_be_taken_away_from_what_anybody_uses() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let having: Vec<&str> = metadata
+        .packages
+        .iter()
+        .filter(|package| package.features.contains_key("sabotage"))
+        .map(|package| package.name.as_str())
+        .collect();
+    assert_eq!(having, ["exeat-proxy", "exeat"]);
+    assert!(metadata.packages.iter().all(|package| !package.features.contains_key("default")));
+    let directory = tempfile::tempdir().unwrap();
+    let built = |assertions: &str| {
+        let mut rustc = Command::new(Path::new(env!("CARGO")).with_file_name("rustc"));
+        rustc.args([
+            "--edition=2024",
+            "--crate-type=lib",
+            "--emit=metadata",
+            "--cfg=feature=\"sabotage\"",
+            assertions,
+            "--out-dir",
+        ]);
+        let output = rustc.arg(directory.path()).arg(root().join("proxy/src/sabotage.rs")).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (with, without) = (built("-Cdebug-assertions=yes"), built("-Cdebug-assertions=no"));
+    assert!(with.0, "{with:?}");
+    assert!(!without.0 && without.1.contains("is not built without debug assertions"), "{without:?}");
+}
+
+#[test]
 fn one_tls_stack_and_one_crypto_backend() {
     // Not the lock file: that also lists what only a feature nobody turns on would bring.
     let tree =

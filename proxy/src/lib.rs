@@ -32,6 +32,7 @@
 //! | | [`respond`] | refusals → answers, one table |
 //! | | [`tally`] | refusals, counted for the end of the run |
 //! | | [`limit`] | every bound and its reason |
+//! | | `sabotage` | what a test may take away of all this, and no build but a test's |
 //!
 //! Never: it holds no long-lived secret, dials nothing without a permit, tunnels nothing that no rule says it shall.
 #![forbid(unsafe_code)]
@@ -54,6 +55,7 @@ pub mod record;
 pub mod request;
 pub mod resolve;
 pub mod respond;
+mod sabotage;
 pub mod scrub;
 mod seats;
 pub mod serve;

@@ -32,6 +32,7 @@ use self::upload::{Over, Upload};
 use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::limit;
+use crate::sabotage::{Wall, lacks};
 use crate::turn;
 use crate::upstream::{Body, Reached};
 use record::{CallEnd, CallLog, CallRetried, CallStart, Event, LogError, Retried, TlsLeg, TunnelStart};
@@ -73,7 +74,9 @@ impl CallRecord {
         let (log, started) = (account.log(), Instant::now());
         let end = CallEnd { call, outcome: "abandoned".into(), ..CallEnd::default() };
         log.has_room(started).map_err(|none| Refusal::LogUnavailable(none.to_string()))?;
-        account.add(start, add).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        if !lacks(Wall::Log) {
+            account.add(start, add).map_err(|error| Refusal::LogUnavailable(error.to_string()))?;
+        }
         log.opened();
         Ok(Self {
             account: Arc::clone(account),

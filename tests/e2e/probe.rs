@@ -1,11 +1,13 @@
 //! The security team's battery: every wall holds under an agent's real policy, and each attempt can say *broke*.
 
 mod outside;
+mod sabotaged;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
@@ -26,7 +28,9 @@ fn findings(document: &Value) -> Findings {
 
 /// A policy with everything that the battery looks at.
 fn exeat(upstream: &Upstream) -> Exeat {
+    // Two of them at once take long beside other tests.
     Exeat::new()
+        .limit(Duration::from_secs(170))
         .rule("[[allow]]\nto = \"pinned.example.com\"\ntls = \"passthrough\"")
         .fixed(
             "api",
@@ -34,8 +38,6 @@ fn exeat(upstream: &Upstream) -> Exeat {
             "to = [\"api.example.com\", \"api.example.com:80\"]\nin = [\"header\"]\nenv = \"API_KEY\"\n",
         )
         .allow_with("api.example.com", upstream, "credential = \"api\"\npaths = [\"/repos/acme/**\"]")
-        .fixed("note", "n0te-of-the-broker", "to = [\"notes.example.com\"]\nin = [\"body\"]\nenv = \"NOTE_KEY\"\n")
-        .allow_with("notes.example.com", upstream, "credential = \"note\"")
         .allow("www.example.com", upstream)
         .rule("[[allow]]\nto = \"db.example.com:5432\"\ntls = \"tcp\"")
         .allow_with("api.example.com:80", upstream, "plain = true\npaths = [\"/repos/acme/**\"]")
@@ -47,7 +49,9 @@ fn exeat(upstream: &Upstream) -> Exeat {
 #[test]
 fn every_wall_holds_under_a_real_policy() {
     let upstream = Upstream::start();
-    let exeat = exeat(&upstream);
+    let exeat = exeat(&upstream)
+        .fixed("note", "n0te-of-the-broker", "to = [\"notes.example.com\"]\nin = [\"body\"]\nenv = \"NOTE_KEY\"\n")
+        .allow_with("notes.example.com", &upstream, "credential = \"note\"");
     let (run, document) = probe(&exeat, &[]);
     let found = findings(&document);
     assert_eq!(found.with("broke"), [""; 0], "{document:#}");

@@ -15,6 +15,7 @@ use crate::coding::aws_chunked::{AwsChunks, Piece};
 use crate::coding::{self, Coding, Decoder, Decoders, NoRoom};
 use crate::error::Refusal;
 use crate::grpc::{self, Messages};
+use crate::sabotage::{Wall, lacks};
 use crate::swap::{BodyWatch, Head, Swap};
 use crate::{limit, turn};
 
@@ -53,7 +54,8 @@ impl CodedWatch {
     /// # Errors
     /// [`Refusal::UnexaminedBody`] for a coding that cannot be read, or several.
     pub fn new(head: &Head<'_>, swap: &Swap) -> Result<Self, Refusal> {
-        let coding = if swap.is_empty() { Ok((Coding::Identity, false)) } else { coding::of_request(head.headers) };
+        let nothing = swap.is_empty() || lacks(Wall::Watch);
+        let coding = if nothing { Ok((Coding::Identity, false)) } else { coding::of_request(head.headers) };
         let (coding, chunked) = coding.map_err(|error| Refusal::UnexaminedBody(error.to_string()))?;
         let decoding = match coding {
             Coding::Identity => None,
@@ -63,11 +65,10 @@ impl CodedWatch {
                 Some(Decoding { decoder, ahead, room, around, coded: 0, plain: 0, coding, begins: Vec::new() })
             }
         };
-        let messages = if swap.is_empty() { Ok(None) } else { grpc::messages(head.headers) };
+        let messages = if nothing { Ok(None) } else { grpc::messages(head.headers) };
         let messages = messages.map_err(|base64| Refusal::UnexaminedBody(base64.to_string()))?;
         let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
-        let (watch, nothing) = (swap.body(head), swap.is_empty());
-        Ok(Self { watch, nothing, decoding, chunks, messages })
+        Ok(Self { watch: swap.body(head), nothing, decoding, chunks, messages })
     }
 
     /// Waits until there is room for its decoder, and takes it from there from now on.

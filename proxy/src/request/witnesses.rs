@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::same;
 use crate::connection::Connection;
 use crate::error::{Refusal, printable};
+use crate::sabotage::{Wall, lacks};
 
 /// Fields that frameworks and front ends take for the host, where they stand.
 const HOSTS: [&str; 4] = ["x-forwarded-host", "x-host", "x-original-host", "x-http-host-override"];
@@ -43,6 +44,9 @@ pub(super) fn agree(request: &Request<Incoming>, connection: &Connection) -> Res
 }
 
 fn one(connection: &Connection, witness: &'static str, claimed: &[u8]) -> Result<(), Refusal> {
+    if lacks(Wall::Authority) {
+        return Ok(());
+    }
     let own = &connection.destination;
     // As nearly all have it: the name as it is written, and the scheme's own port.
     if let Host::Name(name) = own.host()

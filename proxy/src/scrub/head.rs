@@ -14,6 +14,7 @@ use http_body::Body;
 use super::{BodyScrub, Scrub, ScrubbedBody};
 use crate::coding::{self, Coding, UnreadableCoding};
 use crate::grpc::{self, Messages};
+use crate::sabotage::{Wall, lacks};
 
 /// Digests over the content as it was coded (RFC 9530, RFC 3230, RFC 1864).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
@@ -63,7 +64,7 @@ impl Scrub {
         to_head: bool,
         count: &Arc<AtomicU64>,
     ) -> Result<Plan, UnreadableCoding> {
-        if self.is_empty() {
+        if self.is_empty() || lacks(Wall::Scrub) {
             return Ok(Plan(Content::Unseen));
         }
         count.fetch_add(self.headers(&mut parts.headers), Ordering::Relaxed);

@@ -30,6 +30,7 @@ pub struct Exeat {
     rules: String,
     options: Vec<String>,
     wrapper: Vec<String>,
+    program: String,
     environment: Vec<(String, String)>,
     inherit: bool,
     stdin: Vec<u8>,
@@ -53,6 +54,7 @@ impl Exeat {
             rules: String::new(),
             options: Vec::new(),
             wrapper: Vec::new(),
+            program: binary(),
             environment: Vec::new(),
             inherit: true,
             stdin: Vec::new(),
@@ -124,6 +126,12 @@ impl Exeat {
     /// Adds options of `exeat run`.
     pub fn option(mut self, option: &[&str]) -> Self {
         self.options.extend(option.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Another program than the one under test.
+    pub fn program(mut self, program: &str) -> Self {
+        program.clone_into(&mut self.program);
         self
     }
 
@@ -306,7 +314,7 @@ impl Exeat {
 
     fn spawn(&self, arguments: &[&str], stdin: Option<Vec<u8>>) -> Live {
         let mut words: Vec<String> = self.wrapper.clone();
-        words.push(binary());
+        words.push(self.program.clone());
         let (config, state) = (self.directory.path().join("config"), self.state());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(arguments);

@@ -1,4 +1,6 @@
-"""Runs a program on a kernel that lacks system calls: `without.py NUMBER:ERRNO,… PROGRAM ARGUMENT…`. A seccomp filter answers for them."""
+"""Runs a program on a kernel that lacks system calls: `without.py NUMBER:ERRNO,… PROGRAM ARGUMENT…`. A seccomp filter answers for them: with an error, or
+with 0 as if all was done.
+"""
 
 import ctypes
 import os
