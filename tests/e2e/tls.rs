@@ -225,6 +225,32 @@ fn taking_early_data(listener: TcpListener, seen: Arc<Mutex<Vec<(bool, bool)>>>)
 }
 
 #[test]
+fn an_upstream_that_wants_the_hybrid_key_exchange_gets_it() {
+    const HYBRID: rustls::NamedGroup = rustls::NamedGroup::X25519MLKEM768;
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() == HYBRID);
+    let configuration = Authority::trusted().identity(NAME).configuration_with(provider);
+    let (listener, agreed) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::<Mutex<Vec<_>>>::default());
+    let (dial, kept) = (listener.local_addr().unwrap(), Arc::clone(&agreed));
+    let serve = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let mut connection = ServerConnection::new(Arc::clone(&configuration)).unwrap();
+        rustls::Stream::new(&mut connection, &mut stream).write_all(OK)?;
+        let group = connection.negotiated_key_exchange_group().unwrap();
+        kept.lock().unwrap().push(group.name());
+        connection.send_close_notify();
+        connection.complete_io(&mut stream).map(drop)
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = serve(stream);
+        }
+    });
+    let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\""));
+    exeat.sh("curl -sS https://api.example.com/ -o /dev/null; true").ok();
+    assert_eq!(*agreed.lock().unwrap(), [HYBRID]);
+}
+
+#[test]
 fn a_session_that_an_upstream_takes_early_data_for_is_resumed_without_any() {
     let (listener, seen) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::default());
     let dial = listener.local_addr().unwrap();

@@ -94,6 +94,14 @@ impl Identity {
         Arc::new(configuration)
     }
 
+    /// HTTP/1.1 with what this provider knows.
+    pub fn configuration_with(&self, provider: rustls::crypto::CryptoProvider) -> Arc<ServerConfig> {
+        let chain = vec![CertificateDer::from(self.certificate.der().to_vec())];
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        Arc::new(builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
     /// HTTP/1.1 for clients that show a certificate by `authority`, or also for those that show none.
     pub fn configuration_for_clients(
         &self,
