@@ -7,13 +7,14 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 
 use jiff::Timestamp;
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, mkdirat, openat, renameat, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, openat, renameat, statat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::change::{Change, Kind, What};
 use super::export::copy_data;
@@ -21,14 +22,14 @@ use super::{Told, shown, tree};
 use crate::layers::Layer;
 use crate::report::Report;
 
-/// What a file is called until it is whole.
-const DRAFT: &str = ".exeat-apply";
+/// What a file's name begins with until it is whole.
+const DRAFT: &str = ".exeat-apply-";
 /// More are not listed.
 const MOST_TOLD: usize = 10;
 
 /// What stands against it: paths that changed on the machine since the worker began. To be asked for all layers before one is applied.
 pub(super) fn conflicts(layer: &Layer, told: &Told, since: Timestamp) -> Result<Vec<String>, Report> {
-    let root = tree::open(&layer.tree)?;
+    let root = tree::stayed(&layer.tree)?;
     let mut conflicts = Vec::new();
     for Change { what, path, .. } in &told.changes {
         let (Some(name), Ok(parent)) = (path.file_name(), tree::parent(&root, path)) else { continue };
@@ -73,7 +74,7 @@ fn changed_since(within: &OwnedFd, name: &OsStr, since: Timestamp, depth: usize)
 
 /// Applies all of one layer. Returns what was left out, and why.
 pub(super) fn apply(layer: &Layer, told: &Told) -> Result<Vec<String>, Report> {
-    let (root, upper) = (tree::open(&layer.tree)?, tree::open(&layer.upper)?);
+    let (root, upper) = (tree::stayed(&layer.tree)?, tree::open(&layer.upper)?);
     let mut left_out = Vec::new();
     for change in &told.changes {
         if let Err(error) = apply_one(&root, &upper, change) {
@@ -101,64 +102,71 @@ fn apply_one(root: &OwnedFd, upper: &OwnedFd, Change { what, kind, path, mode, .
         (What::Deleted, _) => tree::remove_in(&to, name),
         (_, Kind::Directory) => {
             let mode = mode | Mode::RWXU;
-            match mkdirat(&to, name, mode) {
-                Ok(()) => give_to_owner(&to, name)?,
+            let made = match mkdirat(&to, name, mode) {
+                Ok(()) => true,
                 // It was there, and has another mode now.
-                Err(Errno::EXIST) => {}
+                Err(Errno::EXIST) => false,
                 Err(errno) => return Err(errno.into()),
+            };
+            let directory = tree::directory(&to, name)?;
+            if made {
+                give(&directory, owner(&to, None)?)?;
             }
-            Ok(fchmod(tree::directory(&to, name)?, mode)?)
+            Ok(fchmod(directory, mode)?)
         }
         (_, Kind::Link) => {
             let target = tree::link(tree::parent(upper, path)?, name)?;
-            draft(&to, |draft| Ok(symlinkat(&target, &to, draft)?))?;
-            settle(&to, name)
+            settled(&to, name, |draft| {
+                symlinkat(&target, &to, draft)?;
+                Ok(openat(&to, draft, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+            })
         }
         (_, Kind::File) => {
             let source = tree::file(tree::parent(upper, path)?, name)?;
-            draft(&to, |draft| write(&source, &to, draft, mode))?;
-            settle(&to, name)
+            settled(&to, name, |draft| write(&source, &to, draft, mode))
         }
         (_, Kind::Other) => Err(io::Error::other("a pipe, a socket or a device")),
     }
 }
 
-/// Makes a draft anew; one may be left of an earlier attempt.
-fn draft(within: &OwnedFd, make: impl Fn(&str) -> io::Result<()>) -> io::Result<()> {
-    match unlinkat(within, DRAFT, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => make(DRAFT),
-        Err(errno) => Err(errno.into()),
+/// Puts what `make` makes and holds in the place of what had the name. Until it is whole it is called as nothing else is.
+fn settled(within: &OwnedFd, name: &OsStr, make: impl FnOnce(&str) -> io::Result<OwnedFd>) -> io::Result<()> {
+    let mut random = [0; 8];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    let draft = format!("{DRAFT}{:016x}", u64::from_ne_bytes(random));
+    let put = make(&draft).and_then(|made| {
+        give(&made, owner(within, Some(name))?)?;
+        Ok(renameat(within, &*draft, within, name)?)
+    });
+    if put.is_err() {
+        // Whether or not there is one.
+        let _ = unlinkat(within, &*draft, AtFlags::empty());
     }
+    put
 }
 
-fn write(source: &File, to: &OwnedFd, name: &str, mode: Mode) -> io::Result<()> {
+fn write(source: &File, to: &OwnedFd, name: &str, mode: Mode) -> io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let copy = File::from(openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
     copy_data(source, &copy)?;
     // The umask is for what is new, and this is to be as it was inside.
-    Ok(fchmod(&copy, mode)?)
+    fchmod(&copy, mode)?;
+    Ok(copy.into())
 }
 
-/// In the place of what had the name.
-fn settle(within: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match statat(within, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(old) if rustix::process::geteuid().is_root() => {
-            let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
-            chownat(within, DRAFT, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        Ok(_) => {}
-        Err(Errno::NOENT) => give_to_owner(within, OsStr::new(DRAFT))?,
-        Err(errno) => return Err(errno.into()),
-    }
-    Ok(renameat(within, DRAFT, within, name)?)
+/// Whose it shall be: whose it was that had the name, or else the directory's. What root makes in somebody's directory is theirs.
+fn owner(within: &OwnedFd, name: Option<&OsStr>) -> io::Result<(Uid, Gid)> {
+    let found = match name.map(|name| statat(within, name, AtFlags::SYMLINK_NOFOLLOW)) {
+        None | Some(Err(Errno::NOENT)) => fstat(within)?,
+        Some(found) => found?,
+    };
+    Ok((Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid)))
 }
 
-/// What root makes in somebody's directory is theirs.
-fn give_to_owner(within: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
+/// What is held, and not whatever has its name by now.
+fn give(made: &OwnedFd, (uid, gid): (Uid, Gid)) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        chownat(made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
     }
-    let above = File::from(within.try_clone()?).metadata()?;
-    let (uid, gid) = (Uid::from_raw(above.uid()), Gid::from_raw(above.gid()));
-    Ok(chownat(within, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(())
 }

@@ -81,7 +81,7 @@ impl fmt::Display for Change {
 /// Compares the directory `tree` with its layer.
 pub(super) fn find(tree: &Path, upper: &Path) -> io::Result<Changes> {
     let mut changes = Changes::default();
-    let (tree, upper) = (tree::open(tree)?, tree::open(upper)?);
+    let (tree, upper) = (tree::stayed(tree)?, tree::open(upper)?);
     changes.compare(&upper, Some(&tree), Path::new(""), 0)?;
     Ok(changes)
 }

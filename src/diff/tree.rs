@@ -4,11 +4,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmodat, fstat, openat, openat2, readlinkat, statat,
+    unlinkat,
+};
 use rustix::io::Errno;
 
 /// Deeper than any project; each level is a descriptor, of which a process has a thousand.
@@ -42,6 +45,18 @@ impl Found {
 /// Opens a directory by its path, which is not hostile.
 pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     directory(CWD, path)
+}
+
+/// Opens a directory by a path that had no link in it when the worker began. One that is there now was put there since, perhaps by what the worker
+/// ran: it may write above a directory that stays as it is.
+pub(super) fn stayed(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        Err(Errno::LOOP) => {
+            Err(io::Error::other("a link is on the way to it that was not there when the worker began"))
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// Opens a directory by its name in another.
@@ -126,10 +141,13 @@ pub(super) fn remove_in(above: &OwnedFd, name: &OsStr) -> io::Result<()> {
 
 /// Opens a directory of one's own whose mode may keep its owner out.
 fn opened(within: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    if find(within, name)?.is_some_and(|found| found.mode & 0o700 != 0o700) {
-        rustix::fs::chmodat(within, name, Mode::RWXU, AtFlags::empty())?;
+    let place =
+        openat(within, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if fstat(&place)?.st_mode & 0o700 != 0o700 {
+        // By what is held: by its name, a link could have come in its place.
+        chmodat(CWD, format!("/proc/self/fd/{}", place.as_raw_fd()), Mode::RWXU, AtFlags::empty())?;
     }
-    directory(within, name)
+    directory(&place, ".")
 }
 
 fn empty(directory: &OwnedFd, top: &OwnedFd, depth: usize, moved: &mut u64) -> io::Result<()> {
@@ -177,9 +195,11 @@ mod tests {
         symlink("/usr", directory.path().join("link")).unwrap();
         let path = directory.path().join("pipe");
         rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        let open = open(directory.path()).unwrap();
+        let directory = fs::canonicalize(directory.path()).unwrap();
+        let open = open(&directory).unwrap();
         assert!(super::directory(&open, "link").is_err() && parent(&open, Path::new("link/bin/sh")).is_err());
         assert!(file(&open, OsStr::new("pipe")).is_err() && file(&open, OsStr::new("link")).is_err());
         assert_eq!(link(&open, OsStr::new("link")).unwrap(), Path::new("/usr"));
+        assert!(stayed(&directory).is_ok() && stayed(&directory.join("link/bin")).is_err());
     }
 }

@@ -156,7 +156,7 @@ fn what_changed_can_be_applied_where_the_machine_did_not_change_the_same() {
     let exeat = layered();
     let inside = exeat
         .sh(&format!(
-            "{CHANGE}; rm pipe; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}"
+            "{CHANGE}; rm pipe; mkdir .exeat-apply; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}"
         ))
         .ok()
         .stdout;
@@ -176,18 +176,14 @@ fn what_changed_can_be_applied_where_the_machine_did_not_change_the_same() {
     }
     let again = exeat
         .sh(&format!(
-            "{CHANGE}; rm pipe; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}"
+            "{CHANGE}; rm pipe; mkdir .exeat-apply; mkdir -m 700 closed; mkdir sealed; echo x > sealed/in; chmod 555 sealed; {LISTING}"
         ))
         .ok()
         .stdout;
     assert_eq!(again, inside);
     let worker = exeat.log().start().worker.clone();
     fs::write(exeat.work().join("beside"), "beside").unwrap();
-    // Something lies where a file is written before it has its name.
-    let planted = exeat.path("planted");
-    symlink(&planted, exeat.work().join(".exeat-apply")).unwrap();
     exeat.exeat(&["diff", &worker, "--apply"]).finish().ok();
-    assert!(!planted.exists());
     fs::remove_file(exeat.work().join("beside")).unwrap();
     let outside = Command::new("sh").args(["-c", LISTING]).current_dir(exeat.work()).output().unwrap();
     assert_eq!(String::from_utf8(outside.stdout).unwrap(), inside);
@@ -217,6 +213,27 @@ fn what_is_applied_goes_through_no_link() {
     assert_ne!(run.code, Some(0), "{run:#?}");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{run:#?}");
     assert_eq!(fs::read_to_string(exeat.path("moved").join("a")).unwrap(), "a\n");
+}
+
+#[test]
+fn nothing_is_shown_or_applied_where_a_link_leads_to_the_tree_by_now() {
+    let exeat = Exeat::new().sandbox("overlay = [\"tools/bin\"]");
+    let (tools, outside) = (exeat.work().join("tools"), exeat.path("outside"));
+    for directory in [&tools, &outside] {
+        fs::create_dir_all(directory.join("bin")).unwrap();
+    }
+    // What is above the layer is the command's to write.
+    exeat.sh(&format!("echo x > tools/bin/new && mv tools moved && ln -s {outside:?} tools")).ok();
+    let worker = exeat.log().start().worker.clone();
+    for options in [&[][..], &["--patch"], &["--apply"]] {
+        let run = exeat.exeat(&[&["diff", &worker], options].concat()).finish().ended_with(125);
+        assert!(run.stderr.contains("a link is on the way to it") && run.stderr.contains("tools/bin"), "{run:#?}");
+    }
+    assert!(!outside.join("bin/new").exists());
+    fs::remove_file(&tools).unwrap();
+    fs::rename(exeat.work().join("moved"), &tools).unwrap();
+    exeat.exeat(&["diff", &worker, "--apply"]).finish().ok();
+    assert_eq!(fs::read_to_string(tools.join("bin/new")).unwrap(), "x\n");
 }
 
 #[test]
