@@ -139,8 +139,12 @@ impl Draft {
             return;
         };
         let npm = KINDS.iter().find(|kind| kind.encoded_slash).map(|kind| (kind.named)(project)).unwrap_or_default();
-        let place = npm.hosts.into_iter().map(|(place, _)| place).find(|place| !place.is_here() && !place.is_plain());
-        let host = place.as_ref().map_or(UNKNOWN_HOST.to_owned(), Place::to);
+        let fit = |(place, _): &&(Place, String)| !place.is_here() && !place.is_plain();
+        // Where a secret goes is not for the project to say: whoever wrote that may be a stranger, or the agent.
+        let own = |(_, by): &&(Place, String)| by.starts_with('~') || project.setting(by).is_some();
+        let said = npm.hosts.iter().filter(fit).find(own).or_else(|| npm.hosts.iter().find(fit));
+        let place = said.filter(own).map(|(place, _)| place);
+        let host = said.map_or(UNKNOWN_HOST.to_owned(), |(place, _)| place.to());
         let mut stub = Stub::of_variable(
             "npm",
             variable,
@@ -151,7 +155,10 @@ impl Draft {
         stub.lines.push("files = [\"npmrc\"]".to_owned());
         stub.why.push("Better: one that may only read, for these packages, with an end.".to_owned());
         stub.draft = place.is_none();
-        if let Some(place) = &place {
+        if let (None, Some((_, by))) = (place, said) {
+            stub.why.push(super::stub::only_by_the_project(by));
+        }
+        if let Some(place) = place {
             let mut rule = Rule::to(place, READ, format!("what {variable} is for")).credential(Some("npm"));
             rule.encoded_slash = true;
             self.rules.add(rule);
@@ -257,6 +264,48 @@ mod tests {
         let all = format!("{}{}{draft:?}", draft.policy(&agent, "site"), draft.credentials(&agent).unwrap());
         assert!(!all.contains("CANARY"), "{all}");
         assert!(all.contains("to = \"vault.example.com:8200\"") && all.contains("shape = \"github-pat\""), "{all}");
+    }
+
+    #[test]
+    fn where_a_secret_goes_is_not_for_the_project_to_say() {
+        let config = "[remote \"origin\"]\n\turl = https://gitlab.evil.example/acme/site.git\n";
+        let files = [
+            ("package.json", "{}"),
+            (".npmrc", "registry=https://npm.evil.example/\n"),
+            (".git/config", config),
+            (".git/HEAD", "ref: refs/heads/main\n"),
+        ];
+        let secrets = [("NPM_TOKEN", "x"), ("GITLAB_TOKEN", "x")];
+        let own = [("NPM_CONFIG_REGISTRY", "https://npm.example.com/"), ("GITLAB_HOST", "git.example.com")];
+        let told = |home: &[(&str, &str)], variables: &[(&str, &str)]| {
+            let (_directory, project) = project(&files, home, variables);
+            let draft = of(&project);
+            let (policy, credentials) = read(&draft);
+            assert_eq!(cross_check(&[policy], &credentials), []);
+            let agent = "bot".parse().unwrap();
+            let to = credentials.iter().map(|credential| format!("{:?}", credential.grant.to()));
+            (to.collect::<Vec<_>>().join(" "), draft.credentials(&agent).unwrap(), draft.policy(&agent, "site"))
+        };
+        let (to, credentials, policy) = told(&[], &secrets);
+        assert_eq!(to, "", "{credentials}");
+        for name in ["npm", "gitlab"] {
+            assert!(
+                credentials.contains(&format!("# [{name}]")) && credentials.contains(".evil.example"),
+                "{credentials}"
+            );
+        }
+        assert!(credentials.contains("Only the project names this host"), "{credentials}");
+        assert!(!policy.lines().any(|line| line.starts_with("credential")), "{policy}");
+        for (home, variables) in [
+            (&[][..], [secrets, own].concat()),
+            (&[(".npmrc", "registry=https://npm.example.com/\n")], [&secrets[..], &own[1..]].concat()),
+        ] {
+            let (to, credentials, policy) = told(home, &variables);
+            assert!(to.contains("npm.example.com") && to.contains("git.example.com"), "{to}: {credentials}");
+            assert!(!to.contains("evil"), "{to}");
+            let lines = policy.lines().filter(|line| line.starts_with("credential"));
+            assert_eq!(lines.collect::<Vec<_>>(), ["credential = \"gitlab\"", "credential = \"npm\""], "{policy}");
+        }
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use super::place::Place;
 use super::project::Project;
 use super::remote::{self, Remote, Remotes};
 use super::rule::Rule;
-use super::stub::Stub;
+use super::stub::{self, Stub};
 
 const GITHUB: &[&str] = &["GITHUB_TOKEN", "GH_TOKEN"];
 const GITLAB: &[&str] = &["GITLAB_TOKEN", "GITLAB_PRIVATE_TOKEN"];
@@ -46,12 +46,16 @@ pub(super) fn add(project: &Project, draft: &mut Draft) {
     };
     let github_set = GITHUB.iter().copied().find(|variable| project.has(variable));
     let gitlab_set = GITLAB.iter().copied().find(|variable| project.has(variable));
+    // Where a secret goes is not for the project to say: whoever wrote that may be a stranger, or the agent.
+    let own_gitlab = gitlab.clone().or_else(|| Place::of("gitlab.com"));
     for remote in &remotes {
         let kind = kind(&remote.at);
         let credential = match kind {
             Forge::GitHub => github_set.map(|_| "github"),
-            Forge::GitLab => gitlab_set.map(|_| "gitlab"),
-            Forge::Other => None,
+            Forge::GitLab if own_gitlab.as_ref().is_some_and(|own| own.to() == remote.at.to()) => {
+                gitlab_set.map(|_| "gitlab")
+            }
+            Forge::GitLab | Forge::Other => None,
         };
         fetch(remote, credential, draft);
     }
@@ -59,11 +63,14 @@ pub(super) fn add(project: &Project, draft: &mut Draft) {
     if let (Some(variable), Some(at)) = (github_set, &github) {
         on_github(project, variable, at, (&of(Forge::GitHub).collect::<Vec<_>>(), no_remote), draft);
     }
-    let at = of(Forge::GitLab).next().map(|remote| remote.at.clone()).or_else(|| gitlab.clone());
-    let at = at.or_else(|| Place::of("gitlab.com")).filter(|at| !at.is_plain());
+    // One that only a remote names is for a person to confirm.
+    let named = of(Forge::GitLab).map(|remote| &remote.at);
+    let own = |at: &&Place| own_gitlab.as_ref().is_some_and(|own| own.to() == at.to());
+    let at = gitlab.as_ref().or_else(|| named.clone().find(own)).or_else(|| named.clone().next());
+    let at = at.or(own_gitlab.as_ref()).filter(|at| !at.is_plain());
     if let (Some(variable), Some(at)) = (gitlab_set, at) {
         let here: Vec<&Remote> = of(Forge::GitLab).filter(|remote| remote.at.to() == at.to()).collect();
-        on_gitlab(variable, &at, (&here, no_remote), draft);
+        on_gitlab(variable, (at, own(&at)), (&here, no_remote), draft);
     }
 }
 
@@ -142,7 +149,12 @@ fn on_github(
     draft.credential(variable, stub);
 }
 
-fn on_gitlab(variable: &'static str, at: &Place, (remotes, no_remote): (&[&Remote], &str), draft: &mut Draft) {
+fn on_gitlab(
+    variable: &'static str,
+    (at, own): (&Place, bool),
+    (remotes, no_remote): (&[&Remote], &str),
+    draft: &mut Draft,
+) {
     let mut paths = Vec::new();
     for Remote { repository, .. } in remotes {
         let id = repository.trim_start_matches('/').replace('/', "%2F");
@@ -159,12 +171,16 @@ fn on_gitlab(variable: &'static str, at: &Place, (remotes, no_remote): (&[&Remot
         ));
         paths.extend(["/api/v4/user".to_owned(), "/api/v4/projects/**".to_owned()]);
     }
-    rule.encoded_slash = true;
+    (rule.encoded_slash, rule.draft) = (true, !own);
+    let unsure = || stub::only_by_the_project("a git remote; GITLAB_HOST would have said it");
+    rule.why.extend((!own).then(unsure));
     draft.rules.add(rule.paths(paths).credential(Some("gitlab")));
     let mut stub =
         Stub::of_variable("gitlab", variable, vec![at.to()], format!("{variable}, for git and GitLab's API."));
     stub.shape = Some("gitlab");
     stub.lines.push("files = [\"git\"]".to_owned());
+    stub.draft = !own;
+    stub.why.extend((!own).then(unsure));
     stub.why.push("A project's own access with an expiry, made for this agent, is better than a person's.".to_owned());
     draft.credential(variable, stub);
 }

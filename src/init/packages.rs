@@ -33,6 +33,9 @@ pub(super) struct Packages {
     pub(super) encoded_slash: bool,
 }
 
+/// And so many are counted.
+const MOST_COUNTED: usize = 1000;
+
 /// What the files of one kind of package name.
 #[derive(Debug, Default)]
 pub(super) struct Named {
@@ -47,7 +50,7 @@ impl Named {
     pub(super) fn add(&mut self, file: &str, places: impl IntoIterator<Item = Place>) {
         for place in places {
             let place = place.without_path();
-            if !self.hosts.iter().any(|(own, _)| *own == place) {
+            if self.hosts.len() < MOST_COUNTED && !self.hosts.iter().any(|(own, _)| *own == place) {
                 self.hosts.push((place, file.to_owned()));
             }
         }

@@ -85,12 +85,18 @@ pub(super) fn in_lines(text: &str, of_interest: impl Fn(&str) -> bool) -> Vec<Pl
     lines.flat_map(in_line).collect()
 }
 
+/// So many are looked at in a line, and so much of each: whoever wrote it may not mean well.
+const MOST_IN_LINE: usize = 64;
+const LONGEST_URL: usize = 2048;
+
 fn in_line(line: &str) -> Vec<Place> {
     // As a file of Java properties writes it.
     let line = line.replace("\\:", ":");
-    let starts = line.match_indices("http").map(|(at, _)| at);
+    let begins = |at: &usize| ["http://", "https://"].iter().any(|scheme| line[*at..].starts_with(scheme));
+    let starts = line.match_indices("http").map(|(at, _)| at).filter(begins).take(MOST_IN_LINE);
     let url = |at: usize| {
         let rest = &line[at..];
+        let rest = &rest[..rest.floor_char_boundary(LONGEST_URL)];
         let end = rest.find(|c: char| c.is_whitespace() || c.is_control() || "\"'<>`,;(){}[]|$".contains(c));
         // An address of IPv6 has brackets.
         let end = if rest.contains("://[") { rest.find(['"', '\'', ' ', '<', '>']) } else { end };
@@ -102,6 +108,15 @@ fn in_line(line: &str) -> Vec<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_costs_no_more_than_it_is_worth() {
+        let long = "https://".repeat(1 << 20);
+        let begun = std::time::Instant::now();
+        assert!(in_line(&long).len() <= MOST_IN_LINE && in_line(&"http".repeat(1 << 21)).is_empty());
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+        assert_eq!(in_line(&format!("see https://a.example.com/{}", "ä".repeat(LONGEST_URL))).len(), 1);
+    }
 
     #[test]
     fn nothing_of_a_url_that_may_be_secret_is_kept() {

@@ -3,6 +3,7 @@
 //! Enters: the repository's own configuration, read by git as a file, which runs nothing that stands in it. Leaves: where each remote is over
 //! HTTPS, if it can be. Never: a user or password of a remote's URL.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -45,6 +46,10 @@ fn listed(git: &str, config: &Path) -> Remotes {
         git.env_remove(variable);
     }
     let unread = |why: String| Remotes { unread: Some(why), ..Remotes::default() };
+    if fs::metadata(config).is_ok_and(|found| !found.is_file()) {
+        // At a pipe git would wait for ever.
+        return unread("the repository's configuration is no file".to_owned());
+    }
     let output = match git.stdin(Stdio::null()).stderr(Stdio::null()).output() {
         Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -120,15 +125,15 @@ mod tests {
     fn without_git_it_is_said_that_nothing_is_known() {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("config");
-        std::fs::write(&config, "[remote \"origin\"]\nurl = https://github.com/acme/site\n").unwrap();
+        fs::write(&config, "[remote \"origin\"]\nurl = https://github.com/acme/site\n").unwrap();
         let without = listed("exeat-no-such-git", &config);
         assert!(without.read.is_empty() && without.unread.unwrap().contains("not on this machine"));
         let with = listed("git", &config);
         assert_eq!((with.read.len(), with.unread), (1, None));
-        std::fs::write(&config, "[core]\n").unwrap();
+        fs::write(&config, "[core]\n").unwrap();
         let none = listed("git", &config);
         assert_eq!((none.read.len(), none.unread), (0, None));
-        std::fs::write(&config, "[remote").unwrap();
+        fs::write(&config, "[remote").unwrap();
         assert!(listed("git", &config).unread.unwrap().contains("cannot read"));
     }
 

@@ -24,6 +24,13 @@ pub(super) struct Stub {
     pub(super) draft: bool,
 }
 
+/// Why a section is a comment though its host is known.
+pub(super) fn only_by_the_project(by: &str) -> String {
+    format!(
+        "Only the project names this host ({by}): take the # away, here and in the rule, if the secret is meant for whoever has it."
+    )
+}
+
 impl Stub {
     /// A secret that stands in a variable of the broker's, and whose placeholder the agent finds in one of the same name.
     pub(super) fn of_variable(name: &'static str, variable: &str, to: Vec<String>, why: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::harness::{Exeat, GitServer, Live, Run, assert_nowhere_below, output};
 
@@ -126,6 +127,8 @@ fn variables_become_credentials_and_no_secret_is_written_or_said() {
         exeat = exeat.environment(variable, CANARY);
     }
     let vault = format!("https://x:{CANARY}@vault.example.com:8200/?x={CANARY}");
+    // Where the project alone says it, no secret goes.
+    let exeat = exeat.environment("NPM_CONFIG_REGISTRY", &format!("https://x:{CANARY}@npm.example.com/"));
     let exeat =
         exeat.environment("VAULT_ADDR", &vault).environment("GOPROXY", &format!("https://x:{CANARY}@go.example.com"));
     for arguments in
@@ -224,6 +227,15 @@ fn what_a_project_calls_things_is_neither_run_nor_read_as_more_than_a_name() {
     assert!(!run.stdout.contains('\u{1b}') && !text.contains('\u{1b}'));
     assert!(!exeat.work().join("pwned").exists() && !Path::new("pwned").exists());
     exeat.exeat(&["check"]).finish().ok();
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_repositorys_configuration_is_not_waited_for() {
+    let exeat = project(&[("package.json", "{}")]);
+    fs::create_dir(exeat.work().join(".git")).unwrap();
+    assert!(Command::new("mkfifo").arg(exeat.work().join(".git/config")).status().unwrap().success());
+    let run = init(&exeat, &["--agent", "bot", "--dry-run", "--json"]).ok();
+    assert!(run.stdout.contains("the repository's configuration is no file"), "{run:#?}");
 }
 
 #[test]
