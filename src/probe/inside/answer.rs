@@ -21,7 +21,7 @@ const SSH: &str = "SSH-2.0-exeat\r\n";
 /// What a WebSocket ends with that a placeholder was seen on: a frame that closes it, and why.
 const ENDED: &str = "the placeholder of credential `";
 /// For a connection, and for the first byte of an answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Once something has come, more follows soon or not at all.
 const REST: Duration = Duration::from_millis(300);
 /// What a request is answered with whose head cannot be read: malformed, late, too long, not known.
