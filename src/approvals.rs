@@ -29,7 +29,7 @@ pub fn list(places: &Places, arguments: &args::Approvals) -> Result<ExitCode, Re
     all.retain(|approval| arguments.all || approval.state == ApprovalState::Pending);
     let mut out = out();
     if arguments.json {
-        writeln!(out, "{}", serde_json::to_string(&all)?)?;
+        out.json(&all)?;
     } else {
         show(&mut out, &all)?;
     }
@@ -79,7 +79,7 @@ fn decide(places: &Places, id: ApprovalId, decision: &Decision, json: bool) -> R
     let Some(approval) = decided else { return Err(Report::new(format!("no request {id} waits")).hint(HINT)) };
     let mut out = out();
     if json {
-        writeln!(out, "{}", serde_json::to_string(&approval)?)?;
+        out.json(&approval)?;
         return Ok(ExitCode::SUCCESS);
     }
     let Approval { worker, agent, credential, state, .. } = &approval;

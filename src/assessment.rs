@@ -81,6 +81,8 @@ pub fn run(places: &Places, arguments: &args::Report) -> Result<ExitCode, Report
     match &arguments.output {
         Some(file) => fs::write(file, text)
             .map_err(|error| Report::new(format!("cannot write the report to `{}`: {error}", file.display())))?,
+        // The page has nothing that acts.
+        None if arguments.json => out().json_text(text.trim_end())?,
         None => out().write_all(text.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -44,7 +44,7 @@ pub fn run(places: &Places, arguments: &args::Explain) -> Result<ExitCode, Repor
     };
     let mut out = out();
     match arguments.json {
-        true => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
+        true => out.json(&answer)?,
         false => write!(out, "{answer}")?,
     }
     Ok(if answer.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -17,6 +17,7 @@ use crate::args;
 use crate::broker::{self, unusable};
 use crate::out::out;
 use crate::places::Places;
+use crate::plain::plain;
 use crate::report::Report;
 
 const HEADING: &str =
@@ -33,7 +34,7 @@ pub fn list(places: &Places, arguments: &args::Leases) -> Result<ExitCode, Repor
     found.retain(|found| arguments.all || found.entry.is_open(now));
     let mut out = out();
     if arguments.json {
-        writeln!(out, "{}", serde_json::to_string(&found)?)?;
+        out.json(&found)?;
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{HEADING}")?;
@@ -46,7 +47,8 @@ pub fn list(places: &Places, arguments: &args::Leases) -> Result<ExitCode, Repor
             write!(out, " its broker is gone; the next one revokes it")?;
         }
         match reason {
-            Some(reason) => writeln!(out, " {reason}")?,
+            // In an issuer's words.
+            Some(reason) => writeln!(out, " {}", plain(reason))?,
             None => writeln!(out)?,
         }
     }
@@ -72,7 +74,7 @@ pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Rep
             let kept = ended.kept.iter().map(
                 |Kept { lease, credential, reason, again, .. }| json!({ "lease": lease, "credential": credential, "state": "kept", "reason": reason, "again": again }),
             );
-            writeln!(out, "{}", serde_json::to_string(&revoked.chain(kept).collect::<Vec<_>>())?)?;
+            out.json(&revoked.chain(kept).collect::<Vec<_>>())?;
             return Ok(code(ended.kept.is_empty()));
         }
         for lease in &ended.revoked {
@@ -80,7 +82,7 @@ pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Rep
         }
         for kept in &ended.kept {
             let again = if kept.again { "; the broker tries again" } else { "" };
-            writeln!(out, "{}: taken from its worker, but not revoked: {}{again}", kept.lease, kept.reason)?;
+            writeln!(out, "{}: taken from its worker, but not revoked: {}{again}", kept.lease, plain(&kept.reason))?;
         }
         if ended.revoked.is_empty() && ended.kept.is_empty() {
             cut_off(&mut out, &ended.told)?;
@@ -93,11 +95,11 @@ pub fn revoke(places: &Places, arguments: &args::Revoke) -> Result<ExitCode, Rep
         return Err(Report::new("no such lease is open").hint(hint));
     }
     if arguments.json {
-        writeln!(out, "{}", serde_json::to_string(&taken)?)?;
+        out.json(&taken)?;
     }
     for Entry { lease, state, reason, .. } in taken.iter().filter(|_| !arguments.json) {
         match reason {
-            Some(reason) => writeln!(out, "{lease}: {state}: {reason}")?,
+            Some(reason) => writeln!(out, "{lease}: {state}: {}", plain(reason))?,
             None => writeln!(out, "{lease}: {state}")?,
         }
     }

@@ -4,7 +4,11 @@
 //! is said from then on is dropped, so that the command does all that it was asked for and ends with the code that it found. No other pipe's
 //! end is forgiven by it: that of a broker's socket or of a collector stays an error.
 
-use std::io::{self, ErrorKind, StdoutLock, Write};
+use std::io::{self, ErrorKind, IsTerminal, StdoutLock, Write};
+
+use serde::Serialize;
+
+use crate::plain::plain_json;
 
 /// Standard output, or `W` in its place.
 #[derive(Debug)]
@@ -21,6 +25,19 @@ pub fn out() -> Out {
 impl<W: Write> Out<W> {
     fn new(to: W) -> Self {
         Self { to, gone: false }
+    }
+
+    /// Writes a value as a line of JSON. At a terminal, nothing in it acts.
+    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        self.json_text(&serde_json::to_string(value)?)
+    }
+
+    /// The same of JSON that is written already.
+    pub fn json_text(&mut self, json: &str) -> io::Result<()> {
+        match io::stdout().is_terminal() {
+            true => writeln!(self, "{}", plain_json(json)),
+            false => writeln!(self, "{json}"),
+        }
     }
 
     /// `instead` where nobody reads.

@@ -20,7 +20,12 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// For a line of JSON. What is below U+0020 can only stand between its values.
+/// For an error: it may tell of several lines, and what is quoted in it begins none of its own.
+pub fn plain_lines(text: &str) -> String {
+    text.replace(|c| acts(c) && c != '\n' && c != '\t', "?")
+}
+
+/// For JSON. What is below U+0020 can only stand between its values.
 pub fn plain_json(line: &str) -> Cow<'_, str> {
     if !line.contains(acts) {
         return Cow::Borrowed(line);
@@ -28,6 +33,7 @@ pub fn plain_json(line: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(line.len() + 16);
     for c in line.chars() {
         match acts(c) {
+            true if c == '\n' => out.push(c),
             true if c < ' ' => out.push(' '),
             // Writing to a string does not fail.
             true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(out, "\\u{unit:04x}")),
@@ -45,6 +51,7 @@ mod tests {
     fn what_acts_is_not_there_and_json_says_the_same() {
         assert_eq!(plain("/a\u{1b}[2J\u{9b}b\u{202e}\r\n"), "/a?[2J?b???");
         assert_eq!(plain("/äöü→✓"), "/äöü→✓");
+        assert_eq!(plain_lines("a\u{1b}[2J\r\n\tb\u{202e}"), "a?[2J?\n\tb?");
         let line = "{\"a\":\t\"\u{9b}2J\u{7f}\u{202e}\u{e0041}ä\"}";
         let shown = plain_json(line);
         assert!(!shown.contains(acts) && shown.contains('ä'), "{shown}");

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::args::Prune;
 use crate::clerk;
-use crate::out::out;
+use crate::out::{Out, out};
 use crate::places::Places;
 use crate::report::Report;
 use crate::run::ending::size;
@@ -134,9 +134,15 @@ impl Row {
 }
 
 impl Document {
-    fn finish(&self, out: &mut impl Write, arguments: &Prune, keep: Keep, places: &Places) -> Result<ExitCode, Report> {
+    fn finish(
+        &self,
+        out: &mut Out<impl Write>,
+        arguments: &Prune,
+        keep: Keep,
+        places: &Places,
+    ) -> Result<ExitCode, Report> {
         match arguments.json {
-            true => writeln!(out, "{}", serde_json::to_string(self)?)?,
+            true => out.json(self)?,
             false => self.write_end(out, keep, places)?,
         }
         let stays = self.segments.iter().any(|row| matches!(row, Row::Stays { .. }));

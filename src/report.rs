@@ -1,10 +1,13 @@
 //! Why `exeat` itself failed, for a person: the error, what caused it, what to do, and the exit code.
 //!
-//! Enters: an error of any crate. Leaves: lines on standard error. Never: a secret (no error of exeat holds one).
+//! Enters: an error of any crate. Leaves: lines on standard error. Never: a secret (no error of exeat holds one), nor what acts on a terminal: an
+//! error may quote a log or name a file, and a hostile command has its part in both.
 
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+
+use crate::plain::plain_lines;
 
 /// exeat itself failed, and nothing has run.
 pub const FAILED: u8 = 125;
@@ -53,7 +56,7 @@ impl Report {
     /// All of it on one line, for a list.
     pub fn line(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!(": {hint}"));
-        format!("{}{}", chain(&*self.error), hint.unwrap_or_default())
+        plain_lines(&format!("{}{}", chain(&*self.error), hint.unwrap_or_default()))
     }
 
     /// The exit code.
@@ -81,16 +84,16 @@ impl<E: Error + Send + Sync + 'static> From<E> for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.error)?;
+        let mut text = format!("error: {}", self.error);
         let mut source = self.error.source();
         while let Some(cause) = source {
-            write!(f, "\n  caused by: {cause}")?;
+            text += &format!("\n  caused by: {cause}");
             source = cause.source();
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
+            text += &format!("\n  hint: {hint}");
         }
-        Ok(())
+        f.write_str(&plain_lines(&text))
     }
 }
 
@@ -108,5 +111,12 @@ mod tests {
     fn a_report_chains_its_causes_and_ends_with_the_hint() {
         let report = Report::new(Outer(io::Error::other("disk on fire"))).hint("put it out");
         assert_eq!(report.to_string(), "error: cannot read `x`\n  caused by: disk on fire\n  hint: put it out");
+    }
+
+    #[test]
+    fn nothing_of_a_report_acts_on_a_terminal() {
+        let report = Report::new(Outer(io::Error::other("disk \u{1b}[2J"))).hint("put \u{9b}2J it\r out");
+        assert_eq!(report.to_string(), "error: cannot read `x`\n  caused by: disk ?[2J\n  hint: put ?2J it? out");
+        assert_eq!(report.line(), "cannot read `x`: disk ?[2J: put ?2J it? out");
     }
 }

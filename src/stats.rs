@@ -7,7 +7,7 @@ mod chart;
 mod table;
 mod tally;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
@@ -17,7 +17,6 @@ use crate::args::{self, Limit};
 use crate::calls::{self, Filter, Finder};
 use crate::out::out;
 use crate::places::Places;
-use crate::plain::plain_json;
 use crate::report::Report;
 
 /// Rows that a person reads; an agent can call as many hosts as it thinks of.
@@ -47,8 +46,7 @@ pub fn run(places: &Places, arguments: &args::Stats) -> Result<ExitCode, Report>
     let summary = tally.summary(filter.span, most);
     let (mut out, terminal) = (out(), io::stdout().is_terminal());
     match (arguments.json, terminal) {
-        (true, false) => writeln!(out, "{}", serde_json::to_string(&summary)?)?,
-        (true, true) => writeln!(out, "{}", plain_json(&serde_json::to_string(&summary)?))?,
+        (true, _) => out.json(&summary)?,
         (false, true) => table::show(&mut out, &summary, Drawing::of_terminal().as_ref())?,
         (false, false) => table::show(&mut out, &summary, None)?,
     }

@@ -97,7 +97,7 @@ pub fn run(places: &Places, arguments: &args::Suggest) -> Result<ExitCode, Repor
     }
     let mut out = out();
     match arguments.json {
-        true => writeln!(out, "{}", told::document(&learned))?,
+        true => out.json(&told::document(&learned))?,
         false => write!(out, "{learned}")?,
     }
     if let Some(added) = &learned.written {

@@ -78,7 +78,7 @@ pub fn run(places: &Places, arguments: &args::Verify) -> Result<ExitCode, Report
     let verdict = verdict(&places, arguments)?;
     let mut out = out();
     match arguments.json {
-        true => writeln!(out, "{}", serde_json::to_string(&verdict)?)?,
+        true => out.json(&verdict)?,
         false => show(&mut out, &verdict)?,
     }
     Ok(if verdict.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -16,6 +16,9 @@ use crate::segment::Segment;
 /// A line has at most a head of a request and its decision; what is longer was not written by a worker, and would have to be held in memory.
 pub(crate) const LONGEST: u64 = 4 * 1024 * 1024;
 
+/// Of what is said of a line that is no record: a line can be as long as the one above.
+const LONGEST_WHY: usize = 500;
+
 /// What is as near as this is reached by reading on: nearer than that, the file would not be read less.
 const NEAR: u64 = 64 * 1024;
 /// In a compressed segment: to begin anew there costs as much as some mebibytes of it.
@@ -50,9 +53,13 @@ impl Text {
     /// # Errors
     /// When it is no record.
     pub fn record(self, worker: &Path) -> Result<Record, ReadError> {
-        let unreadable = |why: String| ReadError::Record { worker: worker.to_owned(), at: self.at, why };
-        let line = serde_json::from_slice(&self.bytes).map_err(|error| unreadable(error.to_string()))?;
-        let text = String::from_utf8(self.bytes.clone()).map_err(|error| unreadable(error.to_string()))?;
+        let unreadable = |why: &str| {
+            // It may quote the line, whose writer nobody knows.
+            let why = why.escape_debug().take(LONGEST_WHY).collect();
+            ReadError::Record { worker: worker.to_owned(), at: self.at, why }
+        };
+        let line = serde_json::from_slice(&self.bytes).map_err(|error| unreadable(&error.to_string()))?;
+        let text = String::from_utf8(self.bytes.clone()).map_err(|error| unreadable(&error.to_string()))?;
         Ok(Record { line, text, at: self.at })
     }
 
@@ -103,6 +110,14 @@ pub enum ReadError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl ReadError {
+    /// The directory of the worker whose log it is.
+    pub fn worker(&self) -> &Path {
+        let (Self::File { worker, .. } | Self::Record { worker, .. }) = self;
+        worker
+    }
 }
 
 /// The log of one worker, which may go on while it is read.

@@ -117,8 +117,20 @@ impl Step {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot {}", self.tried)?;
-        self.on.as_ref().map_or(Ok(()), |on| write!(f, " `{on}`"))
+        self.on.as_ref().map_or(Ok(()), |on| write!(f, " `{}`", shown(on)))
     }
+}
+
+/// It may be a file that a command named: nothing in a name acts on a terminal, or begins a line.
+fn shown(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
 }
 
 impl std::error::Error for Error {
@@ -153,5 +165,11 @@ mod tests {
         assert_eq!(back.to_string(), "cannot bring up the device `lo`");
         assert_eq!(back.source().unwrap().to_string(), Errno::PERM.to_string());
         assert_eq!((back.step(), back.hint()), (Step::Network, Some("be somebody")));
+    }
+
+    #[test]
+    fn a_name_does_nothing_to_whoever_reads_it() {
+        let error = Step::Plan.failed("hide").on("/home/it's/\u{1b}[2J\u{202e}ä\nerror: x");
+        assert_eq!(error.to_string(), "cannot hide `/home/it's/\\u{1b}[2J\\u{202e}ä\\nerror: x`");
     }
 }

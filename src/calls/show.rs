@@ -6,7 +6,6 @@
 mod chain;
 mod told;
 
-use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,7 +22,6 @@ use super::{CallId, Filter, Finder};
 use crate::args;
 use crate::out::out;
 use crate::places::Places;
-use crate::plain::plain_json;
 use crate::report::Report;
 
 /// All there is to tell.
@@ -82,13 +80,7 @@ pub(super) fn run(places: &Places, arguments: &args::Show) -> Result<ExitCode, R
     let story = story(places, &arguments.id)?;
     let mut out = out();
     match arguments.json {
-        true => {
-            let json = serde_json::to_string(&story)?;
-            match io::stdout().is_terminal() {
-                true => writeln!(out, "{}", plain_json(&json))?,
-                false => writeln!(out, "{json}")?,
-            }
-        }
+        true => out.json(&story)?,
         false => told::tell(&mut out, &story)?,
     }
     Ok(if story.chain.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

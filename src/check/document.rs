@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Checked;
 use super::replay::{Difference, Replayed};
+use crate::out::Out;
 use crate::places::Places;
 
 /// Changes when a field changes its meaning or goes; fields may be added.
@@ -37,7 +38,7 @@ struct Document<'a> {
     machine: Option<Vec<Value>>,
 }
 
-pub(super) fn write(out: &mut impl Write, places: &Places, checked: &Checked) -> io::Result<()> {
+pub(super) fn write(out: &mut Out<impl Write>, places: &Places, checked: &Checked) -> io::Result<()> {
     let document = Document {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
@@ -53,7 +54,7 @@ pub(super) fn write(out: &mut impl Write, places: &Places, checked: &Checked) ->
         replay: checked.replayed.as_ref().map(replay),
         machine: checked.machine.as_ref().map(|machine| machine.iter().map(capability).collect()),
     };
-    writeln!(out, "{}", serde_json::to_string(&document)?)
+    out.json(&document)
 }
 
 fn mistake(Mistake { file, line, column, key, reason, remedy }: &Mistake) -> Value {

@@ -69,7 +69,7 @@ pub fn print(places: &Places, settings: &LogSettings, json: bool) -> Result<Exit
     let status = Status { schema: SCHEMA, running, needed_segments: needed(places)?, receivers };
     let mut out = out();
     match json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?,
+        true => out.json_text(&serde_json::to_string_pretty(&status)?)?,
         false => write!(out, "{}", told(&status, Timestamp::now()))?,
     }
     Ok(ExitCode::SUCCESS)

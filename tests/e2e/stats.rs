@@ -96,7 +96,7 @@ fn calls_are_counted_by_agent_and_host() {
 }
 
 /// What a terminal of this width gets.
-fn in_a_terminal(exeat: &Exeat, columns: usize, variables: &str, arguments: &str) -> String {
+pub(crate) fn in_a_terminal(exeat: &Exeat, columns: usize, variables: &str, arguments: &str) -> String {
     let program = "import os, pty, sys
 child, terminal = pty.fork()
 if child == 0:
