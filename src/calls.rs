@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use config::AgentId;
+use record::Event;
 use record::read::{Position, ReadError, WorkerLog};
 
 pub use self::filter::{Filter, is_refused, outcome, status};
@@ -44,6 +45,7 @@ use crate::args;
 use crate::places::Places;
 use crate::prune;
 use crate::report::Report;
+use crate::running;
 
 /// How often `--follow` looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
@@ -73,21 +75,38 @@ pub fn run(places: &Places, arguments: &args::Calls) -> Result<ExitCode, Report>
     }
 }
 
-/// The last rows of an agent, oldest first.
+/// The last rows of an agent, oldest first, and what could not be read of its logs.
 ///
 /// # Errors
-/// When a log cannot be read.
-pub fn last(places: &Places, agent: &AgentId, most: usize) -> Result<Vec<Row>, Report> {
+/// When the logs cannot be listed.
+pub fn last(places: &Places, agent: &AgentId, most: usize) -> Result<(Vec<Row>, Vec<ReadError>), Report> {
     let filter = Filter::new(&args::Wanted { agent: vec![agent.clone()], ..args::Wanted::default() })?;
-    let finder = Finder::new(places)?;
-    let (found, flaws) = finder.find(&filter, NonZeroUsize::new(most), None);
-    match flaws.into_iter().next() {
-        Some(flaw) => Err(flaw.into()),
-        None => Ok(finder.read(&found.hits).or_else(|_| {
-            let finder = finder.without_index();
-            finder.read(&finder.find(&filter, NonZeroUsize::new(most), None).0.hits)
-        })?),
+    let mut finder = Finder::new(places)?;
+    let (mut found, mut flaws) = finder.find(&filter, NonZeroUsize::new(most), None);
+    if finder.read(&found.hits).is_err() {
+        // What was found is not there: the logs say what is.
+        finder = finder.without_index();
+        (found, flaws) = finder.find(&filter, NonZeroUsize::new(most), None);
     }
+    flaws.retain(|flaw| may_be_of(agent, flaw.worker()));
+    let (rows, more) = finder.readable(&found.hits, &mut Cuts::default());
+    flaws.extend(more);
+    Ok((rows, flaws))
+}
+
+/// Whether the worker with this directory is one of the agent's, by what it wrote down at its start or by its log. Where neither says whose it
+/// is, it may be.
+fn may_be_of(agent: &AgentId, worker: &Path) -> bool {
+    let log = WorkerLog::open(worker).ok().flatten();
+    let first = log.and_then(|log| log.lines().next()?.ok());
+    let logged = first.and_then(|first| match first.line.event {
+        Event::WorkerStart(start) => Some(start.agent),
+        Event::SegmentStart(start) => Some(start.agent),
+        _ => None,
+    });
+    let written = running::written(worker).map(|running| running.agent.to_string());
+    let said = [logged, written];
+    said.iter().all(Option::is_none) || said.iter().flatten().any(|said| said == agent.as_str())
 }
 
 /// Why no more is written.

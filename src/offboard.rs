@@ -20,9 +20,10 @@ use serde_json::{Value, json};
 
 use crate::out::out;
 use crate::places::Places;
-use crate::report::Report;
-use crate::running::{self, Outcome};
-use crate::workers::{Told, because, tell};
+use crate::plain::plain;
+use crate::report::{Report, chain};
+use crate::running::{self, Outcome, Running};
+use crate::workers::{Told, because, tell, unreadable};
 use crate::{args, broker, calls, leases};
 
 /// What is told of the agent's last calls.
@@ -43,6 +44,8 @@ struct Evidence {
     workers: Vec<Ended>,
     leases: Vec<Entry>,
     last_calls: Vec<Value>,
+    /// What could not be read of its logs, where it may have called more.
+    unreadable: Vec<String>,
     not_revoked: Vec<NotRevoked>,
     #[serde(skip)]
     rows: Vec<String>,
@@ -82,6 +85,13 @@ struct Ended {
     outcome: Outcome,
 }
 
+#[derive(Debug, Default)]
+struct LastCalls {
+    rows: Vec<String>,
+    records: Vec<Value>,
+    unreadable: Vec<String>,
+}
+
 #[derive(Debug, Serialize)]
 struct NotRevoked {
     credential: CredentialName,
@@ -89,7 +99,7 @@ struct NotRevoked {
     reason: String,
 }
 
-/// Offboards an agent, or takes it back. The exit code is 1 when something of it still stands.
+/// Offboards an agent, or takes it back. The exit code is 1 when something of it still stands, or the evidence is not whole.
 ///
 /// # Errors
 /// When the state directory cannot be read or written. The agent is refused all the same, once its file is there.
@@ -102,17 +112,20 @@ pub fn run(places: &Places, arguments: &args::Offboard) -> Result<ExitCode, Repo
         })?;
         log(places, &json!({ "agent": agent, "at": at, "by": by, "undone": true }))?;
         match arguments.json {
-            true => writeln!(out(), "{}", json!({ "agent": agent, "at": at, "by": by, "undone": true }))?,
+            true => out().json(&json!({ "agent": agent, "at": at, "by": by, "undone": true }))?,
             false => writeln!(out(), "{agent} may run again, and use what the files say")?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     places.make_offboarded()?;
     fs::write(&mark, serde_json::to_vec(&json!({ "at": at, "by": by }))?)?;
-    let workers = stop(places, agent)?;
+    // What can fail, or is what the agent wrote, waits until nothing is lent any more.
+    let stopped = stop(places, agent);
     revoke(places, agent)?;
+    let ended = |(running, outcome)| Ended { told: tell(places, running), outcome };
+    let workers: Vec<Ended> = stopped?.into_iter().map(ended).collect();
     let leases = of(places, agent)?;
-    let (rows, last_calls) = last_calls(places, agent)?;
+    let LastCalls { rows, records: last_calls, unreadable } = last_calls(places, agent);
     let evidence = Evidence {
         schema: "exeat-offboard/1",
         agent: agent.clone(),
@@ -124,16 +137,19 @@ pub fn run(places: &Places, arguments: &args::Offboard) -> Result<ExitCode, Repo
         not_revoked: not_revoked(&leases),
         leases,
         last_calls,
+        unreadable,
         rows,
     };
     log(places, &evidence)?;
     let mut out = out();
     match arguments.json {
-        true => writeln!(out, "{}", serde_json::to_string(&evidence)?)?,
+        true => out.json(&evidence)?,
         false => show(&mut out, &evidence)?,
     }
     let runs = evidence.workers.iter().any(|ended| ended.outcome == Outcome::Runs);
-    Ok(if runs || !evidence.not_revoked.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let is_whole =
+        evidence.unreadable.is_empty() && evidence.workers.iter().all(|ended| ended.told.unreadable.is_none());
+    Ok(if runs || !evidence.not_revoked.is_empty() || !is_whole { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Whether an agent was offboarded here. What cannot be told counts as yes.
@@ -142,12 +158,10 @@ pub fn is_offboarded(places: &Places, agent: &AgentId) -> bool {
     !mark.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-fn stop(places: &Places, agent: &AgentId) -> Result<Vec<Ended>, Report> {
+fn stop(places: &Places, agent: &AgentId) -> io::Result<Vec<(Running, Outcome)>> {
     let mut workers = running::all(places)?;
     workers.retain(|running| running.agent == *agent);
-    let stopped = running::stop(places, &workers, &because("exeat offboard"))?;
-    let ended = stopped.into_iter().map(|(running, outcome)| Ok(Ended { told: tell(places, running)?, outcome }));
-    ended.collect()
+    running::stop(places, &workers, &because("exeat offboard"))
 }
 
 /// Until each is revoked, or was tried to be.
@@ -189,11 +203,23 @@ fn usable(places: &Places, agent: &AgentId) -> Result<Vec<Usable>, Report> {
     Ok(usable.collect())
 }
 
-fn last_calls(places: &Places, agent: &AgentId) -> Result<(Vec<String>, Vec<Value>), Report> {
-    let rows = calls::last(places, agent, LAST_CALLS)?;
-    let records = rows.iter().flat_map(|row| &row.lines).map(|line| serde_json::from_str(line));
-    let records = records.collect::<Result<_, _>>()?;
-    Ok((rows.iter().map(ToString::to_string).collect(), records))
+/// What of the last calls is there. No log keeps the evidence from being told.
+fn last_calls(places: &Places, agent: &AgentId) -> LastCalls {
+    let (rows, flaws) = match calls::last(places, agent, LAST_CALLS) {
+        Ok((rows, flaws)) => (rows, flaws.iter().map(|flaw| chain(flaw)).collect()),
+        Err(report) => (Vec::new(), vec![report.line()]),
+    };
+    let mut last = LastCalls { unreadable: flaws, ..LastCalls::default() };
+    for row in rows {
+        for line in &row.lines {
+            match serde_json::from_str(line) {
+                Ok(record) => last.records.push(record),
+                Err(error) => last.unreadable.push(error.to_string()),
+            }
+        }
+        last.rows.push(row.to_string());
+    }
+    last
 }
 
 /// What stands or may stand, and the last loan of each fixed secret, which stands until it is rotated.
@@ -253,6 +279,9 @@ fn show(out: &mut impl Write, evidence: &Evidence) -> io::Result<()> {
             Outcome::Runs => "RUNS ON",
         };
         writeln!(out, "  {told}: {outcome}")?;
+        if let Some(why) = &told.unreadable {
+            writeln!(out, "    {}", unreadable(why))?;
+        }
     }
     writeln!(out, "\nleases")?;
     for Entry { lease, credential, state, changed, .. } in leases {
@@ -262,9 +291,12 @@ fn show(out: &mut impl Write, evidence: &Evidence) -> io::Result<()> {
     for row in rows {
         writeln!(out, "  {row}")?;
     }
+    for why in &evidence.unreadable {
+        writeln!(out, "  NOT WHOLE: what follows in a log is left out: {}", plain(why))?;
+    }
     writeln!(out, "\nnot revoked")?;
     for NotRevoked { credential, lease, reason } in not_revoked {
-        writeln!(out, "  {lease} {credential}: {reason}")?;
+        writeln!(out, "  {lease} {credential}: {}", plain(reason))?;
     }
     Ok(())
 }

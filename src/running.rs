@@ -258,7 +258,7 @@ pub fn lives(directory: &Path) -> io::Result<bool> {
 }
 
 /// What is written down of the worker with this directory.
-fn written(directory: &Path) -> Option<Running> {
+pub fn written(directory: &Path) -> Option<Running> {
     serde_json::from_slice(&fs::read(directory.join(WHO)).ok()?).ok()
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use crate::args;
 use crate::out::out;
 use crate::places::Places;
 use crate::plain::plain;
-use crate::report::Report;
+use crate::report::{Report, chain};
 use crate::running::{self, Outcome, Running};
 
 const HEADING: &str = "WORKER                               AGENT        PID     SINCE                CALLS   REFUSED POLICY       IN FORCE SINCE";
@@ -38,6 +39,8 @@ pub struct Told {
     policy_rejected: Option<String>,
     /// When that was found.
     policy_rejected_at: Option<Timestamp>,
+    /// Why its log cannot be read to its end: all else is of what comes before that.
+    pub unreadable: Option<String>,
 }
 
 /// What became of a worker that was to stop.
@@ -51,53 +54,64 @@ struct Stopped {
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { running: Running { worker, since, .. }, calls, refused, policy, .. } = self;
-        write!(f, "{worker} since {since}, {calls} calls, {refused} refused, policy {policy}")
+        write!(f, "{worker} since {since}, {calls} calls, {refused} refused, policy {}", beginning(policy))
     }
 }
 
-/// Lists the workers that run.
+/// Lists the workers that run. The exit code is 1 when the log of one cannot be read to its end.
 ///
 /// # Errors
 /// When the state directory cannot be read.
 pub fn list(places: &Places, arguments: &args::Workers) -> Result<ExitCode, Report> {
-    let told: Vec<Told> =
-        running::all(places)?.into_iter().map(|running| tell(places, running)).collect::<Result<_, _>>()?;
+    let told: Vec<Told> = running::all(places)?.into_iter().map(|running| tell(places, running)).collect();
+    let is_whole = told.iter().all(|told| told.unreadable.is_none());
+    let code = if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let mut out = out();
     if arguments.json {
-        writeln!(out, "{}", serde_json::to_string(&told)?)?;
-        return Ok(ExitCode::SUCCESS);
+        out.json(&told)?;
+        return Ok(code);
     }
     writeln!(out, "{HEADING}")?;
     for told in &told {
         let Told { running: Running { worker, agent, pid, since, .. }, calls, refused, policy, policy_since, .. } =
             told;
         let digest = policy.strip_prefix("sha256:").unwrap_or(policy);
-        let policy = digest.get(..12).unwrap_or(digest);
+        let policy = beginning(digest.get(..12).unwrap_or(digest));
         let (since, in_force) = (second(*since), policy_since.map(second).unwrap_or_default());
         write!(out, "{worker} {:<12} {pid:<7} {since} {calls:<7} {refused:<7} {policy} {in_force}", agent.as_str())?;
         writeln!(out, "{}", if told.observes { " (observes)" } else { "" })?;
         if let (Some(reason), Some(at)) = (&told.policy_rejected, told.policy_rejected_at) {
             writeln!(out, "    rejected at {}: {} (all of it: `exeat check`)", second(at), first_line(reason))?;
         }
+        if let Some(why) = &told.unreadable {
+            writeln!(out, "    {}", unreadable(why))?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// What is said where a log goes no further.
+pub fn unreadable(why: &str) -> String {
+    format!("its log cannot be read from here on: {}", plain(why))
 }
 
 fn second(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The first mistake of several. Somebody else may have written to a log.
+/// The first mistake of several.
 fn first_line(reason: &str) -> String {
+    beginning(reason.lines().next().unwrap_or_default())
+}
+
+/// As much of a text as is shown. Somebody else may have written to a log.
+fn beginning(text: &str) -> String {
     const SHOWN: usize = 300;
-    plain(&reason.lines().next().unwrap_or_default().chars().take(SHOWN).collect::<String>()).into_owned()
+    plain(&text.chars().take(SHOWN).collect::<String>()).into_owned()
 }
 
 /// What a running worker has done so far, by its log.
-///
-/// # Errors
-/// When the log cannot be read.
-pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
+pub fn tell(places: &Places, running: Running) -> Told {
     let mut told = Told {
         running,
         calls: 0,
@@ -107,8 +121,15 @@ pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
         policy_since: None,
         policy_rejected: None,
         policy_rejected_at: None,
+        unreadable: None,
     };
-    let log = WorkerLog::open(&places.workers().join(told.running.worker.to_string()))?;
+    let read = read(&places.workers().join(told.running.worker.to_string()), &mut told);
+    told.unreadable = read.err().map(|error| chain(&error));
+    told
+}
+
+fn read(worker: &Path, told: &mut Told) -> Result<(), ReadError> {
+    let log = WorkerLog::open(worker)?;
     for record in log.iter().flat_map(WorkerLog::lines) {
         let Line { time, event, .. } = record?.line;
         match event {
@@ -135,7 +156,7 @@ pub fn tell(places: &Places, running: Running) -> Result<Told, ReadError> {
             | Event::WorkerEnd(_) => {}
         }
     }
-    Ok(told)
+    Ok(())
 }
 
 /// Stops a worker, or all of an agent. The exit code is 1 when one runs on.
@@ -159,7 +180,7 @@ pub fn stop(places: &Places, arguments: &args::Stop) -> Result<ExitCode, Report>
     let stopped = running::stop(places, &workers, &because("exeat stop"))?;
     if arguments.json {
         let told: Vec<Stopped> = stopped.into_iter().map(|(running, outcome)| Stopped { running, outcome }).collect();
-        writeln!(out, "{}", serde_json::to_string(&told)?)?;
+        out.json(&told)?;
         let runs = told.iter().any(|stopped| stopped.outcome == Outcome::Runs);
         return Ok(if runs { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }

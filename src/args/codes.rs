@@ -48,6 +48,18 @@ const END: [Code; 4] = [
     ("2", "the command line is wrong"),
     ("125", "nothing was done"),
 ];
+const OFFBOARD: [Code; 4] = [
+    ("0", "it is over"),
+    ("1", "something of it still stands, or a log of its could not be read to its end; what, is said"),
+    ("2", "the command line is wrong"),
+    ("125", "exeat failed, and something of it may still stand; why is on standard error"),
+];
+const WORKERS: [Code; 4] = [
+    ("0", "done"),
+    ("1", "a log could not be read to its end; which, is said"),
+    ("2", "the command line is wrong"),
+    ("125", "exeat failed; why is on standard error"),
+];
 const VERIFY: [Code; 4] = [
     ("0", "the logs are what was written"),
     ("1", "one is not"),
@@ -98,7 +110,9 @@ pub fn codes(command: &str) -> &'static [Code] {
         "explain" => &EXPLAIN,
         "probe" => &PROBE,
         "demo" => &DEMO,
-        "stop" | "revoke" | "offboard" => &END,
+        "stop" | "revoke" => &END,
+        "offboard" => &OFFBOARD,
+        "workers" => &WORKERS,
         "calls" | "calls export" | "stats" => &CALLS,
         "calls show" => &SHOW,
         "calls prune" => &PRUNE,

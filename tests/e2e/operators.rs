@@ -1,5 +1,7 @@
 //! What operators can do while agents run: see who runs and who holds what, stop, revoke, and end an agent for good.
 
+mod spoilt;
+
 use std::fs;
 use std::time::Duration;
 
