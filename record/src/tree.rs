@@ -16,7 +16,9 @@ pub struct Tree {
 impl Tree {
     /// One that begins with what another had. `None`: there are not as many peaks as so many lines have.
     pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Option<Tree> {
-        (size.count_ones() as usize == peaks.len()).then_some(Tree { size, peaks })
+        // No log has more lines, and whoever counts on from here never counts too far.
+        let is_possible = size <= u64::MAX / 2 && size.count_ones() as usize == peaks.len();
+        is_possible.then_some(Tree { size, peaks })
     }
 
     /// How many lines it is over.

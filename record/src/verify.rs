@@ -65,7 +65,9 @@ impl Chain {
     pub fn at_segment(number: u64, line: &[u8]) -> Result<Chain, Flaw> {
         let Line { seq, prev, event, .. } = serde_json::from_slice(line).map_err(|_| Flaw::Unreadable)?;
         match event {
-            Event::SegmentStart(SegmentStart { segment, size, peaks, .. }) if segment == number && seq == size + 1 => {
+            Event::SegmentStart(SegmentStart { segment, size, peaks, .. })
+                if segment == number && size.checked_add(1) == Some(seq) =>
+            {
                 Tree::from_peaks(size, peaks).map(|tree| Chain { prev, tree }).ok_or(Flaw::Misplaced(number))
             }
             _ => Err(Flaw::Misplaced(number)),
@@ -225,7 +227,7 @@ impl Walk {
         let begins = self.begins.unwrap_or(u64::MAX);
         self.removed.retain(|removed| removed.segment < begins);
         if let (None, Some(last)) = (self.begins, self.removed.last()) {
-            self.missing(last.segment + 1)?;
+            self.missing(last.segment.saturating_add(1))?;
         }
         let head = match (self.begins, self.removed.last()) {
             (None, Some(last)) => last.head(),
@@ -246,7 +248,7 @@ impl Walk {
 
     /// What is there goes on where what was removed ended.
     fn ends_as_noted(&self, head: Head) -> Result<(), Tampered> {
-        match self.removed.iter().find(|removed| removed.segment + 1 == self.segment) {
+        match self.removed.iter().find(|removed| removed.segment.checked_add(1) == Some(self.segment)) {
             Some(last) if last.head() == head => Ok(()),
             _ => Err(Tampered::Removal { worker: self.worker.clone(), size: head.size }),
         }
@@ -319,6 +321,19 @@ mod tests {
         assert_eq!(chain.head(), log.head());
         assert_eq!(verified(written(&[]).0.path()).unwrap().len(), 0);
         assert_eq!(verified(tempfile::tempdir().unwrap().path()).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_a_segment_says_came_before_it_is_not_counted_too_far() {
+        for (size, seq) in [(u64::MAX, 0), (u64::MAX - 1, u64::MAX), (1 << 63, (1 << 63) + 1)] {
+            let peaks = vec!["0".repeat(64); size.count_ones() as usize];
+            let line = serde_json::json!({
+                "seq": seq, "time": Timestamp::UNIX_EPOCH, "prev": "0".repeat(64), "event": "segment-start",
+                "segment": 2, "worker": "w", "agent": "bot", "size": size, "peaks": peaks,
+            });
+            let begun = Chain::at_segment(2, line.to_string().as_bytes());
+            assert_eq!(begun.unwrap_err(), Flaw::Misplaced(2), "{size}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Enters: cells. Leaves: a header row and a row for each, quoted where they have to be. Never: a cell that a spreadsheet takes for a formula: what
 //! an agent calls is the agent's to choose.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::row::Row;
@@ -24,12 +25,18 @@ fn line(out: &mut impl Write, cells: impl Iterator<Item = String>) -> io::Result
     line.flush()
 }
 
-/// A cell that is text, whatever it begins with. Spaces before a sign do not make it less of a formula.
+/// A cell that is text, whatever it begins with, and whatever comes behind a `;` of it: where commas are for decimals, that is another cell.
 fn cell(text: &str) -> String {
     let text = plain(text);
-    match text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '|', '%']) {
-        true => format!("'{text}"),
-        false => text.into_owned(),
+    text.split(';').map(unformulated).collect::<Vec<_>>().join(";")
+}
+
+/// Neither spaces nor quotes before a sign make it less of a formula.
+fn unformulated(text: &str) -> Cow<'_, str> {
+    let bare = text.trim_start_matches(|c: char| c.is_whitespace() || c == '"');
+    match bare.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '|', '%']) {
+        true => Cow::Owned(format!("'{text}")),
+        false => Cow::Borrowed(text),
     }
 }
 
@@ -42,6 +49,15 @@ mod tests {
         for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "\t=1", "\r=1", "|calc", "%0A=1"] {
             assert!(cell(formula).starts_with(['\'', '?']), "{formula}");
         }
+        for (text, shown) in [
+            ("/a;=1+1", "/a;'=1+1"),
+            ("/a; \"=1;b;-2", "/a;' \"=1;b;'-2"),
+            ("=1;@x;;", "'=1;'@x;;"),
+            ("/a;b=c;d", "/a;b=c;d"),
+        ] {
+            assert_eq!(cell(text), shown);
+        }
+        assert_eq!(cell("/a\t=1"), "/a?=1", "no tab is left that could divide it");
         assert_eq!((cell("/a=b").as_str(), cell("3.5").as_str(), cell("").as_str()), ("/a=b", "3.5", ""));
         let mut out = Vec::new();
         line(&mut out, ["a,b", "say \"no\"", "=x", "two\nlines", ""].iter().map(|text| cell(text))).unwrap();

@@ -125,8 +125,8 @@ impl Cursor {
                 false => drop(self.shipped.workers.insert(worker.clone(), *mark)),
             }
         }
-        self.shipped.records += records;
-        self.shipped.rejected += rejected;
+        self.shipped.records = self.shipped.records.saturating_add(records);
+        self.shipped.rejected = self.shipped.rejected.saturating_add(rejected);
         if records > 0 {
             self.shipped.last = Some(Timestamp::now());
         }

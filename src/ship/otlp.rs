@@ -74,7 +74,9 @@ impl Collector {
             let partial = ExportLogsServiceResponse::decode(&answer.body[..]).ok();
             let partial = partial.and_then(|response| response.partial_success);
             if let Some(partial) = partial.filter(|partial| partial.rejected_log_records > 0) {
-                taken.reject(partial.rejected_log_records.unsigned_abs(), &partial.error_message);
+                let sent =
+                    request.resource_logs.iter().flat_map(|logs| &logs.scope_logs).map(|logs| logs.log_records.len());
+                taken.reject(partial.rejected_log_records, sent.sum(), &partial.error_message);
             }
         }
         let request = message::traces(batch);
@@ -86,7 +88,9 @@ impl Collector {
             let partial = ExportTraceServiceResponse::decode(&answer.body[..]).ok();
             let partial = partial.and_then(|response| response.partial_success);
             if let Some(partial) = partial.filter(|partial| partial.rejected_spans > 0) {
-                taken.reject(partial.rejected_spans.unsigned_abs(), &partial.error_message);
+                let sent =
+                    request.resource_spans.iter().flat_map(|spans| &spans.scope_spans).map(|spans| spans.spans.len());
+                taken.reject(partial.rejected_spans, sent.sum(), &partial.error_message);
             }
         }
         Ok(taken)

@@ -26,9 +26,9 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// So many more were not wanted.
-    pub fn reject(&mut self, more: u64, why: &str) {
-        self.rejected += more;
+    /// So many more were not wanted, by its own word: of what was sent, it can be no more.
+    pub fn reject(&mut self, said: i64, sent: usize, why: &str) {
+        self.rejected += said.unsigned_abs().min(sent as u64);
         // They are printed.
         self.why = plain(&why.chars().take(200).collect::<String>()).into_owned();
     }

@@ -172,9 +172,21 @@ fn what_is_not_wanted_is_counted_and_not_sent_again() {
     let (exeat, heard, _server, records) = set_up(Words::new(), |heard| heard.unwanted = 2);
     let run = exeat.exeat(&["ship", "--once"]).finish().ok();
     assert_eq!((taken(&heard), heard.lock().unwrap().requests.len()), (records, 1));
-    let shown = status(&exeat);
-    assert_eq!((&shown["receivers"][0]["rejected"], &shown["receivers"][0]["lag"]["records"]), (&2.into(), &0.into()));
+    let is_rejected = |count: usize| {
+        let shown = status(&exeat);
+        let shown = (&shown["receivers"][0]["rejected"], &shown["receivers"][0]["lag"]["records"]);
+        assert_eq!(shown, (&count.into(), &0.into()));
+    };
+    is_rejected(2);
     assert!(run.stderr.contains("not?[2J that") && !run.stderr.contains('\u{1b}'), "{}", run.stderr);
+    // It cannot have rejected more than it was sent, whatever it says, nor can what it says be too much to count.
+    heard.lock().unwrap().unwanted = i64::MAX;
+    for more in [1, 2, 3] {
+        exeat.run(&["true"]).ok();
+        exeat.exeat(&["ship", "--once"]).finish().ok();
+        assert_eq!(taken(&heard), exeat.log().lines.len(), "run {more}");
+        is_rejected(2 + taken(&heard) - records);
+    }
 }
 
 #[test]
