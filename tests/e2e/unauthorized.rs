@@ -7,7 +7,7 @@ use broker::ledger::State;
 use record::{CallRetried, Event, Retried};
 
 use crate::credentials::{SECRET, leased};
-use crate::harness::{Exeat, Live, TokenEndpoint, Upstream, within};
+use crate::harness::{Exeat, Hold, Live, TokenEndpoint, Upstream, within};
 
 const SOON: Duration = Duration::from_secs(10);
 const AT_ONCE: Duration = Duration::ZERO;
@@ -70,6 +70,27 @@ fn twenty_calls_that_are_refused_at_once_share_one_fresh_credential() {
         assert_eq!(run.log.ends().iter().filter(|end| end.retried.is_some()).count(), 20);
         within(SOON, "all revoked", || issuer.all_revoked());
     }
+}
+
+#[test]
+fn a_call_that_waits_for_a_fresh_one_ends_nobody_elses_on_the_connection_that_it_had() {
+    let (upstream, issuer) = (Upstream::with_alpn(&["http/1.1"]), TokenEndpoint::start(300));
+    let exeat = leased(&upstream, &issuer);
+    // The 401 is short, and its connection free for the next call while nobody has read it.
+    let slow = "curl -sS -o /dev/null -w 'slow %{http_code}\\n' 'https://api.example.com/slow?ms=2000'";
+    let mut live =
+        exeat.start_with_input(&["sh", "-c", &format!("{CALL}; echo first; read x; {CALL} & read x; {slow}; wait")]);
+    live.wait_for("first");
+    upstream.refuse(issuer.issued().last().unwrap(), AT_ONCE);
+    issuer.hold(Hold::Before("/token"));
+    live.write("\n");
+    within(SOON, "a fresh one is asked for", || issuer.held() == 1);
+    live.write("\n");
+    upstream.wait_for(3);
+    issuer.let_go();
+    live.wait_for("slow 200");
+    live.finish().ok();
+    assert_eq!((upstream.connections(), upstream.seen().len()), (2, 4));
 }
 
 #[test]

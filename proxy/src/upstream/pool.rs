@@ -127,8 +127,9 @@ impl Pool {
             None => of.entry(key.clone()).or_default(),
         };
         let now = Instant::now();
-        match open.link {
-            Link::Http1(_) => {
+        match &open.link {
+            Link::Http1(alone) => {
+                alone.rests();
                 kept.idle.push((open, now));
                 *idle += 1;
                 if kept.idle.len() > limit::IDLE_AT_REST && !std::mem::replace(thinning, true) {
