@@ -98,8 +98,8 @@ def attack():
     let run = live.finish().ok();
     let told = run.json();
     assert!(told["polite"].as_array().unwrap().iter().all(|status| *status == 200), "{told}");
-    // A hundred refusals take eight seconds; a busy machine takes one or two by itself.
-    assert!(told["slowest"].as_f64().unwrap() < 4.0, "{told}");
+    // A hundred refusals take eight seconds.
+    assert!(told["slowest"].as_f64().unwrap() < 2.0, "{told}");
     // Those that wait when the worker stops are refused then, all at once.
     let most = (1 << 20) + (512 << 10) * (run.took.as_secs() + 1) + 108 * REFUSED * 6000;
     let written = counted(&run);
