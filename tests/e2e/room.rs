@@ -89,6 +89,8 @@ def attack():
         while number < len(flood.done) + 100 and time.monotonic() < end:
             flood.send(request[:5] + (number * 2 + 1).to_bytes(4, 'big') + request[9:])
             number += 1
+            # As long as it would take to encode each.
+            time.sleep(0.005)
         time.sleep(0.01)
     return {'refused': len(flood.done)}";
     let program = format!("{}\n{attack}\nattacked(attack)", include_str!("floods/attack.py"));
