@@ -89,8 +89,6 @@ def attack():
         while number < len(flood.done) + 100 and time.monotonic() < end:
             flood.send(request[:5] + (number * 2 + 1).to_bytes(4, 'big') + request[9:])
             number += 1
-            # As long as it would take to encode each.
-            time.sleep(0.005)
         time.sleep(0.01)
     return {'refused': len(flood.done)}";
     let program = format!("{}\n{attack}\nattacked(attack)", include_str!("floods/attack.py"));
@@ -100,8 +98,8 @@ def attack():
     let run = live.finish().ok();
     let told = run.json();
     assert!(told["polite"].as_array().unwrap().iter().all(|status| *status == 200), "{told}");
-    // A hundred refusals take eight seconds.
-    assert!(told["slowest"].as_f64().unwrap() < 2.0, "{told}");
+    // Each refusal takes 80 ms, a hundred take eight seconds.
+    assert!(told["slowest"].as_f64().unwrap() < 1.0, "{told}");
     // Those that wait when the worker stops are refused then, all at once.
     let most = (1 << 20) + (512 << 10) * (run.took.as_secs() + 1) + 108 * REFUSED * 6000;
     let written = counted(&run);

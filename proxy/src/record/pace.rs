@@ -5,7 +5,8 @@
 //! bytes of their records). Never: a record that waits or is left out; a call that is judged before its turn, so that who goes away writes no more
 //! than who stays; a wait once the worker stops.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,17 +46,18 @@ pub(crate) struct Pace {
     queue: Mutex<Queue>,
 }
 
-/// Who waits, by the virtual time at which its turn begins, in units; who came first of several.
+/// The connections that wait, by the virtual time at which their next turn begins, in units; each one's calls as they came. What a call costs is known
+/// once it is written: the calls behind it wait as long as their connection then has to, however many there are.
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: BTreeMap<Key, Arc<Notify>>,
+    waiting: BTreeMap<Key, VecDeque<Arc<Notify>>>,
     /// When the turn that was given last began, or what each of those who wait would have had by now.
     clock: u64,
     /// The latest time that any connection was set back to: from there all are equal again, once nobody waits.
     latest: u64,
-    came: u64,
 }
 
+/// When a connection's next turn begins, and its number.
 type Key = (u64, u64);
 
 /// One connection's way into the log, and what it took there.
@@ -186,6 +188,7 @@ impl Account {
     fn advance(&self) {
         self.pace.takes(CALL);
         self.paid.fetch_add(CALL, Ordering::Relaxed);
+        self.pace.queue().set_back(self, CALL);
     }
 
     fn wrote(&self, bytes: usize, times: u64) {
@@ -194,24 +197,48 @@ impl Account {
         if paid > units {
             self.paid.fetch_add(paid - units, Ordering::Relaxed);
         }
-        if self.pace.takes(units.saturating_sub(paid)) {
+        let rest = units.saturating_sub(paid);
+        if self.pace.takes(rest) {
             return;
         }
         let mut queue = self.pace.queue();
-        self.set_back(&mut queue, units);
+        queue.set_back(self, rest);
         // As if all who wait had been served at once: who comes anew all the time, and owes nothing, would be the first for ever otherwise.
         queue.clock = queue.clock.saturating_add(units / (queue.waiting.len() as u64 + 1));
     }
 
-    /// Its next turn is later by so much. When it would have begun.
-    fn set_back(&self, queue: &mut Queue, units: u64) -> u64 {
-        let begins = match self.next.load(Ordering::Relaxed) {
-            0 => queue.clock + ANEW,
-            next => next.max(queue.clock),
+    fn key(&self) -> Key {
+        (self.next.load(Ordering::Relaxed), self.number)
+    }
+}
+
+impl Queue {
+    /// `account`'s next turn is later by so much.
+    fn set_back(&mut self, account: &Account, units: u64) {
+        let (next, calls) = (account.next.load(Ordering::Relaxed), self.waiting.remove(&account.key()));
+        let begins = match next {
+            0 => self.clock + ANEW,
+            next if calls.is_some() => next,
+            // Who does not wait saves up nothing.
+            next => next.max(self.clock),
         };
-        self.next.store(begins.saturating_add(units), Ordering::Relaxed);
-        queue.latest = queue.latest.max(begins.saturating_add(units));
-        begins
+        account.next.store(begins.saturating_add(units), Ordering::Relaxed);
+        self.latest = self.latest.max(begins.saturating_add(units));
+        if let Some(calls) = calls {
+            self.waiting.insert(account.key(), calls);
+            self.wake();
+        }
+    }
+
+    /// Tells the first that it is the first.
+    fn wake(&self) {
+        if let Some(first) = self.first() {
+            first.notify_one();
+        }
+    }
+
+    fn first(&self) -> Option<&Arc<Notify>> {
+        self.waiting.first_key_value().and_then(|(_, calls)| calls.front())
     }
 }
 
@@ -222,7 +249,6 @@ fn units(bytes: usize) -> u64 {
 /// A place among those who wait.
 struct Place<'a> {
     account: &'a Account,
-    key: Key,
     told: Arc<Notify>,
     /// Whether its client has left, if it is given up now.
     left: bool,
@@ -231,26 +257,24 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn take(account: &'a Account) -> Self {
         let (mut queue, told) = (account.pace.queue(), Arc::new(Notify::new()));
-        let begins = account.set_back(&mut queue, CALL);
-        queue.came += 1;
-        let key = (begins, queue.came);
-        queue.waiting.insert(key, Arc::clone(&told));
+        queue.set_back(account, 0);
+        queue.waiting.entry(account.key()).or_default().push_back(Arc::clone(&told));
         drop(queue);
-        Self { account, key, told, left: true }
+        Self { account, told, left: true }
     }
 
     /// Waits until it is the first, and the log is not behind.
     async fn first(&self) {
         let pace = &self.account.pace;
         loop {
-            let first = pace.queue().waiting.first_key_value().is_none_or(|(key, _)| *key == self.key);
+            let first = pace.queue().first().is_none_or(|first| Arc::ptr_eq(first, &self.told));
             if !first {
                 self.told.notified().await;
             } else if let Some(wait) = pace.catch_up() {
                 tokio::time::sleep(wait).await;
             } else {
                 let mut queue = pace.queue();
-                queue.clock = queue.clock.max(self.key.0);
+                queue.clock = queue.clock.max(self.account.key().0);
                 return;
             }
         }
@@ -260,11 +284,17 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut queue = self.account.pace.queue();
-        queue.waiting.remove(&self.key);
-        match queue.waiting.first_key_value() {
-            Some((_, next)) => next.notify_one(),
-            None => queue.clock = queue.clock.max(queue.latest),
+        if let Entry::Occupied(mut connection) = queue.waiting.entry(self.account.key()) {
+            connection.get_mut().retain(|told| !Arc::ptr_eq(told, &self.told));
+            if connection.get().is_empty() {
+                connection.remove();
+            }
         }
+        if queue.waiting.is_empty() {
+            queue.clock = queue.clock.max(queue.latest);
+        }
+        queue.wake();
+        drop(queue);
         if self.left {
             self.account.gone.fetch_add(1, Ordering::Relaxed);
         }

@@ -119,6 +119,35 @@ async fn who_has_had_least_goes_first_however_many_calls_another_has_waiting() {
 }
 
 #[tokio::test]
+async fn who_comes_anew_does_not_wait_for_all_that_another_has_waiting() {
+    let world = Arc::new(World::new(512 << 10, 512 << 10));
+    let (greedy, done) = (Account::new(&world.pace, 1), Arc::new(AtomicU64::new(0)));
+    world.fill(&greedy);
+    let one_after_the_other = |_| {
+        let (world, greedy, done) = (Arc::clone(&world), Arc::clone(&greedy), Arc::clone(&done));
+        tokio::spawn(async move {
+            loop {
+                world.turn(&greedy).await;
+                world.refuse(&greedy, 4000);
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    // Each of theirs takes 70 ms.
+    let many: Vec<_> = (0..100).map(one_after_the_other).collect();
+    for number in 2..8 {
+        let before = done.load(Ordering::Relaxed);
+        let polite = Account::new(&world.pace, number);
+        timeout(SOON, world.turn(&polite)).await.unwrap();
+        polite.tell(Event::PolicyReloaded { policy: "p".to_owned() }).unwrap();
+        let passed = done.load(Ordering::Relaxed) - before;
+        assert!(passed <= 5, "{passed} of the others went before the {number}th");
+    }
+    assert!(done.load(Ordering::Relaxed) > 6);
+    many.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_while_it_waits_is_counted_writes_nothing_and_holds_nobody_up() {
     let world = World::new(64 << 10, 64 << 10);
     let account = Account::new(&world.pace, 1);
