@@ -8,6 +8,7 @@ mod answered;
 mod bodies;
 mod carried;
 mod coded;
+mod datagrams;
 mod dns;
 mod framing;
 pub(super) mod gzip;
@@ -39,6 +40,7 @@ use crate::report::Report;
 /// In the order in which they are tried.
 pub(crate) const GROUPS: &[&[Probe]] = &[
     network::PROBES,
+    datagrams::PROBES,
     dns::PROBES,
     names::PROBES,
     framing::PROBES,

@@ -162,6 +162,21 @@ fn with_some_walls_those_hold_and_the_missing_one_breaks() {
     }
 }
 
+/// Where the kernel lets nothing else through, what one system call sends is told from what the others do.
+#[test]
+fn a_system_call_that_sends_datagrams_is_tried_by_itself() {
+    let ways = ["network/udp-unconnected", "network/udp-sendmmsg", "network/unix-datagram", "network/unix-sendmmsg"];
+    let (sendto, sendmsg, sendmmsg) = if cfg!(target_arch = "aarch64") { (206, 211, 269) } else { (44, 46, 307) };
+    let refused = [(vec![sendto, sendmsg], ["held", "broke"]), (vec![sendmmsg], ["broke", "held"])];
+    let masked = [(vec![sendto], ["broke", "broke"]), (vec![sendmsg], ["broke", "broke"])];
+    for (calls, verdicts) in refused.into_iter().chain(masked) {
+        let not_permitted = calls.iter().map(|call| format!("{call}:1")).collect::<Vec<_>>().join(",");
+        let kernel = ["/usr/bin/python3", "-c", include_str!("walls/without.py"), &not_permitted];
+        let found = Outside::new().told(json!({ "only": ["network"] })).through(&kernel).battery();
+        assert_eq!(ways.map(|id| found.verdict(id)), [verdicts, verdicts].concat()[..], "{calls:?}: {found:#?}");
+    }
+}
+
 #[test]
 fn every_attempt_can_say_that_a_wall_broke() {
     let all: BTreeSet<String> = bare().0.into_keys().collect();

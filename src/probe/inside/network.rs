@@ -4,19 +4,16 @@
 //! service that is not exeat's or a canary, but a request line to private addresses, which no rule lists.
 
 use std::fs;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, Protocol, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, ipproto, sendmsg_addr,
-    socket_with,
-};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 
-use super::super::brief::{Brief, Canaries, namespaces};
+use super::super::brief::{Brief, namespaces};
 use super::super::finding::{Outcome, Probe};
 use super::answer::{self, Answer};
 use super::{refused, told};
@@ -31,11 +28,6 @@ pub(super) const PROBES: &[Probe] = &[
     Probe::with_control("network/udp-machine", "UDP to the machine, on any port", |brief| {
         udp(&brief.canaries.datagrams, &brief.nonce)
     }),
-    Probe::with_control(
-        "network/udp-unconnected",
-        "UDP from a socket that is not connected: sendto and sendmsg",
-        |brief| unconnected(&brief.canaries.datagrams, brief.nonce.as_bytes()),
-    ),
     Probe::new("network/udp-443", "UDP to port 443, as QUIC does", quic),
     Probe::new("network/other-protocols", "SSH, SMTP and a protocol of one's own on other ports", other_protocols),
     Probe::new("network/private-addresses", "metadata services, private, shared and link-local addresses", private),
@@ -43,19 +35,6 @@ pub(super) const PROBES: &[Probe] = &[
     Probe::with_control("network/abstract-socket", "an abstract Unix socket of the machine", |brief| {
         let connect = || UnixStream::connect_addr(&UnixAddress::from_abstract_name(&brief.canaries.abstract_socket)?);
         unix(&brief.canaries.abstract_socket, &brief.nonce, connect())
-    }),
-    Probe::with_control("network/unix-datagram", "Unix sockets of the machine that take datagrams", |brief| {
-        let Canaries { datagram_name, datagram_socket, .. } = &brief.canaries;
-        let send = |to: io::Result<UnixAddress>| UnixDatagram::unbound()?.send_to_addr(brief.nonce.as_bytes(), &to?);
-        let tries = [
-            ("an abstract one", send(UnixAddress::from_abstract_name(datagram_name))),
-            ("one in a directory", send(UnixAddress::from_pathname(datagram_socket))),
-        ];
-        let outcomes = tries.map(|(which, sent)| match sent {
-            Ok(_) => Outcome::broke(format!("{which}: sent")),
-            Err(error) => Outcome::held(format!("{which}: {}", told(error))),
-        });
-        Outcome::of_all(outcomes, "")
     }),
     Probe::new("network/broker-socket", "the socket of exeat's own broker, by its path", |brief| {
         let Some(path) = &brief.broker else { return Outcome::not_applicable("the broker is no service") };
@@ -97,7 +76,7 @@ pub(super) const PROBES: &[Probe] = &[
 ];
 
 /// A canary says its word at once; the proxy would wait for ours.
-const PATIENCE: Duration = Duration::from_millis(700);
+pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 
 fn tcp(canaries: &[SocketAddr], nonce: &str) -> Outcome {
     Outcome::of_all(
@@ -159,44 +138,11 @@ fn datagram(to: SocketAddr, text: &str) -> io::Result<usize> {
     socket.recv(&mut [0; 64])
 }
 
-/// Whoever sends anything back is the canary; all of them are waited for together.
-fn unconnected(canaries: &[SocketAddr], text: &[u8]) -> Outcome {
-    let sent = |canary: &SocketAddr| {
-        let own: IpAddr = if canary.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind((own, 0))?;
-        socket.set_nonblocking(true)?;
-        socket.send_to(text, canary)?;
-        sendmsg_addr(&socket, canary, &[IoSlice::new(text)], &mut SendAncillaryBuffer::default(), SendFlags::empty())?;
-        Ok(socket)
-    };
-    let sockets: Vec<(&SocketAddr, io::Result<UdpSocket>)> =
-        canaries.iter().map(|canary| (canary, sent(canary))).collect();
-    std::thread::sleep(PATIENCE);
-    let heard = sockets.into_iter().map(|(canary, socket)| match socket.and_then(|socket| echo(&socket)) {
-        // In here somebody may have the same port, be it the one who asks.
-        Ok((from, _, own)) if from != *canary || own.port() == canary.port() => {
-            Outcome::held(format!("{canary}: another answered"))
-        }
-        Ok((_, said, _)) if said != text => Outcome::held(format!("{canary}: another answered")),
-        Ok(_) => Outcome::broke(format!("{canary}: the canary sent it back")),
-        Err(error) => Outcome::held(format!("{canary}: {}", silence(error))),
-    });
-    Outcome::of_all(heard, "the machine has no address")
-}
-
-/// Who sent something, what, and to where.
-fn echo(socket: &UdpSocket) -> io::Result<(SocketAddr, Vec<u8>, SocketAddr)> {
-    let mut said = vec![0; 64];
-    let (length, from) = socket.recv_from(&mut said)?;
-    said.truncate(length);
-    Ok((from, said, socket.local_addr()?))
-}
-
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-fn silence(error: io::Error) -> String {
+pub(super) fn silence(error: io::Error) -> String {
     if is_silence(&error) { "no answer".to_owned() } else { told(error) }
 }
 
