@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -11,7 +12,12 @@ use crate::harness::{Exeat, Live, TokenEndpoint, Upstream, within};
 
 /// Starts `exeat broker serve` on this installation's credentials.
 pub fn serve(exeat: &Exeat) -> (Live, String) {
-    let socket = exeat.path("broker.sock").to_str().unwrap().to_owned();
+    serve_at(exeat, exeat.path("broker.sock"))
+}
+
+/// The same, at a socket of the caller's choice.
+pub fn serve_at(exeat: &Exeat, socket: PathBuf) -> (Live, String) {
+    let socket = socket.into_os_string().into_string().unwrap();
     let live = exeat.exeat(&["broker", "serve", "--socket", &socket]);
     within(Duration::from_secs(10), "the broker's socket", || fs::metadata(&socket).is_ok());
     (live, socket)

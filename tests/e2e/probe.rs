@@ -1,5 +1,6 @@
 //! The security team's battery: every wall holds under an agent's real policy, and each attempt can say *broke*.
 
+mod broker;
 mod outside;
 mod sabotaged;
 

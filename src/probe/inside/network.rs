@@ -36,7 +36,7 @@ pub(super) const PROBES: &[Probe] = &[
         let connect = || UnixStream::connect_addr(&UnixAddress::from_abstract_name(&brief.canaries.abstract_socket)?);
         unix(&brief.canaries.abstract_socket, &brief.nonce, connect())
     }),
-    Probe::new("network/broker-socket", "the socket of exeat's own broker, by its path", |brief| {
+    Probe::with_control("network/broker-socket", "the socket of exeat's own broker, by its path", |brief| {
         let Some(path) = &brief.broker else { return Outcome::not_applicable("the broker is no service") };
         match UnixStream::connect(path) {
             Ok(_) => Outcome::broke("connected"),

@@ -25,7 +25,7 @@ fn without(exeat: Exeat, call: &str) -> Exeat {
 }
 
 /// On one where another program has its say.
-fn supervised(exeat: Exeat, wall: &str) -> Exeat {
+pub(super) fn supervised(exeat: Exeat, wall: &str) -> Exeat {
     let program = exeat.path("supervised.py");
     fs::write(&program, include_str!("supervised.py")).unwrap();
     exeat.through(&[PYTHON, program.to_str().unwrap(), wall])
