@@ -14,7 +14,7 @@ use crate::request::{self, Call};
 use crate::serve::Worker;
 use crate::swap::{Swap, Why};
 use crate::tool::Objection;
-use crate::upstream::Floor;
+use crate::upstream::Offer;
 
 /// Whether what a connection says of itself fits where it goes. The result stands for the whole life of the connection; the
 /// policy is asked anew for each call.
@@ -188,10 +188,10 @@ pub(crate) fn scheme(hello: &Hello) -> Scheme {
     }
 }
 
-/// What the client itself would not have gone below.
-pub(crate) fn floor(hello: &Hello) -> Floor {
-    match hello {
-        Hello::Tls { tls12: false, .. } => Floor::Tls13,
-        Hello::Tls { .. } | Hello::Http1 | Hello::Http2Preface => Floor::Tls12,
+/// What the client offered, for its upstreams to be offered no less.
+pub(crate) fn offer(hello: &Hello) -> Offer {
+    match *hello {
+        Hello::Tls { tls12, hybrid, .. } => Offer { tls12, hybrid },
+        Hello::Http1 | Hello::Http2Preface => Offer { tls12: true, hybrid: false },
     }
 }

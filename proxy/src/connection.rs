@@ -20,7 +20,7 @@ use crate::record::Account;
 use crate::seats::Seat;
 use crate::serve::Worker;
 use crate::turn::Share;
-use crate::upstream::Floor;
+use crate::upstream::Offer;
 use crate::{authorize, exchange, limit, terminate, tunnel};
 
 /// Where an accepted socket was going before it was turned here.
@@ -49,8 +49,8 @@ pub struct Connection {
     pub scheme: Scheme,
     /// What the client's TLS agreed on.
     pub tls: Option<Arc<TlsLeg>>,
-    /// What upstream TLS must not be below.
-    pub floor: Floor,
+    /// What is offered to upstreams.
+    pub offer: Offer,
     /// Why no request on it can go further, if so.
     pub verdict: Result<(), Refusal>,
     /// Its place.
@@ -99,9 +99,9 @@ pub(crate) async fn run(worker: Arc<Worker>, stream: Socket, accepted: Accepted)
     if let (Some(permit), Hello::Tls { .. }, Ok(())) = (tunnel, &hello, &verdict) {
         return Box::pin(tunnel::carry(&worker, stream, &accepted, permit)).await;
     }
-    let (scheme, floor) = (authorize::scheme(&hello), authorize::floor(&hello));
+    let (scheme, offer) = (authorize::scheme(&hello), authorize::offer(&hello));
     let Accepted { account, destination, seat, share, .. } = accepted;
-    let mut connection = Connection { account, destination, scheme, tls: None, floor, verdict, seat, share };
+    let mut connection = Connection { account, destination, scheme, tls: None, offer, verdict, seat, share };
     let Hello::Tls { server_name, .. } = hello else {
         let http2 = matches!(hello, Hello::Http2Preface);
         return Box::pin(exchange::serve(worker, connection, stream, http2)).await;

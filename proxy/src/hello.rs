@@ -35,6 +35,8 @@ pub enum Hello {
         alpn: Vec<Vec<u8>>,
         /// Whether it offers TLS 1.2, and not only what came after.
         tls12: bool,
+        /// Whether it offers the hybrid key exchange X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem).
+        hybrid: bool,
         /// Whether it carries an encrypted ClientHello, real or GREASE: the two cannot be told apart (RFC 9849).
         ech: bool,
     },

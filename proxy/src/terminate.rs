@@ -62,6 +62,7 @@ pub fn leg(connection: &CommonState) -> TlsLeg {
     TlsLeg {
         version: connection.protocol_version().map_or_else(String::new, |version| format!("{version:?}")),
         cipher: connection.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+        group: connection.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())),
         alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
     }
 }

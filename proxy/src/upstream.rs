@@ -27,7 +27,7 @@ use self::link::{Link, Open};
 pub(crate) use self::link::{authority, describe};
 use self::pool::{Key, Pool};
 pub use self::roots::{Roots, RootsError, system_bundle};
-pub use self::tls::Floor;
+pub use self::tls::Offer;
 use self::tls::{NoTls, Protocols, Tls};
 use crate::error::Refusal;
 use crate::gathered::Gathered;
@@ -56,8 +56,8 @@ pub struct Upstream {
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
-    /// What TLS upstream must not be below.
-    pub(crate) floor: Floor,
+    /// What is offered upstream.
+    pub(crate) offer: Offer,
     /// Whether it speaks HTTP/2.
     pub(crate) http2: bool,
     /// In whose turns it is served; those of a new connection upstream are in the same lane.
@@ -105,7 +105,7 @@ impl Upstream {
     /// # Errors
     /// [`RootsError::Tls`].
     pub(crate) fn new(roots: Roots, log: Arc<CallLog>, memory: Arc<Memory>) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots)?, pool: Arc::default(), memory, log })
+        Ok(Self { tls: Tls::new(roots), pool: Arc::default(), memory, log })
     }
 
     /// Sends `request` where `permit` says and waits for the head of the answer. A new connection speaks what
@@ -120,7 +120,7 @@ impl Upstream {
         mut request: Box<Request<Body>>,
     ) -> Result<Answer, Refusal> {
         let _pass = self.memory.call().await;
-        let key = Key::of(permit, caller.floor);
+        let key = Key::of(permit, caller.offer);
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
                 Ok(answer) => return Ok(answer),
@@ -173,7 +173,7 @@ impl Upstream {
             return Ok(None);
         }
         let dialled = self.dial(permit.route()).await?;
-        let (stream, peer) = self.secure(dialled, permit, caller.floor, Protocols::Any).await?;
+        let (stream, peer) = self.secure(dialled, permit, caller.offer, Protocols::Any).await?;
         if !peer.speaks_http2() {
             return Ok(None);
         }
@@ -235,7 +235,7 @@ impl Upstream {
             let stream = Gathered::reads(stream, self.before()).within(&self.memory);
             return Ok(Open { link: link::http1(stream, destination, caller.share.beside()).await?, peer });
         }
-        let (stream, peer) = self.secure((stream, reached), permit, caller.floor, protocols).await?;
+        let (stream, peer) = self.secure((stream, reached), permit, caller.offer, protocols).await?;
         let link = if peer.speaks_http2() {
             let stream = Gathered::both_ways(stream, self.before()).within(&self.memory);
             link::http2(stream, destination, caller.share.beside()).await?
@@ -255,12 +255,12 @@ impl Upstream {
         &self,
         (stream, reached): (Prefixed<TcpStream>, Reached),
         permit: &CallPermit,
-        floor: Floor,
+        offer: Offer,
         protocols: Protocols,
     ) -> Result<(TlsStream<Prefixed<TcpStream>>, Arc<Peer>), NoTls> {
         let certificate = permit.route().client_certificate().map(|certificate| &**certificate);
         let stream =
-            self.tls.handshake(permit.destination(), stream.reading_ahead(), floor, protocols, certificate).await?;
+            self.tls.handshake(permit.destination(), stream.reading_ahead(), offer, protocols, certificate).await?;
         let tls = Some(Arc::new(terminate::leg(stream.get_ref().1)));
         Ok((stream, Arc::new(Peer { reached, tls })))
     }

@@ -8,12 +8,20 @@ use proptest::prelude::*;
 use proxy::hello::{Hello, Progress, Unreadable, read};
 use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, version};
+use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, version};
 
 /// A ClientHello as rustls sends it.
+const HYBRID: NamedGroup = NamedGroup::X25519MLKEM768;
+
 fn client_hello(name: &str, alpn: &[&[u8]], newest: bool) -> Vec<u8> {
+    client_hello_with(name, alpn, newest, true)
+}
+
+fn client_hello_with(name: &str, alpn: &[&[u8]], newest: bool, hybrid: bool) -> Vec<u8> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| hybrid || group.name() != HYBRID);
     let versions = if newest { vec![&version::TLS13, &version::TLS12] } else { vec![&version::TLS12] };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&versions)
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
@@ -41,7 +49,7 @@ fn fragmented(hello: &[u8], lengths: &[usize]) -> Vec<u8> {
     out
 }
 
-type Read = (Option<String>, Vec<Vec<u8>>);
+type Read = (Option<String>, Vec<Vec<u8>>, bool);
 
 /// What rustls makes of the bytes.
 fn rustls_reads(bytes: &[u8]) -> Option<Read> {
@@ -52,7 +60,8 @@ fn rustls_reads(bytes: &[u8]) -> Option<Read> {
         if let Some(accepted) = acceptor.accept().ok()? {
             let hello = accepted.client_hello();
             let alpn = hello.alpn().map(|names| names.map(<[u8]>::to_vec).collect()).unwrap_or_default();
-            return Some((hello.server_name().map(str::to_owned), alpn));
+            let hybrid = hello.named_groups().is_some_and(|groups| groups.contains(&HYBRID));
+            return Some((hello.server_name().map(str::to_owned), alpn, hybrid));
         }
     }
     None
@@ -60,11 +69,11 @@ fn rustls_reads(bytes: &[u8]) -> Option<Read> {
 
 /// Whenever both read a hello they read the same, and where rustls has read one we are not still waiting.
 fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
-    let Some((name, alpn)) = rustls_reads(bytes) else { return Ok(()) };
+    let Some((name, alpn, theirs)) = rustls_reads(bytes) else { return Ok(()) };
     match read(bytes) {
         Progress::Refused(_) => {}
-        Progress::Complete(Hello::Tls { server_name, alpn: ours, .. }) => {
-            prop_assert_eq!(ours, alpn);
+        Progress::Complete(Hello::Tls { server_name, alpn: ours, hybrid, .. }) => {
+            prop_assert_eq!((ours, hybrid), (alpn, theirs));
             if let Some(name) = name {
                 prop_assert_eq!(server_name, Some(name.parse::<DnsName>().unwrap()));
             }
@@ -90,15 +99,16 @@ fn a_hello_whose_name_says_it_is_an_a_label_and_is_none_is_refused() {
 proptest! {
     #[test]
     fn an_honest_hello_is_read_whole_in_any_records_and_not_before_its_end(
-        name in names(), h2 in any::<bool>(), newest in any::<bool>(), lengths in proptest::collection::vec(1usize..200, 0..8),
+        name in names(), (h2, newest, hybrid) in any::<(bool, bool, bool)>(), lengths in proptest::collection::vec(1usize..200, 0..8),
         early in proptest::collection::vec(any::<u8>(), 0..8),
     ) {
         let alpn: &[&[u8]] = if h2 { &[b"h2", b"http/1.1"] } else { &[] };
-        let bytes = fragmented(&client_hello(&name, alpn, newest), &lengths);
+        let bytes = fragmented(&client_hello_with(&name, alpn, newest, hybrid), &lengths);
         let expected = Hello::Tls {
             server_name: Some(name.parse().unwrap()),
             alpn: alpn.iter().map(|name| name.to_vec()).collect(),
             tls12: true,
+            hybrid: hybrid && newest,
             ech: false,
         };
         prop_assert_eq!(read(&bytes), Progress::Complete(expected.clone()));
@@ -209,7 +219,8 @@ fn old_versions_are_refused_and_an_encrypted_hello_is_seen() {
     let verdict = |version, extensions: &[(u16, Vec<u8>)]| read(&hello_with(version, extensions));
     assert_eq!(verdict(0x0302, &[]), Progress::Refused(Unreadable::TooOld));
     assert_eq!(verdict(0x0303, &[(43, vec![4, 3, 2, 3, 1])]), Progress::Refused(Unreadable::TooOld));
-    let none = |tls12, ech| Progress::Complete(Hello::Tls { server_name: None, alpn: Vec::new(), tls12, ech });
+    let none =
+        |tls12, ech| Progress::Complete(Hello::Tls { server_name: None, alpn: Vec::new(), tls12, hybrid: false, ech });
     assert_eq!(verdict(0x0303, &[(43, vec![4, 0x7a, 0x7a, 3, 4])]), none(false, false));
     assert_eq!(verdict(0x0303, &[(43, vec![4, 3, 4, 3, 3])]), none(true, false));
     assert_eq!(verdict(0x0303, &[(0xfe0d, vec![0; 8])]), none(true, true));

@@ -118,6 +118,7 @@ fn start(chance: &mut Chance, call: u64) -> CallStart {
     let tls = TlsLeg {
         version: "TLSv1_3".to_owned(),
         cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+        group: Some("X25519".to_owned()),
         alpn: Some("h2".to_owned()),
     };
     CallStart {
@@ -141,7 +142,12 @@ fn start(chance: &mut Chance, call: u64) -> CallStart {
 }
 
 fn end(chance: &mut Chance, call: u64) -> CallEnd {
-    let tls = TlsLeg { version: "TLSv1_3".to_owned(), cipher: "TLS13_AES_256_GCM_SHA384".to_owned(), alpn: None };
+    let tls = TlsLeg {
+        version: "TLSv1_3".to_owned(),
+        cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+        group: Some("X25519".to_owned()),
+        alpn: None,
+    };
     let (outcome, status) = match chance.below(1000) {
         0 => ("broken", Some(200)),
         1..10 => ("done", Some(500)),

@@ -212,6 +212,9 @@ pub struct TlsLeg {
     pub version: String,
     /// The cipher suite's IANA name.
     pub cipher: String,
+    /// The group of the key exchange: `X25519MLKEM768`, `X25519`, `secp256r1` or `secp384r1`; none where a session of TLS 1.2 was resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The protocol agreed by ALPN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn: Option<String>,

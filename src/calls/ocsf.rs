@@ -332,7 +332,7 @@ fn site(to: &str) -> (&str, Option<u16>) {
 }
 
 fn leg(leg: &TlsLeg) -> Value {
-    json!({ "version": leg.version, "cipher": leg.cipher, "alpn": leg.alpn })
+    json!({ "version": leg.version, "cipher": leg.cipher, "group": leg.group, "alpn": leg.alpn })
 }
 
 fn used(used: &CredentialUse) -> Value {

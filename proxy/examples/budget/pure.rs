@@ -73,6 +73,7 @@ fn log(room: &Path) -> Result<(), Failure> {
     let leg = || TlsLeg {
         version: "TLSv1_3".to_owned(),
         cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+        group: Some("X25519".to_owned()),
         alpn: Some("http/1.1".to_owned()),
     };
     let start = CallStart {

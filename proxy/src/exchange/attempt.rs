@@ -64,7 +64,7 @@ impl Attempt<'_> {
         let Self { worker, connection, call, permit, .. } = self;
         let send = pin!(async {
             let http2 = call.version == Version::HTTP_2;
-            let caller = Caller { floor: connection.floor, http2, share: &connection.share };
+            let caller = Caller { offer: connection.offer, http2, share: &connection.share };
             if self.upgrade {
                 // Few calls are sent so; the others need not have the room for it.
                 Box::pin(worker.upstream.send_alone(permit, caller, request)).await

@@ -88,7 +88,7 @@ fn client_hello(body: &[u8]) -> Outcome<Hello> {
 fn named(mut extensions: Reader<'_>) -> Outcome<Hello> {
     let mut seen = std::collections::BTreeSet::new();
     // Without the extension that lists versions, TLS 1.2 is what is offered (RFC 8446 section 4.2.1).
-    let (mut server_name, mut alpn, mut tls12, mut ech) = (None, Vec::new(), true, false);
+    let (mut server_name, mut alpn, mut tls12, mut hybrid, mut ech) = (None, Vec::new(), true, false, false);
     while !extensions.0.is_empty() {
         let kind = extensions.u16()?;
         let body = extensions.vector16()?;
@@ -97,13 +97,14 @@ fn named(mut extensions: Reader<'_>) -> Outcome<Hello> {
         }
         match kind {
             0 => server_name = Some(one_name(body)?),
+            10 => hybrid = offers_hybrid(body)?,
             16 => alpn = protocols(body)?,
             43 => tls12 = supports_tls12(body)?,
             0xfe0d => ech = true,
             _ => {}
         }
     }
-    Ok(Hello::Tls { server_name, alpn, tls12, ech })
+    Ok(Hello::Tls { server_name, alpn, tls12, hybrid, ech })
 }
 
 /// RFC 6066 section 3, less what nobody sends: one list, one entry, a host name in A-labels.
@@ -151,6 +152,17 @@ fn supports_tls12(mut body: Reader<'_>) -> Outcome<bool> {
         }
     }
     if tls12 || tls13 { Ok(tls12) } else { Err(Unreadable::TooOld) }
+}
+
+/// RFC 8446 section 4.2.7: whether X25519MLKEM768 is among the groups.
+fn offers_hybrid(mut body: Reader<'_>) -> Outcome<bool> {
+    let mut list = body.vector16()?;
+    body.end()?;
+    let mut hybrid = false;
+    while !list.0.is_empty() {
+        hybrid |= list.u16()? == 0x11ec;
+    }
+    Ok(hybrid)
 }
 
 fn malformed<T>(reason: &'static str) -> Outcome<T> {

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use super::alone::Alone;
 use super::link::{Link, Open};
-use super::{Floor, Peer};
+use super::{Offer, Peer};
 use crate::limit;
 
 /// What two calls must share to share a connection: everything that decided which address was dialled, and how safely.
@@ -25,7 +25,7 @@ pub(super) struct Key {
     dial: Option<SocketAddr>,
     ranges: Vec<IpNet>,
     proxy: Option<Arc<UpstreamProxy>>,
-    floor: Floor,
+    offer: Offer,
     certificate: Option<Arc<ClientCertificate>>,
 }
 
@@ -37,7 +37,7 @@ impl Hash for Key {
 }
 
 impl Key {
-    pub(super) fn of(permit: &CallPermit, floor: Floor) -> Self {
+    pub(super) fn of(permit: &CallPermit, offer: Offer) -> Self {
         let route = permit.route();
         Self {
             destination: permit.destination().clone(),
@@ -45,7 +45,7 @@ impl Key {
             dial: route.dial(),
             ranges: route.ranges().to_vec(),
             proxy: route.proxy().cloned(),
-            floor,
+            offer,
             certificate: route.client_certificate().cloned(),
         }
     }

@@ -1,7 +1,7 @@
 //! TLS towards upstreams: who may be at the other end, and which versions will do.
 //!
 //! Enters: a stream to a permitted destination. Leaves: a verified TLS stream, or in plain words what is wrong and what to do.
-//! Never: TLS below 1.2 or below what the client offered, a name other than the permitted one, a certificate by a worker's
+//! Never: TLS below 1.2, less than what the client offered, a name other than the permitted one, a certificate by a worker's
 //! CA, data before the handshake is finished (0-RTT, which can be replayed).
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,8 +13,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::sign::SingleCertAndKey;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-    SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, NamedGroup, OtherError,
+    SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,13 +25,14 @@ use super::Roots;
 use crate::error::Refusal;
 use crate::{leaf, limit};
 
-/// The lowest version that will do: what is judged here is not carried on more weakly than the client itself would have.
+/// What is offered to an upstream, beside TLS 1.3: as the client offered it, so that nothing is carried on more weakly than the client itself would have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Floor {
+pub struct Offer {
     /// TLS 1.2.
-    Tls12,
-    /// TLS 1.3: the client offered nothing below.
-    Tls13,
+    pub tls12: bool,
+    /// The hybrid key exchange X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem), before all others and with its key share at once. For who does not
+    /// offer it the hello is one packet, which is all that some servers read.
+    pub hybrid: bool,
 }
 
 /// What is offered by ALPN.
@@ -66,47 +67,41 @@ impl From<NoTls> for Refusal {
     }
 }
 
-/// The configurations, one for each pair of floor and protocols.
+/// The configurations, each made when it is asked for.
 #[derive(Debug)]
 pub(super) struct Tls {
-    any12: Arc<ClientConfig>,
-    any13: Arc<ClientConfig>,
-    http12: Arc<ClientConfig>,
-    http13: Arc<ClientConfig>,
+    configurations: [OnceLock<Arc<ClientConfig>>; 8],
     verifier: Arc<Verifier>,
 }
 
 impl Tls {
     /// Trusts `roots`.
-    pub(super) fn new(roots: Roots) -> Result<Self, Error> {
+    pub(super) fn new(roots: Roots) -> Self {
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         let verifier = Arc::new(Verifier { roots: Mutex::new(Some(roots)), inner: OnceLock::new(), algorithms });
-        Ok(Self {
-            any12: client(&verifier, Floor::Tls12, Protocols::Any, None)?,
-            any13: client(&verifier, Floor::Tls13, Protocols::Any, None)?,
-            http12: client(&verifier, Floor::Tls12, Protocols::Http1, None)?,
-            http13: client(&verifier, Floor::Tls13, Protocols::Http1, None)?,
-            verifier,
-        })
+        Self { configurations: Default::default(), verifier }
     }
 
     /// What stands ready, or one that shows this certificate if it is asked for one. That one is made for each connection, so that no
     /// session is resumed under another rule's certificate.
     fn configuration(
         &self,
-        floor: Floor,
+        offer: Offer,
         protocols: Protocols,
         certificate: Option<&ClientCertificate>,
     ) -> Result<Arc<ClientConfig>, Error> {
+        let make = || client(&self.verifier, offer, protocols, certificate);
         if certificate.is_some() {
-            return client(&self.verifier, floor, protocols, certificate);
+            return make();
         }
-        Ok(Arc::clone(match (floor, protocols) {
-            (Floor::Tls12, Protocols::Any) => &self.any12,
-            (Floor::Tls13, Protocols::Any) => &self.any13,
-            (Floor::Tls12, Protocols::Http1) => &self.http12,
-            (Floor::Tls13, Protocols::Http1) => &self.http13,
-        }))
+        let http1 = protocols == Protocols::Http1;
+        let kept =
+            &self.configurations[usize::from(offer.tls12) | usize::from(offer.hybrid) << 1 | usize::from(http1) << 2];
+        if let Some(ready) = kept.get() {
+            return Ok(Arc::clone(ready));
+        }
+        let made = make()?;
+        Ok(Arc::clone(kept.get_or_init(|| made)))
     }
 
     /// Shakes hands with `destination`, which has to prove its name.
@@ -114,7 +109,7 @@ impl Tls {
         &self,
         destination: &Destination,
         stream: S,
-        floor: Floor,
+        offer: Offer,
         protocols: Protocols,
         certificate: Option<&ClientCertificate>,
     ) -> Result<TlsStream<S>, NoTls>
@@ -131,13 +126,13 @@ impl Tls {
                 .map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?,
             Host::Address(address) => ServerName::from(*address),
         };
-        let configuration = self.configuration(floor, protocols, certificate);
+        let configuration = self.configuration(offer, protocols, certificate);
         let configuration = configuration.map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?;
         let connector = TlsConnector::from(configuration);
         match tokio::time::timeout(limit::UPSTREAM_HANDSHAKE_WAIT, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
-                let refusal = refused(explain(&error, floor));
+                let refusal = refused(explain(&error, offer));
                 let protocol = matches!(alert(&error), Some(AlertDescription::NoApplicationProtocol));
                 Err(if protocol { NoTls::Protocol(refusal) } else { NoTls::Other(refusal) })
             }
@@ -151,19 +146,18 @@ impl Tls {
 
 fn client(
     verifier: &Arc<Verifier>,
-    floor: Floor,
+    offer: Offer,
     protocols: Protocols,
     certificate: Option<&ClientCertificate>,
 ) -> Result<Arc<ClientConfig>, Error> {
     const FROM_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
     const FROM_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions = match floor {
-        Floor::Tls12 => FROM_12,
-        Floor::Tls13 => FROM_13,
-    };
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)?
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if offer.hybrid {
+        provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519MLKEM768);
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(if offer.tls12 { FROM_12 } else { FROM_13 })?
         .dangerous()
         .with_custom_certificate_verifier(Arc::<Verifier>::clone(verifier));
     let mut client = match certificate {
@@ -259,19 +253,17 @@ fn told(error: &std::io::Error) -> Option<&Error> {
 }
 
 /// What a failed handshake means, and what to do about it.
-fn explain(error: &std::io::Error, floor: Floor) -> (String, &'static str) {
+fn explain(error: &std::io::Error, offer: Offer) -> (String, &'static str) {
     match told(error) {
         Some(Error::InvalidCertificate(wrong)) => certificate(wrong),
-        Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)) => match floor {
-            Floor::Tls12 => (
-                "it speaks no TLS that is safe: neither 1.3 nor 1.2 with a modern cipher".to_owned(),
-                "its owner has to update it; exeat does not go below TLS 1.2",
-            ),
-            Floor::Tls13 => (
-                "it does not speak TLS 1.3, and the client offered nothing below".to_owned(),
-                "let the client offer TLS 1.2 as well, or have the server updated",
-            ),
-        },
+        Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)) if offer.tls12 => (
+            "it speaks no TLS that is safe: neither 1.3 nor 1.2 with a modern cipher".to_owned(),
+            "its owner has to update it; exeat does not go below TLS 1.2",
+        ),
+        Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)) => (
+            "it does not speak TLS 1.3, and the client offered nothing below".to_owned(),
+            "let the client offer TLS 1.2 as well, or have the server updated",
+        ),
         Some(Error::NoCertificatesPresented) => ("it showed no certificate".to_owned(), TELL_OPERATOR),
         Some(Error::AlertReceived(alert)) if of_the_client(*alert) => about_the_client(*alert),
         Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => (

@@ -21,7 +21,8 @@ fn some<S: Strategy>(strategy: S) -> impl Strategy<Value = Option<S::Value>> {
 }
 
 fn leg() -> impl Strategy<Value = Arc<TlsLeg>> {
-    (text(), text(), some(text())).prop_map(|(version, cipher, alpn)| Arc::new(TlsLeg { version, cipher, alpn }))
+    (text(), text(), some(text()), some(text()))
+        .prop_map(|(version, cipher, group, alpn)| Arc::new(TlsLeg { version, cipher, group, alpn }))
 }
 
 fn credential() -> impl Strategy<Value = CredentialUse> {

@@ -207,8 +207,8 @@ fn evidence<W: Write>(lines: &mut Lines<'_, W>, story: &Story) -> io::Result<()>
 
 fn tls(leg: Option<&TlsLeg>) -> String {
     let Some(leg) = leg else { return String::new() };
-    let alpn = leg.alpn.as_ref().map(|alpn| format!(" {alpn}")).unwrap_or_default();
-    format!(", {} {}{alpn}", leg.version, leg.cipher)
+    let more = [&leg.group, &leg.alpn].into_iter().flatten().map(|more| format!(" {more}"));
+    format!(", {} {}{}", leg.version, leg.cipher, more.collect::<String>())
 }
 
 fn time(milliseconds: f64) -> String {

@@ -20,7 +20,7 @@ fn the_certificate_of_a_workers_ca_spoils_what_is_good_without_it() {
     let worker = leaf::Authority::generate(SystemTime::now()).unwrap();
     let of_a_worker = CertificateDer::from_pem_slice(worker.pem().as_bytes()).unwrap();
 
-    let verifier = Tls::new(Roots::read(&[room.path().join("root.pem")]).unwrap()).unwrap().verifier;
+    let verifier = Tls::new(Roots::read(&[room.path().join("root.pem")]).unwrap()).verifier;
     let judged = |beside: &[CertificateDer<'_>], name: &'static str| {
         verifier.verify_server_cert(&good, beside, &ServerName::try_from(name).unwrap(), &[], UnixTime::now())
     };
