@@ -62,10 +62,14 @@ async fn answer(
     let came = Came::of(&request, &worker.swap);
     let reader = Reader::of(request.version(), request.headers());
     let to_head = request.method() == http::Method::HEAD;
-    let response = call(&worker, &connection, request).await.unwrap_or_else(|refusal| {
-        worker.refuse(&connection.account, &connection.destination.to_string(), Some(came.told()), &refusal);
-        answered(&refusal, reader)
-    });
+    let response = match call(&worker, &connection, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            let Connection { account, seat, destination, .. } = &*connection;
+            worker.refuse_in_turn(account, seat, &destination.to_string(), Some(came.told()), &refusal).await;
+            answered(&refusal, reader)
+        }
+    };
     // RFC 9110 section 9.3.2; over HTTP/2 a body would be sent.
     Ok(if to_head { response.map(|_| empty()) } else { response })
 }

@@ -310,7 +310,7 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, numbers: Arc<AtomicU
             }
             Err(refusal) => {
                 let (worker, account) = (Arc::clone(&worker), Account::new(&worker.pace, number));
-                connections.spawn(async move { worker.refuse_in_turn(&account, &seat, "exeat", &refusal).await });
+                connections.spawn(async move { worker.refuse_in_turn(&account, &seat, "exeat", None, &refusal).await });
             }
         }
         while connections.try_join_next().is_some() {}
@@ -352,6 +352,6 @@ async fn one(worker: Arc<Worker>, stream: TcpStream, accepted: Accepted) {
         left = Aside::new(seat.given_up()) => left.refusal(&to).map_or(Ok(()), Err),
     };
     if let Err(refusal) = served {
-        worker.refuse_in_turn(&account, &seat, &to.to_string(), &refusal).await;
+        worker.refuse_in_turn(&account, &seat, &to.to_string(), None, &refusal).await;
     }
 }

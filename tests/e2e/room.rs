@@ -107,6 +107,49 @@ def attack():
 }
 
 #[test]
+fn calls_that_were_taken_up_and_are_refused_later_wait_again_and_nobody_waits_for_all_of_them() {
+    let upstream = Upstream::start();
+    let room = "[room]\nsecond = \"512KiB\"\nburst = \"1MiB\"\n";
+    let exeat = Exeat::new().allow_with("api.example.com", &upstream, "paths = [\"/echo/**\"]");
+    let exeat = exeat.rule(&format!(
+        "[[allow]]\nto = \"mcp.example.com\"\ndial = \"{}\"\nmcp = {{ tools = [\"search\"] }}",
+        upstream.dial()
+    ));
+    fs::write(exeat.config("log.toml"), room).unwrap();
+    let exeat =
+        exeat.limit(Duration::from_secs(120)).sandbox(&format!("read = [\"{}\"]", crate::harness::tools().display()));
+    let attack = "
+def attack():
+    flood = Connection(name='mcp.example.com').greet()
+    body = json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'tools/call', 'params': {'name': 'other', 'arguments': {}}}).encode()
+    fields = [('content-type', 'application/json'), ('accept', 'application/json, text/event-stream'), ('content-length', str(len(body)))]
+    streams = range(1, 161, 2)
+    # Taken up while the log is within its pace, and not refused before their last byte.
+    for stream in streams:
+        flood.send(flood.request(stream, '/mcp/' + 'z' * 8_000, 'POST', fields, end=False) + frame(DATA, 0, stream, body[:-1]))
+    time.sleep(2)
+    for stream in streams:
+        flood.send(frame(DATA, 1, stream, body[-1:]))
+    flood.wait(lambda: len(flood.done) == len(streams))
+    return {'refused': sorted(set(flood.statuses.values())), 'done': len(flood.done)}";
+    let program = format!("{}\n{attack}\nattacked(attack)", include_str!("floods/attack.py"));
+    let mut live = exeat.start_with_input(&[&python_tools(), "-c", &program]);
+    live.wait_for("\n");
+    live.write("\n");
+    let run = live.finish().ok();
+    let told = run.json();
+    assert!(told["polite"].as_array().unwrap().iter().all(|status| *status == 200), "{told}");
+    // Each takes 80 ms or so, all of them six seconds.
+    assert!(told["slowest"].as_f64().unwrap() < 1.5, "{told}");
+    assert_eq!((&told["told"]["done"], run.log.refusals().len()), (&80.into(), 80), "{told}");
+    assert!(
+        run.log.refusals().iter().all(|refused| refused.kind == "tool-not-allowed"),
+        "{:?}",
+        run.log.refused_kinds()
+    );
+}
+
+#[test]
 fn what_is_too_long_for_a_record_is_cut_says_so_everywhere_and_can_be_proven() {
     let upstream = Upstream::start();
     let exeat = house(&upstream, "").option(&["--observe"]);

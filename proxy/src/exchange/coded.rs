@@ -52,7 +52,7 @@ impl CodedWatch {
     /// A watch over the body behind `head`. A worker without placeholders has nothing to look for.
     ///
     /// # Errors
-    /// [`Refusal::UnexaminedBody`] for a coding that cannot be read, or several.
+    /// [`Refusal::UnexaminedBody`] for a coding that cannot be read, or several, or one around messages that may be compressed themselves.
     pub fn new(head: &Head<'_>, swap: &Swap) -> Result<Self, Refusal> {
         let nothing = swap.is_empty() || lacks(Wall::Watch);
         let coding = if nothing { Ok((Coding::Identity, false)) } else { coding::of_request(head.headers) };
@@ -67,6 +67,11 @@ impl CodedWatch {
         };
         let messages = if nothing { Ok(None) } else { grpc::messages(head.headers) };
         let messages = messages.map_err(|base64| Refusal::UnexaminedBody(base64.to_string()))?;
+        if messages.is_some() && (chunked || decoding.is_some()) {
+            // One reader takes the messages as they come, another undoes the coding first: a message of the one is within a message of the other.
+            let why = "its messages are in a content coding besides: send gRPC and Connect without `Content-Encoding`";
+            return Err(Refusal::UnexaminedBody(why.to_owned()));
+        }
         let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
         Ok(Self { watch: swap.body(head), nothing, decoding, chunks, messages })
     }
@@ -239,6 +244,22 @@ mod tests {
             }
         }
         (body.len().div_ceil(cut), watch.finish())
+    }
+
+    #[test]
+    fn messages_that_may_be_compressed_are_in_no_coding_besides() {
+        // A stored block of bare deflate, or an uncompressed one of brotli, begins with what reads as the head of an uncompressed message.
+        for kind in ["application/grpc", "application/grpc-web+proto", "application/connect+json"] {
+            for coding in ["br", "deflate", "gzip", "zstd", "aws-chunked"] {
+                let head = [
+                    (CONTENT_TYPE, HeaderValue::from_static(kind)),
+                    (CONTENT_ENCODING, HeaderValue::from_static(coding)),
+                ];
+                let (_, result) = behind(&HeaderMap::from_iter(head), &[0, 8, 0x10, 0, 0, 1], 10);
+                let told = result.unwrap_err().to_string();
+                assert!(told.contains("without `Content-Encoding`"), "{kind} in {coding}: {told}");
+            }
+        }
     }
 
     fn coded(coding: &str, body: &[u8]) -> Vec<u8> {

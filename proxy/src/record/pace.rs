@@ -167,6 +167,11 @@ impl Account {
         self.pace.is_behind()
     }
 
+    /// Whether a turn was given of which nothing is written yet.
+    pub(crate) fn has_had_its_turn(&self) -> bool {
+        self.paid.load(Ordering::Relaxed) > 0
+    }
+
     /// Waits for the turn of a call; no longer than until `stop` turns true.
     pub(crate) async fn turn(&self, stop: &watch::Receiver<bool>) {
         let mut stop = stop.clone();
@@ -199,6 +204,10 @@ impl Account {
         }
         let rest = units.saturating_sub(paid);
         if self.pace.takes(rest) {
+            if self.next.load(Ordering::Relaxed) == 0 {
+                // It stands from now on.
+                self.next.store(self.pace.queue().clock.max(1), Ordering::Relaxed);
+            }
             return;
         }
         let mut queue = self.pace.queue();

@@ -1,7 +1,7 @@
 //! What a worker writes of what is no call: that something went no further, and that a name was asked for.
 //!
 //! Enters: a refusal, and what is known of what was refused; a name. Leaves: a record, and a count for whoever started the worker. Never: a
-//! placeholder; a connection's refusal out of its turn, where the log is behind.
+//! placeholder; a refusal out of its turn, where the log is behind.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,13 +46,22 @@ impl Worker {
         self.tell(account, Event::Refused(refused));
     }
 
-    /// Records that a connection went no further, once it is its turn. Its place stays taken for as long, so there are no more of them than places.
-    pub(super) async fn refuse_in_turn(&self, account: &Account, seat: &Arc<Seat>, to: &str, refusal: &Refusal) {
-        if account.waits() {
+    /// Records that a call or connection went no further, once it is its turn. Its place stays taken for as long, so there are no more of them than places.
+    /// A call that is refused at once has had its turn already; what raises an alert is written whoever goes away.
+    pub(crate) async fn refuse_in_turn(
+        &self,
+        account: &Account,
+        seat: &Arc<Seat>,
+        to: &str,
+        request: Option<Told>,
+        refusal: &Refusal,
+    ) {
+        let ready = request.is_some() && (account.has_had_its_turn() || refusal.is_alert());
+        if account.waits() && !ready {
             let _busy = seat.busy();
-            account.turn(&self.stop).await;
+            Box::pin(account.turn(&self.stop)).await;
         }
-        self.refuse(account, to, None, refusal);
+        self.refuse(account, to, request, refusal);
     }
 
     /// The query of a call, fit for the log.
