@@ -32,6 +32,20 @@ pub fn is_spoken(headers: &HeaderMap) -> bool {
     kinds(headers).any(|kind| kind == Kind::Grpc)
 }
 
+/// The media type in which a call of gRPC-Web is answered: its own, of those that are known, or what it is a kind of. None where it names several.
+pub fn web(headers: &HeaderMap) -> Option<&'static str> {
+    const PLAIN: [&str; 3] = ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json"];
+    const TEXT: [&str; 2] = ["application/grpc-web-text", "application/grpc-web-text+proto"];
+    let mut media = media(headers);
+    let (Some(own), None) = (media.next(), media.next()) else { return None };
+    let known: &[&str] = match Kind::of(own)? {
+        Kind::Web => &PLAIN,
+        Kind::WebText => &TEXT,
+        Kind::Grpc | Kind::Connect => return None,
+    };
+    known.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(own)).or(known.first()).copied()
+}
+
 /// The messages that the body behind this head consists of, where it does.
 ///
 /// # Errors
@@ -54,13 +68,18 @@ pub fn is_compressed(query: &str) -> bool {
 
 /// Of several media types, or a list of them, a reader may take any.
 fn kinds(headers: &HeaderMap) -> impl Iterator<Item = Kind> {
+    media(headers).filter_map(Kind::of)
+}
+
+/// Without parameters.
+fn media(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let types = headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
-    types.flat_map(|value| value.split(|&byte| byte == b',')).filter_map(Kind::of)
+    let types = types.flat_map(|value| value.split(|&byte| byte == b','));
+    types.map(|value| value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
 impl Kind {
     fn of(media: &[u8]) -> Option<Self> {
-        let media = media.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         if behind(media, b"application/connect+").is_some() {
             return Some(Self::Connect);
         }
@@ -152,6 +171,24 @@ mod tests {
         let of = |kind| is_spoken(&head(&[kind]));
         assert!(["application/grpc", "Application/GRPC+proto", "application/grpc ;x=y"].into_iter().all(of));
         assert!(!["application/grpc-web", "application/json", "", "application/grp"].into_iter().any(of));
+    }
+
+    #[test]
+    fn a_call_of_grpc_web_is_answered_in_its_own_type() {
+        for (kinds, answered) in [
+            (&["application/grpc-web"][..], Some("application/grpc-web")),
+            (&["Application/GRPC-Web+proto ;x=y"], Some("application/grpc-web+proto")),
+            (&["application/grpc-web+thrift"], Some("application/grpc-web")),
+            (&["application/grpc-web-text+proto"], Some("application/grpc-web-text+proto")),
+            (&["application/grpc-web-text-base64"], Some("application/grpc-web-text")),
+            (&["application/grpc-web, application/json"], None),
+            (&["application/json", "application/grpc-web"], None),
+            (&["application/grpc"], None),
+            (&["application/connect+proto"], None),
+            (&[], None),
+        ] {
+            assert_eq!(web(&head(kinds)), answered, "{kinds:?}");
+        }
     }
 
     #[test]

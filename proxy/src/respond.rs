@@ -5,6 +5,8 @@
 //! a part of an answer: gRPC's status, git's lines of text, the reason phrase, `message`. Never: a credential, a placeholder, a
 //! byte that was not checked.
 
+mod trailers;
+
 use bytes::Bytes;
 use config::CredentialName;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -20,8 +22,6 @@ use crate::tool;
 
 /// RFC 9209.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// What is said first, so that whoever reads the message alone knows who speaks.
 const TITLE: &str = "exeat did not let this call out";
@@ -187,19 +187,20 @@ pub enum Reader {
     Git,
     /// npm, which shows the member `error` as a text.
     Npm,
-    /// A gRPC client, which looks at `grpc-status` and at nothing else.
-    Grpc,
+    /// A client of gRPC or gRPC-Web, which looks at `grpc-status` and at nothing else; the media type that it reads.
+    Grpc(&'static str),
 }
 
 impl Reader {
-    /// Who sent a request with these fields. gRPC is spoken over HTTP/2 alone.
+    /// Who sent a request with these fields. gRPC is spoken over HTTP/2 alone, gRPC-Web over any version.
     pub fn of(version: Version, headers: &HeaderMap) -> Self {
         let agent = || headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
-        match version == Version::HTTP_2 && grpc::is_spoken(headers) {
-            true => Self::Grpc,
-            false if agent().starts_with(b"git/") => Self::Git,
-            false if agent().starts_with(b"npm/") => Self::Npm,
-            false => Self::Http,
+        let native = || (version == Version::HTTP_2 && grpc::is_spoken(headers)).then_some("application/grpc");
+        match grpc::web(headers).or_else(native) {
+            Some(media) => Self::Grpc(media),
+            None if agent().starts_with(b"git/") => Self::Git,
+            None if agent().starts_with(b"npm/") => Self::Npm,
+            None => Self::Http,
         }
     }
 }
@@ -207,7 +208,7 @@ impl Reader {
 /// The answer for a refusal.
 pub fn refuse(refusal: &Refusal, reader: Reader) -> Response<Full<Bytes>> {
     let mut response = match (reader, refusal) {
-        (Reader::Grpc, _) => return trailers_only(refusal),
+        (Reader::Grpc(media), _) => return trailers::only(refusal, media),
         (_, Refusal::Tool(objection)) => tool::answer(objection),
         (Reader::Git, _) => answer(refusal, "text/plain; charset=utf-8", plain(refusal)),
         // The charset says nothing new (RFC 8259 section 11), but octokit takes what names one for text, and shows it.
@@ -242,39 +243,6 @@ fn plain(refusal: &Refusal) -> Vec<u8> {
 fn reason_phrase(status: StatusCode, kind: &str) -> Option<ReasonPhrase> {
     let usual = status.canonical_reason().filter(|_| !status.is_success())?;
     ReasonPhrase::try_from(format!("{usual} (exeat: {kind})")).ok()
-}
-
-/// A gRPC answer that is all head: the status and, percent-encoded, what was refused and what to ask for.
-fn trailers_only(refusal: &Refusal) -> Response<Full<Bytes>> {
-    let (status, kind, proxy_error) = row(refusal);
-    let code = match status {
-        StatusCode::BAD_REQUEST => "3",
-        StatusCode::TOO_MANY_REQUESTS => "8",
-        StatusCode::NOT_IMPLEMENTED => "12",
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => "14",
-        _ => "7",
-    };
-    let message = grpc_message(&sentence(refusal));
-    let mut response = Response::new(Full::default());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
-    for (name, value) in [(GRPC_MESSAGE, message), (PROXY_STATUS, proxy_status(proxy_error, kind))] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    }
-    response
-}
-
-/// As gRPC wants it: printable ASCII but `%`, everything else escaped; cut to what every client takes as a head.
-fn grpc_message(text: &str) -> String {
-    const LONGEST: usize = 2048;
-    let plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'%';
-    text.bytes()
-        .take(LONGEST)
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }
 
 /// The fields of RFC 9457, and the two in which SDKs look for what they tell their caller: `message` (GitHub's and others'), and `error`
@@ -377,23 +345,5 @@ mod tests {
         assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
         assert!(response.headers().contains_key(PROXY_STATUS));
-    }
-
-    #[test]
-    fn a_grpc_client_reads_a_refusal_as_a_status() {
-        let refused = Refusal::MethodNotOffered("CONNECT é 100%".to_owned());
-        let response = refuse(&refused, Reader::Grpc);
-        assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(response.headers()["grpc-status"], "12");
-        let message = response.headers()["grpc-message"].to_str().unwrap();
-        assert!(message.contains("CONNECT %C3%A9 100%25 is not offered"), "{message}");
-        let over = |version| {
-            move |kind: &'static str| {
-                Reader::of(version, &HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]))
-            }
-        };
-        let kinds = ["application/grpc", "application/grpc+proto", "application/grpc-web", "application/json"];
-        assert_eq!(kinds.map(over(Version::HTTP_2)), [Reader::Grpc, Reader::Grpc, Reader::Http, Reader::Http]);
-        assert_eq!(kinds.map(over(Version::HTTP_11)), [Reader::Http; 4]);
     }
 }

@@ -61,8 +61,8 @@ fn server(alpn: &str) -> (Server, Heads) {
     (Server::start(Some(tls), Arc::new(move |request| Box::pin(answer(request, Arc::clone(&shared))))), heads)
 }
 
-/// `call` tells the status and the messages that a client could read.
-const CLIENT: &str = "import base64, gzip, http.client, json, os
+/// `call` tells the status and the messages that a client could read; of a refusal its media type, gRPC's status and the reason.
+const CLIENT: &str = "import base64, gzip, http.client, json, os, urllib.parse
 key = os.environ['API_KEY'].encode()
 def message(flag, text):
     return bytes([flag]) + len(text).to_bytes(4, 'big') + text
@@ -90,6 +90,9 @@ def call(path, kinds, fields={}, body=message(0, b'hello'), chunked=False):
         data = cut.partial
     except http.client.RemoteDisconnected:
         return ['cut off', []]
+    if refused := answer.getheader('grpc-status'):
+        kind, reason = answer.getheader('content-type'), urllib.parse.unquote(answer.getheader('grpc-message'))
+        return [f'{answer.status} {kind} {refused}' + data.decode(), reason]
     return [answer.status, read(data) if answer.getheader('content-type') in kinds else data.decode()]
 ";
 
@@ -138,7 +141,11 @@ fn none_in_base64_comes_in() {
     let (server, _) = server("http/1.1");
     let program = "print(json.dumps(call('/text', ['application/grpc-web'], {'Authorization': b'Bearer ' + key})))";
     let (told, log) = run(&server, "credential = \"api\"", program);
-    assert_eq!((&told[0], log.ends()[0].outcome.as_ref()), (&json!(502), "refused"), "{told}");
+    assert_eq!(
+        (&told[0], log.ends()[0].outcome.as_ref()),
+        (&json!("200 application/grpc-web 14"), "refused"),
+        "{told}"
+    );
     assert!(told[1].as_str().unwrap().contains("application/grpc-web-text"), "{told}");
 }
 
@@ -156,11 +163,43 @@ print(json.dumps([call('/plain', kinds, {}, body, chunked)[0]
         (['application/connect+json'], message(0, key))]
     for chunked in [False, True]]))",
     );
-    let statuses: Vec<u64> = told.as_array().unwrap().iter().map(|status| status.as_u64().unwrap()).collect();
-    assert_eq!(statuses[..14], [415; 14]);
-    assert_eq!(statuses[14..], [400, 400, 403, 403]);
+    let [web, proto, text] = ["", "+proto", "-text"].map(|kind| json!(format!("200 application/grpc-web{kind} 7")));
+    let [unread, unclear, denied] = [415, 400, 403].map(|status| json!(status));
+    let statuses = [&unread, &unread, &proto, &web, &unread, &unread, &text, &unclear, &denied];
+    assert_eq!(told.as_array().unwrap().iter().collect::<Vec<_>>(), statuses.map(|status| [status; 2]).concat());
     assert!(heads.lock().unwrap().is_empty(), "{heads:?}");
     assert_eq!(log.refusals().iter().filter(|refused| refused.alert).count(), 2, "{:?}", log.refused_kinds());
+}
+
+/// Over either version of HTTP a client of gRPC-Web reads what was refused and what to ask for; one of Connect reads it as any other does.
+#[test]
+fn a_refusal_is_a_status_for_clients_of_grpc_web() {
+    let (server, heads) = server("http/1.1");
+    let (told, log) = run(
+        &server,
+        "paths = [\"/plain\"]",
+        "import subprocess
+def head(kind):
+    command = ['curl', '-sS', '--http2', '-D', '-', '-X', 'POST', '-H', 'Content-Type: ' + kind, 'https://api.example.com/refused']
+    lines = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
+    fields = dict(line.split(': ', 1) for line in lines[1:] if ': ' in line)
+    return [lines[0].strip(), fields['content-type'], fields.get('grpc-status'), urllib.parse.unquote(fields.get('grpc-message', '')), lines[-1]]
+kinds = ['application/grpc-web+proto', 'application/connect+proto']
+print(json.dumps([call('/refused', [kind]) for kind in kinds] + [head(kind) for kind in kinds]))",
+    );
+    let denied = |reason: &Value| {
+        let reason = reason.as_str().unwrap();
+        reason.starts_with("exeat did not let this call out:") && reason.contains("paths = [\"/refused\"]")
+    };
+    assert!(told[0][0] == "200 application/grpc-web+proto 7" && denied(&told[0][1]), "{told:#}");
+    assert!(told[1][0] == 403 && told[1][1].as_str().unwrap().contains("urn:exeat:refusal:"), "{told:#}");
+    assert_eq!(
+        told[2].as_array().unwrap()[..3],
+        [json!("HTTP/2 200"), json!("application/grpc-web+proto"), json!("7")]
+    );
+    assert!(denied(&told[2][3]) && told[2][4] == "", "{told:#}");
+    assert!(told[3][0] == "HTTP/2 403" && told[3][2].is_null() && told[3][4] == "}", "{told:#}");
+    assert!(log.refusals().len() == 4 && heads.lock().unwrap().is_empty(), "{:?}", log.refused_kinds());
 }
 
 #[test]
