@@ -52,7 +52,9 @@ fn every_wall_holds_under_a_real_policy() {
     let upstream = Upstream::start();
     let exeat = exeat(&upstream)
         .fixed("note", "n0te-of-the-broker", "to = [\"notes.example.com\"]\nin = [\"body\"]\nenv = \"NOTE_KEY\"\n")
-        .allow_with("notes.example.com", &upstream, "credential = \"note\"");
+        .allow_with("notes.example.com", &upstream, "credential = \"note\"")
+        .fixed("talk", "t4lk-of-the-broker", "to = [\"talk.example.com\"]\nin = [\"websocket\"]\nenv = \"TALK_KEY\"\n")
+        .allow_with("talk.example.com", &upstream, "credential = \"talk\"");
     let (run, document) = probe(&exeat, &[]);
     let found = findings(&document);
     assert_eq!(found.with("broke"), [""; 0], "{document:#}");
@@ -67,11 +69,14 @@ fn every_wall_holds_under_a_real_policy() {
     for (id, (_, seen)) in found.0.iter().filter(|(id, _)| id.starts_with("placeholders/")) {
         let why = match id.as_str() {
             "placeholders/other-codings" | "placeholders/bomb" => "unexamined-body",
-            "placeholders/tunnel" => "closed without an answer",
+            "placeholders/tunnel" | "placeholders/websocket-deflate" => "closed without an answer",
             "placeholders/answer" => "its placeholder came in its place",
             _ => "placeholder-misdirected",
         };
         assert!(seen.contains(why), "{id}: {seen}");
+        // A credential for messages changes nothing where it does not belong.
+        let named = !id.starts_with("placeholders/websocket") || seen.contains("TALK_KEY to www.example.com: ");
+        assert!(named, "{id}: {seen}");
     }
     assert_eq!(document["schema"], "exeat-probe/1");
     assert_eq!(document["agent"], "bot");

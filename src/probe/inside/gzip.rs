@@ -22,7 +22,8 @@ pub(super) fn zlib(text: &[u8]) -> Vec<u8> {
     [&[0x78, 0x01][..], &deflated(text), &adler(text).to_be_bytes()].concat()
 }
 
-fn deflated(text: &[u8]) -> Vec<u8> {
+/// The text as DEFLATE alone has it (RFC 1951).
+pub(super) fn deflated(text: &[u8]) -> Vec<u8> {
     let mut bits = Bits::default();
     // The last block, and the one with fixed codes; then each byte, and the end of the block, which is seven zeroes.
     bits.push(0b1, 1);

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::super::brief::{Brief, Call};
 use super::super::finding::{Outcome, Probe, Verdict};
+use super::super::heard::hex;
 use super::answer::{self, Answer};
 use super::carried::unanswered;
 use super::http2::{data, headers, preface, pseudo};
 use super::placeholders::{judge, with_value};
-use super::tls;
+use super::{gzip, tls};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe::new("placeholders/chunks", "in a body of chunks, cut in the middle", |brief| {
@@ -63,6 +64,17 @@ pub(super) const PROBES: &[Probe] = &[
         })
     }),
     Probe::new(
+        "placeholders/websocket-deflate",
+        "in a message of a WebSocket that is compressed, as it asked to",
+        |brief| {
+            sent_on(brief, deflated, |call, placeholder| {
+                let fields = format!("{WEBSOCKET}Sec-WebSocket-Extensions: permessage-deflate\r\n");
+                let message = frame(TEXT | LAST | COMPRESSED, deflated(placeholder));
+                asked(call, &head(call, "websocket-deflate", &fields), &[message])
+            })
+        },
+    ),
+    Probe::new(
         "placeholders/websocket-http2",
         "in a message of a WebSocket over HTTP/2, of text, of bytes, and cut over two pieces",
         |brief| {
@@ -82,7 +94,7 @@ pub(super) const PROBES: &[Probe] = &[
         let ping =
             under_way(brief, |call, placeholder| socket(call, "websocket-control", &[frame(PING | LAST, placeholder)]));
         let close = under_way(brief, |call, placeholder| {
-            socket(call, "websocket-control", &[frame(CLOSE | LAST, &format!("\u{3}\u{68}{placeholder}"))])
+            socket(call, "websocket-control", &[frame(CLOSE | LAST, format!("\u{3}\u{68}{placeholder}"))])
         });
         Outcome::of_all([ping, close], "")
     }),
@@ -102,9 +114,16 @@ const TEXT: u8 = 1;
 const BYTES: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
+/// RFC 7692 section 6.
+const COMPRESSED: u8 = 0x40;
 
 /// Sends every placeholder on its way. Whatever the answer is, the canary must not have heard it.
 fn under_way(brief: &Brief, say: impl Fn(&Call, &str) -> io::Result<Answer>) -> Outcome {
+    sent_on(brief, |placeholder| placeholder.as_bytes().to_vec(), say)
+}
+
+/// The same with every placeholder in another form, which the canary must not have heard either, nor that it was asked for.
+fn sent_on(brief: &Brief, form: fn(&str) -> Vec<u8>, say: impl Fn(&Call, &str) -> io::Result<Answer>) -> Outcome {
     let possible = brief.placeholders.iter().filter(|misdirection| misdirection.streams);
     let tries = possible.map(|misdirection| {
         with_value(misdirection, |placeholder| {
@@ -116,8 +135,13 @@ fn under_way(brief: &Brief, say: impl Fn(&Call, &str) -> io::Result<Answer>) -> 
             let outcome = judge(misdirection, || say(call, placeholder));
             std::thread::sleep(SETTLED);
             match unanswered(brief, call) {
-                Ok(heard) if heard.iter().any(|request| request.holds(placeholder)) => {
+                Ok(heard)
+                    if heard.iter().any(|it| it.holds(placeholder) || it.body.contains(&hex(&form(placeholder)))) =>
+                {
                     Outcome::broke(format!("{} to {}: the canary has it", misdirection.variable, call.host))
+                }
+                Ok(heard) if heard.iter().any(|request| request.field("sec-websocket-extensions").is_some()) => {
+                    Outcome::broke(format!("{}: the canary was asked for an extension", call.host))
                 }
                 Err(error) if outcome.verdict == Verdict::Held => Outcome::not_applicable(error),
                 _ => outcome,
@@ -142,26 +166,36 @@ fn chunk(text: &str) -> Vec<u8> {
 }
 
 /// A masked frame; the mask is all zeroes, which is one as well.
-fn frame(first: u8, payload: &str) -> Vec<u8> {
+fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     const MASKED: u8 = 0x80;
     const SHORT: usize = 126;
+    let payload = payload.as_ref();
     let length = payload.len().to_be_bytes();
     let mut bytes = match payload.len() {
         0..SHORT => vec![first, MASKED | length[7]],
         _ => vec![first, MASKED | 126, length[6], length[7]],
     };
     bytes.extend([0; 4]);
-    bytes.extend(payload.bytes());
+    bytes.extend(payload);
     bytes
+}
+
+/// As it is in a compressed message: behind a last block there is a byte of nothing (RFC 7692 section 7.2.3.4).
+fn deflated(text: &str) -> Vec<u8> {
+    [&gzip::deflated(text.as_bytes())[..], &[0]].concat()
 }
 
 /// Opens a WebSocket and says something on it. The answer is what exeat does then: it has to end it.
 fn socket(call: &Call, name: &str, frames: &[Vec<u8>]) -> io::Result<Answer> {
+    asked(call, &head(call, name, WEBSOCKET), frames)
+}
+
+fn asked(call: &Call, head: &[u8], frames: &[Vec<u8>]) -> io::Result<Answer> {
     let mut stream = match tls::open(&call.hello(0)?)? {
         Ok(stream) => stream,
         Err(another) => return Ok(another),
     };
-    stream.write_all(&head(call, name, WEBSOCKET))?;
+    stream.write_all(head)?;
     let agreed = Answer::read_until(&mut stream, answer::PATIENCE, |came| came.ends_with(b"\r\n\r\n"))?;
     if !agreed.text().starts_with("HTTP/1.1 101") {
         return Ok(agreed);

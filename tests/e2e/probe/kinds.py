@@ -224,6 +224,8 @@ def payload(raw):
 
 
 def of_socket(raw, pieces):
+    if raw[0] & 64:
+        return "placeholders/websocket-deflate"
     if raw[0] & 8:
         return "placeholders/websocket-control"
     return "placeholders/websocket-pieces" if pieces > 1 else "placeholders/websocket"
