@@ -20,6 +20,7 @@ mod objection;
 mod posted;
 mod query;
 mod room;
+mod walk;
 
 use config::{CallPermit, Protocol};
 use http::HeaderMap;

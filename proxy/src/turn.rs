@@ -69,6 +69,15 @@ pub(crate) async fn slice() {
     std::future::poll_fn(|context| poll_slice(context)).await;
 }
 
+/// What comes of what waits for nothing but its turn, where there are no turns.
+#[cfg(test)]
+pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> T {
+    let Poll::Ready(value) = std::pin::pin!(work).poll(&mut Context::from_waker(std::task::Waker::noop())) else {
+        panic!("it waits")
+    };
+    value
+}
+
 /// The piece of work under way on this thread, told by its beginning; none outside of turns.
 pub(crate) fn under_way() -> Option<Instant> {
     SINCE.get()

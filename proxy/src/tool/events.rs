@@ -26,12 +26,12 @@ impl Events {
     ///
     /// # Errors
     /// In words: an event that is too large, or that cannot be read.
-    pub fn push(&mut self, chunk: &[u8], listing: &Listing, passed: &mut Vec<u8>) -> Result<(), String> {
+    pub async fn push(&mut self, chunk: &[u8], listing: &Listing, passed: &mut Vec<u8>) -> Result<(), String> {
         for &byte in chunk {
             let second = std::mem::replace(&mut self.after_return, byte == b'\r') && byte == b'\n';
             match byte {
                 _ if second => {}
-                b'\r' | b'\n' => self.end_of_line(listing, passed)?,
+                b'\r' | b'\n' => self.end_of_line(listing, passed).await?,
                 byte => {
                     self.kept += 1;
                     if self.kept > limit::LISTING {
@@ -44,13 +44,13 @@ impl Events {
         Ok(())
     }
 
-    fn end_of_line(&mut self, listing: &Listing, passed: &mut Vec<u8>) -> Result<(), String> {
+    async fn end_of_line(&mut self, listing: &Listing, passed: &mut Vec<u8>) -> Result<(), String> {
         let mut line = std::mem::take(&mut self.line);
         if !std::mem::replace(&mut self.begun, true) && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
         }
         if line.is_empty() {
-            return self.end_of_event(listing, passed);
+            return self.end_of_event(listing, passed).await;
         }
         let between = self.fields.is_empty() && self.data.is_empty();
         match field(&line) {
@@ -75,13 +75,13 @@ impl Events {
         Ok(())
     }
 
-    fn end_of_event(&mut self, listing: &Listing, passed: &mut Vec<u8>) -> Result<(), String> {
+    async fn end_of_event(&mut self, listing: &Listing, passed: &mut Vec<u8>) -> Result<(), String> {
         let (fields, data) = (std::mem::take(&mut self.fields), std::mem::take(&mut self.data));
         self.kept = 0;
         let mut text = data.join(&b'\n');
         if !text.is_empty() {
             // Data that is empty only carries an id.
-            text = listing.cut(&text)?.unwrap_or(text);
+            text = listing.cut(&text).await?.unwrap_or(text);
         }
         let mut text = String::from_utf8(text).map_err(|_| "an event that is not UTF-8".to_owned())?;
         for (separator, escaped) in
@@ -123,6 +123,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::turn::at_once;
 
     fn listing() -> Listing {
         let text = "[[allow]]\nto = \"mcp.example.com\"\nmcp = { tools = [\"search\"] }\n";
@@ -133,7 +134,7 @@ mod tests {
 
     fn passed(stream: &str) -> Result<String, String> {
         let mut passed = Vec::new();
-        Events::default().push(stream.as_bytes(), &listing(), &mut passed)?;
+        at_once(Events::default().push(stream.as_bytes(), &listing(), &mut passed))?;
         Ok(String::from_utf8(passed).unwrap())
     }
 
@@ -208,7 +209,9 @@ mod tests {
             cuts.extend([0, stream.len()]);
             cuts.sort_unstable();
             let (mut events, listing, mut out) = (Events::default(), listing(), Vec::new());
-            let ended = cuts.windows(2).try_for_each(|cut| events.push(&stream.as_bytes()[cut[0]..cut[1]], &listing, &mut out));
+            let ended = cuts.windows(2).try_for_each(|cut| {
+                at_once(events.push(&stream.as_bytes()[cut[0]..cut[1]], &listing, &mut out))
+            });
             prop_assert_eq!(ended.map(|()| String::from_utf8(out).unwrap()), whole.clone());
             if let Ok(whole) = whole {
                 for event in whole.split("\n\n") {

@@ -31,7 +31,7 @@ pub(super) async fn judge(rule: &GraphQl, swap: &Swap, call: &Call, body: &[u8])
             return Err(Why::shape("some servers take a query string for the operation: send it in the body alone"));
         }
         ("GET", Some(query)) if body.is_empty() => {
-            by_query = asked_by_query(query)?;
+            by_query = asked_by_query(query).await?;
             by_query.as_bytes()
         }
         // What a browser asks before a request of another origin.
@@ -41,46 +41,46 @@ pub(super) async fn judge(rule: &GraphQl, swap: &Swap, call: &Call, body: &[u8])
             return Err(Why::form(&what, "send each operation as a POST request with a JSON body"));
         }
     };
-    requests(rule, swap, read(text)?).await
+    requests(rule, swap, read(text).await?).await
 }
 
 /// What a query string asks for, as the body of a POST would.
-fn asked_by_query(query: &str) -> Result<String, Why> {
+async fn asked_by_query(query: &str) -> Result<String, Why> {
     let text = |text: String| Value::String(text).to_string();
-    let members = query::read(query)?.into_iter().map(|(name, value)| {
+    let mut members = Vec::new();
+    for (name, value) in query::read(query)? {
         let value = match name.as_str() {
-            "variables" | "extensions" => read(value.as_bytes())?.text().to_owned(),
+            "variables" | "extensions" => read(value.as_bytes()).await?.text().to_owned(),
             _ => text(value),
         };
-        Ok(format!("{}:{value}", text(name)))
-    });
-    Ok(format!("{{{}}}", members.collect::<Result<Vec<_>, Why>>()?.join(",")))
+        members.push(format!("{}:{value}", text(name)));
+    }
+    Ok(format!("{{{}}}", members.join(",")))
 }
 
 async fn requests(rule: &GraphQl, swap: &Swap, body: Json<'_>) -> Result<Asked, Why> {
-    let (requests, _) = body.batch();
+    let (requests, _) = body.batch().await;
     if requests.is_empty() || requests.len() > limit::BATCH {
         return Err(Why::shape(&format!("a batch has from 1 to {} requests", limit::BATCH)));
     }
     let (mut names, mut tokens) = (Vec::new(), limit::GRAPHQL_TOKENS);
     for request in requests {
         turn::slice().await;
-        names.push(judge_one(rule, swap, request, &mut tokens)?);
+        names.push(judge_one(rule, swap, request, &mut tokens).await?);
     }
     Ok(Asked { name: Some(names.join(", ")), listing: None })
 }
 
-fn judge_one(rule: &GraphQl, swap: &Swap, request: Json<'_>, tokens: &mut usize) -> Result<String, Why> {
-    let request = request.members(&MEMBERS).ok_or_else(|| Why::shape("a request is an object"))?;
+async fn judge_one(rule: &GraphQl, swap: &Swap, request: Json<'_>, tokens: &mut usize) -> Result<String, Why> {
+    let request = request.members(&MEMBERS).await.ok_or_else(|| Why::shape("a request is an object"))?;
     if let Some(key) = request.other() {
         return Err(Why::shape(&format!("`{}` is no member of a request", shown(key))));
     }
-    let telling = |extensions: Json<'_>| {
-        let members = extensions.members(&[TELLING_NOTHING]);
-        !extensions.is_null() && members.is_none_or(|members| members.other().is_some())
-    };
-    if request.get("extensions").is_some_and(telling) {
-        return Err(Why::shape("`extensions` can name a persisted query, whose text is not here to be judged"));
+    if let Some(extensions) = request.get("extensions").filter(|extensions| !extensions.is_null()) {
+        let members = extensions.members(&[TELLING_NOTHING]).await;
+        if members.is_none_or(|members| members.other().is_some()) {
+            return Err(Why::shape("`extensions` can name a persisted query, whose text is not here to be judged"));
+        }
     }
     let Some(text) = request.get("query").and_then(Json::string) else {
         return Err(Why::shape("there is no text under `query`, and what is persisted elsewhere cannot be judged"));
@@ -120,13 +120,11 @@ fn chosen<'a>(defined: &'a [Defined], request: &Members<'_, '_>) -> Result<Vec<&
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
     use config::{Policy, Protocol};
     use serde_json::json;
 
     use super::*;
+    use crate::turn::at_once;
 
     fn judged(body: &Value) -> Result<String, Why> {
         judged_text(&body.to_string())
@@ -136,11 +134,9 @@ mod tests {
         let text = "[[allow]]\nto = \"api.example.com\"\ngraphql = { operations = [\"query\"] }\n";
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", text).unwrap();
         let Some(Protocol::GraphQl(rule)) = policy.rules()[0].protocol() else { panic!("no graphql") };
-        let body = read(body.as_bytes())?;
+        let body = at_once(read(body.as_bytes()))?;
         let swap = Swap::new(Vec::new());
-        let judging = pin!(requests(rule, &swap, body));
-        let Poll::Ready(asked) = judging.poll(&mut Context::from_waker(Waker::noop())) else { panic!("it waits") };
-        asked.map(|asked| asked.name.unwrap())
+        at_once(requests(rule, &swap, body)).map(|asked| asked.name.unwrap())
     }
 
     #[test]
@@ -210,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_query_string_asks_like_a_body() {
-        let asked = |query: &str| asked_by_query(query).and_then(|text| judged_text(&text));
+        let asked = |query: &str| at_once(asked_by_query(query)).and_then(|text| judged_text(&text));
         assert_eq!(asked("query=query+A%7Ba%7D&operationName=A&variables=%7B%22x%22%3A1%7D").unwrap(), "query A");
         assert_eq!(asked("query=mutation%7Ba%7D").unwrap_err().kind, "tool-not-allowed");
         for query in [

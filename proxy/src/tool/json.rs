@@ -3,13 +3,11 @@
 //! Enters: JSON that has one reading. Leaves: its parts, each where it stands in the text. Never: a part that was not asked for in memory; a
 //! key that some reader might take for one that was asked for, unsaid.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::message::Key;
+use super::walk::{Kind, Piece, Walk};
 use crate::limit;
 
 /// A value, where it stands.
@@ -53,32 +51,85 @@ impl<'a> Json<'a> {
     }
 
     /// Those of an object's members that have one of `names`.
-    pub(super) fn members<'n>(self, names: &'n [&'n str]) -> Option<Members<'a, 'n>> {
-        let members = Members { names, found: Vec::new(), other: None, misspelt: None };
-        serde_json::Deserializer::from_str(self.text()).deserialize_map(members).ok()
+    pub(super) async fn members<'n>(self, names: &'n [&'n str]) -> Option<Members<'a, 'n>> {
+        let mut members = Members { names, found: Vec::new(), other: None, misspelt: None };
+        let mut parts = Parts::of(self, Kind::Object).await?;
+        while let Some((key, value)) = parts.next().await {
+            members.take(key?, value);
+        }
+        Some(members)
     }
 
-    /// Hands on each element of an array. Whether it is one.
-    pub(super) fn each(self, act: impl FnMut(Json<'a>)) -> bool {
-        serde_json::Deserializer::from_str(self.text()).deserialize_seq(Each(act)).is_ok()
+    /// The elements of an array, if it is one.
+    pub(super) async fn elements(self) -> Option<Elements<'a>> {
+        Parts::of(self, Kind::Array).await.map(Elements)
     }
 
     /// What comes alone, or in an array with others (then true), of which no more are told than one more than a batch may have.
-    pub(super) fn batch(self) -> (Vec<Json<'a>>, bool) {
+    pub(super) async fn batch(self) -> (Vec<Json<'a>>, bool) {
+        let Some(mut elements) = self.elements().await else { return (vec![self], false) };
         let mut all = Vec::new();
-        let several = self.each(|one| {
-            if all.len() <= limit::BATCH {
-                all.push(one);
+        while all.len() <= limit::BATCH {
+            match elements.next().await {
+                Some(one) => all.push(one),
+                None => break,
             }
-        });
-        if !several {
-            all.push(self);
         }
-        (all, several)
+        (all, true)
+    }
+}
+
+/// The elements of an array, one after the other.
+pub(super) struct Elements<'a>(Parts<'a>);
+
+impl<'a> Elements<'a> {
+    pub async fn next(&mut self) -> Option<Json<'a>> {
+        self.0.next().await.map(|(_, element)| element)
+    }
+}
+
+/// The parts of an object or array, with their keys.
+struct Parts<'a>(Walk<'a>);
+
+impl<'a> Parts<'a> {
+    async fn of(whole: Json<'a>, kind: Kind) -> Option<Self> {
+        let mut walk = Walk::new(whole.text());
+        let begins = walk.next().await;
+        matches!(begins, Ok(Some(Piece::Begin(begun))) if begun == kind).then_some(Self(walk))
+    }
+
+    async fn next(&mut self) -> Option<(Option<Cow<'a, str>>, Json<'a>)> {
+        let Self(walk) = self;
+        let (mut key, mut begin) = (None, 0);
+        loop {
+            // Its text has been read before.
+            let piece = walk.next().await.ok()??;
+            match (piece, walk.depth()) {
+                (Piece::Key(name), 1) => key = Some(name),
+                (Piece::Begin(_), 2) => begin = walk.value(),
+                (Piece::End(_), 1) => return Some((key, Json(walk.since(begin)))),
+                (Piece::Scalar, 1) => return Some((key, Json(walk.since(walk.value())))),
+                _ => {}
+            }
+        }
     }
 }
 
 impl<'a> Members<'a, '_> {
+    fn take(&mut self, key: Cow<'_, str>, value: Json<'a>) {
+        if let Some(name) = self.names.iter().find(|name| **name == key) {
+            self.found.push((name, value));
+            return;
+        }
+        let alike = !key.is_ascii() || self.names.iter().any(|name| key.eq_ignore_ascii_case(name));
+        if alike && self.misspelt.is_none() {
+            self.misspelt = Some(key.clone().into_owned());
+        }
+        if self.other.is_none() {
+            self.other = Some(key.into_owned());
+        }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<Json<'a>> {
         self.found.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
     }
@@ -98,60 +149,19 @@ impl<'a> Members<'a, '_> {
     }
 }
 
-impl<'de, 'n> Visitor<'de> for Members<'de, 'n> {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self, A::Error> {
-        while let Some(key) = members.next_key_seed(Key)? {
-            let value = Json(members.next_value::<&RawValue>()?.get());
-            if let Some(name) = self.names.iter().find(|name| **name == key) {
-                self.found.push((name, value));
-                continue;
-            }
-            let alike = !key.is_ascii() || self.names.iter().any(|name| key.eq_ignore_ascii_case(name));
-            if alike && self.misspelt.is_none() {
-                self.misspelt = Some(key.clone().into_owned());
-            }
-            if self.other.is_none() {
-                self.other = Some(key.into_owned());
-            }
-        }
-        Ok(self)
-    }
-}
-
-struct Each<F>(F);
-
-impl<'de, F: FnMut(Json<'de>)> Visitor<'de> for Each<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            self.0(Json(element.get()));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::at_once;
 
     fn json(text: &str) -> Json<'_> {
-        super::super::read(text.as_bytes()).unwrap()
+        at_once(super::super::read(text.as_bytes())).unwrap()
     }
 
     #[test]
     fn an_object_tells_what_was_asked_for_and_what_some_would_take_for_it() {
-        let object = json(r#"{"x":[1],"name":"a","uri":{ "b":2 }}"#).members(&["name", "uri"]).unwrap();
+        let object = json(r#"{"x":[1],"name":"a","uri":{ "b":2 }}"#);
+        let object = at_once(object.members(&["name", "uri"])).unwrap();
         assert_eq!(object.get("name").unwrap().string().unwrap(), "a");
         assert_eq!(object.get("uri").unwrap().text(), r#"{ "b":2 }"#);
         assert_eq!((object.get("x").map(Json::text), object.other(), object.misspelt()), (None, Some("x"), None));
@@ -162,10 +172,10 @@ mod tests {
             (r#"{"x":1,"NAME":2}"#, Some("NAME")),
             (r#"{"name":1,"names":2}"#, None),
         ] {
-            assert_eq!(json(text).members(&["name"]).unwrap().misspelt(), misspelt, "{text}");
+            assert_eq!(at_once(json(text).members(&["name"])).unwrap().misspelt(), misspelt, "{text}");
         }
         for text in ["[]", "null", "1", "\"{}\""] {
-            assert!(json(text).members(&["name"]).is_none(), "{text}");
+            assert!(at_once(json(text).members(&["name"])).is_none(), "{text}");
         }
     }
 
@@ -173,7 +183,7 @@ mod tests {
     fn what_comes_alone_is_no_batch_and_of_a_batch_one_too_many_is_enough() {
         let text = |value: &Json<'_>| value.text().to_owned();
         let told = |all: &str| {
-            let (all, several) = json(all).batch();
+            let (all, several) = at_once(json(all).batch());
             (all.iter().map(text).collect::<Vec<_>>(), several)
         };
         assert_eq!(told(r#" {"a":[1]} "#), (vec![r#"{"a":[1]}"#.to_owned()], false));

@@ -23,24 +23,33 @@ use crate::limit;
 use crate::upstream::BoxError;
 
 /// A body that is cut down.
-#[derive(Debug)]
 pub(crate) struct Listed<B> {
     body: B,
     form: Form,
     _place: Place,
 }
 
-#[derive(Debug)]
 enum Form {
     /// One message, cut down; gone once it was passed on.
     Message(Option<Bytes>),
-    Events(Box<Listing>, Events, Arc<OnceLock<String>>),
+    Events(Box<Streamed>),
+    /// The same, while a chunk of it is cut down.
+    Cutting(Pin<Box<dyn Future<Output = CutChunk> + Send>>),
     /// What could not be read, and nobody was there to be told.
     Broken(String),
     /// The same, and those who waited were told.
     Told,
     /// Has nothing that a client would take for a list.
     Other,
+}
+
+/// The stream behind a chunk, what passes of that, and whether it could be read.
+type CutChunk = (Box<Streamed>, Vec<u8>, Result<(), String>);
+
+struct Streamed {
+    listing: Listing,
+    events: Events,
+    stopped: Arc<OnceLock<String>>,
 }
 
 impl Listing {
@@ -84,7 +93,8 @@ impl Listing {
         let place = tokio::time::timeout(limit::LISTING_WAIT, room.listing()).await.map_err(late)?;
         parts.headers.remove(CONTENT_LENGTH);
         if essence == "text/event-stream" {
-            return Ok(Listed { body, form: Form::Events(Box::new(self), Events::default(), stopped), _place: place });
+            let streamed = Box::new(Streamed { listing: self, events: Events::default(), stopped });
+            return Ok(Listed { body, form: Form::Events(streamed), _place: place });
         }
         let mut body = body;
         let whole = Limited::new(&mut body, limit::LISTING).collect();
@@ -93,28 +103,30 @@ impl Listing {
             self.objection(&format!("it is longer than {} bytes, or broke off ({error})", limit::LISTING))
         })?;
         let whole = whole.to_bytes();
-        let cut = if whole.is_empty() { None } else { self.cut(&whole).map_err(|what| self.objection(&what))? };
+        let cut = if whole.is_empty() { Ok(None) } else { self.cut(&whole).await };
+        let cut = cut.map_err(|what| self.objection(&what))?;
         Ok(Listed { body, form: Form::Message(Some(cut.map_or(whole, Bytes::from))), _place: place })
     }
 }
 
-impl<B> Listed<B> {
+impl Streamed {
     /// What comes of a chunk.
-    fn take(&mut self, bytes: &Bytes) -> Bytes {
-        let Form::Events(listing, events, stopped) = &mut self.form else { return bytes.clone() };
+    async fn cut(mut self: Box<Self>, bytes: Bytes) -> CutChunk {
         let mut passed = Vec::new();
-        if let Err(what) = events.push(bytes, listing, &mut passed) {
-            let objection = listing.objection(&what);
-            self.form = if objection.why.waiting.ids.is_empty() {
-                Form::Broken(objection.to_string())
-            } else {
-                let _ = stopped.set(objection.to_string());
-                write_data(&json_rpc(&objection).to_string(), &mut passed);
-                passed.push(b'\n');
-                Form::Told
-            };
+        let read = self.events.push(&bytes, &self.listing, &mut passed).await;
+        (self, passed, read)
+    }
+
+    /// The end of a stream that cannot be read on.
+    fn stop(self: Box<Self>, what: &str, passed: &mut Vec<u8>) -> Form {
+        let objection = self.listing.objection(what);
+        if objection.why.waiting.ids.is_empty() {
+            return Form::Broken(objection.to_string());
         }
-        passed.into()
+        let _ = self.stopped.set(objection.to_string());
+        write_data(&json_rpc(&objection).to_string(), passed);
+        passed.push(b'\n');
+        Form::Told
     }
 }
 
@@ -132,16 +144,27 @@ where
                 Form::Message(message) => return Poll::Ready(message.take().map(|bytes| Ok(Frame::data(bytes)))),
                 Form::Broken(what) => return Poll::Ready(Some(Err(std::mem::take(what).into()))),
                 Form::Told => return Poll::Ready(None),
-                Form::Events(..) | Form::Other => {}
+                Form::Cutting(cutting) => {
+                    let (streamed, mut passed, read) = ready!(cutting.as_mut().poll(cx));
+                    self.form = match read {
+                        Ok(()) => Form::Events(streamed),
+                        Err(what) => streamed.stop(&what, &mut passed),
+                    };
+                    if !passed.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(passed.into()))));
+                    }
+                    continue;
+                }
+                Form::Events(_) | Form::Other => {}
             }
             let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose().map_err(Into::into)?;
             let Some(bytes) = frame.as_ref().and_then(Frame::data_ref) else {
                 // An event that was cut short is none (HTML, section 9.2.6).
                 return Poll::Ready(frame.map(Ok));
             };
-            let passed = self.take(bytes);
-            if !passed.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            match std::mem::replace(&mut self.form, Form::Other) {
+                Form::Events(streamed) => self.form = Form::Cutting(Box::pin(streamed.cut(bytes.clone()))),
+                _ => return Poll::Ready(frame.map(Ok)),
             }
         }
     }
@@ -149,9 +172,9 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.form {
             Form::Message(message) => message.is_none(),
-            Form::Broken(_) => false,
+            Form::Broken(_) | Form::Cutting(_) => false,
             Form::Told => true,
-            Form::Events(..) | Form::Other => self.body.is_end_stream(),
+            Form::Events(_) | Form::Other => self.body.is_end_stream(),
         }
     }
 
@@ -160,7 +183,7 @@ where
             Form::Message(message) => SizeHint::with_exact(message.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Form::Other => self.body.size_hint(),
             Form::Told => SizeHint::with_exact(0),
-            Form::Events(..) | Form::Broken(_) => SizeHint::default(),
+            Form::Events(_) | Form::Cutting(_) | Form::Broken(_) => SizeHint::default(),
         }
     }
 }

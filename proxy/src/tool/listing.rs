@@ -56,25 +56,26 @@ impl Listing {
     ///
     /// # Errors
     /// In words, when it cannot be read.
-    pub fn cut(&self, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let answer = read_answer(text).map_err(|error| format!("a message of it has no single reading: {error}"))?;
-        let (mut cuts, mut failed) = (Vec::new(), None);
-        let mut one = |message| {
-            if failed.is_none() {
-                failed = self.cut_one(message, &mut cuts).err();
+    pub async fn cut(&self, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let answer = read_answer(text).await;
+        let answer = answer.map_err(|error| format!("a message of it has no single reading: {error}"))?;
+        let mut cuts = Vec::new();
+        match answer.elements().await {
+            Some(mut messages) => {
+                while let Some(message) = messages.next().await {
+                    self.cut_one(message, &mut cuts).await?;
+                }
             }
-        };
-        if !answer.each(&mut one) {
-            one(answer);
+            None => self.cut_one(answer, &mut cuts).await?,
         }
-        failed.map_or(Ok(()), Err)?;
         Ok((!cuts.is_empty()).then(|| without(answer.text(), cuts).into_bytes()))
     }
 
-    fn cut_one<'a>(&self, message: Json<'a>, cuts: &mut Vec<Cut<'a>>) -> Result<(), String> {
-        let Some(message) = message.members(&KNOWN) else { return Ok(()) };
+    async fn cut_one<'a>(&self, message: Json<'a>, cuts: &mut Vec<Cut<'a>>) -> Result<(), String> {
+        let Some(message) = message.members(&KNOWN).await else { return Ok(()) };
         one_spelling(&message)?;
-        let Some(result) = message.get("result").and_then(|result| result.members(&KNOWN)) else { return Ok(()) };
+        let Some(result) = message.get("result") else { return Ok(()) };
+        let Some(result) = result.members(&KNOWN).await else { return Ok(()) };
         one_spelling(&result)?;
         let lists: [(&str, &str, &[NameGlob]); 4] = [
             ("tools", "name", self.rule.tools()),
@@ -85,13 +86,11 @@ impl Listing {
         for (name, named_by, globs) in lists {
             let Some(list) = result.get(name) else { continue };
             let mut listed = Vec::new();
-            let is_list = list.each(|entry| {
-                if is_listed(entry, named_by, globs) {
+            let mut entries = list.elements().await.ok_or_else(|| format!("its `{name}` is no list"))?;
+            while let Some(entry) = entries.next().await {
+                if is_listed(entry, named_by, globs).await {
                     listed.push(entry.text());
                 }
-            });
-            if !is_list {
-                return Err(format!("its `{name}` is no list"));
             }
             cuts.push((list.text(), format!("[{}]", listed.join(","))));
         }
@@ -99,8 +98,8 @@ impl Listing {
     }
 }
 
-fn is_listed(entry: Json<'_>, named_by: &str, globs: &[NameGlob]) -> bool {
-    let Some(entry) = entry.members(&KNOWN) else { return false };
+async fn is_listed(entry: Json<'_>, named_by: &str, globs: &[NameGlob]) -> bool {
+    let Some(entry) = entry.members(&KNOWN).await else { return false };
     let name = entry.get(named_by).and_then(Json::string);
     one_spelling(&entry).is_ok() && name.is_some_and(|name| globs.iter().any(|glob| glob.matches(&name)))
 }
@@ -130,12 +129,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::turn::at_once;
 
     fn cut(answer: &str) -> Result<Option<Value>, String> {
         let text = "[[allow]]\nto = \"mcp.example.com\"\nmcp = { tools = [\"search\", \"read_*\"], resources = [\"file:///a/*\"] }\n";
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", text).unwrap();
         let Some(Protocol::Mcp(rule)) = policy.rules()[0].protocol() else { panic!("no mcp") };
-        let cut = Listing::of_stream(policy.rules()[0].id(), rule).cut(answer.as_bytes())?;
+        let cut = at_once(Listing::of_stream(policy.rules()[0].id(), rule).cut(answer.as_bytes()))?;
         Ok(cut.map(|cut| serde_json::from_slice(&cut).unwrap()))
     }
 

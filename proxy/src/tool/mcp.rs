@@ -13,9 +13,9 @@ use super::message::read;
 use super::objection::{Waiting, Why, shown, told};
 use super::posted::is_json;
 use super::{Asked, Listing, as_it_is, mirror, query};
+use crate::limit;
 use crate::request::Call;
 use crate::swap::Swap;
-use crate::{limit, turn};
 
 /// What a message can consist of (JSON-RPC 2.0 sections 4 and 5). Nothing else is let through: a key that only differs in case
 /// is another key for some readers and the same for others.
@@ -66,9 +66,7 @@ pub(super) async fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, bod
     match call.method.as_str() {
         "POST" => {
             is_json(&call.headers)?;
-            let value = read(body)?;
-            turn::slice().await;
-            messages((id, rule), swap, &call.headers, value)
+            messages((id, rule), swap, &call.headers, read(body).await?).await
         }
         "GET" if body.is_empty() => Ok(Asked { name: None, listing: Some(Listing::of_stream(id, rule)) }),
         "DELETE" if body.is_empty() => Ok(Asked::default()),
@@ -80,18 +78,21 @@ pub(super) async fn judge(id: &RuleId, rule: &Mcp, swap: &Swap, call: &Call, bod
 }
 
 /// Judges a message, or a batch of them as older versions of the protocol have it.
-fn messages((id, rule): (&RuleId, &Mcp), swap: &Swap, headers: &HeaderMap, body: Json<'_>) -> Result<Asked, Why> {
-    let (messages, batch) = body.batch();
-    if messages.is_empty() || messages.len() > limit::BATCH {
+async fn messages((id, rule): (&RuleId, &Mcp), swap: &Swap, headers: &HeaderMap, body: Json<'_>) -> Result<Asked, Why> {
+    let (all, batch) = body.batch().await;
+    if all.is_empty() || all.len() > limit::BATCH {
         return Err(Why::shape(&format!("a batch has from 1 to {} messages", limit::BATCH)));
     }
-    let messages: Vec<_> = messages.iter().map(|message| message.members(&ENVELOPE)).collect();
+    let mut messages = Vec::with_capacity(all.len());
+    for message in all {
+        messages.push(message.members(&ENVELOPE).await);
+    }
     let requests = messages.iter().flatten().filter(|message| message.has("method"));
     let waiting = Waiting { ids: requests.filter_map(request_id).collect(), batch };
     // A stream that is resumed by POST, if a server has that, repeats answers that this message knows nothing of.
     let (mut names, mut lists) = (Vec::new(), headers.contains_key("last-event-id"));
     for message in &messages {
-        let judged = judge_one(rule, message.as_ref()).and_then(|judged| {
+        let judged = judge_one(rule, message.as_ref()).await.and_then(|judged| {
             let said = (judged.method.as_deref(), judged.subject.as_deref());
             as_it_is(swap, said.1.unwrap_or_default())?;
             mirror::agrees(headers, if batch { (None, None) } else { said }).map(|()| judged)
@@ -115,7 +116,7 @@ struct Judged {
     lists: bool,
 }
 
-fn judge_one(rule: &Mcp, message: Option<&Members<'_, '_>>) -> Result<Judged, Why> {
+async fn judge_one(rule: &Mcp, message: Option<&Members<'_, '_>>) -> Result<Judged, Why> {
     let message = message.ok_or_else(|| Why::shape("a message is an object"))?;
     if let Some(key) = message.other() {
         return Err(Why::shape(&format!("`{}` is no key of a message", shown(key))));
@@ -128,18 +129,21 @@ fn judge_one(rule: &Mcp, message: Option<&Members<'_, '_>>) -> Result<Judged, Wh
     }
     let method = message.get("method").map(Json::string);
     match (method, message.has("result"), message.has("error")) {
-        (Some(Some(method)), false, false) => asked(rule, method, message),
+        (Some(Some(method)), false, false) => asked(rule, method, message).await,
         (None, true, false) | (None, false, true) if !message.has("params") && message.has("id") => {
-            answered(rule, message)
+            answered(rule, message).await
         }
         _ => Err(Why::shape("it is neither a request nor a notification nor an answer")),
     }
 }
 
-fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged, Why> {
-    let params = match message.get("params").map(|params| params.members(&SUBJECTS)) {
-        Some(None) => return Err(Why::shape("`params` is not an object")),
-        params => params.flatten(),
+async fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged, Why> {
+    let params = match message.get("params") {
+        Some(params) => {
+            let members = params.members(&SUBJECTS).await;
+            Some(members.ok_or_else(|| Why::shape("`params` is not an object"))?)
+        }
+        None => None,
     };
     let params = params.as_ref();
     params.map_or(Ok(()), one_spelling)?;
@@ -151,7 +155,10 @@ fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged
     if NOTIFICATIONS.contains(&&*method) {
         return Ok(Judged { method: Some(method), ..Judged::default() });
     }
-    if params.and_then(|params| params.get("inputResponses")).is_some_and(|given| !rule.answers() && !is_empty(given)) {
+    let given = params.and_then(|params| params.get("inputResponses")).filter(|_| !rule.answers());
+    if let Some(given) = given
+        && !is_empty(given).await
+    {
         return Err(no_answers());
     }
     let (subject, list, key) = match &*method {
@@ -164,7 +171,7 @@ fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged
             (address(params)?, rule.resources(), "resources")
         }
         "prompts/get" => (text(params, "name")?, rule.prompts(), "prompts"),
-        "completion/complete" => completed(rule, params)?,
+        "completion/complete" => completed(rule, params).await?,
         _ => {
             let what = format!("the MCP method `{}` is not allowed: no rule can list it", shown(&method));
             return Err(Why::unlisted(what, told(&method), "do without it, or use a tool that is listed"));
@@ -182,13 +189,15 @@ fn asked(rule: &Mcp, method: String, message: &Members<'_, '_>) -> Result<Judged
 }
 
 /// What the client says to a request of the server's. An empty answer and an error say nothing: they are what `ping` takes.
-fn answered(rule: &Mcp, message: &Members<'_, '_>) -> Result<Judged, Why> {
-    let nothing = message.get("result").is_none_or(is_empty);
-    if nothing || rule.answers() { Ok(Judged::default()) } else { Err(no_answers()) }
+async fn answered(rule: &Mcp, message: &Members<'_, '_>) -> Result<Judged, Why> {
+    match message.get("result") {
+        Some(result) if !rule.answers() && !is_empty(result).await => Err(no_answers()),
+        _ => Ok(Judged::default()),
+    }
 }
 
-fn is_empty(value: Json<'_>) -> bool {
-    value.is_null() || value.members(&[]).is_some_and(|members| members.other().is_none())
+async fn is_empty(value: Json<'_>) -> bool {
+    value.is_null() || value.members(&[]).await.is_some_and(|members| members.other().is_none())
 }
 
 fn no_answers() -> Why {
@@ -196,9 +205,10 @@ fn no_answers() -> Why {
     Why::unlisted(what, "answer".to_owned(), "ask your operator for `answers = true` in `mcp`")
 }
 
-fn completed<'r>(rule: &'r Mcp, params: Option<&Members<'_, '_>>) -> Result<Subject<'r>, Why> {
-    let reference = params.and_then(|params| params.get("ref")).and_then(|reference| reference.members(&SUBJECTS));
-    let reference = reference.ok_or_else(|| Why::shape("`ref` is not an object"))?;
+async fn completed<'r>(rule: &'r Mcp, params: Option<&Members<'_, '_>>) -> Result<Subject<'r>, Why> {
+    let no_object = || Why::shape("`ref` is not an object");
+    let reference = params.and_then(|params| params.get("ref")).ok_or_else(no_object)?;
+    let reference = reference.members(&SUBJECTS).await.ok_or_else(no_object)?;
     one_spelling(&reference)?;
     match &*text(Some(&reference), "type")? {
         "ref/prompt" => Ok((text(Some(&reference), "name")?, rule.prompts(), "prompts")),
@@ -252,14 +262,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::turn::at_once;
 
     fn judged(mcp: &str, body: &Value) -> Result<Asked, Why> {
         let text = format!("[[allow]]\nto = \"mcp.example.com\"\nmcp = {mcp}\n");
         let policy = Policy::parse("bot".parse().unwrap(), "bot.toml", &text).unwrap();
         let Some(Protocol::Mcp(rule)) = policy.rules()[0].protocol() else { panic!("no mcp") };
         let text = body.to_string();
-        let body = read(text.as_bytes())?;
-        messages((policy.rules()[0].id(), rule), &Swap::new(Vec::new()), &HeaderMap::new(), body)
+        let body = at_once(read(text.as_bytes()))?;
+        at_once(messages((policy.rules()[0].id(), rule), &Swap::new(Vec::new()), &HeaderMap::new(), body))
     }
 
     fn request(method: &str, params: &Value) -> Value {

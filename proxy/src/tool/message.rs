@@ -2,56 +2,63 @@
 //!
 //! Enters: the bytes of a body. Leaves: where its value stands. Never: a value that another reader could take for something else: no key
 //! twice in an object, at any depth; no letter of a key hidden in an escape; no lone surrogate; no byte order mark; nothing
-//! before or behind the value but space. Nor the value itself: in memory it would take a hundred times what it is written in.
+//! before or behind the value but space. Nor the value itself: in memory it would take a hundred times what it is written in. Nor a turn as long
+//! as the body.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fmt;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-
 use super::json::Json;
+use super::walk::{Kind, Piece, Walk};
 use crate::error::printable;
 
 /// A body that is no JSON, or JSON with several readings.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreadable(String);
+pub struct Unreadable(pub(super) String);
 
-/// Reads one JSON text, in which keys that differ only in case count as the same: for some readers they are. Nesting is bounded
-/// by serde_json at 128.
+/// Reads one JSON text, in which keys that differ only in case count as the same: for some readers they are. A long one takes
+/// several turns.
 ///
 /// # Errors
 /// [`Unreadable`] says what is in the way of a single reading.
-pub fn read(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
-    read_by(&mut Strict::new(true), bytes)
+pub async fn read(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
+    read_by(&mut Strict::new(true), bytes).await
 }
 
 /// The same for what an upstream says. Schemas may well have properties that differ in case alone.
-pub(super) fn read_answer(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
-    read_by(&mut Strict::new(false), bytes)
+pub(super) async fn read_answer(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
+    read_by(&mut Strict::new(false), bytes).await
 }
 
-fn read_by<'a>(strict: &mut Strict<'a>, bytes: &'a [u8]) -> Result<Json<'a>, Unreadable> {
+async fn read_by<'a>(strict: &mut Strict<'a>, bytes: &'a [u8]) -> Result<Json<'a>, Unreadable> {
     let text = std::str::from_utf8(bytes).map_err(|error| Unreadable(format!("it is not UTF-8: {error}")))?;
-    let unreadable = |error: serde_json::Error| Unreadable(error.to_string());
-    let mut json = serde_json::Deserializer::from_str(text);
-    strict.deserialize(&mut json).map_err(unreadable)?;
-    json.end().map_err(unreadable)?;
+    let mut walk = Walk::new(text);
+    while let Some(piece) = walk.next().await? {
+        strict.take(piece)?;
+    }
     Ok(Json::new(text.trim_matches([' ', '\t', '\r', '\n'])))
 }
 
 /// So many keys of an object are compared with each other one by one.
 const FEW: usize = 16;
 
-/// Goes through a value, and keeps nothing of it but which keys the objects have that it is in.
+/// Keeps nothing of a value but which keys the objects have that it is in.
 #[derive(Default)]
 struct Strict<'a> {
     folded: bool,
+    objects: Vec<Object>,
     /// The first few of each.
     keys: Vec<Cow<'a, str>>,
     numbers: RandomState,
+}
+
+struct Object {
+    /// Of its keys among all.
+    begin: usize,
+    /// All its keys, where they are many. A tree, as a table that grows has all of them moved in one turn.
+    many: Option<BTreeSet<u64>>,
 }
 
 impl<'a> Strict<'a> {
@@ -59,17 +66,33 @@ impl<'a> Strict<'a> {
         Self { folded, ..Self::default() }
     }
 
-    /// Whether `key` is new to an object, the keys of which begin there. Where they are many, each is known by a number: two keys have the same
+    fn take(&mut self, piece: Piece<'a>) -> Result<(), Unreadable> {
+        match piece {
+            Piece::Begin(Kind::Object) => self.objects.push(Object { begin: self.keys.len(), many: None }),
+            Piece::End(Kind::Object) => self.keys.truncate(self.objects.pop().map_or(0, |object| object.begin)),
+            Piece::Key(key) if !self.is_new(key.clone()) => {
+                return Err(Unreadable(format!("the key `{}` comes twice", printable(key.as_bytes()))));
+            }
+            Piece::Key(_) | Piece::Begin(Kind::Array) | Piece::End(Kind::Array) | Piece::Scalar => {}
+        }
+        Ok(())
+    }
+
+    /// Whether `key` is new to the object that it is in. Where there are many, each is known by a number: two keys have the same
     /// once in millions of the largest bodies, and are taken for one then.
-    fn is_new(&mut self, begin: usize, many: &mut Option<HashSet<u64>>, key: Cow<'a, str>) -> bool {
+    fn is_new(&mut self, key: Cow<'a, str>) -> bool {
+        let Some(Object { begin, mut many }) = self.objects.pop() else { return false };
         let before = &self.keys[begin..];
-        if before.len() < FEW {
+        let new = if before.len() < FEW {
             let new = !before.iter().any(|other| self.alike(other, &key));
             self.keys.push(key);
-            return new;
-        }
-        let many = many.get_or_insert_with(|| before.iter().map(|key| self.number(key)).collect());
-        many.insert(self.number(&key))
+            new
+        } else {
+            let all = || before.iter().map(|key| self.number(key)).collect();
+            many.get_or_insert_with(all).insert(self.number(&key))
+        };
+        self.objects.push(Object { begin, many });
+        new
     }
 
     fn alike(&self, one: &str, other: &str) -> bool {
@@ -93,100 +116,22 @@ fn fold(key: &str) -> impl Iterator<Item = char> {
     key.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Strict<'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Strict<'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        if value.is_finite() { Ok(()) } else { Err(E::custom("a number that is none")) }
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while elements.next_element_seed(&mut *self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let (begin, mut many) = (self.keys.len(), None);
-        while let Some(key) = members.next_key_seed(Key)? {
-            if !self.is_new(begin, &mut many, key.clone()) {
-                return Err(A::Error::custom(format!("the key `{}` comes twice", printable(key.as_bytes()))));
-            }
-            members.next_value_seed(&mut *self)?;
-        }
-        self.keys.truncate(begin);
-        Ok(())
-    }
-}
-
-/// A key. serde_json lends it only where there is no escape in it.
-pub(super) struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Cow<'de, str>, D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(key.into())
-    }
-
-    /// Writers escape quotes, slashes and what is not ASCII. A word of letters is escaped only to hide it.
-    fn visit_str<E: Error>(self, key: &str) -> Result<Cow<'de, str>, E> {
-        if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err(E::custom(format!("the key `{}` is written with an escape", printable(key.as_bytes()))));
-        }
-        Ok(key.to_owned().into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
+    use std::collections::HashSet;
 
     use super::*;
+    use crate::turn::at_once;
+
+    fn read(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
+        at_once(super::read(bytes))
+    }
+
+    fn read_answer(bytes: &[u8]) -> Result<Json<'_>, Unreadable> {
+        at_once(super::read_answer(bytes))
+    }
 
     #[test]
     fn what_has_several_readings_is_not_read() {
@@ -248,7 +193,7 @@ mod tests {
     fn of_a_body_that_is_all_objects_nothing_is_kept() {
         let text = format!("[{}0]", r#"{"":0},"#.repeat(1 << 17));
         let mut strict = Strict::new(true);
-        let value = read_by(&mut strict, text.as_bytes()).unwrap();
+        let value = at_once(read_by(&mut strict, text.as_bytes())).unwrap();
         assert!(std::ptr::eq(value.text(), text.as_str()));
         // A map of values took 700 bytes for each.
         assert!(strict.keys.capacity() <= FEW, "{}", strict.keys.capacity());
@@ -323,7 +268,7 @@ mod tests {
         match other {
             Value::Object(members) => {
                 let names: Vec<&str> = members.keys().map(String::as_str).collect();
-                let object = value.members(&names).unwrap();
+                let object = at_once(value.members(&names)).unwrap();
                 assert_eq!(object.other(), None);
                 let member = |(name, other): (&String, _)| (name.clone(), whole(object.get(name).unwrap(), other));
                 members.iter().map(member).collect()
@@ -331,7 +276,10 @@ mod tests {
             Value::Array(others) => {
                 let mut others = others.iter();
                 let mut elements = Vec::new();
-                assert!(value.each(|element| elements.push(whole(element, others.next().unwrap()))));
+                let mut parts = at_once(value.elements()).unwrap();
+                while let Some(element) = at_once(parts.next()) {
+                    elements.push(whole(element, others.next().unwrap()));
+                }
                 assert_eq!(others.next(), None);
                 elements.into()
             }
