@@ -35,7 +35,7 @@ fn passes<'a>(coding: &'static str, pieces: impl Iterator<Item = &'a [u8]>) -> b
 fn watched<'a>(headers: HeaderMap, pieces: impl Iterator<Item = &'a [u8]>) -> bool {
     let to: Destination = "www.example.com:443".parse().expect("a destination");
     let head = Head { destination: &to, permitted: None, path: "/", query: None, headers: &headers };
-    let Ok(mut watch) = CodedWatch::new(&head, &SWAP) else { return false };
+    let Ok(mut watch) = CodedWatch::new(&head, &SWAP, None) else { return false };
     for piece in pieces {
         if watch.push(&Bytes::copy_from_slice(piece)).is_err() {
             return false;

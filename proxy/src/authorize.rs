@@ -10,7 +10,7 @@ use config::{CallFacts, CallPermit, CredentialName, Denial, Host, Policy, Protoc
 use crate::connection::Accepted;
 use crate::error::{Refusal, printable};
 use crate::hello::Hello;
-use crate::request::{self, Call};
+use crate::request::{self, Call, FormWatch};
 use crate::serve::Worker;
 use crate::swap::{Swap, Why};
 use crate::tool::Objection;
@@ -76,7 +76,7 @@ fn and_nothing_else(policy: &Policy, call: &Call, permit: &CallPermit) -> Result
         )));
     }
     if let Some(name) = request::overriding_parameter(call.query.as_deref().unwrap_or_default().as_bytes()) {
-        return Err(overridden("the query", &name));
+        return Err(request::overridden("the query", &name));
     }
     for other in request::elsewhere(call)? {
         let refused = |why: &dyn std::fmt::Display| {
@@ -90,24 +90,9 @@ fn and_nothing_else(policy: &Policy, call: &Call, permit: &CallPermit) -> Result
     Ok(())
 }
 
-/// The same of what stands in a body that is read whole, where that is a form.
-///
-/// # Errors
-/// [`Refusal::Malformed`].
-pub(crate) fn form(policy: &Policy, permit: &CallPermit, call: &Call, body: &[u8]) -> Result<(), Refusal> {
-    let looked_into = !body.is_empty() && policy.tells_calls_apart(permit) && request::is_form(&call.headers);
-    match looked_into.then(|| request::overriding_parameter(body)).flatten() {
-        Some(name) => Err(overridden("the form", &name)),
-        None => Ok(()),
-    }
-}
-
-fn overridden(place: &str, name: &str) -> Refusal {
-    let name = printable(name.as_bytes());
-    Refusal::Malformed(format!(
-        "`{name}` in {place} may have the server take it for another method than what was judged; send the method itself, without that \
-         parameter"
-    ))
+/// What is looked for in the body of a call that was permitted: a form may have it come to another.
+pub(crate) fn form(policy: &Policy, permit: &CallPermit, call: &Call) -> Option<FormWatch> {
+    policy.tells_calls_apart(permit).then(|| FormWatch::of(&call.headers)).flatten()
 }
 
 /// Adds the credential that the rule names to a call that brings none, where its grant says so. The answer is whether it did.

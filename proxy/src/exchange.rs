@@ -102,15 +102,15 @@ async fn call(
         ControlFlow::Break(response) => return Ok(response),
     };
     let (signing, body) = signed::verified(signed, &call, &worker.room, body).await?;
-    let mut body = examine(body, &head, &worker.swap, &worker.room).await?;
-    authorize::form(&policy, &permit, &call, body.here())?;
+    let form = authorize::form(&policy, &permit, &call);
+    let mut body = examine(body, &head, &worker.swap, &worker.room, form).await?;
     let mut asked = Asked::default();
     if permit.protocol().is_some() {
         let (upload, came) = (body.upload(), body.unswapped());
         let judged = tool::judge(&worker.room, &worker.swap, &permit, &call, rest.upgrade.is_some(), came);
         let judged = Box::pin(judged).await;
         let (judged, asks) = judged.map_err(|refusal| upload.or(refusal))?;
-        (body, asked) = (examine(judged, &head, &worker.swap, &worker.room).await?, asks);
+        (body, asked) = (examine(judged, &head, &worker.swap, &worker.room, None).await?, asks);
     }
     let messages = rest.upgrade.is_some().then(|| Box::new(worker.swap.messages(&head)));
     let in_messages = messages.as_deref().and_then(Messages::plan).cloned();

@@ -99,6 +99,8 @@ pub const EXAMINED_BODY_WAIT: Duration = Duration::from_secs(60);
 pub const MESSAGE: usize = 64 * 1024;
 /// Telling the client of a WebSocket why it is closed.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// A field that names a part of a form: a name and a file's name have some hundred bytes.
+pub const PART_FIELD: usize = 4096;
 /// What a coded request body may become, whatever its ratio.
 pub const DECODED_FREE: u64 = 8 * 1024 * 1024;
 /// Beyond that, decoded bytes for each coded one: logs and JSON reach about 50, a bomb 1000 and more.

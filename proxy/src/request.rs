@@ -7,6 +7,7 @@
 mod alike;
 mod behind;
 mod elsewhere;
+mod form;
 mod overriding;
 mod witnesses;
 
@@ -30,7 +31,8 @@ use crate::{grpc, limit, sign};
 pub(crate) use alike::same;
 pub(crate) use behind::Behind;
 pub(crate) use elsewhere::elsewhere;
-pub(crate) use overriding::{is_form, overriding, overriding_parameter};
+pub use form::FormWatch;
+pub(crate) use overriding::{overridden, overriding, overriding_parameter};
 
 /// Fields that concern one hop (RFC 9110 section 7.6.1) or the way through a proxy; they are never passed on.
 const HOP: [HeaderName; 9] = [

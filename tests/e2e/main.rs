@@ -59,6 +59,7 @@ mod observe;
 mod oidc;
 mod operators;
 mod overlay;
+mod overriding;
 mod own;
 mod packages;
 mod probe;

@@ -21,7 +21,7 @@ use super::watched::Watched;
 use crate::error::Refusal;
 use crate::limit;
 use crate::record::Sent;
-use crate::request::Behind;
+use crate::request::{Behind, FormWatch};
 use crate::swap::{BodySwap, Gapped, Head, Plan, Swap};
 use crate::tool::Room;
 use crate::upstream::{Body, BoxError};
@@ -71,30 +71,41 @@ enum Content {
     Whole(Bytes, Option<HeaderMap>),
     Gapped(Gapped, Box<BodySwap>, Option<HeaderMap>),
     Watched(Body, Box<CodedWatch>, Behind),
-    Swapped(Body, Box<BodySwap>, Behind),
+    Swapped(Body, Box<(BodySwap, Option<FormWatch>)>, Behind),
 }
 
-/// Examines a short body whole; a long one, or one of unknown length, is examined while it passes.
+/// Examines a short body whole; a long one, or one of unknown length, is examined while it passes. Where it may be a `form` that has the
+/// call taken for another, for that, too.
 ///
 /// # Errors
 /// [`Refusal::Misdirected`] for a placeholder, [`Refusal::UnswappableBody`] for one that would be at its place in another body,
-/// [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body that does not come.
-pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap, room: &Room) -> Result<Examined, Refusal> {
+/// [`Refusal::UnexaminedBody`] where one could hide, [`Refusal::Malformed`] for a body that does not come, or such a form.
+pub(super) async fn examine(
+    body: Body,
+    head: &Head<'_>,
+    swap: &Swap,
+    room: &Room,
+    mut form: Option<FormWatch>,
+) -> Result<Examined, Refusal> {
     if body.is_end_stream() {
         return Ok(Examined { content: Content::Whole(Bytes::new(), None), upload: Upload::default() });
     }
-    let in_body = swap.in_body(head).map(Box::new);
+    let in_body = swap.in_body(head);
     let behind = || Behind::new(head, swap);
     let short = body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY);
     let content = match (in_body, short) {
-        (Some(in_body), false) => Content::Swapped(body, in_body, behind()),
+        (Some(in_body), false) => Content::Swapped(body, Box::new((in_body, form)), behind()),
         (None, false) => {
-            let mut watch = CodedWatch::new(head, swap)?;
+            let mut watch = CodedWatch::new(head, swap, form)?;
             watch.within(room.decoders()).await?;
             Content::Watched(body, Box::new(watch), behind())
         }
         (Some(mut in_body), true) => {
             let (bytes, trailers) = whole(body).await?;
+            if let Some(form) = &mut form {
+                form.push(&bytes)?;
+                form.finish()?;
+            }
             let mut gapped = in_body.push(&bytes)?;
             gapped.append(&in_body.finish()?);
             if let Some(trailers) = &trailers {
@@ -104,13 +115,13 @@ pub(super) async fn examine(body: Body, head: &Head<'_>, swap: &Swap, room: &Roo
             if gapped.gaps() == 0 {
                 Content::Whole(bytes, trailers)
             } else {
-                Content::Gapped(gapped, in_body, trailers)
+                Content::Gapped(gapped, Box::new(in_body), trailers)
             }
         }
         (None, true) => {
             // No coding can hide anything where there is nothing.
             let coded = body.size_hint().exact() != Some(0);
-            let watch = coded.then(|| CodedWatch::new(head, swap)).transpose()?;
+            let watch = coded.then(|| CodedWatch::new(head, swap, form)).transpose()?;
             let (bytes, trailers) = whole(body).await?;
             if let Some(mut watch) = watch {
                 watch.within(room.decoders()).await?;
@@ -151,20 +162,12 @@ impl Examined {
         self.upload.clone()
     }
 
-    /// What is here of it already, without its placeholders.
-    pub(super) fn here(&self) -> &[u8] {
-        match &self.content {
-            Content::Whole(bytes, _) => bytes,
-            Content::Gapped(gapped, ..) => gapped.left(),
-            Content::Watched(..) | Content::Swapped(..) => &[],
-        }
-    }
-
     /// What has to be leased before any of it goes upstream: the credential for a placeholder that is in it, or, where it streams,
     /// for one that may come.
     pub(super) fn plan(&self) -> Option<&Plan> {
         match &self.content {
-            Content::Gapped(_, in_body, _) | Content::Swapped(_, in_body, _) => Some(in_body.plan()),
+            Content::Gapped(_, in_body, _) => Some(in_body.plan()),
+            Content::Swapped(_, watches, _) => Some(watches.0.plan()),
             Content::Whole(..) | Content::Watched(..) => None,
         }
     }
@@ -202,7 +205,7 @@ impl Content {
             Self::Whole(bytes, trailers) => Kept::whole(&Gapped::of(bytes), None, trailers.as_ref()),
             Self::Gapped(gapped, in_body, trailers) => Kept::whole(gapped, Some(in_body.spelling()), trailers.as_ref()),
             Self::Watched(..) => Kept::passing(None),
-            Self::Swapped(_, in_body, _) => Kept::passing(Some(in_body.spelling())),
+            Self::Swapped(_, watches, _) => Kept::passing(Some(watches.0.spelling())),
         }
     }
 
@@ -220,9 +223,10 @@ impl Content {
                 full(gapped.filled(&spelt(&in_body)?), trailers, &upload)
             }
             Self::Watched(body, watch, behind) => Watched::new(body, (*watch, behind), (upload, kept)).boxed_unsync(),
-            Self::Swapped(body, in_body, behind) => {
+            Self::Swapped(body, watches, behind) => {
+                let (in_body, form) = *watches;
                 let spelt = spelt(&in_body)?;
-                Swapped::new(body, (*in_body, behind), spelt, (upload, kept)).boxed_unsync()
+                Swapped::new(body, (in_body, form, behind), spelt, (upload, kept)).boxed_unsync()
             }
         })
     }
@@ -266,6 +270,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_coded_form_is_seen_through_where_there_are_no_placeholders() {
+        let swap = Swap::new(Vec::new());
+        let destination = config::Destination::parse_authority("b.example", 443).unwrap();
+        let passes = |coding: &'static str, body: &[u8]| {
+            let coding = (http::header::CONTENT_ENCODING, http::HeaderValue::from_static(coding));
+            let headers = HeaderMap::from_iter([coding]);
+            let head = Head { destination: &destination, permitted: None, path: "/", query: None, headers: &headers };
+            let mut watch = CodedWatch::new(&head, &swap, FormWatch::of(&headers))?;
+            body.chunks(7).try_for_each(|piece| watch.push(&Bytes::copy_from_slice(piece)))?;
+            watch.finish()
+        };
+        // Of zstd, a frame of one raw block.
+        let coded = |text: &[u8]| {
+            let length = u8::try_from(text.len()).unwrap();
+            [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, length, length << 3 | 1, length >> 5, 0][..], text].concat()
+        };
+        for (coding, code) in [("zstd", &coded as &dyn Fn(&[u8]) -> Vec<u8>), ("identity", &|text| text.to_vec())] {
+            assert!(matches!(passes(coding, &code(b"a=1&methods=x&b%\\u0041")), Ok(())), "{coding}");
+            let refused = passes(coding, &code(b"a=1&b=2&_method=x"));
+            assert!(matches!(refused, Err(Refusal::Malformed(_))), "{coding}: {refused:?}");
+        }
+        assert!(matches!(passes("compress", b"x"), Err(Refusal::UnexaminedBody(_))));
+    }
+
     #[tokio::test]
     async fn a_body_that_is_longer_than_it_was_announced_is_not_held() {
         let most = usize::try_from(limit::EXAMINED_BODY).unwrap();
@@ -302,7 +331,7 @@ mod tests {
         let mut bodies = Vec::new();
         for _ in 0..8 {
             let stalls = Stalls(Some(filled.clone().into())).boxed_unsync();
-            let (mut body, _) = examine(stalls, &head, &swap, &room).await.unwrap().into_body(None).unwrap();
+            let (mut body, _) = examine(stalls, &head, &swap, &room, None).await.unwrap().into_body(None).unwrap();
             assert!(body.frame().await.unwrap().is_ok());
             bodies.push(body);
         }

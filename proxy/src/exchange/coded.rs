@@ -15,6 +15,7 @@ use crate::coding::aws_chunked::{AwsChunks, Piece};
 use crate::coding::{self, Coding, Decoder, Decoders, NoRoom};
 use crate::error::Refusal;
 use crate::grpc::{self, Messages};
+use crate::request::FormWatch;
 use crate::sabotage::{Wall, lacks};
 use crate::swap::{BodyWatch, Head, Swap};
 use crate::{limit, turn};
@@ -22,9 +23,11 @@ use crate::{limit, turn};
 /// What is decoded at once.
 const ROOM: usize = 16 * 1024;
 
-/// Finds placeholders in a body that may be coded.
+/// Finds placeholders, and names by which a form has its call taken for another, in a body that may be coded.
 pub struct CodedWatch {
     watch: BodyWatch,
+    /// What else is looked for in it.
+    form: Option<FormWatch>,
     /// Whether there is nothing to look for.
     nothing: bool,
     decoding: Option<Decoding>,
@@ -49,12 +52,12 @@ struct Decoding {
 }
 
 impl CodedWatch {
-    /// A watch over the body behind `head`. A worker without placeholders has nothing to look for.
+    /// A watch over the body behind `head`. A worker without placeholders has nothing to look for but in a `form`.
     ///
     /// # Errors
     /// [`Refusal::UnexaminedBody`] for a coding that cannot be read, or several, or one around messages that may be compressed themselves.
-    pub fn new(head: &Head<'_>, swap: &Swap) -> Result<Self, Refusal> {
-        let nothing = swap.is_empty() || lacks(Wall::Watch);
+    pub fn new(head: &Head<'_>, swap: &Swap, form: Option<FormWatch>) -> Result<Self, Refusal> {
+        let nothing = form.is_none() && (swap.is_empty() || lacks(Wall::Watch));
         let coding = if nothing { Ok((Coding::Identity, false)) } else { coding::of_request(head.headers) };
         let (coding, chunked) = coding.map_err(|error| Refusal::UnexaminedBody(error.to_string()))?;
         let decoding = match coding {
@@ -73,7 +76,7 @@ impl CodedWatch {
             return Err(Refusal::UnexaminedBody(why.to_owned()));
         }
         let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
-        Ok(Self { watch: swap.body(head), nothing, decoding, chunks, messages })
+        Ok(Self { watch: swap.body(head), form, nothing, decoding, chunks, messages })
     }
 
     /// Waits until there is room for its decoder, and takes it from there from now on.
@@ -142,7 +145,7 @@ impl CodedWatch {
     }
 
     fn take(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
-        let Some(decoding) = &mut self.decoding else { return Ok(self.watch.push(chunk)?) };
+        let Some(decoding) = &mut self.decoding else { return look(chunk, &mut self.watch, &mut self.form) };
         decoding.around.push(chunk)?;
         decoding.begins.extend(chunk.iter().take(coding::BEGINNING - decoding.begins.len()));
         if coding::is_either(decoding.coding, &decoding.begins) {
@@ -168,7 +171,8 @@ impl CodedWatch {
         if decoder.is_idle() && !decoder.is_used_up() {
             return Err(Refusal::UnexaminedBody("there is more behind the end of its content coding".to_owned()));
         }
-        self.decoding.as_mut().map_or(Ok(()), |decoding| decoding.look(length, &mut self.watch))?;
+        let (watch, form) = (&mut self.watch, &mut self.form);
+        self.decoding.as_mut().map_or(Ok(()), |decoding| decoding.look(length, watch, form))?;
         Ok(false)
     }
 
@@ -188,21 +192,28 @@ impl CodedWatch {
                 if length == 0 {
                     break;
                 }
-                decoding.look(length, &mut self.watch)?;
+                decoding.look(length, &mut self.watch, &mut self.form)?;
             }
         }
+        self.form.as_mut().map_or(Ok(()), FormWatch::finish)?;
         Ok(self.watch.finish()?)
     }
 }
 
+/// Looks through what is not coded, or no longer.
+fn look(plain: &[u8], watch: &mut BodyWatch, form: &mut Option<FormWatch>) -> Result<(), Refusal> {
+    watch.push(plain)?;
+    form.as_mut().map_or(Ok(()), |form| form.push(plain))
+}
+
 impl Decoding {
-    fn look(&mut self, length: usize, watch: &mut BodyWatch) -> Result<(), Refusal> {
+    fn look(&mut self, length: usize, watch: &mut BodyWatch, form: &mut Option<FormWatch>) -> Result<(), Refusal> {
         self.plain += length as u64;
         if self.plain > limit::DECODED_FREE.max(self.coded.saturating_mul(limit::DECODED_RATIO)) {
             let ratio = limit::DECODED_RATIO;
             return Err(Refusal::UnexaminedBody(format!("decoded, its body is more than {ratio} times as long")));
         }
-        Ok(watch.push(&self.room[..length])?)
+        look(&self.room[..length], watch, form)
     }
 }
 
@@ -234,7 +245,7 @@ mod tests {
         let swap = Swap::new(vec![(grant, Placeholder::from_value(PLACEHOLDER.into()))]);
         let destination = Destination::parse_authority("b.example", 443).unwrap();
         let head = Head { destination: &destination, permitted: None, path: "/", query: None, headers };
-        let mut watch = match CodedWatch::new(&head, &swap) {
+        let mut watch = match CodedWatch::new(&head, &swap, None) {
             Ok(watch) => watch,
             Err(refusal) => return (0, Err(refusal)),
         };

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::body::Upload;
 use super::kept::Kept;
 use crate::error::Refusal;
-use crate::request::Behind;
+use crate::request::{Behind, FormWatch};
 use crate::swap::{BodySwap, Gapped};
 use crate::upstream::{Body, BoxError};
 
@@ -21,6 +21,7 @@ pub(super) struct Swapped {
     body: Body,
     /// Until the body has ended.
     in_body: Option<BodySwap>,
+    form: Option<FormWatch>,
     behind: Behind,
     spelt: Zeroizing<Vec<u8>>,
     /// The trailers, while the last piece goes before them.
@@ -32,19 +33,24 @@ pub(super) struct Swapped {
 impl Swapped {
     pub(super) fn new(
         body: Body,
-        (in_body, behind): (BodySwap, Behind),
+        (in_body, form, behind): (BodySwap, Option<FormWatch>, Behind),
         spelt: Zeroizing<Vec<u8>>,
         (upload, kept): (Upload, Kept),
     ) -> Self {
-        Self { body, in_body: Some(in_body), behind, spelt, trailers: None, upload, kept }
+        Self { body, in_body: Some(in_body), form, behind, spelt, trailers: None, upload, kept }
     }
 
     /// What becomes of the next frame, or of the end.
     fn judge(&mut self, frame: Option<Frame<Bytes>>) -> Result<Bytes, Refusal> {
         let Some(in_body) = &mut self.in_body else { return Ok(Bytes::new()) };
         let gapped = match frame {
-            Some(frame) if frame.is_data() => in_body.push(frame.data_ref().map_or(&[], |data| data))?,
+            Some(frame) if frame.is_data() => {
+                let bytes = frame.data_ref().map_or(&[][..], |data| data);
+                self.form.as_mut().map_or(Ok(()), |form| form.push(bytes))?;
+                in_body.push(bytes)?
+            }
             end => {
+                self.form.as_mut().map_or(Ok(()), FormWatch::finish)?;
                 let gapped = in_body.finish()?;
                 if let Some(trailers) = end.as_ref().and_then(Frame::trailers_ref) {
                     self.behind.judge(trailers)?;

@@ -1,12 +1,13 @@
 //! Fields and parameters by which a request is taken for another than its first line says.
 //!
-//! Enters: the head or the trailers of a request, its query, a form. Leaves: the name of the first such field or parameter. Never: a judgement,
+//! Enters: the head or the trailers of a request, its query. Leaves: the name of the first such field or parameter. Never: a judgement,
 //! which is the policy's.
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
 use super::same;
+use crate::error::{Refusal, printable};
 
 const OVERRIDING: [&str; 7] = [
     "x-http-method-override",
@@ -21,24 +22,29 @@ const OVERRIDING: [&str; 7] = [
 /// What Rails, Laravel, Symfony and WordPress, Salesforce, and ServiceStack take another method from.
 const PARAMETERS: [&str; 3] = ["_method", "_httpmethod", "x-http-method-override"];
 
+/// So long is the longest of them.
+pub(super) const LONGEST: usize = 22;
+
 /// A field that has servers and frameworks take another method or path than they were sent, also as those spell it that hand fields on as
 /// variables.
 pub(crate) fn overriding(headers: &HeaderMap) -> Option<&HeaderName> {
     headers.keys().find(|name| name.as_str().starts_with('x') && OVERRIDING.iter().any(|other| same(name, other)))
 }
 
-/// A parameter of a query, or member of a form, that has them take another method, as it is written; also for whom `;` separates.
+/// A parameter of a query that has them take another method, as it is written; also for whom `;` separates.
 pub(crate) fn overriding_parameter(text: &[u8]) -> Option<String> {
     let names =
         text.split(|byte| b"&;".contains(byte)).map(|pair| pair.split(|&byte| byte == b'=').next().unwrap_or_default());
     names.map(decoded).find(|name| may_override(name))
 }
 
-/// Whether a body is a form, to those also who take it for one that says nothing of what it is.
-pub(crate) fn is_form(headers: &HeaderMap) -> bool {
-    let form = |value: &[u8]| value.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded");
-    let mut types = headers.get_all(CONTENT_TYPE).iter().peekable();
-    types.peek().is_none() || types.any(|value| form(value.as_bytes()))
+/// The refusal for such a parameter, and where it stands.
+pub(crate) fn overridden(place: &str, name: &str) -> Refusal {
+    let name = printable(name.as_bytes());
+    Refusal::Malformed(format!(
+        "`{name}` in {place} may have the server take it for another method than what was judged; send the method itself, without that \
+         parameter"
+    ))
 }
 
 fn decoded(name: &[u8]) -> String {
@@ -47,11 +53,11 @@ fn decoded(name: &[u8]) -> String {
 }
 
 /// To PHP a dot or a blank in a name is `_`; to it and others, what is behind a bracket or a dot is within the value.
-fn may_override(name: &str) -> bool {
-    let name = name.trim_start().split(['\0', '[']).next().unwrap_or_default().trim_end();
+pub(super) fn may_override(name: &str) -> bool {
+    let name = name.trim_ascii_start().split(['\0', '[']).next().unwrap_or_default().trim_ascii_end();
     let read = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' };
     let is = |name: &str, other: &str| name.bytes().map(read).eq(other.bytes().map(read));
-    let outer = name.split('.').next().unwrap_or_default();
+    let outer = name.split('.').next().unwrap_or_default().trim_ascii_end();
     PARAMETERS.iter().any(|other| is(name, other) || is(outer, other))
 }
 
@@ -101,16 +107,5 @@ mod tests {
         {
             assert_eq!(overriding_parameter(text.as_bytes()), None, "{text}");
         }
-    }
-
-    #[test]
-    fn what_says_that_it_is_a_form_or_nothing_is_read_as_one() {
-        let of = |types: &[&'static str]| {
-            let field = |value: &&'static str| (CONTENT_TYPE, HeaderValue::from_static(value));
-            is_form(&HeaderMap::from_iter(types.iter().map(field)))
-        };
-        assert!(of(&[]) && of(&["application/X-WWW-form-urlencoded; charset=utf-8"]));
-        assert!(of(&["application/json", "application/x-www-form-urlencoded"]));
-        assert!(!of(&["application/json"]) && !of(&["multipart/form-data; boundary=x"]));
     }
 }

@@ -1,0 +1,234 @@
+//! Names in a form's body, looked through as it comes, for one by which the call is taken for another.
+//!
+//! Enters: a head, and the body behind it as it reads once it is decoded. Leaves: nothing, or the refusal, before the value behind
+//! the name passes. Never: a body of another type looked at; a name that is found only if the body is cut in one way.
+
+mod pairs;
+mod parts;
+
+use http::header::{CONTENT_TYPE, HeaderMap};
+
+use self::pairs::Pairs;
+use self::parts::Parts;
+use super::overriding::{may_override, overridden};
+use crate::error::Refusal;
+
+/// What is looked for in a body: its type says whether there are names in it, or there is none, and some take it for a form.
+#[derive(Debug, Default)]
+pub struct FormWatch {
+    pairs: Option<Pairs>,
+    parts: Option<Parts>,
+}
+
+impl FormWatch {
+    /// A watch over the body behind `headers`, if it may be a form to anybody.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut types =
+            headers.get_all(CONTENT_TYPE).iter().map(|value| value.as_bytes().to_ascii_lowercase()).peekable();
+        let mut watch = Self { pairs: types.peek().is_none().then(Pairs::default), parts: None };
+        for value in types {
+            let says = |kind: &[u8]| value.windows(kind.len()).any(|some| some == kind);
+            if says(b"application/x-www-form-urlencoded") {
+                watch.pairs = Some(Pairs::default());
+            }
+            if says(b"multipart/") {
+                watch.parts = Some(Parts::default());
+            }
+        }
+        (watch.pairs.is_some() || watch.parts.is_some()).then_some(watch)
+    }
+
+    /// Looks through the next piece. It may go on only after that.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] for a name that overrides, and for what is too long to be read as one.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        self.pairs.as_mut().map_or(Ok(()), |pairs| pairs.push(piece))?;
+        self.parts.as_mut().map_or(Ok(()), |parts| parts.push(piece))
+    }
+
+    /// Looks at what is left.
+    ///
+    /// # Errors
+    /// As [`FormWatch::push`].
+    pub fn finish(&mut self) -> Result<(), Refusal> {
+        self.pairs.as_mut().map_or(Ok(()), Pairs::judge)?;
+        self.parts.as_ref().map_or(Ok(()), Parts::judge)
+    }
+}
+
+fn refused(name: &str) -> Result<(), Refusal> {
+    if may_override(name) { Err(overridden("the form", name)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::super::overriding_parameter;
+    use super::*;
+    use crate::limit;
+
+    const FORM: &str = "application/x-www-form-urlencoded";
+    const MULTIPART: &str = "multipart/form-data; boundary=x";
+
+    fn watch(types: &[&'static str]) -> Option<FormWatch> {
+        let field = |value: &&'static str| (CONTENT_TYPE, HeaderValue::from_static(value));
+        FormWatch::of(&HeaderMap::from_iter(types.iter().map(field)))
+    }
+
+    /// How many pieces passed, and what came of the last.
+    fn passed<'a>(kind: &'static str, pieces: impl IntoIterator<Item = &'a [u8]>) -> (usize, Result<(), Refusal>) {
+        let mut watch = watch(&[kind]).unwrap();
+        for (index, piece) in pieces.into_iter().enumerate() {
+            if let Err(refusal) = watch.push(piece) {
+                return (index, Err(refusal));
+            }
+        }
+        (usize::MAX, watch.finish())
+    }
+
+    fn passes(kind: &'static str, text: &str) -> bool {
+        let whole = passed(kind, [text.as_bytes()]).1.is_ok();
+        for cut in [1, 2, 7] {
+            assert_eq!(passed(kind, text.as_bytes().chunks(cut)).1.is_ok(), whole, "{cut}: {text}");
+        }
+        whole
+    }
+
+    fn part(field: &str) -> String {
+        format!(
+            "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x\r\n{field}\r\n\r\nDELETE\r\n--x--\r\n"
+        )
+    }
+
+    #[test]
+    fn what_says_that_it_is_a_form_or_nothing_is_read_as_one() {
+        let of = |types: &[&'static str]| watch(types).map(|watch| (watch.pairs.is_some(), watch.parts.is_some()));
+        assert_eq!(of(&[]), Some((true, false)));
+        assert_eq!(of(&["application/X-WWW-form-urlencoded; charset=utf-8"]), Some((true, false)));
+        assert_eq!(of(&["application/json", FORM]), Some((true, false)));
+        assert_eq!(of(&["Multipart/form-data; boundary=x"]), Some((false, true)));
+        assert_eq!(of(&[FORM, MULTIPART]), Some((true, true)));
+        assert_eq!(of(&["application/json"]), None);
+    }
+
+    #[test]
+    fn a_pair_that_overrides_is_found_wherever_it_is_and_others_pass() {
+        let long = "x".repeat(100_000);
+        for pair in [
+            "_method=DELETE",
+            "_METHOD",
+            "%5f%6Dethod=x",
+            "++%20_method=x",
+            "_method%5B%5D=x",
+            "_method.a=x",
+            "_method%00a=x",
+            "_HttpMethod=x",
+            "X-HTTP-Method-Override%20%20[=x",
+        ] {
+            for text in [
+                pair.to_owned(),
+                format!("a={long}&{pair}"),
+                format!("{long};{pair}&b=1"),
+                format!("{}{pair}", "+".repeat(9000)),
+            ] {
+                assert!(!passes(FORM, &text), "{pair}");
+            }
+        }
+        for text in [
+            "",
+            "method=x",
+            "a=_method",
+            "a_method=x",
+            "_methods=x",
+            "a[_method]=x",
+            "%25_method=x",
+            "+method=x",
+            "{\"_method\":1}",
+            "_metho%",
+            "x-http-method-overrides=x",
+        ] {
+            assert!(passes(FORM, text) && passes(FORM, &format!("{long}&{text}&{long}={long}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_value_passes() {
+        let text = b"a=1&_method=DELETE";
+        let (pieces, refused) = passed(FORM, text.chunks(1));
+        assert!(pieces <= b"a=1&_method=".len() && refused.is_err(), "{pieces}");
+        let text = part("Content-Disposition: form-data; name=\"_method\"");
+        let (pieces, refused) = passed(MULTIPART, text.as_bytes().chunks(1));
+        assert!(pieces < text.find("DELETE").unwrap() && refused.is_err(), "{pieces}");
+    }
+
+    #[test]
+    fn a_part_that_overrides_is_found_however_its_name_is_written() {
+        for field in [
+            "Content-Disposition: form-data; name=\"_method\"",
+            "content-disposition:form-data;name=_method",
+            "CONTENT-DISPOSITION \t: form-data; NAME = '_Method'",
+            "Content-Disposition: form-data; filename=\"a;b\"; name=\"_method\"",
+            "Content-Disposition: form-data;\r\n name=\"_method\"",
+            "Content-Disposition: form-data;\n\tname=\r\n \"_method\"",
+            "Content-Disposition: form-data; name=\"_\\method\"",
+            "Content-Disposition: form-data; name=\"%5Fmethod[]\"",
+            "Content-Disposition: form-data; name*=utf-8''%5fmethod; filename=\"it's\"",
+            "Content-Disposition: form-data; name*0=\"_me\"; name*1=\"thod\"",
+            "Content-Disposition: form-data; name=\"=?utf-8?q?=5Fmethod?=\"",
+            "X: content-dContent-Disposition: form-data; name=_httpmethod",
+            "Content-ID: <_method>",
+            "Content-Disposition: form-data; name=_method",
+        ] {
+            assert!(!passes(MULTIPART, &part(field)), "{field}");
+            assert!(!passes(MULTIPART, &part(field).replace("\r\n", "\n")), "{field}");
+        }
+        for field in [
+            "Content-Disposition: form-data; name=\"a_method\"",
+            "Content-Disposition: form-data; name=\"file\"; filename=\"_method\"",
+            "Content-Type: text/plain; name=_method",
+            "Content-Disposition: form-data; name=\"a\"\r\nContent-ID: <1@example.com>",
+            "\"content-disposition\" name=_method",
+            "Content-Disposition: form-data; name=\"a\"\r\n\r\n name=\"_method\"",
+        ] {
+            assert!(passes(MULTIPART, &part(field)), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_field_beyond_the_bound_is_refused_and_what_a_file_holds_is_not_kept() {
+        let padded =
+            |count: usize| part(&format!("Content-Disposition: form-data; a={}; name=\"b\"", "x".repeat(count)));
+        assert!(passes(MULTIPART, &padded(limit::PART_FIELD / 2)) && !passes(MULTIPART, &padded(limit::PART_FIELD)));
+        assert!(passes(MULTIPART, &part(&"content-type content- ".repeat(10_000))));
+    }
+
+    proptest! {
+        /// However it is cut it is judged alike, and what a reader of the whole finds is found.
+        #[test]
+        fn a_form_is_judged_alike_however_it_is_cut(
+            pieces in prop::collection::vec(prop::sample::select(vec![
+                "_method", "_", "%5F", "%5f", "%", "method", "METHOD", "%6d", "ethod", "=", "&", ";", "+", "%20", "[", "%00", ".", "a",
+                "x-http-method-override", "_httpmethod", "-", "\u{e9}", "\r\n", "Content-Disposition", "content-", ":", " name=", "name*=",
+                "\"", "'", "Content-ID", "\t", "\\",
+            ]), 0..16),
+            cuts in prop::collection::vec(0usize..200, 0..6),
+            multipart in any::<bool>(),
+        ) {
+            let text = pieces.concat();
+            let text = text.as_bytes();
+            let kind = if multipart { MULTIPART } else { FORM };
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let (_, cut) = passed(kind, cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]));
+            let (_, whole) = passed(kind, [text]);
+            prop_assert_eq!(cut.is_err(), whole.is_err(), "{:?}", pieces.concat());
+            if !multipart && overriding_parameter(text).is_some() {
+                prop_assert!(whole.is_err(), "{:?}", pieces.concat());
+            }
+        }
+    }
+}
