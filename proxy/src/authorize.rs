@@ -95,6 +95,18 @@ pub(crate) fn form(policy: &Policy, permit: &CallPermit, call: &Call) -> Option<
     policy.tells_calls_apart(permit).then(|| FormWatch::of(&call.headers)).flatten()
 }
 
+/// The same by the policy that is in force once the call has waited: it may tell calls apart where that before did not, and nobody has looked.
+///
+/// # Errors
+/// [`Refusal::UnexaminedBody`].
+pub(crate) fn form_by_now(looked: bool, policy: &Policy, permit: &CallPermit, call: &Call) -> Result<(), Refusal> {
+    if looked || form(policy, permit, call).is_none() {
+        return Ok(());
+    }
+    let why = "while it waited, a policy came by which a form may be another call, for which it was not looked through; send it again";
+    Err(Refusal::UnexaminedBody(why.to_owned()))
+}
+
 /// Adds the credential that the rule names to a call that brings none, where its grant says so. The answer is whether it did.
 ///
 /// # Errors

@@ -103,6 +103,7 @@ async fn call(
     };
     let (signing, body) = signed::verified(signed, &call, &worker.room, body).await?;
     let form = authorize::form(&policy, &permit, &call);
+    let watched = form.is_some();
     let mut body = examine(body, &head, &worker.swap, &worker.room, form).await?;
     let mut asked = Asked::default();
     if permit.protocol().is_some() {
@@ -121,6 +122,7 @@ async fn call(
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
     let again = authorize::again(&call, carries, permit.protocol().cloned());
     let (policy, permit) = authorize::anew(worker, &call, (policy, permit), &again)?;
+    authorize::form_by_now(watched || body.is_empty(), &policy, &permit, &call)?;
     let permit = Arc::new(permit);
     let again = authorize::by_the_same_way(again, &permit);
     let leave = Leave::new(worker, busy, Arc::clone(&policy), lease.clone(), again);

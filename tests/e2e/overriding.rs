@@ -1,7 +1,11 @@
 //! A form that has a framework take its call for one of another method is ended before the value is upstream, however the form is sent.
 
+use std::fs;
+use std::time::Duration;
+
+use crate::approve::{ask, calling, guarded, the_request};
 use crate::credentials::SECRET;
-use crate::harness::{Exeat, RawUpstream, Run};
+use crate::harness::{Exeat, RawUpstream, Run, TokenEndpoint, Upstream, within};
 
 /// What must not arrive.
 const VALUE: &str = "DELETE-it-all";
@@ -37,7 +41,10 @@ fn nothing_of_the_value_is_upstream_however_the_form_is_sent() {
         "(printf '{part} name=a\\r\\n\\r\\n'; %s; printf '\\r\\n{part} name=\"_method\"\\r\\n\\r\\n{VALUE}\\r\\n--x--\\r\\n') > file; \
          kind='multipart/form-data; boundary=x'"
     );
-    for form in [pairs, parts] {
+    let members = format!(
+        "(printf '{{\"a\":\"'; %s; printf '\",\"\\\\u005fmethod\":\"{VALUE}\"}}') > file; kind=application/json"
+    );
+    for form in [pairs, parts, members] {
         for filler in [":", "head -c 300000 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'"] {
             for way in WAYS {
                 let upstream = RawUpstream::start(ANSWER);
@@ -77,6 +84,24 @@ fn other_forms_pass_and_so_does_any_where_no_call_is_told_apart() {
             assert!(way.contains("gzip") || text(&upstream).contains(VALUE), "{host} {way}");
         }
     }
+}
+
+#[test]
+fn a_form_that_waited_while_calls_came_to_be_told_apart_has_to_be_sent_again() {
+    let (upstream, issuer) = (Upstream::start(), TokenEndpoint::start(300));
+    let exeat = guarded(&upstream, &issuer, "30s");
+    let call = "curl -sS -w 'then %{http_code}' -H \"Authorization: Bearer $API_KEY\" https://api.example.com/upload";
+    let live = calling(&exeat, &format!("{call} -d _method=DELETE"));
+    let (id, _) = the_request(&exeat);
+    let policy = fs::read_to_string(exeat.policy_file()).unwrap();
+    let apart = policy.replace("credential = \"api\"", "credential = \"api\"\nmethods = [\"POST\"]");
+    assert_ne!(policy, apart);
+    fs::write(exeat.policy_file(), apart).unwrap();
+    within(Duration::from_secs(20), "the policy", || live.log().text.contains("policy-reloaded"));
+    ask(&exeat, &["approve", &id]).ok();
+    let run = live.finish().ok();
+    assert!(run.stdout.contains("send it again") && run.stdout.ends_with("then 415"), "{run:#?}");
+    upstream.assert_untouched();
 }
 
 fn text(upstream: &RawUpstream) -> String {

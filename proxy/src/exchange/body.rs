@@ -162,6 +162,11 @@ impl Examined {
         self.upload.clone()
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(&self.content, Content::Whole(bytes, _) if bytes.is_empty())
+    }
+
     /// What has to be leased before any of it goes upstream: the credential for a placeholder that is in it, or, where it streams,
     /// for one that may come.
     pub(super) fn plan(&self) -> Option<&Plan> {

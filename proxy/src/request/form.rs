@@ -3,11 +3,13 @@
 //! Enters: a head, and the body behind it as it reads once it is decoded. Leaves: nothing, or the refusal, before the value behind
 //! the name passes. Never: a body of another type looked at; a name that is found only if the body is cut in one way.
 
+mod members;
 mod pairs;
 mod parts;
 
 use http::header::{CONTENT_TYPE, HeaderMap};
 
+use self::members::Members;
 use self::pairs::Pairs;
 use self::parts::Parts;
 use super::overriding::{may_override, overridden};
@@ -18,6 +20,7 @@ use crate::error::Refusal;
 pub struct FormWatch {
     pairs: Option<Pairs>,
     parts: Option<Parts>,
+    members: Option<Members>,
 }
 
 impl FormWatch {
@@ -25,7 +28,7 @@ impl FormWatch {
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut types =
             headers.get_all(CONTENT_TYPE).iter().map(|value| value.as_bytes().to_ascii_lowercase()).peekable();
-        let mut watch = Self { pairs: types.peek().is_none().then(Pairs::default), parts: None };
+        let mut watch = Self { pairs: types.peek().is_none().then(Pairs::default), ..Self::default() };
         for value in types {
             let says = |kind: &[u8]| value.windows(kind.len()).any(|some| some == kind);
             if says(b"application/x-www-form-urlencoded") {
@@ -34,8 +37,11 @@ impl FormWatch {
             if says(b"multipart/") {
                 watch.parts = Some(Parts::default());
             }
+            if says(b"/json") || says(b"+json") {
+                watch.members = Some(Members::default());
+            }
         }
-        (watch.pairs.is_some() || watch.parts.is_some()).then_some(watch)
+        (watch.pairs.is_some() || watch.parts.is_some() || watch.members.is_some()).then_some(watch)
     }
 
     /// Looks through the next piece. It may go on only after that.
@@ -44,7 +50,8 @@ impl FormWatch {
     /// [`Refusal::Malformed`] for a name that overrides, and for what is too long to be read as one.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         self.pairs.as_mut().map_or(Ok(()), |pairs| pairs.push(piece))?;
-        self.parts.as_mut().map_or(Ok(()), |parts| parts.push(piece))
+        self.parts.as_mut().map_or(Ok(()), |parts| parts.push(piece))?;
+        self.members.as_mut().map_or(Ok(()), |members| members.push(piece))
     }
 
     /// Looks at what is left.
@@ -71,6 +78,7 @@ mod tests {
     use crate::limit;
 
     const FORM: &str = "application/x-www-form-urlencoded";
+    const JSON: &str = "application/json";
     const MULTIPART: &str = "multipart/form-data; boundary=x";
 
     fn watch(types: &[&'static str]) -> Option<FormWatch> {
@@ -105,13 +113,16 @@ mod tests {
 
     #[test]
     fn what_says_that_it_is_a_form_or_nothing_is_read_as_one() {
-        let of = |types: &[&'static str]| watch(types).map(|watch| (watch.pairs.is_some(), watch.parts.is_some()));
-        assert_eq!(of(&[]), Some((true, false)));
-        assert_eq!(of(&["application/X-WWW-form-urlencoded; charset=utf-8"]), Some((true, false)));
-        assert_eq!(of(&["application/json", FORM]), Some((true, false)));
-        assert_eq!(of(&["Multipart/form-data; boundary=x"]), Some((false, true)));
-        assert_eq!(of(&[FORM, MULTIPART]), Some((true, true)));
-        assert_eq!(of(&["application/json"]), None);
+        let of = |types: &[&'static str]| {
+            watch(types).map(|watch| (watch.pairs.is_some(), watch.parts.is_some(), watch.members.is_some()))
+        };
+        assert_eq!(of(&[]), Some((true, false, false)));
+        assert_eq!(of(&["application/X-WWW-form-urlencoded; charset=utf-8"]), Some((true, false, false)));
+        assert_eq!(of(&[JSON, FORM]), Some((true, false, true)));
+        assert_eq!(of(&["Multipart/form-data; boundary=x"]), Some((false, true, false)));
+        assert_eq!(of(&[FORM, MULTIPART]), Some((true, true, false)));
+        assert_eq!(of(&["application/vnd.api+JSON; charset=utf-8"]), Some((false, false, true)));
+        assert_eq!(of(&["application/octet-stream"]), None);
     }
 
     #[test]
@@ -155,10 +166,41 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_overrides_is_found_and_what_is_within_a_value_is_none() {
+        let long = "x".repeat(100_000);
+        for text in [
+            r#"{"_method":"DELETE"}"#,
+            "{\"a\":[{\"b\":1}],\r\n\t\"_METHOD\" \n : 1",
+            r#"{"\u005fmeth\u006Fd":1}"#,
+            r#"{"a":"\"}{","_method":1}"#,
+            r#"{"a\\":"\\","X-HTTP-Method-Override":1}"#,
+            "\u{feff}{\"_HttpMethod\":1}",
+            &format!(r#"{{"a":"{long}","{long}":"\"{long}","_method":1}}"#),
+        ] {
+            assert!(!passes(JSON, text), "{text:.200}");
+        }
+        for text in [
+            "",
+            "[",
+            r#"{"a":{"_method":1},"b":[{"_method":1}]}"#,
+            r#"[{"_method":1}]"#,
+            r#"{"a":"_method","@method":1,"method":2,"_methods":3,"_method\n":4,"_method\u0000":5}"#,
+            r#"{"a":"\"_method\":1"}"#,
+            r#""_method":1"#,
+            &format!(r#"{{"_method{long}":"{long}"}}"#),
+        ] {
+            assert!(passes(JSON, text), "{text:.200}");
+        }
+    }
+
+    #[test]
     fn nothing_of_the_value_passes() {
         let text = b"a=1&_method=DELETE";
         let (pieces, refused) = passed(FORM, text.chunks(1));
         assert!(pieces <= b"a=1&_method=".len() && refused.is_err(), "{pieces}");
+        let text = br#"{"_method":"DELETE"}"#;
+        let (pieces, refused) = passed(JSON, text.chunks(1));
+        assert!(pieces < text.len() && text[..pieces].ends_with(b"d\"") && refused.is_err(), "{pieces}");
         let text = part("Content-Disposition: form-data; name=\"_method\"");
         let (pieces, refused) = passed(MULTIPART, text.as_bytes().chunks(1));
         assert!(pieces < text.find("DELETE").unwrap() && refused.is_err(), "{pieces}");
@@ -212,21 +254,20 @@ mod tests {
             pieces in prop::collection::vec(prop::sample::select(vec![
                 "_method", "_", "%5F", "%5f", "%", "method", "METHOD", "%6d", "ethod", "=", "&", ";", "+", "%20", "[", "%00", ".", "a",
                 "x-http-method-override", "_httpmethod", "-", "\u{e9}", "\r\n", "Content-Disposition", "content-", ":", " name=", "name*=",
-                "\"", "'", "Content-ID", "\t", "\\",
+                "\"", "'", "Content-ID", "\t", "\\", "{", "}", "[", "u005f", "\"_method\"",
             ]), 0..16),
             cuts in prop::collection::vec(0usize..200, 0..6),
-            multipart in any::<bool>(),
+            kind in prop::sample::select(vec![FORM, MULTIPART, JSON]),
         ) {
             let text = pieces.concat();
             let text = text.as_bytes();
-            let kind = if multipart { MULTIPART } else { FORM };
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
             let (_, cut) = passed(kind, cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]));
             let (_, whole) = passed(kind, [text]);
             prop_assert_eq!(cut.is_err(), whole.is_err(), "{:?}", pieces.concat());
-            if !multipart && overriding_parameter(text).is_some() {
+            if kind == FORM && overriding_parameter(text).is_some() {
                 prop_assert!(whole.is_err(), "{:?}", pieces.concat());
             }
         }

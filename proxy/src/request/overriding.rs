@@ -19,8 +19,8 @@ const OVERRIDING: [&str; 7] = [
     "x-rewrite-url",
 ];
 
-/// What Rails, Laravel, Symfony and WordPress, Salesforce, and ServiceStack take another method from.
-const PARAMETERS: [&str; 3] = ["_method", "_httpmethod", "x-http-method-override"];
+/// What Rails, Laravel (of JSON, too), Symfony and WordPress, Salesforce, and ServiceStack take another method from.
+pub(super) const PARAMETERS: [&str; 3] = ["_method", "_httpmethod", "x-http-method-override"];
 
 /// So long is the longest of them.
 pub(super) const LONGEST: usize = 22;
