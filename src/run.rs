@@ -5,6 +5,7 @@
 
 pub mod ending;
 pub mod lookout;
+mod named;
 mod observing;
 mod own;
 mod reach;

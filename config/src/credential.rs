@@ -153,6 +153,16 @@ impl IssuerSettings {
         }
     }
 
+    /// The programs that are run for it, each with its arguments.
+    pub fn programs(&self) -> Vec<&[String]> {
+        match self {
+            Self::Command(command) => {
+                [Some(&command.issue), command.revoke.as_ref()].into_iter().flatten().map(Vec::as_slice).collect()
+            }
+            _ => self.sources().into_iter().filter_map(Source::program).collect(),
+        }
+    }
+
     /// Everybody to whom the worker's identity or the broker's own is shown.
     pub fn audiences(&self) -> impl Iterator<Item = &Audience> {
         self.audience().into_iter().chain(self.sources().into_iter().filter_map(Source::audience))
@@ -177,6 +187,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// The program that prints it, with its arguments, where one does.
+    pub fn program(&self) -> Option<&[String]> {
+        match self {
+            Self::Command(words) => Some(words),
+            Self::File(_) | Self::Env(_) | Self::Systemd(_) | Self::Keyring(_) | Self::Vault(_) => None,
+        }
+    }
+
     /// Whom the broker's own identity is shown, where this source shows it to anyone.
     pub fn audience(&self) -> Option<&Audience> {
         match self {

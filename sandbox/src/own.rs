@@ -58,6 +58,33 @@ pub(crate) fn places(own: &[PathBuf], binds: &[Bind]) -> Result<BTreeSet<PathBuf
     Ok(found)
 }
 
+/// What may be seen, but neither changed nor replaced. What a directory among `own` holds is covered with it.
+pub(crate) fn keep(relied_on: &[PathBuf], own: &[PathBuf], binds: &[Bind]) -> Result<(), Error> {
+    let covered: Vec<PathBuf> =
+        own.iter().filter_map(|path| Some(Trail::of(path).ok()?.end)).filter(|end| end.is_dir()).collect();
+    let writable: Vec<&Bind> = binds.iter().filter(|bind| bind.write && bind.layer.is_none()).collect();
+    let written = |place: &Path| {
+        let within = |bind: &&Bind| place.starts_with(&bind.source) || place.starts_with(&bind.target);
+        writable.iter().any(within) && !covered.iter().any(|directory| place.starts_with(directory))
+    };
+    let mut kept = BTreeSet::new();
+    for path in relied_on {
+        // Where the way to it is closed, what it is called has to do.
+        let trail = Trail::of(path).unwrap_or_else(|_| Trail { links: Vec::new(), end: path.clone() });
+        if let Some(place) = trail.links.iter().chain([&trail.end]).find(|place| written(place)) {
+            let failed = Step::Plan.failed("go by what the command could change or replace,").on(place.display());
+            return Err(failed.hint_at(format!("exeat runs it or believes it, as `{}`: {ELSEWHERE}", path.display())));
+        }
+        if !filesystem::is_program(&trail.end) {
+            kept.insert(trail.end);
+        }
+    }
+    match secrets::other_names(binds, &kept)?.iter().find(|other| written(other)) {
+        Some(other) => Err(could_be_written(other, "another name of a file that exeat runs or believes")),
+        None => Ok(()),
+    }
+}
+
 const ELSEWHERE: &str = "have it where the policy does not let the command write";
 
 /// It could be covered; but whoever puts another in its place outside takes the cover away.

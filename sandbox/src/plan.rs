@@ -156,8 +156,7 @@ fn hide(spec: &Spec, binds: &[Bind], working_directory: &Path) -> Result<(Vec<Co
     ] {
         hide.extend(paths.into_iter().map(|path| (path, strictness)));
     }
-    // Where these are does not matter, as long as they are nowhere that could be written to: what is covered with a directory is not.
-    own::places(&[&spec.hide[..], &spec.relied_on].concat(), binds)?;
+    own::keep(&spec.relied_on, &spec.hide, binds)?;
     let covers = cover::covers(&hide, binds, working_directory, spec.nested)?;
     let looked_at = spec.find_secrets.then_some(secrets.looked_at);
     let hidden = HiddenInForce::of(&covers, looked_at);

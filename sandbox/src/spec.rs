@@ -28,7 +28,7 @@ pub struct Spec {
     /// stands in their place. The working directory, and every path of `read` and `write`, has to lie outside. Nothing starts where the command
     /// could change such a link, or write to a file that is in none of these directories, or where what does not exist yet would be shown.
     pub hide: Vec<PathBuf>,
-    /// What the caller goes by, too, and anybody may see: nothing starts where the command could change it.
+    /// What the caller goes by, too, and anybody may see: nothing starts where the command could change it, replace it, or make it where it is not there.
     pub relied_on: Vec<PathBuf>,
     /// Out of sight within what is shown, but for what is named below them: an empty directory, or an empty file, stands in their place.
     /// Those that do not exist hide nothing.

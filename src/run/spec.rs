@@ -8,6 +8,7 @@ use std::path::Path;
 use config::Policy;
 use sandbox::{CaptureChoice, Limits, Spec, Trust};
 
+use super::named::Named;
 use super::shown::Shown;
 use super::{no_sandbox, observing, own};
 use crate::args;
@@ -57,13 +58,14 @@ pub fn of(
 /// What of it the policy says, and where things are.
 fn shaped(places: &Places, policy: &Policy, broker: Option<&Path>, shown: Shown) -> Result<Spec, Report> {
     let settings = policy.sandbox();
+    let (named, here) = (Named::load(places), places::here()?);
     Ok(Spec {
         command: Vec::new(),
         read: shown.read,
         write: shown.write,
         overlay: Vec::new(),
-        hide: own::of(places, policy.agent(), broker)?,
-        relied_on: policy.extra_roots().iter().filter(|file| file.exists()).cloned().collect(),
+        hide: [own::of(places, policy.agent(), broker)?, named.secrets()].concat(),
+        relied_on: [policy.extra_roots(), &named.relied_on(&here)].concat(),
         conceal: shown.hide,
         home: shown.home,
         find_secrets: settings.find_secrets,
@@ -72,6 +74,6 @@ fn shaped(places: &Places, policy: &Policy, broker: Option<&Path>, shown: Shown)
         trust: Trust { system_bundle: proxy::upstream::system_bundle().map(Path::to_owned) },
         ports: policy.ports(),
         capture: CaptureChoice::Best,
-        working_directory: places::here()?,
+        working_directory: here,
     })
 }

@@ -156,3 +156,64 @@ fn nothing_starts_with_authorities_that_the_command_could_change() {
         if file == &inside { refused(&run, file) } else { assert_eq!(run.ok().stdout, "ran\n") }
     }
 }
+
+/// The files in which a program can be named that is run for a secret.
+fn running(exeat: &Exeat, words: &[&str]) -> Vec<(&'static str, String)> {
+    let lines = "agents = [\"other\"]\nto = [\"api.example.com\"]\nin = [\"header\"]";
+    let outside = exeat.path("token").display().to_string();
+    let credential = |issuer: String| ("credentials.toml", format!("[api]\n{issuer}\n{lines}\n"));
+    vec![
+        credential(format!("issuer = \"fixed\"\nvalue = {{ command = {words:?} }}")),
+        credential(format!("issuer = \"command\"\nissue = {words:?}")),
+        credential(format!("issuer = \"command\"\nissue = [{outside:?}]\nrevoke = {words:?}")),
+        ("broker.toml", format!("[identity]\nes256 = [{{ command = {words:?} }}]\n")),
+        (
+            "log.toml",
+            format!(
+                "[[ship]]\nto = \"otlp\"\nurl = \"http://127.0.0.1:1\"\nheaders = {{ authorization = {{ command = {words:?} }} }}\n"
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn nothing_starts_where_the_command_could_change_what_is_run_for_a_secret() {
+    let exeat = exeat();
+    let (work, outside, twice) = (fs::canonicalize(exeat.work()).unwrap(), exeat.path("token"), exeat.path("twice"));
+    for file in [&work.join("scripts/token"), &work.join("bin/first"), &outside, &twice] {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    fs::hard_link(&twice, work.join("other-name")).unwrap();
+    symlink(&outside, work.join("link")).unwrap();
+    let exeat = exeat.environment("PATH", &format!("bin:{}", std::env::var("PATH").unwrap()));
+    let script = work.join("scripts/token");
+    let (own, linked) = (script.display().to_string(), twice.display().to_string());
+    let cases: [(&[&str], Option<&str>); 11] = [
+        (&["./scripts/token"], Some("scripts/token")),
+        (&["python3", "scripts/token"], Some("bin/python3")),
+        (&["/bin/sh", "scripts/token"], Some("scripts/token")),
+        (&["/bin/sh", "-c", "exec scripts/token; true"], Some("scripts/token")),
+        (&["/bin/sh", "--from=scripts/"], Some("scripts")),
+        (&[&own], Some("scripts/token")),
+        (&["./not-there-yet"], Some("not-there-yet")),
+        (&["./link"], Some("link")),
+        (&["first"], Some("bin/first")),
+        (&[&linked], Some("other-name")),
+        (&["/bin/sh", "-c", "true", "scripts", "nothing/here"], None),
+    ];
+    for (words, place) in cases {
+        for (file, text) in running(&exeat, words) {
+            fs::write(exeat.config(file), text).unwrap();
+            let run = sh_at(&exeat, &[], "echo ran");
+            match place {
+                Some(place) => refused(&run, &work.join(place)),
+                // The key that it prints is none.
+                None if file == "broker.toml" => assert!(run.stderr.contains("the secret is empty"), "{run:#?}"),
+                None => assert_eq!(run.ok().stdout, "ran\n", "{words:?} in {file}"),
+            }
+            fs::remove_file(exeat.config(file)).unwrap();
+        }
+    }
+}
