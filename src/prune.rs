@@ -56,7 +56,7 @@ struct Document {
 /// # Errors
 /// When log.toml has mistakes, the logs cannot be listed, or another process removes at this moment.
 pub fn run(places: &Places, arguments: &Prune) -> Result<ExitCode, Report> {
-    let keep = clerk::keep(&LogSettings::load(places.log_file())?);
+    let keep = clerk::keep(&LogSettings::load_without_secrets(places.log_file())?);
     let workers = places.workers();
     let lives = |worker: &Path| running::lives(worker);
     let lacking = Needed::load(places);

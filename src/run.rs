@@ -66,7 +66,7 @@ pub fn run(places: &Places, arguments: &args::Run) -> Result<ExitCode, Report> {
     not_offboarded(places, &arguments.agent)?;
     let policy = Policy::load_without_secrets(file)?;
     crate::writable::look_at_roots(places, policy.extra_roots())?;
-    let logging = LogSettings::load(places.log_file())?;
+    let logging = LogSettings::load_without_secrets(places.log_file())?;
     let shown = Shown::of(policy.sandbox(), &places::here()?)?;
     let layers = Pending::make(places, shown.overlay.clone())?;
     let spec = spec::of(places, &policy, arguments, shown, layers.as_ref())?;

@@ -52,7 +52,7 @@ const MAX_FILE: u64 = 256 * 1024;
 /// An agent's file may be made by a program: as many rules as there may be, at 200 bytes each.
 const MAX_POLICY: u64 = 2 * 1024 * 1024;
 
-/// Whether the files are read that a policy names for secrets.
+/// Whether the files are read that a policy, or log.toml, names for secrets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Secrets {
     Read,
@@ -86,9 +86,9 @@ pub(crate) fn load_identity(path: &Path) -> Result<IdentitySettings, LoadError> 
     parse_identity(path, &text)
 }
 
-pub(crate) fn load_log(path: &Path) -> Result<LogSettings, LoadError> {
+pub(crate) fn load_log(path: &Path, secrets: Secrets) -> Result<LogSettings, LoadError> {
     let text = read(path, MAX_FILE)?;
-    parse_log(path, &text)
+    parse_log(path, &text, secrets)
 }
 
 /// The text of an agent's file.

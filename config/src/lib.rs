@@ -94,7 +94,7 @@ pub use identity::{Audience, IdentityKeys, IdentitySettings, SigningAlgorithm, T
 pub use injection::Injection;
 pub use ipnet::IpNet;
 pub use limits::{Rate, parse_duration};
-pub use log_file::{KeepSettings, LogSettings, Receiver, RoomSettings, SegmentSettings, ShipTarget};
+pub use log_file::{ClientFiles, KeepSettings, LogSettings, Receiver, RoomSettings, SegmentSettings, ShipTarget};
 pub use method::Method;
 pub use oauth::{ClientProof, OAuthClient, OAuthGrant, OAuthServer, OAuthSettings, Wanted};
 pub use observe::Way;

@@ -13,7 +13,7 @@ use crate::client_certificate::ClientCertificate;
 use crate::credential::Source;
 use crate::destination::Destination;
 use crate::error::LoadError;
-use crate::file;
+use crate::file::{self, Secrets};
 
 /// All of log.toml. One that exists is valid.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,18 @@ pub struct ShipTarget {
     /// PEM files with roots that are trusted beside the system's.
     pub roots: Vec<PathBuf>,
     /// What it is shown where it asks who sends.
-    pub client_certificate: Option<ClientCertificate>,
+    pub client: Option<ClientFiles>,
+}
+
+/// A client's certificate and key by their files.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The certificate and its chain.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+    /// What is in them, where secrets are read.
+    pub read: Option<ClientCertificate>,
 }
 
 /// What a receiver takes, and where.
@@ -112,8 +123,20 @@ impl LogSettings {
     /// # Errors
     /// Every mistake of the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        match path.as_ref().exists() {
-            true => file::load_log(path.as_ref()),
+        Self::load_with(path.as_ref(), Secrets::Read)
+    }
+
+    /// The same without a look into the files that it names for secrets: for all but who ships.
+    ///
+    /// # Errors
+    /// As `load`, but for those of these files.
+    pub fn load_without_secrets(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::load_with(path.as_ref(), Secrets::LeftOut)
+    }
+
+    fn load_with(path: &Path, secrets: Secrets) -> Result<Self, LoadError> {
+        match path.exists() {
+            true => file::load_log(path, secrets),
             false => Ok(Self::default()),
         }
     }
@@ -123,6 +146,6 @@ impl LogSettings {
     /// # Errors
     /// Every mistake of the file.
     pub fn parse(file: impl AsRef<Path>, text: &str) -> Result<Self, LoadError> {
-        file::parse_log(file.as_ref(), text)
+        file::parse_log(file.as_ref(), text, Secrets::Read)
     }
 }

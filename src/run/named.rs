@@ -25,7 +25,7 @@ impl Named {
         Self {
             credentials: Credentials::load(places.credentials_file()).unwrap_or_default(),
             keys: IdentitySettings::load(places.broker_file()).ok().map(|settings| settings.keys),
-            ship: LogSettings::load(places.log_file()).unwrap_or_default().ship,
+            ship: LogSettings::load_without_secrets(places.log_file()).unwrap_or_default().ship,
         }
     }
 

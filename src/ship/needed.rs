@@ -19,7 +19,7 @@ pub struct Needed {
 impl Needed {
     /// As it is now. It only becomes less.
     pub fn load(places: &Places) -> Self {
-        let cursors = LogSettings::load(places.log_file()).ok().and_then(|settings| {
+        let cursors = LogSettings::load_without_secrets(places.log_file()).ok().and_then(|settings| {
             settings.ship.iter().map(|target| Cursor::open(places, &target.name).ok()).collect::<Option<Vec<_>>>()
         });
         Self { cursors }

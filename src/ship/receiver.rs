@@ -68,7 +68,7 @@ impl Receiver {
     /// # Errors
     /// Why it cannot be spoken to.
     pub async fn new(target: &ShipTarget) -> Result<Self, String> {
-        let client = target.client_certificate.as_ref();
+        let client = target.client.as_ref().and_then(|files| files.read.as_ref());
         let outbound = |protocols: &[&[u8]]| {
             Outbound::showing(&system_roots(), &target.roots, client, protocols).map_err(|error| chain(&error))
         };

@@ -14,11 +14,11 @@ use serde_json::Value;
 use crate::harness::{Exeat, Live, Log, Run, Upstream, binary, within};
 
 /// What a clerk has left to do is some files of 64 KiB.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// As many calls as its first argument says, from one connection, each with a path of its own.
-const LOAD: &str = "
+pub const LOAD: &str = "
 import http.client, secrets, sys
 connection = http.client.HTTPSConnection('api.example.com')
 for number in range(int(sys.argv[1])):
@@ -27,14 +27,14 @@ for number in range(int(sys.argv[1])):
 print('done', flush=True)
 ";
 
-fn house(upstream: &Upstream, more: &str) -> Exeat {
+pub fn house(upstream: &Upstream, more: &str) -> Exeat {
     let exeat = Exeat::new().allow("api.example.com", upstream);
     fs::write(exeat.config("log.toml"), format!("[segment]\nsize = \"64KiB\"\n{more}")).unwrap();
     exeat
 }
 
 /// What exeat does when it is two days later: no record of a log can be made older than it is.
-fn in_two_days(exeat: &Exeat, arguments: &[&str]) -> Run {
+pub fn in_two_days(exeat: &Exeat, arguments: &[&str]) -> Run {
     const CLOCK: &str = "#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <time.h>
@@ -55,7 +55,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     Live::spawn(&mut command, Some(Vec::new()), Duration::from_secs(60)).finish()
 }
 
-fn workers(exeat: &Exeat) -> Vec<PathBuf> {
+pub fn workers(exeat: &Exeat) -> Vec<PathBuf> {
     let mut found: Vec<_> =
         fs::read_dir(exeat.state().join("workers")).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
@@ -63,7 +63,7 @@ fn workers(exeat: &Exeat) -> Vec<PathBuf> {
 }
 
 /// The number of each file, and whether it is compressed.
-fn files(worker: &Path) -> Vec<(u64, bool)> {
+pub fn files(worker: &Path) -> Vec<(u64, bool)> {
     let segments = Segment::all(worker).unwrap();
     segments.iter().map(|segment| (segment.number(), segment.is_compressed())).collect()
 }
@@ -74,7 +74,7 @@ fn parts(worker: &Path) -> usize {
 }
 
 /// All closed files of it are compressed, and there is no more than that.
-fn is_cleared_up(worker: &Path) -> bool {
+pub fn is_cleared_up(worker: &Path) -> bool {
     let files = files(worker);
     files.len() > 3 && files[..files.len() - 1].iter().all(|(_, compressed)| *compressed) && parts(worker) == 0
 }

@@ -1,5 +1,6 @@
 //! The call logs reach receivers that others wrote, every record and every call, whatever happens on the way; calls do not wait for them.
 
+mod client_key;
 mod collector;
 mod gaps;
 mod otlp;

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::credential::parse_endpoint;
+use super::oauth::lifted;
 use super::paths::read_paths;
 use super::reader::{Field, Reader, Section};
 use super::source::read_source;
-use super::{beside, keep, secret};
+use super::{Secrets, beside, keep, secret};
 use crate::credential::Source;
 use crate::destination::Destination;
 use crate::error::{LoadError, Malformed, quoted};
@@ -33,8 +34,8 @@ const TAKEN: [&str; 9] = [
     "upgrade",
 ];
 
-pub(crate) fn parse_log(file: &Path, text: &str) -> Result<LogSettings, LoadError> {
-    Reader::new(file, text).read(|reader, mut top| {
+pub(crate) fn parse_log(file: &Path, text: &str, secrets: Secrets) -> Result<LogSettings, LoadError> {
+    Reader::new(file, text).with(secrets).read(|reader, mut top| {
         let ship = top.take("ship").map(|field| read_ship(reader, &field, file)).unwrap_or_default();
         let segment = top.take("segment").and_then(|field| reader.section(&field));
         let kept = top.take("keep").and_then(|field| reader.section(&field));
@@ -73,7 +74,7 @@ fn read_target(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
     };
     let name = section.take("name").map(|field| reader.value(&field, parse_name));
     let roots = section.take("roots").map(|field| read_paths(reader, &field));
-    let shown = section.take("client_certificate").map(|field| secret::client_certificate(reader, &field));
+    let client = section.take("client_certificate").map(|field| secret::client_files(reader, &field));
     let receiver = match kind {
         Some(Kind::Otlp) => read_otlp(reader, &mut section, file),
         Some(Kind::Syslog) => read_syslog(reader, &mut section),
@@ -87,13 +88,8 @@ fn read_target(reader: &mut Reader<'_>, mut section: Section<'_>, file: &Path) -
     let (place, receiver) = receiver?;
     let name = name.unwrap_or(Some(place))?;
     let roots = roots.unwrap_or(Some(Vec::new()))?;
-    let client_certificate = shown.unwrap_or(Some(None))?;
-    Some(ShipTarget {
-        name,
-        receiver,
-        roots: roots.iter().map(|path| beside(file, path)).collect(),
-        client_certificate,
-    })
+    let client = lifted(client)?;
+    Some(ShipTarget { name, receiver, roots: roots.iter().map(|path| beside(file, path)).collect(), client })
 }
 
 /// The receiver, and what it is called where nothing is said.

@@ -13,6 +13,7 @@ use super::beside;
 use super::paths::parse_path;
 use super::reader::{Field, Reader};
 use crate::client_certificate::{ClientCertificate, Wrong};
+use crate::log_file::ClientFiles;
 use crate::upstream::ProxyLogin;
 
 /// A login is a line; a certificate with its chain and a key are a few KiB each.
@@ -40,23 +41,45 @@ pub(super) fn login(reader: &mut Reader<'_>, field: &Field<'_>) -> Secret<ProxyL
 
 /// `{ certificate = …, key = … }`, each the path of a PEM file.
 pub(super) fn client_certificate(reader: &mut Reader<'_>, field: &Field<'_>) -> Secret<ClientCertificate> {
-    const REMEDY: &str = "write `{ certificate = \"client.pem\", key = \"client-key.pem\" }`";
-    let [certificate_field, key_field] = named(reader, field, ["certificate", "key"], REMEDY)?;
-    if reader.leaves_secrets_out() {
-        return Some(None);
+    let fields = certificate_and_key(reader, field)?;
+    match reader.leaves_secrets_out() {
+        true => Some(None),
+        false => read_client_certificate(reader, &fields).map(Some),
     }
-    let (certificate_file, certificate) = read(reader, &certificate_field)?;
-    let (key_file, key) = read(reader, &key_field)?;
+}
+
+/// The same, with the two files' paths, which are known also where secrets are left out.
+pub(super) fn client_files(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<ClientFiles> {
+    let fields = certificate_and_key(reader, field)?;
+    let [certificate, key] = fields.each_ref().map(|field| path(reader, field));
+    let (certificate, key) = (certificate?, key?);
+    let read = match reader.leaves_secrets_out() {
+        true => None,
+        false => Some(read_client_certificate(reader, &fields)?),
+    };
+    Some(ClientFiles { certificate, key, read })
+}
+
+fn certificate_and_key<'f>(reader: &mut Reader<'_>, field: &Field<'f>) -> Option<[Field<'f>; 2]> {
+    named(reader, field, ["certificate", "key"], "write `{ certificate = \"client.pem\", key = \"client-key.pem\" }`")
+}
+
+fn read_client_certificate(
+    reader: &mut Reader<'_>,
+    [certificate_field, key_field]: &[Field<'_>; 2],
+) -> Option<ClientCertificate> {
+    let (certificate_file, certificate) = read(reader, certificate_field)?;
+    let (key_file, key) = read(reader, key_field)?;
     match ClientCertificate::read((certificate_file.clone(), &certificate), (key_file.clone(), &key)) {
-        Ok(read) => Some(Some(read)),
+        Ok(read) => Some(read),
         Err(Wrong::Certificate(reason)) => {
             let reason = format!("`{}` is not a certificate: {reason}", certificate_file.display());
-            reader.mistake_at(&certificate_field, reason, "it has to be PEM: the certificate first, then its chain");
+            reader.mistake_at(certificate_field, reason, "it has to be PEM: the certificate first, then its chain");
             None
         }
         Err(Wrong::Key(reason)) => {
             let reason = format!("`{}` does not do: {reason}", key_file.display());
-            reader.mistake_at(&key_field, reason, "name the certificate's own key, PEM and not encrypted");
+            reader.mistake_at(key_field, reason, "name the certificate's own key, PEM and not encrypted");
             None
         }
     }
@@ -85,9 +108,15 @@ fn named<'f, const N: usize>(
     found.try_into().ok()
 }
 
-/// The bytes of a file that a field names, relative to the agent's, and its path.
+/// The path that a field names, relative to the file that it stands in.
+fn path(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<PathBuf> {
+    let path = reader.value(field, parse_path)?;
+    Some(beside(reader.file(), Path::new(&path)))
+}
+
+/// The bytes of a file that a field names, and its path.
 fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
-    let path = beside(reader.file(), Path::new(&reader.value(field, parse_path)?));
+    let path = path(reader, field)?;
     // A buffer that grew would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
     let read = File::open(&path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes));
