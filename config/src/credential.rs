@@ -163,6 +163,19 @@ impl IssuerSettings {
         }
     }
 
+    /// The files with roots by which those are believed that it asks.
+    pub fn roots(&self) -> Vec<&Path> {
+        let own: &[PathBuf] = match self {
+            Self::OAuth2(settings) => &settings.server.roots,
+            Self::Google(settings) => &settings.server.roots,
+            Self::AwsRole(role) => &role.roots,
+            Self::Vault(secret) => &secret.login.roots,
+            Self::GitHubApp(app) => &app.roots,
+            Self::Fixed { .. } | Self::Identity(_) | Self::Command(_) => &[],
+        };
+        own.iter().chain(self.sources().into_iter().flat_map(Source::roots)).map(PathBuf::as_path).collect()
+    }
+
     /// Everybody to whom the worker's identity or the broker's own is shown.
     pub fn audiences(&self) -> impl Iterator<Item = &Audience> {
         self.audience().into_iter().chain(self.sources().into_iter().filter_map(Source::audience))
@@ -187,6 +200,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// The files with roots by which the server is believed that has it, where one does.
+    pub fn roots(&self) -> &[PathBuf] {
+        match self {
+            Self::Vault(secret) => &secret.login.roots,
+            Self::File(_) | Self::Env(_) | Self::Command(_) | Self::Systemd(_) | Self::Keyring(_) => &[],
+        }
+    }
+
     /// The program that prints it, with its arguments, where one does.
     pub fn program(&self) -> Option<&[String]> {
         match self {

@@ -1,7 +1,7 @@
 //! What the files of the broker and the shipper name: where secrets are, and who is run for one.
 //!
 //! Enters: credentials.toml, broker.toml and log.toml. Leaves: the files that hold secrets, which the sandbox hides; the programs that are run for a secret
-//! and the files that their words name, none of which the command may change. Never: a look into one of them; what a program runs or reads by itself.
+//! and the files that their words name, and authorities, none of which the command may change. Never: a look into one of them; what a program runs or reads by itself.
 
 use std::ffi::OsString;
 use std::fs;
@@ -39,7 +39,8 @@ impl Named {
             Some(IdentityKeys::File { path, .. }) => Some(path.clone()),
             Some(IdentityKeys::Given { .. } | IdentityKeys::Unsaid { .. }) | None => None,
         };
-        self.sources().filter_map(file).chain(kept).collect()
+        let keys = self.ship.iter().filter_map(|target| Some(target.client.as_ref()?.key.clone()));
+        self.sources().filter_map(file).chain(kept).chain(keys).collect()
     }
 
     /// What has to stay as it is where relative words are of this directory, as the broker of a run and a program of its take them.
@@ -47,7 +48,16 @@ impl Named {
         let issuers = self.credentials.iter().flat_map(|credential| credential.issuer.programs());
         let others = self.elsewhere().filter_map(Source::program);
         let path = std::env::var_os("PATH");
-        issuers.chain(others).flat_map(|words| run_by(words, path.as_ref(), here)).collect()
+        issuers.chain(others).flat_map(|words| run_by(words, path.as_ref(), here)).chain(self.believed()).collect()
+    }
+
+    /// Authorities, and the certificate that belongs to a key.
+    fn believed(&self) -> impl Iterator<Item = PathBuf> {
+        let issuers = self.credentials.iter().flat_map(|credential| credential.issuer.roots());
+        let shipped = self.ship.iter().flat_map(|ShipTarget { roots, client, .. }| {
+            roots.iter().chain(client.as_ref().map(|files| &files.certificate))
+        });
+        issuers.map(Path::to_owned).chain(shipped.cloned())
     }
 
     /// Where every secret is.

@@ -217,3 +217,47 @@ fn nothing_starts_where_the_command_could_change_what_is_run_for_a_secret() {
         }
     }
 }
+
+#[test]
+fn the_key_and_the_authorities_of_receivers_and_issuers_are_kept_from_the_command() {
+    let exeat = exeat();
+    let (work, shown) = (fs::canonicalize(exeat.work()).unwrap(), exeat.path("shown"));
+    fs::create_dir(&shown).unwrap();
+    for directory in [&work, &shown] {
+        fs::write(directory.join("key"), "in sight").unwrap();
+        fs::copy(exeat.config("ca.pem"), directory.join("file.pem")).unwrap();
+    }
+    let exeat = exeat.sandbox(&format!("read = [{shown:?}]"));
+    let (vault, lines) =
+        ("address = \"https://vault.example.com\"", "agents = [\"other\"]\nto = [\"api.example.com\"]");
+    let credential = |issuer: &str| ("credentials.toml", format!("[api]\n{issuer}\n{lines}\n"), false);
+    let ship = |lines: &str| {
+        let receivers = ["to = \"otlp\"\nurl = \"http://127.0.0.1:1\"", "to = \"syslog\"\naddress = \"h\""];
+        receivers
+            .map(|receiver| ("log.toml", format!("[[ship]]\n{receiver}\n{lines}\n"), lines.contains("key = \"DIR")))
+    };
+    let oauth = "issuer = \"oauth2-client\"\nclient_id = \"x\"\nclient_secret = { env = \"X\" }";
+    let mut cases = vec![
+        credential(&format!("{oauth}\ntoken_endpoint = \"https://issuer.example.com/t\"\nroots = [\"DIR/file.pem\"]")),
+        credential(&format!("issuer = \"vault\"\n{vault}\nrole = \"r\"\nread = \"a/b\"\nroots = [\"DIR/file.pem\"]")),
+        credential(&format!(
+            "issuer = \"fixed\"\nvalue = {{ vault = {{ {vault}, role = \"r\", path = \"secret/data/a\", roots = [\"DIR/file.pem\"] }} }}"
+        )),
+        credential(
+            "issuer = \"aws-sts\"\nshape = \"aws\"\nrole = \"arn:aws:iam::123456789012:role/bot\"\nroots = [\"DIR/file.pem\"]",
+        ),
+    ];
+    cases.extend(ship("roots = [\"DIR/file.pem\"]"));
+    cases.extend(ship("client_certificate = { certificate = \"DIR/file.pem\", key = \"elsewhere\" }"));
+    cases.extend(ship("client_certificate = { certificate = \"elsewhere\", key = \"DIR/key\" }"));
+    for (file, text, hidden) in cases {
+        let at = |directory: &Path| text.replace("DIR", directory.to_str().unwrap());
+        fs::write(exeat.config(file), at(&work)).unwrap();
+        refused(&sh_at(&exeat, &[], "echo ran"), &work.join(if hidden { "key" } else { "file.pem" }));
+        fs::write(exeat.config(file), at(&shown)).unwrap();
+        let run = sh_at(&exeat, &[], &format!("cat {shown:?}/key"));
+        assert_eq!(run.ok().stdout, if hidden { "" } else { "in sight" }, "{text}");
+        assert!(exeat.exeat(&["check", "--files-only"]).finish().stdout.contains("no mistakes"), "{text}");
+        fs::remove_file(exeat.config(file)).unwrap();
+    }
+}
