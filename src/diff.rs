@@ -53,8 +53,9 @@ pub fn run(places: &Places, arguments: &args::Diff) -> Result<ExitCode, Report> 
         return Err(none(&format!("worker {worker} has")));
     }
     let mut told = Vec::new();
-    for Layer { tree, upper } in &layers {
-        let Changes { changes, unread } = change::find(tree, upper)
+    for layer in &layers {
+        let Layer { tree, upper, .. } = layer;
+        let Changes { changes, unread } = change::find(layer)
             .map_err(|error| Report::new(format!("cannot compare {} with {}: {error}", shown(upper), shown(tree))))?;
         told.push(Told { tree: tree.clone(), changes, unread });
     }
@@ -149,6 +150,11 @@ fn has_ended(places: &Places, worker: &WorkerId) -> Result<(), Report> {
 fn apply(places: &Places, worker: &WorkerId, layers: &[Layer], told: &[Told]) -> Result<Vec<String>, Report> {
     if let Some(unread) = told.iter().flat_map(|told| &told.unread).next() {
         return Err(Report::new(format!("nothing was applied: this could not be looked at: {unread}")));
+    }
+    if let Some(layer) = layers.iter().find(|layer| layer.was.is_none()) {
+        let told = format!("which directory {} was when the worker began was not written down", shown(&layer.tree));
+        return Err(Report::new(told)
+            .hint("that is since this version: use `--export DIR` or `--patch`, and put the files in place by hand"));
     }
     let since = running::who(places, worker)
         .map(|who| who.since)

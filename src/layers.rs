@@ -1,11 +1,12 @@
 //! The layers of workers whose directories stay as they are: where what was written instead lies.
 //!
-//! Enters: the directories of a run, its worker's once it has one. Leaves: `workers/ID/overlay/N/` with `tree`, a link to the directory, and
-//! `upper`, what was written. Never: a layer for two workers.
+//! Enters: the directories of a run, its worker's once it has one. Leaves: `workers/ID/overlay/N/` with `tree`, a link to the directory, `was`,
+//! which one that is by device and inode, and `upper`, what was written. Never: a layer for two workers.
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use config::WorkerId;
@@ -16,6 +17,7 @@ use crate::places::Places;
 
 const IN_WORKER: &str = "overlay";
 const TREE: &str = "tree";
+const WAS: &str = "was";
 const UPPER: &str = "upper";
 
 /// The layers of a run that has no worker yet. Dropped, they are gone.
@@ -55,7 +57,9 @@ impl Pending {
     /// When they cannot be moved there.
     pub fn give_to(mut self, worker: &Path) -> io::Result<()> {
         for Layered { tree, layer } in &self.layered {
-            symlink(fs::canonicalize(tree)?, layer.join(TREE))?;
+            let tree = fs::canonicalize(tree)?;
+            fs::write(layer.join(WAS), Identity::of(&fs::metadata(&tree)?).to_string())?;
+            symlink(tree, layer.join(TREE))?;
         }
         // What is mounted stays so wherever its directory is called from.
         fs::rename(&self.directory, worker.join(IN_WORKER))?;
@@ -73,11 +77,38 @@ impl Drop for Pending {
     }
 }
 
+/// Which directory one is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of what is held, or was looked at.
+    pub fn of(found: &fs::Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (device, inode) = text.split_once(' ')?;
+        Some(Self { device: device.parse().ok()?, inode: inode.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.device, self.inode)
+    }
+}
+
 /// A layer of a worker's.
 #[derive(Debug)]
 pub struct Layer {
     /// The directory that stayed as it was.
     pub tree: PathBuf,
+    /// Which one that was. `None`: an older exeat did not write it down.
+    pub was: Option<Identity>,
     /// What was written, as overlayfs has it. Hostile.
     pub upper: PathBuf,
 }
@@ -89,11 +120,15 @@ pub struct Layer {
 pub fn of(places: &Places, worker: &WorkerId) -> io::Result<Vec<Layer>> {
     let directory = directory(places, worker);
     let mut layers = Vec::new();
-    while let Ok(tree) = fs::read_link(directory.join(layers.len().to_string()).join(TREE)) {
-        let upper = directory.join(layers.len().to_string()).join(UPPER);
-        layers.push(Layer { tree, upper });
+    loop {
+        let layer = directory.join(layers.len().to_string());
+        let Ok(tree) = fs::read_link(layer.join(TREE)) else { return Ok(layers) };
+        let was = match fs::read_to_string(layer.join(WAS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            text => Some(Identity::read(&text?).ok_or_else(|| io::Error::other("a layer does not say whose it is"))?),
+        };
+        layers.push(Layer { tree, was, upper: layer.join(UPPER) });
     }
-    Ok(layers)
 }
 
 /// Where they are.

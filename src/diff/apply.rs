@@ -29,7 +29,7 @@ const MOST_TOLD: usize = 10;
 
 /// What stands against it: paths that changed on the machine since the worker began. To be asked for all layers before one is applied.
 pub(super) fn conflicts(layer: &Layer, told: &Told, since: Timestamp) -> Result<Vec<String>, Report> {
-    let root = tree::stayed(&layer.tree)?;
+    let root = tree::stayed(layer)?;
     let mut conflicts = Vec::new();
     for Change { what, path, .. } in &told.changes {
         let (Some(name), Ok(parent)) = (path.file_name(), tree::parent(&root, path)) else { continue };
@@ -74,7 +74,7 @@ fn changed_since(within: &OwnedFd, name: &OsStr, since: Timestamp, depth: usize)
 
 /// Applies all of one layer. Returns what was left out, and why.
 pub(super) fn apply(layer: &Layer, told: &Told) -> Result<Vec<String>, Report> {
-    let (root, upper) = (tree::stayed(&layer.tree)?, tree::open(&layer.upper)?);
+    let (root, upper) = (tree::stayed(layer)?, tree::open(&layer.upper)?);
     let mut left_out = Vec::new();
     for change in &told.changes {
         if let Err(error) = apply_one(&root, &upper, change) {

@@ -15,6 +15,7 @@ use serde::{Serialize, Serializer};
 
 use super::shown;
 use super::tree::{self, DEEPEST, Found};
+use crate::layers::Layer;
 
 /// More than anybody looks through; a layer full of empty files grows no list without end.
 const MOST: usize = 1_000_000;
@@ -78,10 +79,10 @@ impl fmt::Display for Change {
     }
 }
 
-/// Compares the directory `tree` with its layer.
-pub(super) fn find(tree: &Path, upper: &Path) -> io::Result<Changes> {
+/// Compares a layer with its directory.
+pub(super) fn find(layer: &Layer) -> io::Result<Changes> {
     let mut changes = Changes::default();
-    let (tree, upper) = (tree::stayed(tree)?, tree::open(upper)?);
+    let (tree, upper) = (tree::stayed(layer)?, tree::open(&layer.upper)?);
     changes.compare(&upper, Some(&tree), Path::new(""), 0)?;
     Ok(changes)
 }

@@ -30,7 +30,7 @@ struct Side {
 
 /// Writes the patch for one layer.
 pub(super) fn write(out: &mut impl Write, layer: &Layer, told: &Told) -> io::Result<()> {
-    let (lower, upper) = (tree::open(&layer.tree)?, tree::open(&layer.upper)?);
+    let (lower, upper) = (tree::stayed(layer)?, tree::open(&layer.upper)?);
     for Change { what, kind, path, .. } in &told.changes {
         if is_gits_own(path) || *kind == Kind::Other || *kind == Kind::Directory && *what != What::Deleted {
             continue;

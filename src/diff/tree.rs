@@ -3,6 +3,7 @@
 //! Enters: a directory held open, a name in it. Leaves: what is there. Never: a link followed, or a file opened that would block.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +14,8 @@ use rustix::fs::{
     unlinkat,
 };
 use rustix::io::Errno;
+
+use crate::layers::{Identity, Layer};
 
 /// Deeper than any project; each level is a descriptor, of which a process has a thousand.
 pub(super) const DEEPEST: usize = 200;
@@ -47,15 +50,21 @@ pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     directory(CWD, path)
 }
 
-/// Opens a directory by a path that had no link in it when the worker began. One that is there now was put there since, perhaps by what the worker
-/// ran: it may write above a directory that stays as it is.
-pub(super) fn stayed(path: &Path) -> io::Result<OwnedFd> {
+/// Opens a layer's directory. Its path had no link in it when the worker began: one that is there now was put there since, and so was another directory, perhaps
+/// by what the worker ran: it may write above a directory that stays as it is.
+pub(super) fn stayed(Layer { tree, was, .. }: &Layer) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+    let open = match openat2(CWD, tree, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
         Err(Errno::LOOP) => {
-            Err(io::Error::other("a link is on the way to it that was not there when the worker began"))
+            return Err(io::Error::other("a link is on the way to it that was not there when the worker began"));
         }
-        opened => Ok(opened?),
+        opened => File::from(opened?),
+    };
+    match was {
+        Some(was) if *was != Identity::of(&open.metadata()?) => {
+            Err(io::Error::other("it is another directory than when the worker began; put that one back in its place"))
+        }
+        _ => Ok(open.into()),
     }
 }
 
@@ -66,10 +75,10 @@ pub(super) fn directory(within: impl AsFd, name: impl AsRef<Path>) -> io::Result
 }
 
 /// Opens a regular file.
-pub(super) fn file(within: impl AsFd, name: &OsStr) -> io::Result<std::fs::File> {
+pub(super) fn file(within: impl AsFd, name: &OsStr) -> io::Result<File> {
     // A pipe would block, were it not for this; then it is found to be none of what is asked for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = std::fs::File::from(openat(within, name, flags, Mode::empty())?);
+    let file = File::from(openat(within, name, flags, Mode::empty())?);
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is no regular file any more")),
@@ -200,6 +209,15 @@ mod tests {
         assert!(super::directory(&open, "link").is_err() && parent(&open, Path::new("link/bin/sh")).is_err());
         assert!(file(&open, OsStr::new("pipe")).is_err() && file(&open, OsStr::new("link")).is_err());
         assert_eq!(link(&open, OsStr::new("link")).unwrap(), Path::new("/usr"));
-        assert!(stayed(&directory).is_ok() && stayed(&directory.join("link/bin")).is_err());
+        let other = Identity::of(&fs::metadata("/usr").unwrap());
+        let own = Identity::of(&fs::metadata(&directory).unwrap());
+        for (tree, was, expected) in [
+            (directory.clone(), Some(own), true),
+            (directory.clone(), None, true),
+            (directory.clone(), Some(other), false),
+            (directory.join("link/bin"), None, false),
+        ] {
+            assert_eq!(stayed(&Layer { tree, was, upper: PathBuf::new() }).is_ok(), expected, "{was:?}");
+        }
     }
 }

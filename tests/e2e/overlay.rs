@@ -1,5 +1,7 @@
 //! Where a policy says so, a tree is writable inside and unchanged outside, and what changed can be seen and kept.
 
+mod moved;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -213,27 +215,6 @@ fn what_is_applied_goes_through_no_link() {
     assert_ne!(run.code, Some(0), "{run:#?}");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{run:#?}");
     assert_eq!(fs::read_to_string(exeat.path("moved").join("a")).unwrap(), "a\n");
-}
-
-#[test]
-fn nothing_is_shown_or_applied_where_a_link_leads_to_the_tree_by_now() {
-    let exeat = Exeat::new().sandbox("overlay = [\"tools/bin\"]");
-    let (tools, outside) = (exeat.work().join("tools"), exeat.path("outside"));
-    for directory in [&tools, &outside] {
-        fs::create_dir_all(directory.join("bin")).unwrap();
-    }
-    // What is above the layer is the command's to write.
-    exeat.sh(&format!("echo x > tools/bin/new && mv tools moved && ln -s {outside:?} tools")).ok();
-    let worker = exeat.log().start().worker.clone();
-    for options in [&[][..], &["--patch"], &["--apply"]] {
-        let run = exeat.exeat(&[&["diff", &worker], options].concat()).finish().ended_with(125);
-        assert!(run.stderr.contains("a link is on the way to it") && run.stderr.contains("tools/bin"), "{run:#?}");
-    }
-    assert!(!outside.join("bin/new").exists());
-    fs::remove_file(&tools).unwrap();
-    fs::rename(exeat.work().join("moved"), &tools).unwrap();
-    exeat.exeat(&["diff", &worker, "--apply"]).finish().ok();
-    assert_eq!(fs::read_to_string(tools.join("bin/new")).unwrap(), "x\n");
 }
 
 #[test]
