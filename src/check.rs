@@ -124,7 +124,7 @@ fn files(places: &Places, since: usage::Window<'_>) -> Result<(Checked, Vec<Poli
         Policy::load(&file).map_or_else(&mut wrong, |policy| policies.push(policy));
     }
     IdentitySettings::load(places.broker_file()).map_or_else(&mut wrong, drop);
-    LogSettings::load_without_secrets(places.log_file()).map_or_else(&mut wrong, drop);
+    LogSettings::load(places.log_file()).map_or_else(&mut wrong, drop);
     let patterns = patterns(&policies)?;
     let file = places.credentials_file();
     let credentials = if file.exists() { Credentials::load(&file) } else { Credentials::parse(&file, "") };

@@ -109,4 +109,13 @@ fn mistakes_in_the_file_are_found_by_check_and_ship_nothing() {
             "{said}"
         );
     }
+    // A client's key, which no run reads.
+    let client = "client_certificate = { certificate = \"c.pem\", key = \"none.pem\" }";
+    target(&exeat, &format!("[[ship]]\nto = \"otlp\"\nurl = \"https://collector.example.com\"\n{client}\n"));
+    for command in [&["ship", "--once"][..], &["check", "--files-only"]] {
+        let run = exeat.exeat(command).finish();
+        let said = run.stdout + &run.stderr;
+        assert!(run.code != Some(0) && said.contains("c.pem") && said.contains("log.toml:4"), "{said}");
+    }
+    exeat.run(&["true"]).ok();
 }
