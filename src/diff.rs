@@ -48,7 +48,11 @@ pub fn run(places: &Places, arguments: &args::Diff) -> Result<ExitCode, Report> 
     if arguments.discard {
         return discard(places, &worker);
     }
-    let layers = layers::of(places, &worker)?;
+    let mut layers = layers::of(places, &worker)?;
+    if arguments.export.is_some() {
+        // Of what was written everything is to be had, whatever has become of the directory.
+        layers.iter_mut().for_each(|layer| layer.was = None);
+    }
     if layers.is_empty() {
         return Err(none(&format!("worker {worker} has")));
     }

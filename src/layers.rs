@@ -1,13 +1,14 @@
 //! The layers of workers whose directories stay as they are: where what was written instead lies.
 //!
 //! Enters: the directories of a run, its worker's once it has one. Leaves: `workers/ID/overlay/N/` with `tree`, a link to the directory, `was`,
-//! which one that is by device and inode, and `upper`, what was written. Never: a layer for two workers.
+//! which one that is by inode and birth, and `upper`, what was written. Never: a layer for two workers.
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use config::WorkerId;
 use sandbox::Layered;
@@ -77,28 +78,30 @@ impl Drop for Pending {
     }
 }
 
-/// Which directory one is, whatever it is called.
+/// Which directory one is, whatever it is called. No device: some have another number whenever they are mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    device: u64,
     inode: u64,
+    /// Nanoseconds since 1970 at which it was made; zero where the file system does not say.
+    born: u128,
 }
 
 impl Identity {
     /// Of what is held, or was looked at.
     pub fn of(found: &fs::Metadata) -> Self {
-        Self { device: found.dev(), inode: found.ino() }
+        let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        Self { inode: found.ino(), born: born.map_or(0, |born| born.as_nanos()) }
     }
 
     fn read(text: &str) -> Option<Self> {
-        let (device, inode) = text.split_once(' ')?;
-        Some(Self { device: device.parse().ok()?, inode: inode.parse().ok()? })
+        let (inode, born) = text.split_once(' ')?;
+        Some(Self { inode: inode.parse().ok()?, born: born.parse().ok()? })
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.device, self.inode)
+        write!(f, "{} {}", self.inode, self.born)
     }
 }
 

@@ -182,7 +182,7 @@ async fn enlist(
     let (stop, stopped) = watch::channel(false);
     let (client, give_back) = (broker.clone(), sandbox::give_back_freed);
     let parts = Parts { policy: standing, authority, roots, broker, registration, log, room, give_back };
-    let (worker, broker) = (Worker::new(parts, stopped)?, client);
+    let (worker, broker) = (Worker::new(parts, stopped), client);
     arguments.canary.iter().try_for_each(|_| crate::probe::stand_in::remember(&worker))?;
     Ok(Enlisted { directory, worker, seal, broker, identity, credentials, environment, files, presence, stop })
 }

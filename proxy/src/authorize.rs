@@ -90,21 +90,15 @@ fn and_nothing_else(policy: &Policy, call: &Call, permit: &CallPermit) -> Result
     Ok(())
 }
 
-/// What is looked for in the body of a call that was permitted: a form may have it come to another.
+/// What is looked for in the body of a call that was permitted: a form that is posted may have it come to another.
 pub(crate) fn form(policy: &Policy, permit: &CallPermit, call: &Call) -> Option<FormWatch> {
-    policy.tells_calls_apart(permit).then(|| FormWatch::of(&call.headers)).flatten()
+    let looked_for = may_be_another(call) && policy.tells_calls_apart(permit);
+    looked_for.then(|| FormWatch::of(&call.headers)).flatten()
 }
 
-/// The same by the policy that is in force once the call has waited: it may tell calls apart where that before did not, and nobody has looked.
-///
-/// # Errors
-/// [`Refusal::UnexaminedBody`].
-pub(crate) fn form_by_now(looked: bool, policy: &Policy, permit: &CallPermit, call: &Call) -> Result<(), Refusal> {
-    if looked || form(policy, permit, call).is_none() {
-        return Ok(());
-    }
-    let why = "while it waited, a policy came by which a form may be another call, for which it was not looked through; send it again";
-    Err(Refusal::UnexaminedBody(why.to_owned()))
+/// Frameworks take another method from the body of a POST alone.
+fn may_be_another(call: &Call) -> bool {
+    call.method.as_str().eq_ignore_ascii_case("POST")
 }
 
 /// Adds the credential that the rule names to a call that brings none, where its grant says so. The answer is whether it did.
@@ -119,19 +113,25 @@ pub fn inject(call: &mut Call, permit: &CallPermit, swap: &Swap) -> Result<bool,
 }
 
 /// What a later policy is asked while `call` is under way: the same, whether the rule still grants the credential that it
-/// `carries`, and whether it still says of bodies what it said when this one was `judged`. Its permit is for [`by_the_same_way`].
+/// `carries`, whether it still says of bodies what it said when this one was `judged`, and whether nobody has `looked` into a form for what it
+/// now tells apart. Its permit is for [`by_the_same_way`].
 pub fn again(
     call: &Call,
     carries: Option<CredentialName>,
-    judged: Option<Protocol>,
+    (judged, looked): (Option<Protocol>, bool),
 ) -> impl Fn(&Policy) -> Result<CallPermit, Refusal> + Send + Sync + 'static {
     let (destination, scheme) = (call.destination.clone(), call.scheme);
     let (method, path) = (call.method.clone(), call.path.clone());
+    let looked = looked || !may_be_another(call) || FormWatch::of(&call.headers).is_none();
     move |policy| {
         let facts = CallFacts { destination: &destination, scheme, method: &method, path: &path };
         let permit = judge(policy, &facts).map_err(Refusal::Denied)?;
         if let Some(protocol) = permit.protocol().filter(|protocol| judged.as_ref() != Some(protocol)) {
             return Err(Refusal::Tool(Box::new(Objection::changed(permit.rule(), protocol))));
+        }
+        if !looked && policy.tells_calls_apart(&permit) {
+            let why = "a policy came by which a form may be another call, and nobody looked for that; send it again";
+            return Err(Refusal::UnexaminedBody(why.to_owned()));
         }
         match &carries {
             Some(credential) if permit.credential() != Some(credential) => Err(Refusal::Revoked(credential.clone())),

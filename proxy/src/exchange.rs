@@ -120,9 +120,9 @@ async fn call(
     let used = lent.as_ref().map(|lent| credential(lent, plans.iter().flatten(), injected));
     let lease = lent.map(|lent| lent.lease);
     let carries = lease.as_ref().map(|lease| lease.credential.clone());
-    let again = authorize::again(&call, carries, permit.protocol().cloned());
+    let looked = (permit.protocol().cloned(), watched || body.is_empty());
+    let again = authorize::again(&call, carries, looked);
     let (policy, permit) = authorize::anew(worker, &call, (policy, permit), &again)?;
-    authorize::form_by_now(watched || body.is_empty(), &policy, &permit, &call)?;
     let permit = Arc::new(permit);
     let again = authorize::by_the_same_way(again, &permit);
     let leave = Leave::new(worker, busy, Arc::clone(&policy), lease.clone(), again);

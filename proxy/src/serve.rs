@@ -34,7 +34,7 @@ use crate::swap::Swap;
 use crate::tally::{Counted, Tally};
 use crate::tool::Room;
 use crate::turn::{self, Turns};
-use crate::upstream::{Roots, RootsError, Upstream};
+use crate::upstream::{Roots, Upstream};
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -99,10 +99,7 @@ pub struct Listeners {
 
 impl Worker {
     /// Puts the parts together; `stop` turns true when no new work shall be taken up.
-    ///
-    /// # Errors
-    /// When there are no roots to verify upstreams with.
-    pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Result<Arc<Self>, RootsError> {
+    pub fn new(parts: Parts, stop: watch::Receiver<bool>) -> Arc<Self> {
         let RoomSettings { worker, free, .. } = parts.room;
         parts.log.within(Bounds { worker, free });
         let log = Arc::clone(&parts.log);
@@ -112,9 +109,9 @@ impl Worker {
         let memory = Memory::new(parts.give_back, &seats);
         let counted = Arc::clone(&memory);
         let room = Room::new(move |bytes| counted.took(bytes));
-        let upstream = Upstream::new(parts.roots, Arc::clone(&parts.log), Arc::clone(&memory))?;
+        let upstream = Upstream::new(parts.roots, Arc::clone(&parts.log), Arc::clone(&memory));
         let grants = parts.registration.grants;
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             policy: parts.policy,
             leaves: Leaves::new(parts.authority),
             names: Arc::new(AddressMap::new(Instant::now())),
@@ -138,7 +135,7 @@ impl Worker {
             observed: AtomicU64::new(0),
             barred: AtomicU64::new(0),
             tally: Tally::default(),
-        }))
+        })
     }
 
     /// The call log, for the records that are not about a call.

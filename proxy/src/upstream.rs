@@ -101,11 +101,8 @@ enum Failure {
 
 impl Upstream {
     /// An upstream side that trusts these roots.
-    ///
-    /// # Errors
-    /// [`RootsError::Tls`].
-    pub(crate) fn new(roots: Roots, log: Arc<CallLog>, memory: Arc<Memory>) -> Result<Self, RootsError> {
-        Ok(Self { tls: Tls::new(roots), pool: Arc::default(), memory, log })
+    pub(crate) fn new(roots: Roots, log: Arc<CallLog>, memory: Arc<Memory>) -> Self {
+        Self { tls: Tls::new(roots), pool: Arc::default(), memory, log }
     }
 
     /// Sends `request` where `permit` says and waits for the head of the answer. A new connection speaks what

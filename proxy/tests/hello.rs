@@ -10,9 +10,9 @@ use rustls::pki_types::ServerName;
 use rustls::server::Acceptor;
 use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, version};
 
-/// A ClientHello as rustls sends it.
 const HYBRID: NamedGroup = NamedGroup::X25519MLKEM768;
 
+/// A ClientHello as rustls sends it.
 fn client_hello(name: &str, alpn: &[&[u8]], newest: bool) -> Vec<u8> {
     client_hello_with(name, alpn, newest, true)
 }

@@ -32,7 +32,7 @@ async fn refused(listener: TcpListener) -> Vec<String> {
     let (_stop, stopped) = watch::channel(true);
     let parts =
         Parts { policy, authority, roots, broker, registration, log, room: RoomSettings::default(), give_back: || {} };
-    let worker = Worker::new(parts, stopped).unwrap();
+    let worker = Worker::new(parts, stopped);
     let listeners = Listeners { tcp: vec![listener], ..Listeners::default() };
     serve(Arc::clone(&worker), listeners).await.unwrap();
     worker.log().commit().unwrap();

@@ -82,7 +82,7 @@ impl Named {
 /// Where nothing says where programs are, the C library looks there.
 const PATH: &str = "/bin:/usr/bin";
 /// What divides words for a shell, and a flag from its value.
-const BETWEEN: [char; 13] = ['=', ';', '|', '&', '(', ')', '<', '>', '"', '\'', '`', '$', ','];
+const BETWEEN: [char; 15] = [':', '@', '=', ';', '|', '&', '(', ')', '<', '>', '"', '\'', '`', '$', ','];
 
 /// All that decides what runs, as far as these words show it.
 fn run_by(words: &[String], path: Option<&OsString>, here: &Path) -> Vec<PathBuf> {

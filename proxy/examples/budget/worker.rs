@@ -134,7 +134,7 @@ async fn worker(room: &Path, policy: &Path, proxy: &Handle) -> Result<Told, Fail
     let ca = authority.pem().to_owned();
     let (stop, stopped) = watch::channel(false);
     let worker =
-        Worker::new(Parts { policy, authority, roots, broker, registration, log, room, give_back: || {} }, stopped)?;
+        Worker::new(Parts { policy, authority, roots, broker, registration, log, room, give_back: || {} }, stopped);
     let (tcp, names) = (TcpListener::bind("0.0.0.0:443")?, UdpSocket::bind("127.0.0.1:0")?);
     let told = Told { placeholder, ca, names: names.local_addr()? };
     proxy.spawn(async move {

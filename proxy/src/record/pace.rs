@@ -167,7 +167,7 @@ impl Account {
         self.pace.is_behind()
     }
 
-    /// Whether a turn was given of which nothing is written yet.
+    /// Whether turns were given of which not all is written yet.
     pub(crate) fn has_had_its_turn(&self) -> bool {
         self.paid.load(Ordering::Relaxed) > 0
     }
@@ -205,8 +205,9 @@ impl Account {
         let rest = units.saturating_sub(paid);
         if self.pace.takes(rest) {
             if self.next.load(Ordering::Relaxed) == 0 {
-                // It stands from now on.
-                self.next.store(self.pace.queue().clock.max(1), Ordering::Relaxed);
+                // It stands from now on, if it has not begun to wait meanwhile.
+                let stands = self.pace.queue().clock.max(1);
+                let _ = self.next.compare_exchange(0, stands, Ordering::Relaxed, Ordering::Relaxed);
             }
             return;
         }

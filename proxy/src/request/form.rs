@@ -14,6 +14,9 @@ use self::pairs::Pairs;
 use self::parts::Parts;
 use super::overriding::{may_override, overridden};
 use crate::error::Refusal;
+use crate::grpc;
+
+const ASCII: [&str; 7] = ["utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"];
 
 /// What is looked for in a body: its type says whether there are names in it, or there is none, and some take it for a form.
 #[derive(Debug, Default)]
@@ -21,11 +24,14 @@ pub struct FormWatch {
     pairs: Option<Pairs>,
     parts: Option<Parts>,
     members: Option<Members>,
+    /// In its charset, ASCII is not written as such.
+    foreign: bool,
 }
 
 impl FormWatch {
     /// A watch over the body behind `headers`, if it may be a form to anybody.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let in_messages = !matches!(grpc::messages(headers), Ok(None));
         let mut types =
             headers.get_all(CONTENT_TYPE).iter().map(|value| value.as_bytes().to_ascii_lowercase()).peekable();
         let mut watch = Self { pairs: types.peek().is_none().then(Pairs::default), ..Self::default() };
@@ -37,18 +43,25 @@ impl FormWatch {
             if says(b"multipart/") {
                 watch.parts = Some(Parts::default());
             }
-            if says(b"/json") || says(b"+json") {
+            if !in_messages && (says(b"/json") || says(b"+json")) {
                 watch.members = Some(Members::default());
             }
+            watch.foreign |= !is_ascii_in(&value);
         }
+        // JSON is read as UTF-8, whatever is said of it.
+        watch.foreign &= watch.pairs.is_some() || watch.parts.is_some();
         (watch.pairs.is_some() || watch.parts.is_some() || watch.members.is_some()).then_some(watch)
     }
 
     /// Looks through the next piece. It may go on only after that.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] for a name that overrides, and for what is too long to be read as one.
+    /// [`Refusal::Malformed`] for a name that overrides, and for what is too long to be read as one; [`Refusal::UnexaminedBody`] for a charset
+    /// that has other bytes for it.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        if self.foreign && !piece.is_empty() {
+            return Err(Refusal::UnexaminedBody("its form is in a charset other than UTF-8 or Latin-1".to_owned()));
+        }
         self.pairs.as_mut().map_or(Ok(()), |pairs| pairs.push(piece))?;
         self.parts.as_mut().map_or(Ok(()), |parts| parts.push(piece))?;
         self.members.as_mut().map_or(Ok(()), |members| members.push(piece))
@@ -62,6 +75,14 @@ impl FormWatch {
         self.pairs.as_mut().map_or(Ok(()), Pairs::judge)?;
         self.parts.as_ref().map_or(Ok(()), Parts::judge)
     }
+}
+
+/// Whether what a content type says of its charset has a byte for each character of ASCII.
+fn is_ascii_in(value: &[u8]) -> bool {
+    let value = String::from_utf8_lossy(value);
+    let parameters = value.split(';').filter_map(|parameter| parameter.split_once('='));
+    let mut charsets = parameters.filter(|(name, _)| name.trim() == "charset").map(|(_, value)| value);
+    charsets.all(|charset| ASCII.contains(&charset.trim().trim_matches(['"', '\''])))
 }
 
 fn refused(name: &str) -> Result<(), Refusal> {
@@ -194,6 +215,19 @@ mod tests {
     }
 
     #[test]
+    fn a_charset_in_which_names_are_written_otherwise_is_refused_and_messages_are_no_json() {
+        for charset in ["utf-16BE", "IBM037", "utf-7", "\"utf-16\"", "utf-8 ; charset = utf-32", ""] {
+            let kind = format!("application/x-www-form-urlencoded; charset={charset}");
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(&kind).unwrap())]);
+            let refused = FormWatch::of(&headers).unwrap().push(b"%00_");
+            assert!(matches!(refused, Err(Refusal::UnexaminedBody(_))), "{charset}");
+        }
+        assert!(passed("application/x-www-form-urlencoded; charset=\"UTF-8\"", [&b"a=1"[..]]).1.is_ok());
+        assert!(passed("application/json; charset=utf-16", [&b"{}"[..]]).1.is_ok());
+        assert!(watch(&["application/grpc+json"]).is_none() && watch(&["application/connect+json"]).is_none());
+    }
+
+    #[test]
     fn nothing_of_the_value_passes() {
         let text = b"a=1&_method=DELETE";
         let (pieces, refused) = passed(FORM, text.chunks(1));
@@ -220,7 +254,8 @@ mod tests {
             "Content-Disposition: form-data; name*=utf-8''%5fmethod; filename=\"it's\"",
             "Content-Disposition: form-data; name*0=\"_me\"; name*1=\"thod\"",
             "Content-Disposition: form-data; name=\"=?utf-8?q?=5Fmethod?=\"",
-            "X: content-dContent-Disposition: form-data; name=_httpmethod",
+            "X: 1\r Content-Disposition: form-data; name=_httpmethod",
+            "Content-Disposition: form-data; a=b=c; name = \t\"_method\"",
             "Content-ID: <_method>",
             "Content-Disposition: form-data; name=_method",
         ] {
@@ -233,6 +268,7 @@ mod tests {
             "Content-Type: text/plain; name=_method",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-ID: <1@example.com>",
             "\"content-disposition\" name=_method",
+            "X: Content-Disposition: form-data; name=_method",
             "Content-Disposition: form-data; name=\"a\"\r\n\r\n name=\"_method\"",
         ] {
             assert!(passes(MULTIPART, &part(field)), "{field}");
@@ -245,6 +281,11 @@ mod tests {
             |count: usize| part(&format!("Content-Disposition: form-data; a={}; name=\"b\"", "x".repeat(count)));
         assert!(passes(MULTIPART, &padded(limit::PART_FIELD / 2)) && !passes(MULTIPART, &padded(limit::PART_FIELD)));
         assert!(passes(MULTIPART, &part(&"content-type content- ".repeat(10_000))));
+        // A script that sends forms itself, in one line.
+        assert!(passes(MULTIPART, &part(&"a(`Content-Disposition: form-data; name=\"_method\"`);".repeat(1000))));
+        assert!(!passes(MULTIPART, &part(&format!("Content-Disposition: {}", "name=".repeat(700)))));
+        assert!(!passes(MULTIPART, &part(&format!("Content-Disposition: name*=utf-8'{}'_method", "x".repeat(500)))));
+        assert!(passes(MULTIPART, &part("Content-Disposition: name*=utf-8'en'%c3%a9; a=b")));
     }
 
     proptest! {

@@ -43,6 +43,8 @@ async fn read_by<'a>(strict: &mut Strict<'a>, bytes: &'a [u8]) -> Result<Json<'a
 
 /// So many keys of an object are compared with each other one by one.
 const FEW: usize = 16;
+/// Longer ones are known by a number from the first on.
+const SHORT: usize = 256;
 
 /// Keeps nothing of a value but which keys the objects have that it is in.
 #[derive(Default)]
@@ -83,8 +85,9 @@ impl<'a> Strict<'a> {
     fn is_new(&mut self, key: Cow<'a, str>) -> bool {
         let Some(Object { begin, mut many }) = self.objects.pop() else { return false };
         let before = &self.keys[begin..];
-        let new = if before.len() < FEW {
+        let new = if before.len() < FEW && key.len() <= SHORT {
             let new = !before.iter().any(|other| self.alike(other, &key));
+            let new = new && many.as_mut().is_none_or(|many| many.insert(self.number(&key)));
             self.keys.push(key);
             new
         } else {

@@ -28,9 +28,6 @@ pub enum RootsError {
     /// The system has no roots, and the policy adds none.
     #[error("this system has no trusted root certificates, and the policy adds none: install ca-certificates")]
     None,
-    /// rustls did not take the configuration.
-    #[error("cannot set up TLS")]
-    Tls(#[from] rustls::Error),
 }
 
 /// Where systems keep their roots in one file.

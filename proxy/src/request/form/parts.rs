@@ -9,39 +9,60 @@ use super::refused;
 use crate::error::Refusal;
 use crate::limit;
 
-/// The parts, told by the fields that name them. Where parts begin servers see in different ways, so such a field is read wherever it
-/// stands.
-#[derive(Debug, Default)]
+/// The parts, told by the fields that name them. Where parts begin servers see in different ways, so such a field is read at the beginning of any
+/// line.
+#[derive(Debug)]
 pub(super) struct Parts {
-    /// How much of a field's name has come.
-    matched: usize,
+    /// How much of a field's name has come, where it can be one.
+    matched: Option<usize>,
     /// The field that names a part, from its name on, while it comes.
-    field: Option<Vec<u8>>,
+    field: Option<Field>,
 }
 
-/// The fields that parts are named by; to Rack by the second, too. Their first letter comes nowhere else in them, so that a search
-/// never steps back.
+#[derive(Debug, Default)]
+struct Field {
+    text: Vec<u8>,
+    /// Its colon has come.
+    named: bool,
+}
+
+/// The fields that parts are named by; to Rack by the second, too.
 const COMMON: &[u8] = b"content-";
 const NAMING: [&[u8]; 2] = [b"disposition", b"id"];
+/// More than a part has whose field anybody reads.
+const NAMES: usize = 16;
+/// A name in percent, with what is around it, is not as long.
+const VALUE: usize = 512;
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { matched: Some(0), field: None }
+    }
+}
 
 impl Parts {
     pub fn push(&mut self, mut rest: &[u8]) -> Result<(), Refusal> {
-        while !rest.is_empty() {
+        while let Some((&byte, behind)) = rest.split_first() {
             if self.field.is_some() {
                 rest = self.read(rest)?;
                 continue;
             }
-            if self.matched == 0 {
-                let next = rest.iter().position(|byte| byte.eq_ignore_ascii_case(&COMMON[0]));
-                let Some(next) = next else { return Ok(()) };
-                rest = &rest[next..];
+            rest = behind;
+            match self.matched {
+                // What is no text divides lines to somebody.
+                _ if !(b' '..=b'~').contains(&byte) => self.matched = Some(0),
+                Some(matched) if byte.eq_ignore_ascii_case(&COMMON[matched]) => self.matched = Some(matched + 1),
+                // Folded, where no field is before it.
+                Some(0) if byte == b' ' => {}
+                Some(_) => self.matched = None,
+                None => {
+                    let next = rest.iter().position(|byte| !(b' '..=b'~').contains(byte));
+                    rest = &rest[next.unwrap_or(rest.len())..];
+                }
             }
-            let byte = rest[0].to_ascii_lowercase();
-            self.matched = if byte == COMMON[self.matched] { self.matched + 1 } else { usize::from(byte == COMMON[0]) };
-            if self.matched == COMMON.len() {
-                *self = Self { matched: 0, field: Some(Vec::new()) };
+            if self.matched == Some(COMMON.len()) {
+                *self = Self { matched: None, field: Some(Field::default()) };
             }
-            rest = &rest[1..];
         }
         Ok(())
     }
@@ -51,20 +72,23 @@ impl Parts {
         let Some(field) = &mut self.field else { return Ok(rest) };
         for (index, &byte) in rest.iter().enumerate() {
             let goes_on = |last: u8| b" \t".contains(&byte) || (last == b'\r' && byte == b'\n');
-            if field.last().is_some_and(|&last| b"\r\n".contains(&last) && !goes_on(last)) {
+            if field.text.last().is_some_and(|&last| b"\r\n".contains(&last) && !goes_on(last)) {
                 self.judge()?;
                 *self = Self::default();
                 return Ok(&rest[index..]);
             }
-            if field.len() == limit::PART_FIELD {
+            if field.text.len() == limit::PART_FIELD {
                 let bound = limit::PART_FIELD;
                 let what = format!("a field that names a part of the form is longer than {bound} bytes");
                 return Err(Refusal::Malformed(what));
             }
-            field.push(byte);
-            if !is_naming(field) {
-                *self = Self::default();
-                return Ok(&rest[index..]);
+            field.text.push(byte);
+            if !field.named {
+                if !is_naming(&field.text) {
+                    *self = Self { matched: None, field: None };
+                    return Ok(&rest[index..]);
+                }
+                field.named = byte == b':';
             }
         }
         Ok(&[])
@@ -72,39 +96,59 @@ impl Parts {
 
     /// Looks at a field, or at what has come of one when the body ends.
     pub fn judge(&self) -> Result<(), Refusal> {
-        let field = self.field.as_deref().unwrap_or_default();
-        let Some(colon) = field.iter().position(|&byte| byte == b':') else { return Ok(()) };
-        let text = String::from_utf8_lossy(&field[colon + 1..]).to_ascii_lowercase().replace('\\', "");
+        let Some(Field { text, named: true }) = &self.field else { return Ok(()) };
+        let value = text.split(|&byte| byte == b':').next().map_or(0, |name| name.len() + 1);
+        let text = String::from_utf8_lossy(&text[value..]).to_ascii_lowercase().replace('\\', "");
         refused(text.trim_matches(|c: char| c.is_ascii_whitespace() || "<>\"'".contains(c)))?;
-        for (place, word) in text.match_indices("name") {
-            let within = text[..place].ends_with(|before: char| before.is_ascii_alphanumeric());
-            let Some((more, value)) = text[place + word.len()..].split_once('=') else { continue };
-            if within || !more.chars().all(|c| c == '*' || c.is_ascii_digit() || c.is_ascii_whitespace()) {
-                continue;
+        let (mut behind, mut names) = (0, 0);
+        for (place, _) in text.match_indices('=') {
+            let before = &text[behind..place];
+            behind = place + 1;
+            let ends = |c: char| c == '*' || c.is_ascii_digit() || c.is_ascii_whitespace();
+            let word = before.trim_end_matches(ends);
+            let more = &before[word.len()..];
+            let within = |name: &str| name.ends_with(|c: char| c.is_ascii_alphanumeric());
+            if word.strip_suffix("name").is_some_and(|name| !within(name)) {
+                names += 1;
+                if names > NAMES {
+                    return Err(in_pieces());
+                }
+                judge_value(more, &text[behind..])?;
             }
-            let value = value.trim_ascii_start();
-            // Of RFC 2231 and RFC 2047, and of no client that sends forms.
-            if more.contains(|c: char| c.is_ascii_digit()) || value.trim_start_matches('"').starts_with("=?") {
-                let what = "the name of a part of the form comes in pieces, or as an encoded word".to_owned();
-                return Err(Refusal::Malformed(what));
-            }
-            let value = value.split([';', ',', '\r', '\n']).next().unwrap_or_default();
-            let value = match value.rsplit_once('\'') {
-                Some((_, value)) if more.contains('*') => value,
-                _ => value.trim_start_matches(['"', '\'']),
-            };
-            let name = value.split(['"', '\'']).next().unwrap_or_default();
-            refused(&percent_decode(name.as_bytes()).decode_utf8_lossy())?;
         }
         Ok(())
     }
 }
 
-/// Whether what came behind [`COMMON`] is, or may become, the name of a field that names a part.
+/// What is between a parameter's name and the sign of equality, and what is behind that.
+fn judge_value(more: &str, value: &str) -> Result<(), Refusal> {
+    let value = value.trim_ascii_start();
+    let value = value.char_indices().nth(VALUE).map_or(value, |(end, _)| &value[..end]);
+    // Of RFC 2231 and RFC 2047, and of no client that sends forms.
+    if more.contains(|c: char| c.is_ascii_digit()) || value.trim_start_matches('"').starts_with("=?") {
+        return Err(in_pieces());
+    }
+    let value = value.split([';', ',', '\r', '\n']).next().unwrap_or_default();
+    // What is behind a charset and a language that are as long is not seen.
+    if more.contains('*') && value.len() >= VALUE {
+        return Err(in_pieces());
+    }
+    let value = match (more.contains('*'), value.rsplit_once('\'')) {
+        (true, Some((_, value))) => value,
+        _ => value.trim_start_matches(['"', '\'']),
+    };
+    let name = value.split(['"', '\'']).next().unwrap_or_default();
+    refused(&percent_decode(name.as_bytes()).decode_utf8_lossy())
+}
+
+fn in_pieces() -> Refusal {
+    Refusal::Malformed("the name of a part of the form comes in pieces, or as an encoded word".to_owned())
+}
+
+/// Whether what came behind [`COMMON`] is, or may become, the name of a field that names a part, by its last byte.
 fn is_naming(field: &[u8]) -> bool {
     NAMING.iter().any(|name| {
         let (begins, behind) = field.split_at(field.len().min(name.len()));
-        let blanks = behind.iter().take_while(|byte| b" \t".contains(byte)).count();
-        name[..begins.len()].eq_ignore_ascii_case(begins) && behind.get(blanks).is_none_or(|&byte| byte == b':')
+        name[..begins.len()].eq_ignore_ascii_case(begins) && behind.last().is_none_or(|byte| b" \t:".contains(byte))
     })
 }
