@@ -48,8 +48,8 @@ pub enum Refusal {
     /// The request has no single reading.
     #[error("the request is malformed: {0}")]
     Malformed(String),
-    /// The request's body is coded so that a placeholder could hide in it.
-    #[error("the request cannot be examined for placeholders: {0}")]
+    /// The request's body is written so that a placeholder, or another call, could hide in it.
+    #[error("the request's body cannot be examined: {0}")]
     UnexaminedBody(String),
     /// The head of the request did not arrive in time.
     #[error("the head of the request did not arrive within {0} seconds")]

@@ -131,7 +131,7 @@ pub fn remedy(refusal: &Refusal) -> String {
             "turn encrypted ClientHello off in the client, also where it only pretends to use it (GREASE)".to_owned()
         }
         Refusal::UnexaminedBody(_) => {
-            "send the body without `Content-Encoding`, or in one of gzip, deflate, br and zstd alone; messages of gRPC and Connect uncompressed"
+            "send the body without `Content-Encoding`, or in one of gzip, deflate, br and zstd alone; messages of gRPC and Connect uncompressed, a form in UTF-8"
                 .to_owned()
         }
         Refusal::UnswappableBody(_) => {
