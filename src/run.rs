@@ -228,7 +228,8 @@ async fn work(
     listening.abort();
     // The kernel takes up to twenty milliseconds to end the watches, and has whoever lets go of them last wait for it. That is the clerk, who has them, too,
     // until it hears from the log's end that this worker is gone; so they are let go of before the log is.
-    let _ = (reloading.await, listening.await);
+    // Who seals is on another thread: a checkpoint that it asked for behind the worker's end would be the one that the log's end is to have.
+    let _ = (reloading.await, listening.await, sealing.await);
     drop(lookout);
     proxy.await??;
     presence.has_stopped();

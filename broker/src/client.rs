@@ -43,6 +43,8 @@ use crate::identity::Identity;
 use crate::lease::Lease;
 use crate::taken_back::TakenBack;
 
+/// The worker that asks.
+const OWN: &str = "/v1/workers/self";
 /// One exchange. The longest is the end of the worker: fetches under way (a renewal that comes to nothing, 10 s, and what is then
 /// issued, 25 s), then revocations (25 s).
 const EXCHANGE: Duration = Duration::from_secs(90);
@@ -210,12 +212,12 @@ impl Client {
 
     /// Ends the worker and waits until its leases are revoked, or kept. Other clones can do nothing more.
     pub async fn end(self) -> Result<Ended, ClientError> {
-        self.ask(Method::DELETE, "/v1/workers/self", None::<&Register>).await
+        self.ask(Method::DELETE, OWN, None::<&Register>).await
     }
 
     /// The same for a worker that says in its log how it ended: one more checkpoint can be had, and nothing else.
     pub async fn end_before_log(&self) -> Result<Ended, ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/workers/self?{LAST_CHECKPOINT}"), None::<&Register>).await
+        self.ask(Method::DELETE, &format!("{OWN}?{LAST_CHECKPOINT}"), None::<&Register>).await
     }
 
     async fn ask<T: Wire>(&self, method: Method, target: &str, body: Option<&impl Wire>) -> Result<T, ClientError> {
@@ -238,6 +240,10 @@ impl fmt::Debug for Client {
 }
 
 impl Job {
+    fn ends_its_worker(&self) -> bool {
+        self.request.method() == Method::DELETE && self.request.uri().path() == OWN
+    }
+
     /// An error is the end of the connection as well.
     async fn done(self, sender: &mut SendRequest<Full<Bytes>>, shown: &Shown) -> Result<(), ClientError> {
         let outcome = exchange(sender, self.request, shown).await;
@@ -271,13 +277,18 @@ async fn drive(stream: UnixStream, mut queue: mpsc::Receiver<Job>, standing: Arc
         let mut connection = tokio::spawn(connection);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Who has ended its worker has no leases to ask about, and would be told so; one checkpoint is still to be had.
+        let mut ended = false;
         loop {
             let done = tokio::select! {
                 job = queue.recv() => match job {
-                    Some(job) => job.done(&mut sender, &shown).await,
+                    Some(job) => {
+                        ended |= job.ends_its_worker();
+                        job.done(&mut sender, &shown).await
+                    }
                     None => break,
                 },
-                _ = look.tick(), if standing.is_leased() => learn(&mut sender, &standing, &shown).await,
+                _ = look.tick(), if !ended && standing.is_leased() => learn(&mut sender, &standing, &shown).await,
                 _ = &mut connection => break,
             };
             if done.is_err() {

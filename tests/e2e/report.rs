@@ -158,7 +158,7 @@ fn a_log_that_nobody_signed_for_is_not_covered_by_the_signatures_of_others() {
     const WHOLE: &str = "of the agent all is what was written";
     let (exeat, run) = ran();
     let told = report(&exeat);
-    assert_eq!(told["facts"]["logs"]["unsigned"], 0);
+    assert_eq!(told["facts"]["logs"]["unsigned"], 0, "{:#} {run:#?}", told["facts"]["logs"]);
     assert!(claims(&told).contains(WHOLE), "{told:#}");
     // As somebody who knows how logs are made would make one of a worker that never was.
     let id = &run.log.start().worker;
