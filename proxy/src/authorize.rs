@@ -91,9 +91,9 @@ fn and_nothing_else(policy: &Policy, call: &Call, permit: &CallPermit) -> Result
 }
 
 /// What is looked for in the body of a call that was permitted: a form that is posted may have it come to another.
-pub(crate) fn form(policy: &Policy, permit: &CallPermit, call: &Call) -> Option<FormWatch> {
+pub(crate) fn form(policy: &Policy, permit: &CallPermit, call: &Call) -> Option<Box<FormWatch>> {
     let looked_for = may_be_another(call) && policy.tells_calls_apart(permit);
-    looked_for.then(|| FormWatch::of(&call.headers)).flatten()
+    looked_for.then(|| FormWatch::of(&call.headers)).flatten().map(Box::new)
 }
 
 /// Frameworks take another method from the body of a POST alone.

@@ -71,7 +71,7 @@ enum Content {
     Whole(Bytes, Option<HeaderMap>),
     Gapped(Gapped, Box<BodySwap>, Option<HeaderMap>),
     Watched(Body, Box<CodedWatch>, Behind),
-    Swapped(Body, Box<(BodySwap, Option<FormWatch>)>, Behind),
+    Swapped(Body, Box<BodySwap>, Option<Box<FormWatch>>, Behind),
 }
 
 /// Examines a short body whole; a long one, or one of unknown length, is examined while it passes. Where it may be a `form` that has the
@@ -85,16 +85,17 @@ pub(super) async fn examine(
     head: &Head<'_>,
     swap: &Swap,
     room: &Room,
-    mut form: Option<FormWatch>,
+    mut form: Option<Box<FormWatch>>,
 ) -> Result<Examined, Refusal> {
     if body.is_end_stream() {
         return Ok(Examined { content: Content::Whole(Bytes::new(), None), upload: Upload::default() });
     }
-    let in_body = swap.in_body(head);
+    // In boxes: a call's future has them twice, and is moved.
+    let in_body = swap.in_body(head).map(Box::new);
     let behind = || Behind::new(head, swap);
     let short = body.size_hint().upper().is_some_and(|length| length <= limit::EXAMINED_BODY);
     let content = match (in_body, short) {
-        (Some(in_body), false) => Content::Swapped(body, Box::new((in_body, form)), behind()),
+        (Some(in_body), false) => Content::Swapped(body, in_body, form, behind()),
         (None, false) => {
             let mut watch = CodedWatch::new(head, swap, form)?;
             watch.within(room.decoders()).await?;
@@ -115,7 +116,7 @@ pub(super) async fn examine(
             if gapped.gaps() == 0 {
                 Content::Whole(bytes, trailers)
             } else {
-                Content::Gapped(gapped, Box::new(in_body), trailers)
+                Content::Gapped(gapped, in_body, trailers)
             }
         }
         (None, true) => {
@@ -171,8 +172,7 @@ impl Examined {
     /// for one that may come.
     pub(super) fn plan(&self) -> Option<&Plan> {
         match &self.content {
-            Content::Gapped(_, in_body, _) => Some(in_body.plan()),
-            Content::Swapped(_, watches, _) => Some(watches.0.plan()),
+            Content::Gapped(_, in_body, _) | Content::Swapped(_, in_body, ..) => Some(in_body.plan()),
             Content::Whole(..) | Content::Watched(..) => None,
         }
     }
@@ -210,7 +210,7 @@ impl Content {
             Self::Whole(bytes, trailers) => Kept::whole(&Gapped::of(bytes), None, trailers.as_ref()),
             Self::Gapped(gapped, in_body, trailers) => Kept::whole(gapped, Some(in_body.spelling()), trailers.as_ref()),
             Self::Watched(..) => Kept::passing(None),
-            Self::Swapped(_, watches, _) => Kept::passing(Some(watches.0.spelling())),
+            Self::Swapped(_, in_body, ..) => Kept::passing(Some(in_body.spelling())),
         }
     }
 
@@ -228,10 +228,9 @@ impl Content {
                 full(gapped.filled(&spelt(&in_body)?), trailers, &upload)
             }
             Self::Watched(body, watch, behind) => Watched::new(body, (*watch, behind), (upload, kept)).boxed_unsync(),
-            Self::Swapped(body, watches, behind) => {
-                let (in_body, form) = *watches;
+            Self::Swapped(body, in_body, form, behind) => {
                 let spelt = spelt(&in_body)?;
-                Swapped::new(body, (in_body, form, behind), spelt, (upload, kept)).boxed_unsync()
+                Swapped::new(body, (*in_body, form, behind), spelt, (upload, kept)).boxed_unsync()
             }
         })
     }
@@ -283,7 +282,7 @@ mod tests {
             let coding = (http::header::CONTENT_ENCODING, http::HeaderValue::from_static(coding));
             let headers = HeaderMap::from_iter([coding]);
             let head = Head { destination: &destination, permitted: None, path: "/", query: None, headers: &headers };
-            let mut watch = CodedWatch::new(&head, &swap, FormWatch::of(&headers))?;
+            let mut watch = CodedWatch::new(&head, &swap, FormWatch::of(&headers).map(Box::new))?;
             body.chunks(7).try_for_each(|piece| watch.push(&Bytes::copy_from_slice(piece)))?;
             watch.finish()
         };

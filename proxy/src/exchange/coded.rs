@@ -27,7 +27,7 @@ const ROOM: usize = 16 * 1024;
 pub struct CodedWatch {
     watch: BodyWatch,
     /// What else is looked for in it.
-    form: Option<FormWatch>,
+    form: Option<Box<FormWatch>>,
     /// Whether there is nothing to look for.
     nothing: bool,
     decoding: Option<Decoding>,
@@ -56,7 +56,7 @@ impl CodedWatch {
     ///
     /// # Errors
     /// [`Refusal::UnexaminedBody`] for a coding that cannot be read, or several, or one around messages that may be compressed themselves.
-    pub fn new(head: &Head<'_>, swap: &Swap, form: Option<FormWatch>) -> Result<Self, Refusal> {
+    pub fn new(head: &Head<'_>, swap: &Swap, form: Option<Box<FormWatch>>) -> Result<Self, Refusal> {
         let nothing = form.is_none() && (swap.is_empty() || lacks(Wall::Watch));
         let coding = if nothing { Ok((Coding::Identity, false)) } else { coding::of_request(head.headers) };
         let (coding, chunked) = coding.map_err(|error| Refusal::UnexaminedBody(error.to_string()))?;
@@ -195,19 +195,19 @@ impl CodedWatch {
                 decoding.look(length, &mut self.watch, &mut self.form)?;
             }
         }
-        self.form.as_mut().map_or(Ok(()), FormWatch::finish)?;
+        self.form.as_mut().map_or(Ok(()), |form| form.finish())?;
         Ok(self.watch.finish()?)
     }
 }
 
 /// Looks through what is not coded, or no longer.
-fn look(plain: &[u8], watch: &mut BodyWatch, form: &mut Option<FormWatch>) -> Result<(), Refusal> {
+fn look(plain: &[u8], watch: &mut BodyWatch, form: &mut Option<Box<FormWatch>>) -> Result<(), Refusal> {
     watch.push(plain)?;
     form.as_mut().map_or(Ok(()), |form| form.push(plain))
 }
 
 impl Decoding {
-    fn look(&mut self, length: usize, watch: &mut BodyWatch, form: &mut Option<FormWatch>) -> Result<(), Refusal> {
+    fn look(&mut self, length: usize, watch: &mut BodyWatch, form: &mut Option<Box<FormWatch>>) -> Result<(), Refusal> {
         self.plain += length as u64;
         if self.plain > limit::DECODED_FREE.max(self.coded.saturating_mul(limit::DECODED_RATIO)) {
             let ratio = limit::DECODED_RATIO;

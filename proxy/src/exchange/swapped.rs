@@ -21,7 +21,7 @@ pub(super) struct Swapped {
     body: Body,
     /// Until the body has ended.
     in_body: Option<BodySwap>,
-    form: Option<FormWatch>,
+    form: Option<Box<FormWatch>>,
     behind: Behind,
     spelt: Zeroizing<Vec<u8>>,
     /// The trailers, while the last piece goes before them.
@@ -33,7 +33,7 @@ pub(super) struct Swapped {
 impl Swapped {
     pub(super) fn new(
         body: Body,
-        (in_body, form, behind): (BodySwap, Option<FormWatch>, Behind),
+        (in_body, form, behind): (BodySwap, Option<Box<FormWatch>>, Behind),
         spelt: Zeroizing<Vec<u8>>,
         (upload, kept): (Upload, Kept),
     ) -> Self {
@@ -50,7 +50,7 @@ impl Swapped {
                 in_body.push(bytes)?
             }
             end => {
-                self.form.as_mut().map_or(Ok(()), FormWatch::finish)?;
+                self.form.as_mut().map_or(Ok(()), |form| form.finish())?;
                 let gapped = in_body.finish()?;
                 if let Some(trailers) = end.as_ref().and_then(Frame::trailers_ref) {
                     self.behind.judge(trailers)?;
