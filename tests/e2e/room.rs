@@ -74,6 +74,18 @@ fn who_does_not_wait_for_an_answer_writes_no_more_and_is_counted() {
     assert!(gone.count() > 3, "{told}: {:?}", run.log.refused_kinds());
 }
 
+/// Runs it over HTTP/2 beside a polite client, whose calls are all answered; what came of it.
+fn attacked(exeat: &Exeat, attack: &str) -> (Run, Value) {
+    let program = format!("{}\n{attack}\nattacked(attack)", include_str!("floods/attack.py"));
+    let mut live = exeat.start_with_input(&[&python_tools(), "-c", &program]);
+    live.wait_for("\n");
+    live.write("\n");
+    let run = live.finish().ok();
+    let told = run.json();
+    assert!(told["polite"].as_array().unwrap().iter().all(|status| *status == 200), "{told}");
+    (run, told)
+}
+
 #[test]
 fn many_streams_of_one_connection_wait_behind_another_connections_call() {
     let upstream = Upstream::start();
@@ -91,13 +103,7 @@ def attack():
             number += 1
         time.sleep(0.01)
     return {'refused': len(flood.done)}";
-    let program = format!("{}\n{attack}\nattacked(attack)", include_str!("floods/attack.py"));
-    let mut live = exeat.start_with_input(&[&python_tools(), "-c", &program]);
-    live.wait_for("\n");
-    live.write("\n");
-    let run = live.finish().ok();
-    let told = run.json();
-    assert!(told["polite"].as_array().unwrap().iter().all(|status| *status == 200), "{told}");
+    let (run, told) = attacked(&exeat, attack);
     // Each refusal takes 80 ms, a hundred take eight seconds.
     assert!(told["slowest"].as_f64().unwrap() < 1.0, "{told}");
     // Those that wait when the worker stops are refused then, all at once.
@@ -132,13 +138,7 @@ def attack():
         flood.send(frame(DATA, 1, stream, body[-1:]))
     flood.wait(lambda: len(flood.done) == len(streams))
     return {'refused': sorted(set(flood.statuses.values())), 'done': len(flood.done)}";
-    let program = format!("{}\n{attack}\nattacked(attack)", include_str!("floods/attack.py"));
-    let mut live = exeat.start_with_input(&[&python_tools(), "-c", &program]);
-    live.wait_for("\n");
-    live.write("\n");
-    let run = live.finish().ok();
-    let told = run.json();
-    assert!(told["polite"].as_array().unwrap().iter().all(|status| *status == 200), "{told}");
+    let (run, told) = attacked(&exeat, attack);
     // Each takes 80 ms or so, all of them six seconds.
     assert!(told["slowest"].as_f64().unwrap() < 1.5, "{told}");
     assert_eq!((&told["told"]["done"], run.log.refusals().len()), (&80.into(), 80), "{told}");

@@ -1,5 +1,7 @@
 //! Upstream TLS is no weaker than the client's own, and what cannot prove its name gets not a byte of the request.
 
+mod groups;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -7,11 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use rustls::{HandshakeKind, NamedGroup, ServerConnection};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 
-use crate::harness::{
-    Authority, Exeat, Identity, RawUpstream, Run, TokenEndpoint, Upstream, free_address, python_tools, tools, within,
-};
+use crate::harness::{Authority, Exeat, Identity, RawUpstream, TokenEndpoint, Upstream, free_address, within};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const NAME: &[&str] = &["api.example.com"];
@@ -198,13 +198,13 @@ for version in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
     assert_eq!(run.stdout, "False False\n".repeat(4), "{run:#?}");
 }
 
-/// Answers each connection's request and closes it; whether its session was resumed, and whether early data was offered with it.
-fn taking_early_data(listener: TcpListener, seen: Arc<Mutex<Vec<(bool, bool)>>>) {
-    let mut configuration = Arc::unwrap_or_clone(
-        Authority::trusted().identity(NAME).configuration_of(&["http/1.1"], &[&rustls::version::TLS13]),
-    );
-    configuration.max_early_data_size = 16 * 1024;
-    let configuration = Arc::new(configuration);
+/// Answers each connection's request, says what `look` sees of it, and closes it; where it is.
+fn answering<T: Send + 'static>(
+    configuration: Arc<ServerConfig>,
+    look: impl Fn(&mut ServerConnection) -> T + Send + 'static,
+) -> (SocketAddr, Arc<Mutex<Vec<T>>>) {
+    let (listener, seen) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::<Mutex<Vec<T>>>::default());
+    let (dial, kept) = (listener.local_addr().unwrap(), Arc::clone(&seen));
     let serve = move |mut stream: TcpStream| -> std::io::Result<()> {
         let mut connection = ServerConnection::new(Arc::clone(&configuration)).unwrap();
         let (mut head, mut piece) = (Vec::new(), [0; 4096]);
@@ -214,8 +214,7 @@ fn taking_early_data(listener: TcpListener, seen: Arc<Mutex<Vec<(bool, bool)>>>)
             head.extend_from_slice(&piece[..read]);
         }
         tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
-        let early = connection.early_data().is_some();
-        seen.lock().unwrap().push((connection.handshake_kind() == Some(HandshakeKind::Resumed), early));
+        kept.lock().unwrap().push(look(&mut connection));
         connection.send_close_notify();
         connection.complete_io(&mut stream).map(drop)
     };
@@ -224,77 +223,19 @@ fn taking_early_data(listener: TcpListener, seen: Arc<Mutex<Vec<(bool, bool)>>>)
             let _ = serve(stream);
         }
     });
-}
-
-const HYBRID: NamedGroup = NamedGroup::X25519MLKEM768;
-
-/// An upstream for one group at least, the first the one that it likes best; where it is, and what was agreed on.
-fn of_groups(groups: &[NamedGroup]) -> (SocketAddr, Arc<Mutex<Vec<NamedGroup>>>) {
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.kx_groups.retain(|group| groups.contains(&group.name()));
-    provider.kx_groups.sort_by_key(|group| groups.iter().position(|name| *name == group.name()));
-    let configuration = Authority::trusted().identity(NAME).configuration_with(provider);
-    let (listener, agreed) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::<Mutex<Vec<_>>>::default());
-    let (dial, kept) = (listener.local_addr().unwrap(), Arc::clone(&agreed));
-    let serve = move |mut stream: TcpStream| -> std::io::Result<()> {
-        let mut connection = ServerConnection::new(Arc::clone(&configuration)).unwrap();
-        let mut tls = rustls::Stream::new(&mut connection, &mut stream);
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut piece = [0; 4096];
-            let read = tls.read(&mut piece)?;
-            head.extend_from_slice(&piece[..read]);
-        }
-        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")?;
-        kept.lock().unwrap().push(connection.negotiated_key_exchange_group().unwrap().name());
-        connection.send_close_notify();
-        connection.complete_io(&mut stream).map(drop)
-    };
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let _ = serve(stream);
-        }
-    });
-    (dial, agreed)
-}
-
-#[test]
-fn an_upstream_that_wants_the_hybrid_key_exchange_gets_it_and_whose_client_offers_it_is_offered_it_first() {
-    let (wants, wanted) = of_groups(&[HYBRID]);
-    let (prefers, preferred) = of_groups(&[HYBRID, NamedGroup::X25519]);
-    let (has_none, without) = of_groups(&[NamedGroup::X25519]);
-    let exeat = |dial| Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\""));
-    let groups = |run: &Run| -> Vec<[String; 2]> {
-        let group = |leg: &Option<Arc<record::TlsLeg>>| leg.as_ref().unwrap().group.clone().unwrap();
-        let (starts, ends) = (run.log.calls(), run.log.ends());
-        starts.iter().zip(&ends).map(|(start, end)| [group(&start.client_tls), group(&end.upstream_tls)]).collect()
-    };
-    // Without it: who prefers it gets what the client would have got there.
-    for (dial, agreed) in [(wants, "X25519MLKEM768"), (prefers, "X25519"), (has_none, "X25519")] {
-        let run = exeat(dial).run(&["curl", "-sSf", "--curves", "X25519", "https://api.example.com/"]).ok();
-        assert_eq!(groups(&run), [["X25519", agreed]], "{run:#?}");
-    }
-    // BoringSSL, in grpcio, has a share of it in its first message; a status of HTTP is all that it needs here.
-    let program = "import grpc
-channel = grpc.secure_channel('api.example.com:443', grpc.ssl_channel_credentials())
-try:
-    channel.unary_unary('/test.Echo/Unary')(b'', timeout=10)
-except grpc.RpcError:
-    pass";
-    for (dial, agreed) in [(prefers, "X25519MLKEM768"), (has_none, "X25519")] {
-        let exeat = exeat(dial).sandbox(&format!("read = [\"{}\"]", tools().display()));
-        let run = exeat.run(&[&python_tools(), "-c", program]).ok();
-        assert_eq!(groups(&run), [["X25519MLKEM768", agreed]], "{run:#?}");
-    }
-    let agreed = [wanted, preferred, without].map(|agreed| agreed.lock().unwrap().clone());
-    assert_eq!(agreed, [vec![HYBRID], vec![NamedGroup::X25519, HYBRID], vec![NamedGroup::X25519; 2]]);
+    (dial, seen)
 }
 
 #[test]
 fn a_session_that_an_upstream_takes_early_data_for_is_resumed_without_any() {
-    let (listener, seen) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::default());
-    let dial = listener.local_addr().unwrap();
-    taking_early_data(listener, Arc::clone(&seen));
+    let mut configuration = Arc::unwrap_or_clone(
+        Authority::trusted().identity(NAME).configuration_of(&["http/1.1"], &[&rustls::version::TLS13]),
+    );
+    configuration.max_early_data_size = 16 * 1024;
+    let (dial, seen) = answering(configuration.into(), |connection| {
+        let early = connection.early_data().is_some();
+        (connection.handshake_kind() == Some(HandshakeKind::Resumed), early)
+    });
     let exeat = Exeat::new().rule(&format!("[[allow]]\nto = \"api.example.com\"\ndial = \"{dial}\""));
     let run = exeat.sh("for n in 1 2 3; do curl -sSf https://api.example.com/; done").ok();
     assert_eq!(run.stdout, "okokok", "{run:#?}");
