@@ -54,6 +54,12 @@ pub(crate) struct Brief {
     pub(crate) in_the_clear: Option<Call>,
     /// One that would be judged otherwise with another method or path.
     pub(crate) told_apart: Option<Call>,
+    /// A POST that would be, as some take another method from its body.
+    pub(crate) posted: Option<Call>,
+    /// Calls that would be by which something is copied or moved (RFC 4918).
+    pub(crate) moving: Vec<Call>,
+    /// A path that may be neither read nor written where `told_apart`, `posted` and `moving` go.
+    pub(crate) beside: Option<String>,
     /// A call that a rule allows over TLS only.
     pub(crate) plain: Option<Call>,
     /// A host to which TLS passes unread.

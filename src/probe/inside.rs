@@ -19,6 +19,7 @@ mod isolation;
 mod kernel;
 mod names;
 mod network;
+mod overriding;
 mod placeholders;
 mod process;
 mod request;
@@ -45,6 +46,7 @@ pub(crate) const GROUPS: &[&[Probe]] = &[
     names::PROBES,
     framing::PROBES,
     hops::PROBES,
+    overriding::PROBES,
     streams::PROBES,
     placeholders::PROBES,
     bodies::PROBES,

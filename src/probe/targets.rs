@@ -80,6 +80,9 @@ pub(super) fn brief(places: &Places, policy: &Policy, (canaries, end): (&Canarie
         allowed: allowing(policy, nonce).next(),
         carried: carried(policy, nonce).next(),
         in_the_clear: carried(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_some()),
+        posted: told_apart(policy, nonce, "POST"),
+        moving: ["COPY", "MOVE"].iter().filter_map(|method| told_apart(policy, nonce, method)).collect(),
+        beside: beside(policy, nonce),
         told_apart: allowing(policy, nonce).find(|call| tells_apart(policy, call)),
         plain: allowing(policy, nonce).find(|call| lets_out(policy, call, Scheme::Http).is_none()),
         unread: connected(policy, TlsMode::Passthrough, nonce),
@@ -154,6 +157,25 @@ fn is_bare(policy: &Policy, call: &Call) -> bool {
 /// Whether another method or path might be judged otherwise.
 fn tells_apart(policy: &Policy, call: &Call) -> bool {
     permit(policy, call, Scheme::Https, |permit| policy.tells_calls_apart(permit)).unwrap_or_default()
+}
+
+/// The first such call that may be made by this method as well.
+fn told_apart(policy: &Policy, nonce: &str, method: &str) -> Option<Call> {
+    let mut calls = allowing(policy, nonce).map(|call| Call { method: method.to_owned(), ..call });
+    calls.find(|call| tells_apart(policy, call))
+}
+
+/// A path that no rule lets be read or written at any host at which calls are told apart, if there is one.
+fn beside(policy: &Policy, nonce: &str) -> Option<String> {
+    let path = format!("/probe-{nonce}");
+    let mut calls = allowing(policy, nonce).filter(|call| tells_apart(policy, call));
+    let nowhere = calls.all(|call| {
+        ["GET", "PUT"].iter().all(|method| {
+            let call = Call { method: (*method).to_owned(), path: path.clone(), ..call.clone() };
+            lets_out(policy, &call, Scheme::Https).is_none()
+        })
+    });
+    nowhere.then_some(path)
 }
 
 /// A host to which all passes in this way, in which no request is read.

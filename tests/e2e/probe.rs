@@ -78,6 +78,17 @@ fn every_wall_holds_under_a_real_policy() {
         let named = !id.starts_with("placeholders/websocket") || seen.contains("TALK_KEY to www.example.com: ");
         assert!(named, "{id}: {seen}");
     }
+    // And these for what they say, not for want of a rule.
+    for (id, why) in [
+        ("framing/other-hosts", "HTTP 421 witnesses-disagree"),
+        ("framing/overriding", "HTTP 400 malformed"),
+        ("framing/overriding-query", "HTTP 400 malformed"),
+        ("framing/overriding-form", "HTTP 400 malformed"),
+        ("framing/copy-sources", "HTTP 400 malformed"),
+        ("framing/destination", "HTTP 400 malformed"),
+    ] {
+        assert_eq!(found.0[id].1, why, "{id}: {document:#}");
+    }
     assert_eq!(document["schema"], "exeat-probe/1");
     assert_eq!(document["agent"], "bot");
     let counted = |verdict: &str| found.with(&verdict.replace('_', "-")).len() as u64;
@@ -300,12 +311,16 @@ fn behind_a_lenient_proxy(missing: &[&str], only: &[&str]) -> (Findings, String)
     fs::write(&seen, "").unwrap();
     let call = |host: &str, path: &str| json!({ "host": host, "port": 443, "method": "GET", "path": path });
     let posted = |host: &str| json!({ "host": host, "port": 443, "method": "POST", "path": "/" });
+    let moved = |method: &str| json!({ "host": "api.example.com", "port": 443, "method": method, "path": "/" });
     let nobody = json!({
         "only": only,
         "allowed": call("api.example.com", "/"),
         "carried": call("api.example.com", "/"),
         "in_the_clear": call("api.example.com", "/"),
         "told_apart": call("api.example.com", "/"),
+        "posted": posted("api.example.com"),
+        "moving": [moved("COPY"), moved("MOVE")],
+        "beside": "/beside",
         "plain": call("api.example.com", "/"),
         "unread": call("pinned.example.com", "/"),
         "tunnel": { "host": "db.example.com", "port": 5432, "method": "GET", "path": "/" },

@@ -1,4 +1,4 @@
-//! What concerns one hop, or has a server take a request for another than it is.
+//! What concerns one hop, or stands where it is no part of the head.
 //!
 //! Enters: calls that the policy allows, if there are any. Leaves: whether such fields, behind the head or in it, were refused or taken out. Never:
 //! a request to anybody but exeat and the canary at the end of all calls.
@@ -60,26 +60,6 @@ pub(super) const PROBES: &[Probe] = &[
             judged("", call.say(filled(&template, call, &call.sent("framing/unasked-switch"), "").as_bytes()))
         })
     }),
-    Probe::new(
-        "framing/overriding",
-        "another method or path in X-HTTP-Method-Override, X-Original-URL and the like",
-        |brief| {
-            let Some(call) = &brief.told_apart else {
-                return Outcome::not_applicable("whatever an allowed call's method and path are, it is allowed");
-            };
-            never_at(
-                call,
-                brief,
-                "framing/overriding",
-                &[
-                    &with(&["X-HTTP-Method-Override: DELETE"], ""),
-                    &with(&["X-HTTP-Method: DELETE"], ""),
-                    &with(&["X-Original-URL: /probe"], ""),
-                    &with(&["X_Rewrite_URL: /probe"], ""),
-                ],
-            )
-        },
-    ),
     Probe::new("framing/trailers", "Host, lengths, Authorization and an overriding field behind the body", trailers),
     Probe::new("framing/http2-trailers", "the same over HTTP/2, and a pseudo-header there", trailers_of_two),
     Probe::new("framing/websocket-body", "a WebSocket that is asked for with a body", |brief| {

@@ -51,6 +51,12 @@ pub(super) const PROBES: &[Probe] = &[
             (AddressFamily::INET6, SocketType::RAW, Some(ipproto::ICMPV6)),
         ])
     }),
+    Probe::new("network/icmp-datagram", "ICMP by datagrams, as ping has it without privilege, IPv4 and IPv6", |_| {
+        sockets(&[
+            (AddressFamily::INET, SocketType::DGRAM, Some(ipproto::ICMP)),
+            (AddressFamily::INET6, SocketType::DGRAM, Some(ipproto::ICMPV6)),
+        ])
+    }),
     Probe::new("network/packet-socket", "AF_PACKET, below IP", |_| {
         sockets(&[(AddressFamily::PACKET, SocketType::RAW, None), (AddressFamily::PACKET, SocketType::DGRAM, None)])
     }),

@@ -1,6 +1,7 @@
 # What a request is, told by itself: the attempt that it belongs to, or an ordinary request.
-import base64, os, re
+import base64, gzip, os, re
 from collections import namedtuple
+from urllib.parse import unquote
 
 Where = namedtuple("Where", "address port name server_name tls")
 KEY = os.environ["API_KEY"]
@@ -62,6 +63,14 @@ def astray(head, where):
     return "names/paths" if ".." in head.target else None
 
 
+OVERRIDDEN = r"(?:_(?:http)?method|x-http-method-override)(?:\[\])?"
+
+
+def plain_text(head):
+    body = gzip.decompress(head.body) if head.one("content-encoding") == "gzip" else head.body
+    return body.decode("latin-1").replace("\\u005f", "_")
+
+
 def framed(head):
     lengths, codings = head.all("content-length"), head.all("transfer-encoding")
     names = [name.lower() for name, _ in head.fields]
@@ -73,8 +82,18 @@ def framed(head):
         return "framing/absolute-form"
     if head.line.endswith("HTTP/1.0"):
         return "framing/http-1.0"
+    if any(re.search(r"forwarded|host$|host-override", name) for name in names if name != "host"):
+        return "framing/other-hosts"
     if any(re.search(r"rewrite|override|original", name) for name in names) or "x-http-method" in names:
         return "framing/overriding"
+    if any(re.search(r"-copy-source$|-copy-from$|-rename-source$", name) for name in names):
+        return "framing/copy-sources"
+    if "destination" in names:
+        return "framing/destination"
+    if re.search(OVERRIDDEN + "=", unquote(head.target), re.I):
+        return "framing/overriding-query"
+    if re.search(OVERRIDDEN + "[=\"]", unquote(plain_text(head)), re.I):
+        return "framing/overriding-form"
     if "x-probe-answer" in names:
         return "framing/unasked-switch" if head.one("x-probe-answer") == "switch" else "placeholders/answer"
     if re.search(rb"(^|[^\r])\n", head.raw.split(b"\r\n\r\n", 1)[0]) or b"\n\n" in head.raw:
