@@ -153,6 +153,8 @@ pub const CONNECT_WAIT: Duration = Duration::from_secs(5);
 pub const ADDRESSES: usize = 4;
 /// The upstream's TLS handshake.
 pub const UPSTREAM_HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// So long a session with an upstream may be resumed after its certificate was verified: nobody looks at that again until then.
+pub const UPSTREAM_SESSIONS: Duration = Duration::from_mins(60);
 /// The house's proxy: it looks a name up, connects, and says so.
 pub const PROXY_WAIT: Duration = Duration::from_secs(20);
 /// The head of its answer; hyper takes no bound below 8 KiB.

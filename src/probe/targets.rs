@@ -242,4 +242,22 @@ mod tests {
             format!("[[deny]]\nto = \"*.example.com\"\npaths = [\"/a/**\"]\n{deep}[[allow]]\nto = \"a.example\"\n");
         assert_eq!(found(&denied).unwrap(), "GET a.example:443/");
     }
+
+    #[test]
+    fn what_is_tried_as_another_call_is_tried_where_that_is_told_apart_and_not_allowed() {
+        let found = |rules: &str| {
+            let policy = policy(rules);
+            let moving = ["POST", "COPY", "MOVE"].map(|method| told_apart(&policy, "n", method).is_some());
+            (moving, beside(&policy, "n"))
+        };
+        let path = || Some("/probe-n".to_owned());
+        let anything = "[[allow]]\nto = \"a.example\"\n";
+        let paths = "[[allow]]\nto = \"b.example\"\npaths = [\"/a/**\"]\n";
+        let methods = "[[allow]]\nto = \"c.example\"\nmethods = [\"GET\", \"COPY\"]\n";
+        let written = "[[allow]]\nto = \"d.example\"\nmethods = [\"PUT\", \"POST\"]\n";
+        assert_eq!(found(anything), ([false; 3], path()));
+        assert_eq!(found(&[anything, paths].concat()), ([true; 3], path()));
+        assert_eq!(found(methods), ([false, true, false], None));
+        assert_eq!(found(&[paths, written].concat()), ([true; 3], None));
+    }
 }

@@ -2,9 +2,10 @@
 //!
 //! Enters: a stream to a permitted destination. Leaves: a verified TLS stream, or in plain words what is wrong and what to do.
 //! Never: TLS below 1.2, less than what the client offered, a name other than the permitted one, a certificate by a worker's
-//! CA, data before the handshake is finished (0-RTT, which can be replayed).
+//! CA, data before the handshake is finished (0-RTT, which can be replayed), a session of another offer, or of a certificate that was verified long ago.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use config::{ClientCertificate, Destination, Host};
 use jiff::Timestamp;
@@ -67,10 +68,14 @@ impl From<NoTls> for Refusal {
     }
 }
 
-/// The configurations, each made when it is asked for.
+/// A configuration, and since when it is in use.
+type Ready = (Instant, Arc<ClientConfig>);
+
+/// The configurations, each made when it is asked for, and made anew after [`limit::UPSTREAM_SESSIONS`]. Each has sessions of its own, by the
+/// upstream's name: who resumes one is not asked for a certificate again, which would never be seen to run out in a worker that calls all the time.
 #[derive(Debug)]
 pub(super) struct Tls {
-    configurations: [OnceLock<Arc<ClientConfig>>; 8],
+    configurations: [Mutex<Option<Ready>>; 8],
     verifier: Arc<Verifier>,
 }
 
@@ -82,10 +87,11 @@ impl Tls {
         Self { configurations: Default::default(), verifier }
     }
 
-    /// What stands ready, or one that shows this certificate if it is asked for one. That one is made for each connection, so that no
+    /// What stands ready `now`, or one that shows this certificate if it is asked for one. That one is made for each connection, so that no
     /// session is resumed under another rule's certificate.
     fn configuration(
         &self,
+        now: Instant,
         offer: Offer,
         protocols: Protocols,
         certificate: Option<&ClientCertificate>,
@@ -97,11 +103,14 @@ impl Tls {
         let http1 = protocols == Protocols::Http1;
         let kept =
             &self.configurations[usize::from(offer.tls12) | usize::from(offer.hybrid) << 1 | usize::from(http1) << 2];
-        if let Some(ready) = kept.get() {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, ready)) = &*kept
+            && now.saturating_duration_since(*since) < limit::UPSTREAM_SESSIONS
+        {
             return Ok(Arc::clone(ready));
         }
-        let made = make()?;
-        Ok(Arc::clone(kept.get_or_init(|| made)))
+        let (_, made) = kept.insert((now, make()?));
+        Ok(Arc::clone(made))
     }
 
     /// Shakes hands with `destination`, which has to prove its name.
@@ -126,7 +135,7 @@ impl Tls {
                 .map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?,
             Host::Address(address) => ServerName::from(*address),
         };
-        let configuration = self.configuration(offer, protocols, certificate);
+        let configuration = self.configuration(Instant::now(), offer, protocols, certificate);
         let configuration = configuration.map_err(|error| refused((error.to_string(), TELL_OPERATOR)))?;
         let connector = TlsConnector::from(configuration);
         match tokio::time::timeout(limit::UPSTREAM_HANDSHAKE_WAIT, connector.connect(name, stream)).await {
