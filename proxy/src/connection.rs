@@ -20,7 +20,7 @@ use crate::record::Account;
 use crate::seats::Seat;
 use crate::serve::Worker;
 use crate::turn::Share;
-use crate::upstream::Offer;
+use crate::upstream::{Offer, describe};
 use crate::{authorize, exchange, limit, terminate, tunnel};
 
 /// Where an accepted socket was going before it was turned here.
@@ -107,8 +107,15 @@ pub(crate) async fn run(worker: Arc<Worker>, stream: Socket, accepted: Accepted)
         return Box::pin(exchange::serve(worker, connection, stream, http2)).await;
     };
     let host = server_name.map_or_else(|| connection.destination.host().clone(), Host::Name);
-    let leaf = worker.leaves.configuration(&host, SystemTime::now());
-    let leaf = leaf.map_err(|error| Refusal::ClientTls(connection.destination.clone(), error.to_string()))?;
+    let leaf = match worker.leaves.configuration(&host, SystemTime::now()) {
+        Ok(leaf) => leaf,
+        Err(error) => {
+            let none = Refusal::NoLeaf(connection.destination, describe(&error));
+            let refusal = connection.verdict.err().unwrap_or(none);
+            Box::pin(terminate::refuse(stream, &refusal)).await;
+            return Err(refusal);
+        }
+    };
     // It has room for a whole handshake, which is over before long.
     let stream = match Box::pin(terminate::finish(stream.reading_ahead(), leaf, &connection.destination)).await {
         // Handed on, it leaves no room behind.

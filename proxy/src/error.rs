@@ -69,6 +69,9 @@ pub enum Refusal {
     /// The client's TLS handshake did not finish.
     #[error("the client's TLS handshake for {0} did not finish: {1}")]
     ClientTls(Destination, String),
+    /// There is no certificate for it to show its client.
+    #[error("exeat's own part of the TLS handshake for {0} failed: {1}")]
+    NoLeaf(Destination, String),
     /// The client does not take a certificate of the worker's CA.
     #[error(
         "the client does not trust exeat's CA for {destination} (its TLS alert: {alert}), so it uses roots of its own: have it use \

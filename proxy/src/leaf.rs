@@ -19,6 +19,7 @@ use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::limit;
+use crate::sabotage::{Wall, lacks};
 
 /// Longer than any worker lives, ten years: its key leaves the worker's memory never and ends with it, and nobody else trusts it. Were it shorter,
 /// it would have to be made anew, and what runs inside has read whom to trust at its start. Clients that bound how long a certificate
@@ -81,6 +82,9 @@ impl Authority {
     /// When the system gives no randomness.
     pub fn generate(now: SystemTime) -> Result<Self, LeafError> {
         let failed = |source: rcgen::Error| LeafError::new(&"the worker's authority", source);
+        if lacks(Wall::Ca) {
+            return Err(failed(rcgen::Error::RingUnspecified));
+        }
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let leaf_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let mut params = CertificateParams::default();
@@ -107,6 +111,9 @@ impl Authority {
     /// A leaf for `host`: a DNS name or an IP address in the SAN type that is right for it.
     fn leaf(&self, host: &Host, now: SystemTime) -> Result<CertificateDer<'static>, LeafError> {
         let failed = |source: rcgen::Error| LeafError::new(host, source);
+        if lacks(Wall::Mint) {
+            return Err(failed(rcgen::Error::RingUnspecified));
+        }
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name("exeat leaf");
         params.subject_alt_names = vec![match host {

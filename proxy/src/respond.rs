@@ -72,6 +72,7 @@ pub fn row(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::OtherWay(_) => (S::FORBIDDEN, "other-way", "connection_terminated"),
         Refusal::NoLongerUnread(_) => (S::FORBIDDEN, "no-longer-unread", "connection_terminated"),
         Refusal::Stopped | Refusal::NotTakenUp(_) => (S::SERVICE_UNAVAILABLE, "stopped", "connection_terminated"),
+        Refusal::NoLeaf(..) => (S::SERVICE_UNAVAILABLE, "leaf-unavailable", "proxy_internal_error"),
         Refusal::LogUnavailable(_) => (S::SERVICE_UNAVAILABLE, "log-unavailable", "proxy_internal_error"),
         Refusal::ForbiddenAddress { .. } => (S::FORBIDDEN, "forbidden-address", "destination_ip_prohibited"),
         Refusal::Unresolved(..) => (S::BAD_GATEWAY, "unresolved", "dns_error"),

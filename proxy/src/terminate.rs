@@ -8,11 +8,11 @@ use std::sync::Arc;
 use config::Destination;
 use record::TlsLeg;
 use rustls::{CommonState, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::error::Refusal;
+use crate::error::{Fault, Refusal};
 use crate::limit;
 
 /// Finishes the handshake of a client of `destination`.
@@ -31,6 +31,19 @@ where
             Err(Refusal::ClientTls(destination.clone(), reason))
         }
     }
+}
+
+/// Ends a handshake of which only the client's first message has come, by an alert that says whose fault it is (RFC 8446 section 6.2).
+pub async fn refuse<S: AsyncWrite + Unpin>(mut stream: S, refusal: &Refusal) {
+    const ACCESS_DENIED: u8 = 49;
+    const INTERNAL_ERROR: u8 = 80;
+    let alert = match refusal.fault() {
+        Fault::Client | Fault::Policy => ACCESS_DENIED,
+        Fault::Upstream | Fault::Broker | Fault::Ours => INTERNAL_ERROR,
+    };
+    // A client that has gone need not be told.
+    let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
+    let _ = stream.shutdown().await;
 }
 
 /// What a failed handshake means to the person who has to mend it.

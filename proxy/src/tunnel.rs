@@ -16,12 +16,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::time::Instant;
 
 use crate::connection::Accepted;
-use crate::error::{Fault, Refusal};
+use crate::error::Refusal;
 use crate::leave::Leave;
 use crate::limit;
 use crate::record::{CallRecord, Sent};
 use crate::serve::Worker;
 use crate::swap::{Misdirected, Swap};
+use crate::terminate;
 
 /// Carries bytes both ways until both sides are done, neither says a thing for too long, its time is over, the rule is gone or
 /// the worker stops.
@@ -99,16 +100,8 @@ fn begin(worker: &Worker, accepted: &Accepted, permit: &TunnelPermit, sent: &Sen
 /// A client of TLS that trusts nobody but its server can still read an alert (RFC 8446 section 6.2). Of raw TCP nothing is known
 /// that it could read.
 async fn tell<S: AsyncWrite + Unpin>(stream: &mut S, mode: TlsMode, refusal: &Refusal) {
-    const ACCESS_DENIED: u8 = 49;
-    const INTERNAL_ERROR: u8 = 80;
     if mode == TlsMode::Passthrough {
-        let alert = match refusal.fault() {
-            Fault::Client | Fault::Policy => ACCESS_DENIED,
-            Fault::Upstream | Fault::Broker | Fault::Ours => INTERNAL_ERROR,
-        };
-        // A client that has gone need not be told.
-        let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
-        let _ = stream.shutdown().await;
+        terminate::refuse(stream, refusal).await;
     }
 }
 

@@ -1,6 +1,8 @@
-//! TLS towards the client: what it says against the leaf is told, and what one worker's CA has made is worth nothing to another's sandbox.
+//! TLS towards the client: what it says against the leaf is told, and what one worker's CA has made is worth nothing to another's sandbox;
+//! without a leaf nothing passes.
 
-use crate::harness::{Exeat, RawUpstream, Run};
+use crate::credentials::SECRET;
+use crate::harness::{Exeat, RawUpstream, Run, Upstream, sabotaged};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -72,4 +74,54 @@ done";
     assert!(runs[1].stdout.ends_with("000\n60\n200\n"), "{runs:#?}");
     let key = |run: &Run| run.stdout.split("-----END").next().unwrap().to_owned();
     assert!(key(&runs[0]).len() > 100 && key(&runs[0]) != key(&runs[1]), "{runs:#?}");
+}
+
+/// An exeat of which this can be taken away, with a credential for two names.
+fn without(part: &str, upstream: &Upstream) -> Exeat {
+    let names = "[\"first.example.com\", \"second.example.com\"]";
+    let credential = format!("to = {names}\nin = [\"header\"]\nenv = \"API_KEY\"\n");
+    let exeat = Exeat::new().program(&sabotaged()).environment("EXEAT_SABOTAGE", part);
+    let exeat = exeat.fixed("api", SECRET, &credential);
+    let lines = "credential = \"api\"";
+    exeat.allow_with("first.example.com", upstream, lines).allow_with("second.example.com", upstream, lines)
+}
+
+#[test]
+fn where_a_leaf_cannot_be_made_nothing_goes_upstream_and_the_log_says_whose_fault_it_is() {
+    let upstream = Upstream::start();
+    let exeat = without("mint", &upstream);
+    // Of the leaves that are made, that is for the first, the second, the second again and other.example.com, every second fails.
+    let script = "call() {
+    n=$((n + 1))
+    curl -sS -o answer -w \"$n %{http_code} %{exitcode}\\n\" -H \"Authorization: Bearer $API_KEY\" https://$1.example.com/echo?$n $2 || :
+}
+for name in first second first second; do
+    call $name
+done
+call other \"--connect-to ::first.example.com:\"";
+    let run = exeat.sh(script).ok();
+    assert_eq!(run.stdout, "1 200 0\n2 000 35\n3 200 0\n4 200 0\n5 000 35\n", "{run:#?}");
+    let told = ["alert internal error", "alert access denied"].map(|alert| run.stderr.matches(alert).count());
+    assert_eq!(told, [1, 1], "{run:#?}");
+    let seen: Vec<_> = upstream.seen().iter().map(|seen| (seen.target.clone(), seen.shows(SECRET))).collect();
+    assert_eq!(seen, [1, 3, 4].map(|call| (format!("/echo?{call}"), true)));
+    // What would have been refused anyhow is that.
+    assert_eq!(run.log.refused_kinds(), ["leaf-unavailable", "witnesses-disagree"], "{run:#?}");
+    let refused = run.log.refusals()[0];
+    assert_eq!((&*refused.to, refused.status, refused.alert), ("second.example.com:443", None, false));
+    assert!(refused.reason.starts_with("exeat's own part of the TLS handshake for second.example.com:443 failed: "));
+    assert!(refused.hint.as_ref().unwrap().contains("tell your operator"), "{refused:#?}");
+    let calls = exeat.exeat(&["calls"]).finish().ok().stdout;
+    assert!(
+        calls.lines().any(|line| line.contains("leaf-unavailable") && line.contains("second.example.com")),
+        "{calls}"
+    );
+}
+
+#[test]
+fn without_a_ca_nothing_starts() {
+    let exeat = without("ca", &Upstream::start());
+    let run = exeat.sh("touch begun").ended_with(125);
+    assert!(run.stderr.contains("cannot make a certificate for the worker's authority"), "{run:#?}");
+    assert!(!exeat.work().join("begun").exists());
 }

@@ -61,7 +61,7 @@ impl Refusal {
             | Self::UpstreamSilent { .. }
             | Self::Unscrubbable { .. } => Fault::Upstream,
             Self::CredentialUnavailable { .. } => Fault::Broker,
-            Self::LogUnavailable(_) | Self::Stopped | Self::NotTakenUp(_) => Fault::Ours,
+            Self::NoLeaf(..) | Self::LogUnavailable(_) | Self::Stopped | Self::NotTakenUp(_) => Fault::Ours,
         }
     }
 }

@@ -139,6 +139,7 @@ const KINDS: &[&str] = &[
     "no-longer-unread",
     "other-way",
     "stopped",
+    "leaf-unavailable",
     "log-unavailable",
 ];
 

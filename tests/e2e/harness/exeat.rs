@@ -336,3 +336,10 @@ impl Exeat {
 pub fn binary() -> String {
     std::env::var("EXEAT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_exeat").to_owned())
 }
+
+/// The one that was built to lack what a test takes away (`proxy/src/sabotage.rs`).
+pub fn sabotaged() -> String {
+    std::env::var("EXEAT_SABOTAGED").unwrap_or_else(|_| {
+        panic!("EXEAT_SABOTAGED has to name an `exeat` that was built with `--features sabotage`, as tests/run does")
+    })
+}

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 pub use self::authority::{Authority, Identity};
 pub use self::bao::Bao;
 pub use self::bodies::Body;
-pub use self::exeat::{Exeat, binary};
+pub use self::exeat::{Exeat, binary, sabotaged};
 pub use self::fake_cloud::FakeCloud;
 pub use self::fake_github::{Broken, FakeGithub};
 pub use self::forward::Forward;

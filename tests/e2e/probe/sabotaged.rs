@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Exeat, Upstream, binary};
+use crate::harness::{Exeat, Upstream, binary, sabotaged};
 
 use super::{findings, probe, setting};
 
@@ -115,10 +115,7 @@ fn without_a_loopback_of_its_own() {
 
 /// The program that was built to lack a wall, lacking it.
 fn lacking(wall: &str) -> Vec<String> {
-    let program = std::env::var("EXEAT_SABOTAGED").unwrap_or_else(|_| {
-        panic!("EXEAT_SABOTAGED has to name an `exeat` that was built with `--features sabotage`, as tests/run does")
-    });
-    broke(&exeat().program(&program).environment("EXEAT_SABOTAGE", wall))
+    broke(&exeat().program(&sabotaged()).environment("EXEAT_SABOTAGE", wall))
 }
 
 #[test]
@@ -180,7 +177,7 @@ fn the_program_itself_lacks_no_wall_whatever_it_is_told() {
         grep.status().unwrap().success()
     };
     assert!(!knows(&binary()));
-    assert!(knows(&std::env::var("EXEAT_SABOTAGED").unwrap()));
+    assert!(knows(&sabotaged()));
     let exeat = exeat().environment("EXEAT_SABOTAGE", "log");
     assert_eq!(probe(&exeat, &[]).0.code, Some(0));
 }
