@@ -46,7 +46,7 @@ pub use self::outside::Outside;
 pub use self::postgres::Postgres;
 pub use self::processes::{memory_of, process_with};
 pub use self::raw::RawUpstream;
-pub use self::server::{Answer, Server};
+pub use self::server::{Agreed, Answer, Answering, Server};
 pub use self::strict::{requests, whole_requests};
 pub use self::tools::{WEBSOCKET, free_address, node_tools, output, python_tools, tools, weed_tool};
 pub use self::upstream::{Answers, Seen, Upstream};

@@ -14,7 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
+use rustls::{NamedGroup, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -87,21 +87,30 @@ async fn accept(
     }
 }
 
+/// What the connection of a request has agreed on, among its extensions.
+#[derive(Clone, Copy)]
+pub struct Agreed(pub NamedGroup);
+
 /// What ends a connection early is the client's doing, and the tests look at what it did.
 async fn connection(stream: TcpStream, tls: Option<Arc<ServerConfig>>, answer: Answer) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return serve(stream, false, answer).await };
+    let Some(tls) = tls else { return serve(stream, false, None, answer).await };
     if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        serve(stream, http2, answer).await;
+        let tls = stream.get_ref().1;
+        let http2 = tls.alpn_protocol() == Some(b"h2");
+        let agreed = tls.negotiated_key_exchange_group().map(|group| Agreed(group.name()));
+        serve(stream, http2, agreed, answer).await;
     }
 }
 
-async fn serve<S>(stream: S, http2: bool, answer: Answer)
+async fn serve<S>(stream: S, http2: bool, agreed: Option<Agreed>, answer: Answer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(agreed) = agreed {
+            request.extensions_mut().insert(agreed);
+        }
         let answering = answer(request);
         async move { Ok::<_, Infallible>(answering.await) }
     });
