@@ -92,14 +92,17 @@ pub(super) fn naming(name: &HeaderName) -> Option<&'static str> {
     HOSTS.into_iter().find(|host| name.as_str().starts_with('x') && same(name, host))
 }
 
-/// What stands behind each `host=` (RFC 7239 section 4), and behind what only looks like one.
+/// What stands behind each `host=` (RFC 7239 section 4), and behind whatever a reader could take for one: in quotes, behind a blank, or as the end of
+/// another name.
 fn hosts_of(forwarded: &[u8]) -> Vec<&[u8]> {
     let pairs = forwarded.split(|byte| b",;".contains(byte));
-    let hosts = pairs.filter_map(|pair| {
-        let at = pair.iter().position(|&byte| byte == b'=')?;
-        let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
-        let plain = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-        name.eq_ignore_ascii_case(b"host").then_some(plain)
+    let hosts = pairs.flat_map(|pair| {
+        let equals = pair.iter().enumerate().filter(|(_, byte)| **byte == b'=');
+        equals.filter_map(|(at, _)| {
+            let (name, value) = (pair[..at].trim_ascii_end(), pair[at + 1..].trim_ascii());
+            let plain = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+            name.last_chunk().is_some_and(|name: &[u8; 4]| name.eq_ignore_ascii_case(b"host")).then_some(plain)
+        })
     });
     hosts.collect()
 }
@@ -107,6 +110,7 @@ fn hosts_of(forwarded: &[u8]) -> Vec<&[u8]> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -139,8 +143,106 @@ mod tests {
             ("forwarded", "for=192.0.2.7;HOST=other.example.com", "forwarded"),
             ("forwarded", "host=api.example.com,for=x; host = \"other.example.com\"", "forwarded"),
             ("forwarded", "host=\"\\other.example.com\"", "forwarded"),
+            ("forwarded", "for=192.0.2.7 host=other.example.com", "forwarded"),
+            ("forwarded", "for=\"x;host=other.example.com\"", "forwarded"),
         ] {
             assert_eq!(said(name, value).map(|(name, _)| name), Some(field), "{name}: {value}");
+        }
+    }
+
+    /// The hosts in it, as RFC 7239 says: names and values, of which those in quotes may have anything.
+    fn as_the_rfc_has_it(value: &str) -> Vec<String> {
+        let (mut pairs, mut quoted, mut escaped) = (vec![String::new()], false, false);
+        for character in value.chars() {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' if quoted => {
+                    escaped = true;
+                    continue;
+                }
+                '"' if pairs.last().unwrap().contains('=') => {
+                    quoted = !quoted;
+                    continue;
+                }
+                ',' | ';' if !quoted => {
+                    pairs.push(String::new());
+                    continue;
+                }
+                _ => {}
+            }
+            pairs.last_mut().unwrap().push(character);
+        }
+        let named = |pair: &String| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("host").then(|| value.trim().to_owned())
+        };
+        pairs.iter().filter_map(named).collect()
+    }
+
+    /// The hosts in it to a reader that looks for `host=` wherever that is, as by an expression.
+    fn as_an_expression_has_it(value: &str) -> Vec<String> {
+        let lower = value.to_ascii_lowercase();
+        let behind = lower.match_indices("host").filter_map(|(at, _)| lower[at + 4..].trim_start().strip_prefix('='));
+        behind
+            .map(|value| value.trim_start_matches([' ', '"']).split([',', ';', '"', ' ']).next().unwrap().to_owned())
+            .collect()
+    }
+
+    fn is_own(host: &str) -> bool {
+        ["api.example.com", "api.example.com:443", "api.example.com:8443"].contains(&&*host.to_ascii_lowercase())
+    }
+
+    fn forwarded(value: &str) -> Option<String> {
+        let headers = HeaderMap::from_iter([(FORWARDED, HeaderValue::from_str(value).unwrap())]);
+        let own = Destination::parse_authority("api.example.com", 443).unwrap();
+        another(&headers, own.host()).map(|(_, said)| String::from_utf8_lossy(said).into_owned())
+    }
+
+    /// What such a field is made of, and what could be taken for it.
+    const PARTS: [&str; 16] = [
+        "host",
+        "Host",
+        "for",
+        "proto",
+        "=",
+        "=",
+        "=",
+        ";",
+        ",",
+        "\"",
+        "\\",
+        " ",
+        "api.example.com",
+        "API.example.com:443",
+        "other.example.com",
+        "192.0.2.7",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn what_passes_names_no_other_host_to_any_reader(parts in prop::collection::vec(prop::sample::select(&PARTS[..]), 0..14)) {
+            let value = parts.concat();
+            if forwarded(&value).is_none() {
+                for hosts in [as_the_rfc_has_it(&value), as_an_expression_has_it(&value)] {
+                    prop_assert!(hosts.iter().all(|host| is_own(host)), "{value}: {hosts:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_well_formed_passes_if_its_hosts_are_the_own(
+            elements in prop::collection::vec((any::<[bool; 4]>(), prop::sample::select(&["api.example.com", "other.example.com"][..])), 1..4),
+        ) {
+            let element = |([quoted, spaced, upper, port], host): &([bool; 4], &str)| {
+                let host = if *port { format!("{host}:8443") } else { (*host).to_owned() };
+                let host = if *upper { host.to_uppercase() } else { host };
+                let host = if *quoted || *port { format!("\"{host}\"") } else { host };
+                format!("for=\"[2001:db8::1]\";{}={host};proto=https{}", if *upper { "Host" } else { "host" }, if *spaced { " " } else { "" })
+            };
+            let value = elements.iter().map(element).collect::<Vec<_>>().join(",");
+            prop_assert_eq!(forwarded(&value).is_none(), elements.iter().all(|(_, host)| *host == "api.example.com"), "{}", value);
         }
     }
 }
