@@ -52,6 +52,18 @@ pub struct Case {
     pub line: Value,
     /// The body, where nothing that could change it is odd.
     pub body: Option<String>,
+    /// Whether bytes behind the head were changed, so that what follows may be any request.
+    pub is_odd_behind: bool,
+}
+
+/// What a case is told by: no change of a few bytes makes that of another.
+fn word(number: usize) -> String {
+    format!("case{number}of{:05}z", number * 48_271 % 99_991)
+}
+
+/// Where what is sent is cut, in thousandths: half of the cases are sent at once.
+fn cuts(random: &mut Random) -> Vec<usize> {
+    (0..random.below(2) * (1 + random.below(4))).map(|_| random.below(1000)).collect()
 }
 
 /// Each of the four pseudo-fields that a request has is left out once.
@@ -116,7 +128,7 @@ impl Odd {
 
 /// A request over HTTP/1.1, and after it a proper one that asks to close.
 pub fn http1(random: &mut Random, number: usize, nth: usize, host: &str) -> Case {
-    let word = format!("case{number}z");
+    let word = word(number);
     let odd = Odd::new(random, &ENTRIES_1, nth);
     let mut entry = |aspect: usize| odd.entry(random, aspect, ENTRIES_1[aspect]);
     let entries: [Option<usize>; ASPECTS - 2] = std::array::from_fn(&mut entry);
@@ -132,25 +144,31 @@ pub fn http1(random: &mut Random, number: usize, nth: usize, host: &str) -> Case
     let rest = entries[6].map_or("", |entry| RESTS[entry]);
     let head = format!("{method} {target} {version}\r\n{hosts}{fields}{framing}");
     let fill = |text: &str| text.replace("{w}", &word).replace("{h}", host).into_bytes();
-    let mut bytes = fill(&head);
-    if odd.is(7) {
-        disturb(random, &mut bytes);
-    }
-    if odd.is(8) {
-        confuse(random, &mut bytes);
+    let (mut bytes, mut sent, mut rest) = (fill(&head), fill(sent), fill(rest));
+    let mut is_odd_behind = false;
+    let changes: [fn(&mut Random, &mut Vec<u8>); 2] = [disturb, confuse];
+    for (aspect, change) in (7..).zip(changes) {
+        if odd.is(aspect) {
+            let mut parts: Vec<_> =
+                [&mut bytes, &mut sent, &mut rest].into_iter().filter(|part| !part.is_empty()).collect();
+            let which = random.below(parts.len());
+            is_odd_behind |= which > 0;
+            change(random, parts[which]);
+        }
     }
     bytes.extend(fill("X-Case: {w}\r\n\r\n"));
-    bytes.extend(fill(sent));
-    bytes.extend(fill(rest));
+    bytes.extend(sent);
+    bytes.extend(rest);
     bytes.extend(fill("GET /{w}/end HTTP/1.1\r\nHost: {h}\r\nConnection: close\r\n\r\n"));
     let body = (![5, 7, 8].into_iter().any(|aspect| odd.is(aspect)) && !framing.is_empty()).then(|| "hello".to_owned());
     let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Case { line: json!({ "case": number, "protocol": "h1", "to": host, "bytes": bytes }), word, body }
+    let line = json!({ "case": number, "protocol": "h1", "to": host, "bytes": bytes, "cuts": cuts(random) });
+    Case { line, word, body, is_odd_behind }
 }
 
 /// A request over HTTP/2, and beside it a proper one.
 pub fn http2(random: &mut Random, number: usize, nth: usize, host: &str) -> Case {
-    let word = format!("case{number}z");
+    let word = word(number);
     let odd = Odd::new(random, &ENTRIES_2, nth);
     let mut entry = |aspect: usize| odd.entry(random, aspect, ENTRIES_2[aspect]);
     let entries: [Option<usize>; ASPECTS - 1] = std::array::from_fn(&mut entry);
@@ -204,15 +222,18 @@ pub fn http2(random: &mut Random, number: usize, nth: usize, host: &str) -> Case
     let end = [(":method", "GET"), (":scheme", scheme), (":authority", "{h}"), (":path", "/{w}/end")];
     let end: Vec<_> = end.iter().map(|(name, value)| json!([name, fill(value)])).collect();
     steps.push(json!({ "stream": 5, "fields": end, "end": true }));
-    let line = json!({ "case": number, "protocol": "h2", "to": host, "steps": steps, "streams": [1, 5] });
+    let line = json!({ "case": number, "protocol": "h2", "to": host, "steps": steps, "streams": [1, 5], "cuts": cuts(random) });
     let body = (![5, 7, 8].into_iter().any(|aspect| odd.is(aspect))).then(|| body.to_owned());
-    Case { line, word, body }
+    Case { line, word, body, is_odd_behind: false }
 }
 
 /// Changes a byte or two.
 fn disturb(random: &mut Random, bytes: &mut Vec<u8>) {
     const BYTES: &[u8] = b"\0\t\n\x0b\x0c\r !\"#%(),/:;?@[\\]{|}\x7f\x80\xe9\xffaZ0";
     for _ in 0..=random.below(2) {
+        if bytes.is_empty() {
+            break;
+        }
         let (at, byte) = (random.below(bytes.len()), random.one(BYTES));
         match random.below(3) {
             0 => bytes[at] = byte,

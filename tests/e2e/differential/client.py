@@ -1,10 +1,11 @@
 """Inside the sandbox: sends the cases of `cases.jsonl`, byte for byte and field for field, and notes what came back."""
-import concurrent.futures, functools, json, socket, ssl
+import concurrent.futures, functools, json, socket, ssl, time
 
 import hpack
 
 SILENCE = 0.6  # seconds without a byte, after which nothing more is coming
 END = 30  # and for an end that has to come
+PAUSE = 0.002  # between the parts of what is not written at once
 PREFACE = b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 
@@ -28,16 +29,26 @@ address = functools.cache(socket.gethostbyname)  # asked too often, the name ser
 def connected(name, protocol):
     plain = name == 'plain.example.com'
     raw = socket.create_connection((address(name), 80 if plain else 443), timeout=20)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     stream = raw if plain else CONTEXTS[protocol].wrap_socket(raw, server_hostname=name)
     stream.settimeout(SILENCE)
     return stream
+
+
+def send(stream, sent, cuts):
+    """In one piece, or cut at these places, in thousandths of the whole."""
+    places = [0, *sorted(len(sent) * cut // 1000 for cut in cuts), len(sent)]
+    for begin, end in zip(places, places[1:]):
+        if 0 < begin < end:
+            time.sleep(PAUSE)
+        stream.sendall(sent[begin:end])
 
 
 def http1(case):
     answer, closed = b'', True
     with connected(case['to'], 'http/1.1') as stream:
         try:
-            stream.sendall(bytes.fromhex(case['bytes']))
+            send(stream, bytes.fromhex(case['bytes']), case['cuts'])
             while piece := stream.recv(65536):
                 answer += piece
                 if answer.startswith(b'HTTP/1.1 400 '):
@@ -73,8 +84,11 @@ def http2(case):
     decoder = hpack.Decoder()
     with connected(case['to'], 'h2') as stream:
         try:
-            for piece in encoded(case['steps']):
-                stream.sendall(piece)
+            if case['cuts']:
+                send(stream, b''.join(encoded(case['steps'])), case['cuts'])
+            else:
+                for piece in encoded(case['steps']):
+                    stream.sendall(piece)
             while not ended >= set(case['streams']):
                 piece = stream.recv(65536)
                 if not piece:
