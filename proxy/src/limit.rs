@@ -20,11 +20,11 @@ pub const REFUSALS_TOLD_APART: usize = 256;
 /// make room.
 pub const CONNECTIONS: usize = 2560;
 /// What of the worker is resident at most, but for what is under way until it is looked at again: from here on, connections whose clients do not read
-/// their answers, or do not send the rest of a body, make room (`memory`). An eighth below the 128 MiB that a worker may take under most attacks: what thousands
-/// of connections hold beside their answers comes on top.
+/// their answers, or do not send the rest of a body, make room (`memory`). An eighth below the 128 MiB that a worker may take under most attacks: what calls
+/// hold for which nobody inside is waited for comes on top.
 pub const MEMORY: u64 = 112 << 20;
 /// What of it is resident at most, whoever does what: beyond it nothing is read from anybody before there is less. Two thousand calls that wait for
-/// their answers take three quarters of it.
+/// their answers take three quarters of it; as many uploads that no upstream takes, each with a [`STREAM_WINDOW`], all of it.
 pub const MEMORY_AT_MOST: u64 = 256 << 20;
 /// Questions for names that have come and were not read yet: the kernel takes a KiB for each.
 pub const QUESTIONS_BYTES: usize = 1024 * 1024;

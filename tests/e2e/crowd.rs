@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::{Exeat, Upstream};
 
-/// The worker's memory under an attack, in MiB (README.md).
+/// The worker's memory under an attack, in MiB (bench/README.md, Budgets).
 const MOST: u64 = 128;
 
 /// Opens half again as many connections as there are places, says on each what `says` and no more, and then asks one thing on a

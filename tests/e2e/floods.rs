@@ -19,14 +19,17 @@ const FRAME_SIZE_ERROR: u64 = 6;
 const COMPRESSION_ERROR: u64 = 9;
 const ENHANCE_YOUR_CALM: u64 = 11;
 
-/// The worker's memory, whatever is done to it, in MiB.
+/// The worker's memory, in MiB, where its clients hold next to nothing.
 const MOST: u64 = 120;
 
-/// The same where it is the answers that take it: what is under way when they have taken all is more.
-const MOST_IN_ANSWERS: u64 = 200;
+/// What is stated of it (bench/README.md, Budgets).
+const STATED: u64 = 128;
 
-/// And where it is more than this before anybody has been waited for, or nobody is.
-const MOST_OF_ALL: u64 = 310;
+/// The same where calls take it that wait for an upstream.
+const STATED_OF_CALLS: u64 = 264;
+
+/// What an unoptimised build was seen to have beyond it: 24 MiB more of itself, the rest where several programs want its core.
+const UNOPTIMISED: u64 = 72;
 
 /// Runs `program`, which defines `attack`, beside a polite client.
 fn attacked(upstream: &Upstream, program: &str) -> (Value, Log) {
@@ -333,7 +336,7 @@ fn answers_that_nobody_reads_make_room_for_those_that_somebody_does() {
         time.sleep(0.2)
     return deaf[0].wait(lambda: any(connection.ended for connection in deaf))";
     let upstream = Upstream::with_alpn(&["h2"]);
-    let (told, log) = attacked_within(&upstream, streams, MOST_IN_ANSWERS);
+    let (told, log) = attacked_within(&upstream, streams, STATED + UNOPTIMISED);
     assert_eq!(told, true);
     let reasons: Vec<String> = log.refusals().iter().map(|refused| refused.reason.clone()).collect();
     assert!(reasons.iter().any(|reason| reason.contains("neither read its answers nor sent")), "{reasons:?}");
@@ -352,7 +355,7 @@ fn uploads_that_nobody_takes_make_room_too() {
         connection.pump(streams, most=100 * 128 * 1024)
     return deaf[0].wait(lambda: any(connection.ended for connection in deaf))";
     let upstream = Upstream::with_alpn(&["h2"]);
-    let (told, log) = attacked_within(&upstream, uploads, MOST_OF_ALL);
+    let (told, log) = attacked_within(&upstream, uploads, STATED_OF_CALLS);
     assert_eq!(told, true);
     let reasons: Vec<String> = log.refusals().iter().map(|refused| refused.reason.clone()).collect();
     assert!(reasons.iter().any(|reason| reason.contains("more calls under way than others")), "{reasons:?}");
@@ -371,7 +374,7 @@ fn bodies_that_nobody_sends_to_their_end_make_room_for_those_that_somebody_does(
             connection.send(connection.request(stream, '/upload', 'POST', [length], end=False) + body(stream))
     return deaf[0].wait(lambda: any(connection.ended for connection in deaf))";
     let upstream = Upstream::with_alpn(&["h2"]);
-    let (told, log) = attacked_within(&upstream, uploads, MOST_OF_ALL);
+    let (told, log) = attacked_within(&upstream, uploads, STATED + UNOPTIMISED);
     assert_eq!(told, true);
     assert!(log.refused_kinds().contains(&"crowded"), "{:?}", log.refused_kinds());
 }

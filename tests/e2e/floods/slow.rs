@@ -1,6 +1,6 @@
 //! Clients that read, but slowly: each of them, and all of them together.
 
-use super::{MOST_IN_ANSWERS, attacked_within};
+use super::{STATED, attacked_within};
 use crate::harness::Upstream;
 
 #[test]
@@ -28,6 +28,6 @@ fn many_who_read_slowly_over_http_1_1_take_no_more_than_others() {
         time.sleep(0.2)
     return [len(answered), read]";
     let upstream = Upstream::with_alpn(&["http/1.1"]);
-    let (told, _) = attacked_within(&upstream, slow, MOST_IN_ANSWERS);
+    let (told, _) = attacked_within(&upstream, slow, STATED);
     assert!(told[0].as_u64().unwrap() > 30 && told[1].as_u64().unwrap() > 100_000, "{told}");
 }
