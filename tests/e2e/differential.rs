@@ -293,6 +293,7 @@ fn assert_told(case: &Case, result: &Value, arrived: &[&Arrived], seed: &str) {
 }
 
 #[test]
+#[allow(clippy::print_stderr, reason = "shown where the test fails, whatever in it does")]
 fn whatever_is_sent_arrives_as_the_one_request_that_was_logged_or_not_at_all() {
     let seed = number("EXEAT_DIFFERENTIAL_SEED", 20_260_101);
     let each = usize::try_from(number("EXEAT_DIFFERENTIAL_CASES", CASES as u64)).unwrap();
