@@ -9,15 +9,20 @@ use config::Operation;
 use super::objection::{Why, shown};
 use crate::limit;
 
+/// What is no control character, and yet the end of a line or nothing at all to some parsers: U+2028, U+2029, and the mark of the order of bytes.
+const ODD: [char; 3] = ['\u{2028}', '\u{2029}', '\u{feff}'];
+
 /// An operation, and its name if it has one.
 pub(super) type Defined = (Operation, Option<String>);
 
 /// The operations of a document, which has no more than so many `tokens`. It takes as many as it has.
 pub(super) fn operations(text: &str, tokens: &mut usize) -> Result<Vec<Defined>, Why> {
-    // A return that stands alone ends a comment for some parsers and not for others.
-    let odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n');
-    if text.replace("\r\n", "\n").contains(odd) || text.contains('\u{feff}') {
-        return Err(Why::shape("the document has control characters, which parsers read in different ways"));
+    // A return that stands alone, and the separators of lines and paragraphs, end a comment for some parsers and not for others.
+    let odd = |c: char| (c.is_control() && !matches!(c, '\t' | '\n')) || ODD.contains(&c);
+    if text.replace("\r\n", "\n").contains(odd) {
+        return Err(Why::shape(
+            "the document has control characters or separators of lines, which parsers read in different ways: in a text, write them as `\\u2028`",
+        ));
     }
     // To the standard that is a backslash and three quotes within the text; who unescapes it like any other text ends it there.
     if text.contains(r#"\\""""#) {
@@ -83,7 +88,6 @@ mod tests {
             (r#"{ a(t: """ \""" ") } mutation { b } """) }"#, &[Query]),
             (r#"{ a(t: "") } mutation { b } # "") }"#, &[Query, Mutation]),
             (r#"{ a(t: """""") } mutation { b } # """) }"#, &[Query, Mutation]),
-            ("{ a } # \u{2028} mutation { b }", &[Query]),
             ("{ a(t: \"#\") } mutation { b }", &[Query, Mutation]),
             ("{ mutation { query } }", &[Query]),
             ("query mutation { a }", &[Query]),
@@ -94,6 +98,9 @@ mod tests {
             "{ a(t: \"\n\") }",
             "{ a\u{a0}}",
             "{ a } \u{2028} mutation { b }",
+            "{ a } # \u{2028} mutation { b }",
+            "# \u{2029} mutation { evil ...query } fragment\nquery\n# \u{2029} on Mutation\n{ __typename }",
+            "{ a(t: \"\u{2028}\") }",
             "{ a(t: \"x) }",
             "{ a(t: \"\"\"x\") }",
             r#"{ a(t: """\\""") } mutation { b } # """) }"#,

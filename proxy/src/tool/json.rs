@@ -121,7 +121,8 @@ impl<'a> Members<'a, '_> {
             self.found.push((name, value));
             return;
         }
-        let alike = !key.is_ascii() || self.names.iter().any(|name| key.eq_ignore_ascii_case(name));
+        let odd = |byte: &u8| !byte.is_ascii() || byte.is_ascii_control();
+        let alike = key.as_bytes().iter().any(odd) || self.names.iter().any(|name| key.eq_ignore_ascii_case(name));
         if alike && self.misspelt.is_none() {
             self.misspelt = Some(key.clone().into_owned());
         }
@@ -143,7 +144,7 @@ impl<'a> Members<'a, '_> {
         self.other.as_deref()
     }
 
-    /// A key that some readers would take for one that was: in another case, or in letters that fold into ASCII.
+    /// A key that some readers would take for one that was: in another case, in letters that fold into ASCII, or up to a NUL.
     pub(super) fn misspelt(&self) -> Option<&str> {
         self.misspelt.as_deref()
     }
