@@ -10,7 +10,7 @@ use config::{CallFacts, CallPermit, CredentialName, Denial, Host, Policy, Protoc
 use crate::connection::Accepted;
 use crate::error::{Refusal, printable};
 use crate::hello::Hello;
-use crate::request::{self, Call, FormWatch};
+use crate::request::{Beside, Call, FormWatch};
 use crate::serve::Worker;
 use crate::swap::{Swap, Why};
 use crate::tool::Objection;
@@ -62,23 +62,14 @@ pub fn call(policy: &Policy, call: &Call, swap: &Swap) -> Result<CallPermit, Ref
         _ => Refusal::Denied(denial),
     })?;
     if policy.tells_calls_apart(&permit) {
-        and_nothing_else(policy, call, &permit)?;
+        and_nothing_else(policy, &call.beside, &permit)?;
     }
     Ok(permit)
 }
 
 /// Whether a call that was permitted comes to no other that is not, by what stands in its head.
-fn and_nothing_else(policy: &Policy, call: &Call, permit: &CallPermit) -> Result<(), Refusal> {
-    if let Some(name) = request::overriding(&call.headers) {
-        return Err(Refusal::Malformed(format!(
-            "`{name}` may have the server take it for another method or path than what was judged; send the method and the path \
-             themselves, without that field"
-        )));
-    }
-    if let Some(name) = request::overriding_parameter(call.query.as_deref().unwrap_or_default().as_bytes()) {
-        return Err(request::overridden("the query", &name));
-    }
-    for other in request::elsewhere(call)? {
+fn and_nothing_else(policy: &Policy, beside: &Beside, permit: &CallPermit) -> Result<(), Refusal> {
+    for other in beside.calls()? {
         let refused = |why: &dyn std::fmt::Display| {
             Refusal::Malformed(format!("`{}` has the server act on another resource as well: {why}", other.field))
         };
@@ -113,15 +104,15 @@ pub fn inject(call: &mut Call, permit: &CallPermit, swap: &Swap) -> Result<bool,
 }
 
 /// What a later policy is asked while `call` is under way: the same, whether the rule still grants the credential that it
-/// `carries`, whether it still says of bodies what it said when this one was `judged`, and whether nobody has `looked` into a form for what it
-/// now tells apart. Its permit is for [`by_the_same_way`].
+/// `carries`, whether it still says of bodies what it said when this one was `judged`, and, where it tells calls apart now, what the call comes
+/// to beside itself, and whether nobody has `looked` into a form for that. Its permit is for [`by_the_same_way`].
 pub fn again(
     call: &Call,
     carries: Option<CredentialName>,
     (judged, looked): (Option<Protocol>, bool),
 ) -> impl Fn(&Policy) -> Result<CallPermit, Refusal> + Send + Sync + 'static {
     let (destination, scheme) = (call.destination.clone(), call.scheme);
-    let (method, path) = (call.method.clone(), call.path.clone());
+    let (method, path, beside) = (call.method.clone(), call.path.clone(), call.beside.clone());
     let looked = looked || !may_be_another(call) || FormWatch::of(&call.headers).is_none();
     move |policy| {
         let facts = CallFacts { destination: &destination, scheme, method: &method, path: &path };
@@ -129,7 +120,11 @@ pub fn again(
         if let Some(protocol) = permit.protocol().filter(|protocol| judged.as_ref() != Some(protocol)) {
             return Err(Refusal::Tool(Box::new(Objection::changed(permit.rule(), protocol))));
         }
-        if !looked && policy.tells_calls_apart(&permit) {
+        let apart = policy.tells_calls_apart(&permit);
+        if apart {
+            and_nothing_else(policy, &beside, &permit)?;
+        }
+        if apart && !looked {
             let why = "a policy came by which a form may be another call, and nobody looked for that; send it again";
             return Err(Refusal::UnexaminedBody(why.to_owned()));
         }

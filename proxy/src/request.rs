@@ -6,6 +6,7 @@
 
 mod alike;
 mod behind;
+mod beside;
 mod elsewhere;
 mod form;
 mod overriding;
@@ -30,7 +31,7 @@ use crate::{grpc, limit, sign};
 
 pub(crate) use alike::same;
 pub(crate) use behind::Behind;
-pub(crate) use elsewhere::elsewhere;
+pub use beside::Beside;
 pub use form::FormWatch;
 pub(crate) use overriding::{overridden, overriding, overriding_parameter};
 
@@ -70,6 +71,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// The trace that it is part of, where it says so.
     pub trace: Option<Trace>,
+    /// What else it comes to.
+    pub beside: Beside,
     /// The whole head as it came, where a signature by AWS's methods may be over it.
     pub signed_head: Option<Box<HeaderMap>>,
 }
@@ -165,7 +168,9 @@ impl Call {
         join_cookies(&mut headers)?;
         let destination = connection.destination.clone();
         let scheme = connection.scheme;
-        let call = Self { destination, scheme, method, path, query, version, headers, trace, signed_head };
+        let beside = Beside::default();
+        let mut call = Self { destination, scheme, method, path, query, version, headers, trace, beside, signed_head };
+        call.beside = Beside::of(&call);
         Ok((call, Rest { body, upgrade }))
     }
 

@@ -192,3 +192,49 @@ fn what_was_rejected_is_told_with_the_workers_until_it_is_mended() {
     };
     assert!(run.stderr.contains("the last good policy stays in force"), "{run:#?}");
 }
+
+/// Begins an upload for each of these, and ends them once it is told to.
+const UPLOADING: &str = "
+import http.client, sys
+under_way = []
+for method, path, fields in [
+    ('PUT', '/upload', {'X-Amz-Copy-Source': '/secret/key'}),
+    ('POST', '/upload?_method=DELETE', {}),
+    ('POST', '/upload', {'X-Original-URL': '/secret/key'}),
+    ('POST', '/upload', {'X-Amz-Copy-Source': '/open/key'}),
+]:
+    connection = http.client.HTTPSConnection('api.example.com')
+    connection.putrequest(method, path)
+    for name, value in (fields | {'Content-Type': 'text/plain', 'Transfer-Encoding': 'chunked'}).items():
+        connection.putheader(name, value)
+    connection.endheaders(b'1\\r\\na\\r\\n')
+    under_way.append(connection)
+print('open', flush=True)
+sys.stdin.readline()
+for connection in under_way:
+    try:
+        connection.send(b'1\\r\\nb\\r\\n0\\r\\n\\r\\n')
+        print(connection.getresponse().status)
+    except (OSError, http.client.HTTPException):
+        print('ended')";
+
+#[test]
+fn a_call_under_way_that_has_a_server_act_on_something_else_is_judged_by_the_policy_that_comes() {
+    let upstream = Upstream::with_alpn(&["http/1.1"]);
+    let exeat = Exeat::new().allow("api.example.com", &upstream);
+    let mut live = exeat.start_with_input(&["python3", "-c", UPLOADING]);
+    live.wait_for("open");
+    within(SOON, "all calls in the log", || live.log().calls().len() == 4);
+    let policy = fs::read_to_string(exeat.policy_file()).unwrap();
+    let denied = "[[deny]]\nto = \"api.example.com\"\npaths = [\"/secret/**\"]\n";
+    fs::write(exeat.policy_file(), format!("{policy}{denied}")).unwrap();
+    within(SOON, "three calls ended", || live.log().ends().len() == 3);
+    live.write("\n");
+    let run = live.finish().ok();
+    let told: Vec<&str> = run.stdout.lines().skip(1).collect();
+    assert!(told.len() == 4 && told[..3].iter().all(|status| *status != "200") && told[3] == "200", "{told:?}");
+    let ends: Vec<_> = run.log.ends().iter().map(|end| end.reason.clone().unwrap_or_default()).collect();
+    for why in ["x-amz-copy-source", "_method", "x-original-url"] {
+        assert_eq!(ends.iter().filter(|reason| reason.contains(why)).count(), 1, "{why}: {ends:#?}");
+    }
+}

@@ -5,23 +5,31 @@
 
 use config::{CallFacts, Destination, Host, Method, NormalPath, Scheme};
 use http::header::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode;
 
 use super::Call;
 use super::alike::ends;
 use crate::error::Refusal;
 
 /// What is read, by how the field's name ends: `x-amz-copy-source`, `x-goog-copy-source`, `x-ms-copy-source`, `x-copy-from`.
-const COPIED: [&str; 2] = ["-copy-source", "-copy-from"];
+const COPIED: [&str; 2] = ["-copy-source", COPY_FROM];
+const COPY_FROM: &str = "-copy-from";
+/// How one begins that names an access point instead of a bucket.
+const ARN: &str = "arn:";
 /// What is gone afterwards: `x-amz-rename-source`, `x-ms-rename-source`, `x-ms-file-rename-source`.
 const RENAMED: &str = "-rename-source";
 /// Where a copy goes, for these methods (RFC 4918 section 10.3).
 const DESTINATION: &str = "destination";
 const TO_A_DESTINATION: [&str; 2] = ["COPY", "MOVE"];
+/// Of which account the other resource is, in OpenStack's object store, though the path names one.
+const ACCOUNT: [&str; 2] = ["-copy-from-account", "destination-account"];
+/// What stands before `/ACCOUNT/CONTAINER/OBJECT` there. What is copied is named by container and object alone.
+const VERSIONS: [&str; 2] = ["v1", "v1.0"];
 /// Behind a bucket in a host's name. What is copied names its bucket all the same.
 const BEHIND_A_BUCKET: [&str; 4] = [".s3.", ".s3-", ".s3express-", ".storage.googleapis.com"];
 
 /// What a call comes to beside itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Elsewhere {
     /// By which field.
     pub(crate) field: HeaderName,
@@ -42,15 +50,18 @@ impl Elsewhere {
 ///
 /// # Errors
 /// [`Refusal::Malformed`] for a field that names nothing that every server reads alike.
-pub(crate) fn elsewhere(call: &Call) -> Result<Vec<Elsewhere>, Refusal> {
+pub(super) fn elsewhere(call: &Call) -> Result<Vec<Elsewhere>, Refusal> {
     let mut found = Vec::new();
     for (field, value) in &call.headers {
+        if of_account(field) {
+            return Err(odd(field, "says whose that is, beside what the path says"));
+        }
         let methods = methods(field, &call.method);
         if !methods.is_empty() && call.headers.get_all(field).iter().count() > 1 {
             return Err(odd(field, "comes twice"));
         }
         for method in methods {
-            found.push(named(call, field, method, value)?);
+            found.append(&mut named(call, field, method, value)?);
         }
     }
     Ok(found)
@@ -58,7 +69,11 @@ pub(crate) fn elsewhere(call: &Call) -> Result<Vec<Elsewhere>, Refusal> {
 
 /// Whether a field may name another resource.
 pub(super) fn naming(field: &HeaderName) -> bool {
-    COPIED.iter().chain([&RENAMED]).any(|end| ends(field, end)) || field == DESTINATION
+    COPIED.iter().chain([&RENAMED]).any(|end| ends(field, end)) || field == DESTINATION || of_account(field)
+}
+
+fn of_account(field: &HeaderName) -> bool {
+    ACCOUNT.iter().any(|end| ends(field, end))
 }
 
 /// What is done with the resource that the field names.
@@ -74,7 +89,7 @@ fn methods(field: &HeaderName, method: &Method) -> &'static [&'static str] {
     }
 }
 
-fn named(call: &Call, field: &HeaderName, method: &str, value: &HeaderValue) -> Result<Elsewhere, Refusal> {
+fn named(call: &Call, field: &HeaderName, method: &str, value: &HeaderValue) -> Result<Vec<Elsewhere>, Refusal> {
     let text = value.to_str().map_err(|_| odd(field, "is no plain text"))?;
     let (destination, scheme, target) = match text.split_once("://") {
         Some((scheme, rest)) => {
@@ -107,8 +122,32 @@ fn named(call: &Call, field: &HeaderName, method: &str, value: &HeaderValue) -> 
     if !text.contains("://") && !query.bytes().all(plain) {
         return Err(odd(field, "has something behind a `?` that servers read in different ways"));
     }
-    let method = method.parse().map_err(|error| odd(field, &format!("{error}")))?;
-    Ok(Elsewhere { field: field.clone(), destination, scheme, method, path: normal })
+    if percent_decode(path.trim_start_matches('/').as_bytes()).take(ARN.len()).eq(ARN.bytes()) {
+        return Err(odd(field, "is an ARN, of which only the service knows what it stands for"));
+    }
+    let method: Method = method.parse().map_err(|error| odd(field, &format!("{error}")))?;
+    // A URL is the whole of a name; and what others call a source is never below an account.
+    let below =
+        if text.contains("://") || !(ends(field, COPY_FROM) || field == DESTINATION) { None } else { Some(call) };
+    let below = below
+        .into_iter()
+        .flat_map(|call| accounts(call.path.as_str()))
+        .map(|account| NormalPath::parse(&format!("{account}{path}")).map_err(|error| odd(field, &error.to_string())));
+    let path = |path| Elsewhere {
+        field: field.clone(),
+        destination: destination.clone(),
+        scheme,
+        method: method.clone(),
+        path,
+    };
+    [Ok(normal)].into_iter().chain(below).map(|normal| normal.map(path)).collect()
+}
+
+/// What of a call's path a container's name may be behind: `/v1/ACCOUNT`, and `/v1` where the account is the caller's own.
+fn accounts(path: &str) -> Vec<&str> {
+    let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
+    let is_version = |end: &usize| VERSIONS.contains(&path[..*end].rsplit('/').next().unwrap_or_default());
+    ends.skip_while(|end| !is_version(end)).take(2).map(|end| &path[..end]).collect()
 }
 
 /// Whether it begins with a scheme behind which slashes are missing: a URL to whoever reads it as browsers do.
@@ -141,6 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::request::Beside;
 
     fn call(host: &str, method: &str, fields: &[(&'static str, &'static str)]) -> Call {
         let field = |(name, value): &(&'static str, &'static str)| {
@@ -155,6 +195,7 @@ mod tests {
             version: http::Version::HTTP_11,
             headers: HeaderMap::from_iter(fields.iter().map(field)),
             trace: None,
+            beside: Beside::default(),
             signed_head: None,
         }
     }
@@ -215,9 +256,28 @@ mod tests {
             ),
             ("dav.example.com", "COPY", "destination", "/box/new", &["PUT https://dav.example.com:443/box/new"]),
             ("dav.example.com", "POST", "destination", "Berlin Hbf", &[]),
+            ("s3.example.com", "PUT", "x-copy-from", "/box/old", &["GET https://s3.example.com:443/box/old"]),
             ("s3.example.com", "PUT", "x-amz-copy-source-range", "bytes=0-9", &[]),
         ] {
             assert_eq!(found(host, method, &[(field, value)]).unwrap(), others, "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_copied_by_container_and_object_is_below_the_account_as_well() {
+        for (path, value, others) in [
+            ("/v1/AUTH_a/pub/x", "/box/key", &["/box/key", "/v1/box/key", "/v1/AUTH_a/box/key"][..]),
+            ("/swift/v1.0/pub/v1/x", "box/key", &["/box/key", "/swift/v1.0/box/key", "/swift/v1.0/pub/box/key"]),
+            ("/v1", "box/key", &["/box/key", "/v1/box/key"]),
+            ("/v10/AUTH_a/x", "box/key", &["/box/key"]),
+            ("/v1/AUTH_a/x", "https://swift.example.com/box/key", &["/box/key"]),
+        ] {
+            for (method, field) in [("PUT", "x-copy-from"), ("COPY", "destination")] {
+                let mut call = call("swift.example.com", method, &[(field, value)]);
+                call.path = NormalPath::parse(path).unwrap();
+                let found: Vec<_> = elsewhere(&call).unwrap().iter().map(|other| other.path.to_string()).collect();
+                assert_eq!(found, others, "{path} {field}: {value}");
+            }
         }
     }
 
@@ -237,6 +297,10 @@ mod tests {
             ("box.s3.amazonaws.com", "x-amz-copy-source", "BOX/old"),
             ("box.s3.amazonaws.com", "x-amz-copy-source", "arn:aws:s3:::accesspoint/a/object/old"),
             ("box.s3.amazonaws.com", "x-amz-copy-source", "box"),
+            ("s3.example.com", "x-amz-copy-source", "arn:aws:s3:eu-west-1:1:accesspoint/a/object/old"),
+            ("s3.example.com", "x-amz-copy-source", "/arn%3Aaws:s3:eu-west-1:1:accesspoint/a/object/old"),
+            ("swift.example.com", "x-copy-from-account", "AUTH_b"),
+            ("swift.example.com", "destination-account", "AUTH_b"),
         ] {
             assert!(found(host, "PUT", &[(field, value)]).is_err(), "{value}");
         }
