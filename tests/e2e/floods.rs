@@ -3,6 +3,7 @@
 
 mod coded;
 mod judged;
+mod pieces;
 mod slow;
 
 use std::time::Duration;

@@ -31,10 +31,18 @@ pub struct CodedWatch {
     /// Whether there is nothing to look for.
     nothing: bool,
     decoding: Option<Decoding>,
-    /// The framing around it, and a watch over the lines in that.
-    chunks: Option<(AwsChunks, BodyWatch)>,
+    framing: Option<Framing>,
     /// Of gRPC and Connect, in which each may be coded.
     messages: Option<Messages>,
+}
+
+/// What is around a body that says it is `aws-chunked`.
+struct Framing {
+    chunks: AwsChunks,
+    /// Over the lines in it.
+    lines: BodyWatch,
+    /// What was read and is still to be looked through: chunks may be of a byte each.
+    ahead: VecDeque<Piece>,
 }
 
 struct Decoding {
@@ -75,8 +83,8 @@ impl CodedWatch {
             let why = "its messages are in a content coding besides: send gRPC and Connect without `Content-Encoding`";
             return Err(Refusal::UnexaminedBody(why.to_owned()));
         }
-        let chunks = chunked.then(|| (AwsChunks::default(), swap.body(head)));
-        Ok(Self { watch: swap.body(head), form, nothing, decoding, chunks, messages })
+        let framing = || Framing { chunks: AwsChunks::default(), lines: swap.body(head), ahead: VecDeque::new() };
+        Ok(Self { watch: swap.body(head), form, nothing, decoding, framing: chunked.then(framing), messages })
     }
 
     /// Waits until there is room for its decoder, and takes it from there from now on.
@@ -94,14 +102,15 @@ impl CodedWatch {
     /// # Errors
     /// As [`CodedWatch::step`]; where there is no room to decode it in.
     pub(super) fn poll_seen(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        while let Some(decoding) = &mut self.decoding {
-            ready!(decoding.decoder.poll_room(cx)).map_err(no_room)?;
+        loop {
+            if let Some(decoding) = &mut self.decoding {
+                ready!(decoding.decoder.poll_room(cx)).map_err(no_room)?;
+            }
             if self.step()? {
-                break;
+                return Poll::Ready(Ok(()));
             }
             ready!(turn::poll_slice(cx));
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Nothing comes for now. Whoever asks is woken should its decoder have to go.
@@ -122,7 +131,7 @@ impl CodedWatch {
     /// Takes the next chunk. Nothing of it may go upstream before [`CodedWatch::step`] says that this was all.
     ///
     /// # Errors
-    /// For a placeholder that can be seen as it is, and where its framing is broken.
+    /// For a placeholder that can be seen as it is; where its framing is broken.
     pub(super) fn feed(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
         if self.nothing {
             return Ok(());
@@ -130,18 +139,9 @@ impl CodedWatch {
         if let Some(messages) = &mut self.messages {
             messages.push(chunk).map_err(|compressed| Refusal::UnexaminedBody(compressed.to_string()))?;
         }
-        let Some((chunks, lines)) = &mut self.chunks else { return self.take(chunk) };
-        let pieces = chunks.push(chunk.clone()).map_err(|unframed| Refusal::UnexaminedBody(unframed.to_string()))?;
-        for piece in &pieces {
-            if let Piece::Line(line) = piece {
-                lines.push(line)?;
-                lines.push(b"\n")?;
-            }
-        }
-        pieces.iter().try_for_each(|piece| match piece {
-            Piece::Data(data) => self.take(data),
-            Piece::Line(_) => Ok(()),
-        })
+        let Some(Framing { chunks, ahead, .. }) = &mut self.framing else { return self.take(chunk) };
+        ahead.extend(chunks.push(chunk.clone()).map_err(|unframed| Refusal::UnexaminedBody(unframed.to_string()))?);
+        Ok(())
     }
 
     fn take(&mut self, chunk: &Bytes) -> Result<(), Refusal> {
@@ -162,6 +162,15 @@ impl CodedWatch {
     /// # Errors
     /// For a placeholder, and where the coding is broken or hides too much.
     fn step(&mut self) -> Result<bool, Refusal> {
+        if let Some(Framing { lines, ahead, .. }) = &mut self.framing
+            && let Some(piece) = ahead.pop_front()
+        {
+            match piece {
+                Piece::Line(line) => lines.push(&[&line[..], b"\n"].concat())?,
+                Piece::Data(data) => self.take(&data)?,
+            }
+            return Ok(false);
+        }
         let Some(Decoding { decoder, ahead, room, .. }) = &mut self.decoding else { return Ok(true) };
         if decoder.is_idle() {
             let Some(chunk) = ahead.pop_front() else { return Ok(true) };
@@ -181,7 +190,7 @@ impl CodedWatch {
     /// # Errors
     /// As [`CodedWatch::push`]; also for a coding that breaks off.
     pub fn finish(mut self) -> Result<(), Refusal> {
-        if let Some((chunks, lines)) = &mut self.chunks {
+        if let Some(Framing { chunks, lines, .. }) = &mut self.framing {
             chunks.finish().map_err(|unframed| Refusal::UnexaminedBody(unframed.to_string()))?;
             lines.finish()?;
         }

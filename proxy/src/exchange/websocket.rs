@@ -26,12 +26,12 @@ use self::inward::Inward;
 use self::outward::Outward;
 use crate::error::Refusal;
 use crate::leave::Leave;
-use crate::limit;
 use crate::memory::Wait;
 use crate::record::CallRecord;
 use crate::scrub::Scrub;
 use crate::seats::Seat;
 use crate::swap::{Messages, Misdirected};
+use crate::{limit, turn};
 
 /// One read: a typical message whole.
 const PIECE: usize = 16 * 1024;
@@ -196,6 +196,7 @@ async fn passing(
         let no_frame = |_| End::Broke("what was sent is not a WebSocket frame".to_owned());
         for part in frames.push(&piece[..read]).map_err(no_frame)? {
             look(&part, &mut out)?;
+            turn::slice().await;
         }
         if !out.is_empty() {
             count(Wrote::Begun);

@@ -21,7 +21,7 @@ use crate::coding::{Coding, Decoder, Decoders, NoRoom};
 use crate::grpc::{Compressed, Messages};
 use crate::turn;
 
-/// What is decoded at once: a TLS record's worth.
+/// What is decoded, or looked through, at once: a TLS record's worth.
 const ROOM: usize = 16 * 1024;
 
 /// A body without credentials.
@@ -39,7 +39,7 @@ enum Way {
     /// This is all of it, whatever else comes: it was there at once, or there is to be none.
     Whole(Bytes),
     /// As it comes.
-    Streams(Work),
+    Streams(Box<Work>),
 }
 
 /// Why a body broke off.
@@ -91,6 +91,8 @@ impl From<Compressed> for Broken {
 struct Work {
     /// Few have one.
     decoding: Option<Box<(Decoder, Box<[u8]>)>>,
+    /// What came without a coding, and is still to be looked through.
+    plain: Bytes,
     scrub: BodyScrub,
     /// Of gRPC and Connect, whose messages end within the body.
     messages: Option<Messages>,
@@ -121,12 +123,13 @@ impl<B> ScrubbedBody<B> {
     /// One that is looked through.
     pub(super) fn scrubbed(body: B, coding: Coding, scrub: BodyScrub, messages: Option<Messages>) -> Self {
         let decoding = (coding != Coding::Identity).then(|| Box::new((Decoder::new(coding), vec![0; ROOM].into())));
-        Self { body, way: Way::Streams(Work { decoding, scrub, messages, ahead: 0, stage: Stage::Open }) }
+        let work = Work { decoding, plain: Bytes::new(), scrub, messages, ahead: 0, stage: Stage::Open };
+        Self { body, way: Way::Streams(Box::new(work)) }
     }
 
     /// Whether it has to be decoded.
     pub(crate) fn is_coded(&self) -> bool {
-        matches!(&self.way, Way::Streams(Work { decoding: Some(_), .. }))
+        matches!(&self.way, Way::Streams(work) if work.decoding.is_some())
     }
 
     /// Waits until there is room to decode it in, and takes it from there from now on.
@@ -134,7 +137,8 @@ impl<B> ScrubbedBody<B> {
     /// # Errors
     /// When there was none in time.
     pub(crate) async fn within(&mut self, decoders: &Arc<Decoders>) -> Result<(), NoRoom> {
-        let Way::Streams(Work { decoding: Some(decoding), .. }) = &mut self.way else { return Ok(()) };
+        let Way::Streams(work) = &mut self.way else { return Ok(()) };
+        let Some(decoding) = &mut work.decoding else { return Ok(()) };
         decoding.0.within(decoders);
         poll_fn(|cx| decoding.0.poll_turn(cx)).await
     }
@@ -143,7 +147,7 @@ impl<B> ScrubbedBody<B> {
     /// to be decoded, or has messages, is left as it is.
     pub fn settle(&mut self, take: impl FnOnce(&mut B) -> Option<Bytes>) {
         let Way::Streams(work) = &mut self.way else { return };
-        let Work { decoding: None, scrub, messages: None, .. } = work else { return };
+        let Work { decoding: None, scrub, messages: None, .. } = &mut **work else { return };
         if let Some(all) = take(&mut self.body) {
             self.way = Way::Whole(scrub.last(all));
         }
@@ -172,7 +176,7 @@ where
             Way::Streams(work) => work,
         };
         loop {
-            match ready!(work.poll_decoded(cx)) {
+            match ready!(work.poll_piece(cx)) {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Some(Err(work.broken(error)))),
@@ -196,15 +200,7 @@ where
                 return Poll::Pending;
             };
             match frame.transpose().map_err(BodyError::Upstream)?.map(Frame::into_data) {
-                Some(Ok(chunk)) => {
-                    let scrubbed = match work.feed(chunk) {
-                        Ok(scrubbed) => scrubbed,
-                        Err(error) => return Poll::Ready(Some(Err(work.broken(error)))),
-                    };
-                    if !scrubbed.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(scrubbed))));
-                    }
-                }
+                Some(Ok(chunk)) => work.feed(chunk),
                 Some(Err(other)) => {
                     let mut trailers = without_services(other).into_trailers().unwrap_or_default();
                     work.scrub.trailers(&mut trailers);
@@ -241,15 +237,28 @@ fn without_services(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 }
 
 impl Work {
-    /// Takes a chunk: to the decoder, which gives it in pieces, or straight through the scrub.
-    fn feed(&mut self, chunk: Bytes) -> Result<Bytes, Broken> {
+    /// Takes a chunk, once there is nothing left of the one before.
+    fn feed(&mut self, chunk: Bytes) {
         match &mut self.decoding {
-            None => self.scrubbed(chunk),
-            Some(decoding) => {
-                decoding.0.feed(chunk);
-                Ok(Bytes::new())
-            }
+            None => self.plain = chunk,
+            Some(decoding) => decoding.0.feed(chunk),
         }
+    }
+
+    /// The next piece of what was fed, if there is one, in its turn.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        if self.decoding.is_some() {
+            return self.poll_decoded(cx);
+        }
+        while !self.plain.is_empty() {
+            let piece = self.plain.split_to(self.plain.len().min(ROOM));
+            let scrubbed = self.scrubbed(piece)?;
+            if !scrubbed.is_empty() {
+                return Poll::Ready(Ok(Some(scrubbed)));
+            }
+            ready!(turn::poll_slice(cx));
+        }
+        Poll::Ready(Ok(None))
     }
 
     /// What may be sent on of these bytes. A message says how long it is, so nothing in it can be replaced; and who waits for it gets
@@ -293,7 +302,7 @@ impl Work {
         }
     }
 
-    /// The next piece of what was fed, if there is one: in its turn, and once there is room to decode it in.
+    /// The same, once there is room to decode it in.
     fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
             let Some(decoding) = &mut self.decoding else { return Poll::Ready(Ok(None)) };

@@ -5,7 +5,7 @@
 //! clients would read as two.
 
 use super::Listing;
-use crate::limit;
+use crate::{limit, turn};
 
 /// What ends a line for some clients, though not for the standard. In JSON they can only stand in strings.
 const SEPARATORS: [(char, &str); 3] = [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
@@ -45,6 +45,7 @@ impl Events {
     }
 
     async fn end_of_line(&mut self, listing: &Listing, passed: &mut Vec<u8>) -> Result<(), String> {
+        turn::slice().await;
         let mut line = std::mem::take(&mut self.line);
         if !std::mem::replace(&mut self.begun, true) && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
