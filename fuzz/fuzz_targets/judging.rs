@@ -7,7 +7,7 @@ use config::{CallFacts, Destination, Method, NormalPath, Policy, Scheme};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use proxy::error::Refusal;
-use proxy::request::Call;
+use proxy::request::{Beside, Call};
 use proxy::swap::Swap;
 use proxy::tool::{Asked, Room, judge};
 use tokio::runtime::{Builder, Runtime};
@@ -42,6 +42,7 @@ impl Judging {
             scheme: Scheme::Https,
             version: http::Version::HTTP_11,
             trace: None,
+            beside: Beside::default(),
             signed_head: None,
             destination,
             method,
