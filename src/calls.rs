@@ -172,8 +172,9 @@ fn list(
             continue;
         }
         let (rows, flaws) = finder.readable(&hits, &mut cuts);
-        listing.rows(&rows)?;
+        // Before anybody reads what somebody else wrote.
         say_all_changed(&finder, &mut told);
+        listing.rows(&rows)?;
         say(&flaws);
         following.leave(&cuts);
     }
