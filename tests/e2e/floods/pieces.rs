@@ -7,7 +7,7 @@ use super::attacked_in;
 use crate::credentials::SECRET;
 use crate::harness::{Exeat, Upstream};
 
-/// Four threads that attack for a while, each by `attack(end)`, while a polite client counts what its calls take.
+/// Two threads that attack for a while, each by `attack(end)`, while a polite client counts what its calls take.
 fn slowest_call_beside(attack: &str) -> f64 {
     let (upstream, other) = (Upstream::start(), Upstream::with_alpn(&["http/1.1"]));
     let exeat = Exeat::new()
@@ -18,8 +18,8 @@ fn slowest_call_beside(attack: &str) -> f64 {
         "import os
 {attack}
 def attack():
-    before, end = len(polite), time.monotonic() + 6
-    hostile = [threading.Thread(target=attacks, args=(end,)) for _ in range(4)]
+    before, end = len(polite), time.monotonic() + 4
+    hostile = [threading.Thread(target=attacks, args=(end,)) for _ in range(2)]
     for one in hostile:
         one.start()
     for one in hostile:
