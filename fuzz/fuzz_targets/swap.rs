@@ -65,9 +65,11 @@ fuzz_target!(|input: (u8, &str, &[u8])| {
     plan.apply(&mut parts, SECRET).expect("the secret fits anywhere");
     assert!(head(&parts, false).expect("no placeholder").is_none());
     assert!(!shown(parts.headers[AUTHORIZATION].as_bytes()) && !shown(parts.uri.to_string().as_bytes()));
-    assert_eq!(parts.uri.to_string().replace(SECRET, PLACEHOLDER), before.to_string());
+    // What had the secret in it from the beginning is told apart from what was swapped by nobody.
+    let back = |text: &str| text.replace(SECRET, PLACEHOLDER);
+    assert_eq!(back(&parts.uri.to_string()), back(&before.to_string()));
     if !value.as_bytes().to_ascii_lowercase().starts_with(b"basic ") {
-        let after = String::from_utf8_lossy(parts.headers[AUTHORIZATION].as_bytes()).into_owned();
-        assert_eq!(after.replace(SECRET, PLACEHOLDER), String::from_utf8_lossy(value.as_bytes()));
+        let after = String::from_utf8_lossy(parts.headers[AUTHORIZATION].as_bytes());
+        assert_eq!(back(&after), back(&String::from_utf8_lossy(value.as_bytes())));
     }
 });
