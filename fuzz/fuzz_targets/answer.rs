@@ -20,7 +20,7 @@ use http_body::{Body, Frame};
 use libfuzzer_sys::fuzz_target;
 use proxy::scrub::{BodyError, Scrub};
 
-use spelt::{shows_rendered, spelt};
+use spelt::{shows_nearly, shows_rendered, spelt};
 
 /// With what each encoder escapes, long enough for each rendering; and it does not end as the placeholder begins.
 const SECRET: &str = "ghs_aF/+1\"2%z<&9=Qw";
@@ -133,7 +133,7 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     let Ok(trailer) = HeaderValue::from_bytes(&spelt(trailer, SECRET)) else { return };
     let text = spelt(bytes, SECRET);
     let clear = scrubbed(&text);
-    assert!(!shows(&clear) && (clear == text || shows(&text)));
+    assert!(!shows(&clear) && (clear == text || shows_nearly(&text, SECRET)));
 
     // Any bytes, as any coding.
     let body = if coding == "identity" { &text[..] } else { bytes };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use proxy::scrub::Scrub;
 
-use spelt::{shows_rendered, spelt};
+use spelt::{shows_nearly, shows_rendered, spelt};
 
 /// With what each encoder escapes, long enough for each rendering; and it does not end as the placeholder begins.
 const SECRET: &str = "ghs_aF/+1\"2%z<&9=Qw";
@@ -23,7 +23,7 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     let whole = scrub.text(&text).map_or_else(|| text.clone(), |(text, _)| text);
     assert!(!shows_rendered(&whole, SECRET));
     if whole != text {
-        assert!(shows_rendered(&text, SECRET), "what has none has changed");
+        assert!(shows_nearly(&text, SECRET), "what has none has changed");
     }
 
     let mut body = scrub.body(Arc::default());
