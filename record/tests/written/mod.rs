@@ -28,8 +28,8 @@ pub struct Written {
     number: u64,
     /// Whether it waits for its clerk.
     patient: bool,
-    /// Lines since it should have gone on in the next file.
-    overdue: u32,
+    /// Lines since it should have gone on in the next file, where it waits for the disk as well.
+    overdue: Option<u32>,
 }
 
 /// What line `number` asks for.
@@ -46,7 +46,7 @@ pub fn names(worker: &Path) -> Vec<String> {
 impl Written {
     /// One with so many lines, ended.
     pub fn new(size: u64, lines: u64) -> Written {
-        let mut written = Written::begin(size, Duration::from_secs(3600));
+        let mut written = Written { overdue: Some(0), ..Written::begin(size, Duration::from_secs(3600)) };
         (0..lines).for_each(|number| written.append(number));
         written.end();
         written
@@ -94,7 +94,7 @@ impl Written {
         log.append(Timestamp::now(), Event::PolicyReloaded { policy: two }).unwrap();
         let head = log.head();
         let (log, clerk, ends, number) = (Some(log), Some(clerk_thread), Vec::new(), 1);
-        Written { directory, log, clerk, head, ended: head, ends, limits, number, patient: false, overdue: 0 }
+        Written { directory, log, clerk, head, ended: head, ends, limits, number, patient: false, overdue: None }
     }
 
     /// The worker's directory.
@@ -115,14 +115,15 @@ impl Written {
         for _ in 0..if self.patient { 2000 } else { 0 } {
             let length = |number| fs::metadata(Segment::plain(self.path(), number)).map(|metadata| metadata.len());
             match (length(self.number), length(self.number + 1)) {
-                (_, Ok(1..)) => (self.number, self.overdue) = (self.number + 1, 0),
+                (_, Ok(1..)) => (self.number, self.overdue) = (self.number + 1, self.overdue.map(|_| 0)),
                 (Ok(length), Err(_)) if length >= self.limits.size / 10 * 9 => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                (Ok(length), Ok(0)) if length >= self.limits.size => {
-                    // It is made, but not handed over before a disk has its name; that it was shows with the next line only.
-                    std::thread::sleep(Duration::from_millis(5 << self.overdue.min(7)));
-                    self.overdue += 1;
+                (Ok(length), Ok(0)) if self.overdue.is_some() && length >= self.limits.size => {
+                    // It is made, but not handed over before a disk has its name; that it was shows with the next line only, mostly the first.
+                    let late = self.overdue.unwrap_or_default();
+                    std::thread::sleep(Duration::from_millis(if late > 0 { 10 << late.min(6) } else { 0 }));
+                    self.overdue = Some(late + 1);
                     break;
                 }
                 _ => break,
