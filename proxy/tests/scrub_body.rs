@@ -233,3 +233,15 @@ fn a_credential_that_goes_on_behind_a_messages_end_ends_the_body_and_its_beginni
         }
     }
 }
+
+#[test]
+fn nothing_comes_behind_what_breaks_a_body_off() {
+    // A message that may be compressed, and as much behind its head as is looked through in several pieces.
+    let chunk = [&[1, 0, 1, 0, 0][..], &[b'x'; 1 << 16]].concat();
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let plan = Scrub::new([(SECRET, PLACEHOLDER)]).prepare(&mut parts, false, &Arc::default()).unwrap();
+    let mut body = plan.wrap(Frames([Frame::data(Bytes::from(chunk))].into()));
+    assert!(matches!(next(&mut body), Some(Err(BodyError::Message(_)))));
+    assert!(next(&mut body).is_none(), "the rest of the chunk");
+}

@@ -293,7 +293,7 @@ impl Work {
 
     /// Nothing more comes.
     fn broken<E: Error>(&mut self, broken: Broken) -> BodyError<E> {
-        (self.decoding, self.stage) = (None, Stage::Flushed(None));
+        (self.decoding, self.plain, self.stage) = (None, Bytes::new(), Stage::Flushed(None));
         match broken {
             Broken::Coding(error) => BodyError::Coding(error),
             Broken::Room(none) => BodyError::Room(none),
