@@ -127,12 +127,11 @@ fn named(call: &Call, field: &HeaderName, method: &str, value: &HeaderValue) -> 
     }
     let method: Method = method.parse().map_err(|error| odd(field, &format!("{error}")))?;
     // A URL is the whole of a name; and what others call a source is never below an account.
+    let is_below = !text.contains("://") && (ends(field, COPY_FROM) || field == DESTINATION);
+    let accounts = if is_below { accounts(call.path.as_str()) } else { Vec::new() };
     let below =
-        if text.contains("://") || !(ends(field, COPY_FROM) || field == DESTINATION) { None } else { Some(call) };
-    let below = below
-        .into_iter()
-        .flat_map(|call| accounts(call.path.as_str()))
-        .map(|account| NormalPath::parse(&format!("{account}{path}")).map_err(|error| odd(field, &error.to_string())));
+        |account| NormalPath::parse(&format!("{account}{path}")).map_err(|error| odd(field, &error.to_string()));
+    let below = accounts.into_iter().map(below);
     let path = |path| Elsewhere {
         field: field.clone(),
         destination: destination.clone(),
