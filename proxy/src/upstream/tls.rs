@@ -4,27 +4,25 @@
 //! Never: TLS below 1.2, less than what the client offered, a name other than the permitted one, a certificate by a worker's
 //! CA, data before the handshake is finished (0-RTT, which can be replayed), a session of another offer, or of a certificate that was verified long ago.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+mod signatures;
+mod verifier;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use config::{ClientCertificate, Destination, Host};
 use jiff::Timestamp;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::sign::SingleCertAndKey;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, NamedGroup, OtherError,
-    SignatureScheme, SupportedProtocolVersion,
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, NamedGroup, SupportedProtocolVersion};
+use rustls_pki_types::{ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use self::verifier::{OfAWorker, Verifier};
 use super::Roots;
 use crate::error::Refusal;
-use crate::{leaf, limit};
+use crate::limit;
 
 /// What is offered to an upstream, beside TLS 1.3: as the client offered it, so that nothing is carried on more weakly than the client itself would have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,9 +80,7 @@ pub(super) struct Tls {
 impl Tls {
     /// Trusts `roots`.
     pub(super) fn new(roots: Roots) -> Self {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        let verifier = Arc::new(Verifier { roots: Mutex::new(Some(roots)), inner: OnceLock::new(), algorithms });
-        Self { configurations: Default::default(), verifier }
+        Self { configurations: Default::default(), verifier: Arc::new(Verifier::new(roots)) }
     }
 
     /// What stands ready `now`, or one that shows this certificate if it is asked for one. That one is made for each connection, so that no
@@ -181,70 +177,6 @@ fn client(
         Protocols::Http1 => vec![b"http/1.1".to_vec()],
     };
     Ok(Arc::new(client))
-}
-
-/// webpki's verdict, and no certificate that a worker's CA has made: one of those vouches for any name it is asked for.
-#[derive(Debug)]
-struct Verifier {
-    /// Until there is somebody to be judged by them.
-    roots: Mutex<Option<Roots>>,
-    inner: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Verifier {
-    /// Nobody is vouched for where there are no roots after all.
-    fn inner(&self) -> Result<&WebPkiServerVerifier, Error> {
-        let made = self.inner.get_or_init(|| {
-            let roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner).take()?.into_store();
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()
-        });
-        made.as_deref().ok_or_else(|| Error::General("there are no trusted root certificates".to_owned()))
-    }
-}
-
-/// What an upstream showed was made by a worker's CA.
-#[derive(Debug, thiserror::Error)]
-#[error("a worker's CA made it")]
-struct OfAWorker;
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if leaf::is_of_a_worker(end_entity) || intermediates.iter().any(|shown| leaf::is_of_a_worker(shown)) {
-            return Err(CertificateError::Other(OtherError(Arc::new(OfAWorker))).into());
-        }
-        self.inner()?.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
 
 const TELL_OPERATOR: &str = "tell your operator; nothing was sent";

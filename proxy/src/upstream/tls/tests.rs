@@ -4,11 +4,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
-use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
+use crate::leaf;
 
 #[test]
 fn the_certificate_of_a_workers_ca_spoils_what_is_good_without_it() {
@@ -25,6 +27,36 @@ fn the_certificate_of_a_workers_ca_spoils_what_is_good_without_it() {
     let refused = judged(&[good.clone(), of_a_worker], "api.example.com").unwrap_err();
     let Error::InvalidCertificate(wrong) = refused else { panic!("{refused:?}") };
     assert!(certificate(&wrong).0.contains("made by the CA of an exeat worker"), "{wrong:?}");
+}
+
+#[test]
+fn a_certificate_of_which_the_signature_is_remembered_is_judged_anew() {
+    let room = tempfile::tempdir().unwrap();
+    let (tls, shown, _) = served(room.path());
+    let (stranger, _, _) = served(tempfile::tempdir().unwrap().path());
+    let judged = |tls: &Tls, shown: &CertificateDer<'_>, name: &'static str, seconds| {
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        tls.verifier.verify_server_cert(shown, &[], &ServerName::try_from(name).unwrap(), &[], now).map(|_| ())
+    };
+    let now = UnixTime::now().as_secs();
+    for _ in 0..2 {
+        judged(&tls, &shown, "api.example.com", now).unwrap();
+        for (tls, name, seconds, why) in [
+            (&tls, "www.example.com", now, "for another name"),
+            (&tls, "api.example.com", now + 100_000_000_000, "expired"),
+            (&tls, "api.example.com", 1, "not valid yet"),
+            // A root of the same name, with another key.
+            (&stranger, "api.example.com", now, "signature that is too weak, unknown or wrong"),
+        ] {
+            let refused = judged(tls, &shown, name, seconds).unwrap_err();
+            let Error::InvalidCertificate(wrong) = refused else { panic!("{refused:?}") };
+            let told = certificate(&wrong).0;
+            assert!(told.contains(why) || told.contains("valid from"), "{told}: not {why}");
+        }
+        let mut broken = shown.to_vec();
+        *broken.last_mut().unwrap() ^= 1;
+        assert!(judged(&tls, &broken.into(), "api.example.com", now).is_err());
+    }
 }
 
 /// One that trusts a root, a certificate that this vouches for, and a server that shows it.
