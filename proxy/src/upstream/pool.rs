@@ -3,7 +3,7 @@
 //! Enters: links whose last answer was read to its end, and HTTP/2 links at once. Leaves: a link to exactly the destination,
 //! address and ranges of a permit. Never: a link that some other rule's address list had allowed, or more idle ones than bound.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,16 +68,16 @@ struct Links {
 /// What leads to one place, each since when it was last used.
 #[derive(Debug, Default)]
 struct Kept {
-    /// Over HTTP/1.1, without a call.
-    idle: Vec<(Open, Instant)>,
+    /// Over HTTP/1.1, without a call: the last in line is the first to be used.
+    idle: VecDeque<(Open, Instant)>,
     /// Over HTTP/2, with calls or without.
     shared: Vec<(Open, Instant)>,
 }
 
 impl Kept {
-    fn is_fresh(&self) -> bool {
-        let fresh = |links: &[(Open, Instant)]| links.iter().any(|(_, since)| since.elapsed() < limit::IDLE_WAIT);
-        fresh(&self.idle) || fresh(&self.shared)
+    /// When any of them was last used; never, where none is there.
+    fn used(&self) -> Option<Instant> {
+        self.idle.iter().chain(&self.shared).map(|(_, since)| *since).max()
     }
 
     /// A place on the first link that has one, so that what few calls need is few links.
@@ -91,6 +91,19 @@ impl Kept {
     }
 }
 
+/// Takes out what leads to the place that was not used for longest.
+fn longest_unused(of: &mut HashMap<Key, Kept>) -> Option<Kept> {
+    let key = of.iter().min_by_key(|(_, kept)| kept.used())?.0.clone();
+    of.remove(&key)
+}
+
+/// Takes out the link over HTTP/1.1 that was not used for longest.
+fn oldest(of: &mut HashMap<Key, Kept>) -> Option<Open> {
+    let lines = of.values_mut().map(|kept| &mut kept.idle);
+    let line = lines.filter(|line| !line.is_empty()).min_by_key(|line| line.front().map(|(_, since)| *since))?;
+    line.pop_front().map(|(open, _)| open)
+}
+
 impl Pool {
     /// A link that is open, has room and is not too old: one over HTTP/2 first, then the most recently used.
     pub(super) fn take(&self, key: &Key) -> Option<Open> {
@@ -100,7 +113,7 @@ impl Pool {
         if let Some(shared) = kept.share() {
             return Some(shared);
         }
-        while let Some((open, since)) = kept.idle.pop() {
+        while let Some((open, since)) = kept.idle.pop_back() {
             *idle -= 1;
             if since.elapsed() < limit::IDLE_WAIT && open.is_ready() {
                 return Some(open);
@@ -110,18 +123,17 @@ impl Pool {
         None
     }
 
-    /// Keeps a link: one over HTTP/1.1 that has no call, or one over HTTP/2.
+    /// Keeps a link: one over HTTP/1.1 that has no call, or one over HTTP/2. Where there is no room, what was not used for longest goes.
     pub(super) fn put(self: &Arc<Self>, key: &Key, open: Open) {
+        // Let go of once the lock is.
+        let _over;
         let mut links = self.links();
         let Links { of, idle, thinning } = &mut *links;
         let crowded = of.len() >= limit::IDLE_DESTINATIONS && !of.contains_key(key);
-        if crowded || *idle >= limit::IDLE_LINKS {
-            of.retain(|_, kept| kept.is_fresh());
-            *idle = of.values().map(|kept| kept.idle.len()).sum();
-            if (crowded && of.len() >= limit::IDLE_DESTINATIONS) || *idle >= limit::IDLE_LINKS {
-                return;
-            }
-        }
+        _over = (
+            crowded.then(|| longest_unused(of)).flatten().inspect(|place| *idle -= place.idle.len()),
+            (*idle >= limit::IDLE_LINKS).then(|| oldest(of)).flatten().inspect(|_| *idle -= 1),
+        );
         let kept = match of.get_mut(key) {
             Some(kept) => kept,
             None => of.entry(key.clone()).or_default(),
@@ -130,7 +142,7 @@ impl Pool {
         match &open.link {
             Link::Http1(alone) => {
                 alone.rests();
-                kept.idle.push((open, now));
+                kept.idle.push_back((open, now));
                 *idle += 1;
                 if kept.idle.len() > limit::IDLE_AT_REST && !std::mem::replace(thinning, true) {
                     tokio::spawn(Arc::clone(self).thin());
@@ -151,7 +163,6 @@ impl Pool {
             let Links { of, idle, thinning } = &mut *links;
             for kept in of.values_mut() {
                 let most = kept.idle.len().saturating_sub(limit::IDLE_AT_REST);
-                // The last in line is the first to be used.
                 let unused =
                     kept.idle.iter().take(most).take_while(|(_, since)| since.elapsed() >= limit::REST).count();
                 over.extend(kept.idle.drain(..unused));
@@ -185,3 +196,6 @@ impl Pool {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
