@@ -23,7 +23,7 @@ use jiff::Timestamp;
 pub(crate) use self::before::Before;
 pub use self::pace::Account;
 pub(crate) use self::pace::Pace;
-pub(crate) use self::query::redact_query;
+pub(crate) use self::query::Telling;
 pub use self::recorded::Recorded;
 pub use self::seal::{NotSealed, Seal};
 pub use self::sent::Sent;

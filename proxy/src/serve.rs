@@ -27,7 +27,7 @@ use crate::leave;
 use crate::limit::{self, Rates};
 use crate::memory::{self, Memory, Socket};
 use crate::names::{self, AddressMap};
-use crate::record::{Account, Pace};
+use crate::record::{Account, Pace, Telling};
 use crate::scrub::Known;
 use crate::seats::Seats;
 use crate::swap::Swap;
@@ -78,7 +78,7 @@ pub struct Worker {
     /// Turns true when the calls that were under way at the stop have had their time.
     pub(crate) cut: watch::Sender<bool>,
     policy_changed: watch::Sender<()>,
-    credentials: Vec<String>,
+    telling: Telling,
     calls: AtomicU64,
     refused: AtomicU64,
     observed: AtomicU64,
@@ -116,7 +116,7 @@ impl Worker {
             leaves: Leaves::new(parts.authority),
             names: Arc::new(AddressMap::new(Instant::now())),
             known: Known::new(!grants.is_empty()),
-            credentials: grants.iter().map(|(grant, _)| grant.credential().to_string()).collect(),
+            telling: Telling::new(grants.iter().map(|(grant, _)| grant.credential().to_string())),
             swap: Swap::new(grants),
             broker: parts.broker,
             upstream,

@@ -10,7 +10,7 @@ use record::{Event, NameAsked, Refused};
 
 use super::Worker;
 use crate::error::{Refusal, printable};
-use crate::record::{Account, redact_query};
+use crate::record::Account;
 use crate::request::Told;
 use crate::respond;
 use crate::seats::Seat;
@@ -66,7 +66,7 @@ impl Worker {
 
     /// The query of a call, fit for the log.
     pub(crate) fn redact_query(&self, query: &str) -> String {
-        redact_query(&self.swap.redact(query), &self.credentials)
+        self.telling.redact(&self.swap.redact(query))
     }
 
     /// A record that no call waits for. When it cannot be written, no call will be made after it either.

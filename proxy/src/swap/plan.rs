@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue};
 use memchr::memmem;
 use zeroize::Zeroizing;
 
+use super::Place;
 use crate::spelling::percent_encoded;
 
 /// Some clients leave the padding out.
@@ -98,7 +99,8 @@ impl Plan {
                 value.set_sensitive(true);
             }
         }
-        if let Some(query) = self.in_query(parts.uri.query().unwrap_or_default(), secret) {
+        let query = parts.uri.query().filter(|_| self.places.contains(&Place::Query.key()));
+        if let Some(query) = query.and_then(|query| self.in_query(query, secret)) {
             let target = Zeroizing::new([parts.uri.path().as_bytes(), b"?", &query].concat());
             let refused = || SwapError::Query(self.credential.clone());
             let mut uri = std::mem::take(&mut parts.uri).into_parts();

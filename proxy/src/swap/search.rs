@@ -19,6 +19,8 @@ pub(super) struct Search {
     /// The same of what was given, and nothing else.
     given: AhoCorasick,
     of: Vec<(Vec<u8>, Seen)>,
+    /// Nothing shorter has one in it: what is escaped is longer.
+    shortest: usize,
     pub(super) longest: usize,
     pub(super) sieve: Sieve,
 }
@@ -51,7 +53,8 @@ impl Search {
             add(percent_encoded(text).to_vec(), Spelt::Percent);
             alignments().for_each(|base64| add(base64.inner(text).to_vec(), Spelt::Otherwise));
         }
-        let longest = of.iter().map(|(text, _)| text.len()).max().unwrap_or(0);
+        let lengths = || of.iter().map(|(text, _)| text.len());
+        let (shortest, longest) = (lengths().min().unwrap_or(usize::MAX), lengths().max().unwrap_or(0));
         // Of equal spellings the first counts.
         let mut builder = AhoCorasick::builder();
         let builder = builder.match_kind(MatchKind::LeftmostFirst).ascii_case_insensitive(true);
@@ -61,7 +64,7 @@ impl Search {
         let given = AhoCorasick::builder().ascii_case_insensitive(true).build(given);
         let given = given.expect("they take less than all their spellings");
         let sieve = Sieve::new(of.iter().map(|(text, _)| &text[..]), &spellings);
-        Self { grants, spellings, given, of, longest, sieve }
+        Self { grants, spellings, given, of, shortest, longest, sieve }
     }
 
     /// The placeholders in `text`, as given, percent-encoded whole, or in base64.
@@ -74,6 +77,9 @@ impl Search {
 
     /// The same, and those that show only when escapes are undone.
     pub(super) fn all(&self, text: &[u8]) -> Vec<Seen> {
+        if text.len() < self.shortest {
+            return Vec::new();
+        }
         let mut found: Vec<Seen> = self.seen(text).collect();
         if !text.iter().any(|byte| matches!(byte, b'%' | b'\\')) {
             return found;
@@ -114,6 +120,9 @@ impl Search {
 
     /// `text` with the names of credentials in the place of their placeholders.
     pub(super) fn redact(&self, text: &str) -> String {
+        if text.len() < self.shortest {
+            return text.to_owned();
+        }
         let name = |seen: Seen| self.grants[seen.entry].0.credential();
         let mut shown = String::with_capacity(text.len());
         self.spellings.replace_all_with(text, &mut shown, |hit, _, shown| {
