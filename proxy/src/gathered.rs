@@ -26,6 +26,8 @@ pub struct Gathered<S> {
     stream: S,
     /// What went wrong behind bytes that were given.
     failed: Option<io::Error>,
+    /// The step in which it was read last.
+    read_in: Option<Instant>,
     /// Where pieces are gathered that are written in one turn.
     pieces: Option<Pieces>,
     /// Where what is read needs room.
@@ -53,12 +55,12 @@ impl Pieces {
 impl<S> Gathered<S> {
     /// What `stream` gives, gathered. Its writer sees to long writes by itself.
     pub fn reads(stream: S, before: Before) -> Self {
-        Self { stream, failed: None, pieces: None, memory: None, before }
+        Self { stream, failed: None, read_in: None, pieces: None, memory: None, before }
     }
 
     /// The same, and the pieces that are written in one turn go together: HTTP/2 writes and flushes each frame.
     pub fn both_ways(stream: S, before: Before) -> Self {
-        Self { stream, failed: None, pieces: Some(Pieces::default()), memory: None, before }
+        Self { stream, failed: None, read_in: None, pieces: Some(Pieces::default()), memory: None, before }
     }
 
     /// Reads only while there is room for it.
@@ -77,8 +79,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
         }
-        // Who reads on and on gives nobody a turn: hyper takes what comes without an end (1xx heads, frames that it skips) in one step.
-        ready!(turn::poll_slice(cx));
+        // Who reads on and on gives nobody a turn: hyper takes what comes without an end (1xx heads, frames that it skips) in one step. The first
+        // read of a step asks no clock.
+        let step = turn::under_way();
+        if std::mem::replace(&mut self.read_in, step) == step {
+            ready!(turn::poll_slice(cx));
+        }
         if let Some((memory, ticket)) = &mut self.memory {
             ready!(memory.poll_upstream(ticket, cx));
         }
