@@ -288,7 +288,49 @@ mod tests {
         assert!(passes(MULTIPART, &part("Content-Disposition: name*=utf-8'en'%c3%a9; a=b")));
     }
 
+    /// An object, some of whose texts and names may be taken for what they are not.
+    fn object() -> impl Strategy<Value = serde_json::Value> {
+        let text = || {
+            let texts = [
+                "_method",
+                "a",
+                "_METHOD",
+                "\"_method\":1",
+                "{\"_method\":",
+                "}",
+                "[",
+                "\\",
+                "\"",
+                "x-http-method-override",
+                "_methods",
+                "\t",
+            ];
+            prop::sample::select(texts.map(str::to_owned).to_vec())
+        };
+        let leaf =
+            prop_oneof![text().prop_map(serde_json::Value::from), any::<i32>().prop_map(serde_json::Value::from)];
+        let object =
+            move |inner| prop::collection::btree_map(text(), inner, 0..4).prop_map(|map| map.into_iter().collect());
+        let value = leaf.prop_recursive(3, 24, 4, move |inner| {
+            prop_oneof![prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::Array), object(inner)]
+        });
+        object(value.boxed())
+    }
+
     proptest! {
+        #[test]
+        fn of_an_object_its_own_members_are_found_and_nothing_else(
+            object in object(), pretty: bool, escaped: bool, cut in 1usize..40,
+        ) {
+            let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
+            let text = if escaped { text.replace("method", "\\u006detho\\u0064") } else { text };
+            let parameters = ["_method", "_httpmethod", "x-http-method-override"];
+            let overrides = |name: &String| parameters.iter().any(|one| name.eq_ignore_ascii_case(one));
+            let expected = object.as_object().unwrap().keys().any(overrides);
+            prop_assert_eq!(passed(JSON, [text.as_bytes()]).1.is_err(), expected, "{}", text);
+            prop_assert_eq!(passed(JSON, text.as_bytes().chunks(cut)).1.is_err(), expected, "{} by {}", text, cut);
+        }
+
         /// However it is cut it is judged alike, and what a reader of the whole finds is found.
         #[test]
         fn a_form_is_judged_alike_however_it_is_cut(

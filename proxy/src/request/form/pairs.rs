@@ -3,6 +3,7 @@
 //! Enters: the body, in pieces. Leaves: nothing, or the refusal of a name that overrides, once it has ended. Never: more kept than such a name
 //! can have.
 
+use memchr::memchr2;
 use percent_encoding::percent_decode;
 
 use super::super::overriding::LONGEST;
@@ -25,8 +26,7 @@ impl Pairs {
     pub fn push(&mut self, mut rest: &[u8]) -> Result<(), Refusal> {
         while !rest.is_empty() {
             if self.passes {
-                let next = rest.iter().position(|&byte| byte == b'&' || byte == b';');
-                let Some(next) = next else { return Ok(()) };
+                let Some(next) = memchr2(b'&', b';', rest) else { return Ok(()) };
                 (rest, *self) = (&rest[next + 1..], Self::default());
                 continue;
             }
