@@ -3,6 +3,9 @@
 //! Enters: the body, in pieces. Leaves: nothing, or the refusal of a name that overrides, once its colon is there. Never: more kept than such
 //! a name can have; a name within a value, which is nobody's parameter.
 
+use std::sync::LazyLock;
+
+use aho_corasick::packed::{Builder, Searcher};
 use memchr::memchr2;
 
 use super::super::overriding::{LONGEST, PARAMETERS, overridden};
@@ -42,8 +45,74 @@ const STRUCTURE: [bool; 256] = {
     structure
 };
 
+/// So many bytes are skimmed at once: a bit each.
+const BLOCK: usize = 64;
+
+/// What one of is in every spelling of a name that overrides, whatever is escaped in it: `meth` in some case, or an escape that it is broken by.
+/// Two, since of all that one looks for at once it knows the first bytes only that the shortest has.
+static TELLING: LazyLock<Option<[Searcher; 2]>> = LazyLock::new(|| {
+    let cases = (0..16).map(|cases: u8| {
+        let letter =
+            |(at, letter): (usize, &u8)| if cases >> at & 1 == 1 { letter.to_ascii_uppercase() } else { *letter };
+        b"meth".iter().enumerate().map(letter).collect::<Vec<u8>>()
+    });
+    let escapes = [b'u', b'e', b'E', b'T', b'h', b'H'].map(|escaped| [b'\\', escaped]);
+    Some([Builder::new().extend(cases).build()?, Builder::new().extend(escapes).build()?])
+});
+
+/// Whether a name that overrides can be in it. Where the processor has nothing to search many bytes at a time with, one always can.
+fn tells(piece: &[u8]) -> bool {
+    let Some(telling) = &*TELLING else { return true };
+    telling.iter().any(|telling| telling.find(piece).is_some())
+}
+
 impl Members {
-    pub fn push(&mut self, mut rest: &[u8]) -> Result<(), Refusal> {
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), Refusal> {
+        // Where a piece has nothing that tells, a name that matters begins before it, or ends behind it.
+        while let Some((byte, behind)) = piece.split_at_checked(1).filter(|_| !matches!(self.at, At::Between)) {
+            piece =
+                if matches!(self.at, At::Within) { self.within(piece) } else { self.read(byte).map(|()| behind)? };
+        }
+        let blocks = piece.as_chunks::<BLOCK>().0;
+        // What is at its end is read, as it may be the beginning of a name.
+        let (skimmed, rest) = match blocks.len().checked_sub(1) {
+            Some(all_but_one) if all_but_one > 0 && !tells(piece) => piece.split_at(all_but_one * BLOCK),
+            _ => (&[][..], piece),
+        };
+        skimmed.as_chunks::<BLOCK>().0.iter().try_for_each(|block| self.skim(block))?;
+        self.read(rest)
+    }
+
+    /// Reads 64 bytes for where strings, objects and arrays begin and end, and for no name.
+    fn skim(&mut self, block: &[u8; BLOCK]) -> Result<(), Refusal> {
+        let within = match self.at {
+            At::Between => 0,
+            At::Within => u64::MAX,
+            _ => return self.read(block),
+        };
+        if bits(block, |byte| byte == b'\\') != 0 {
+            return self.read(block);
+        }
+        // Bit by bit, whether so far there was an odd number of quotation marks.
+        let odd = [1, 2, 4, 8, 16, 32].iter().fold(bits(block, |byte| byte == b'"'), |bits, by| bits ^ bits << by);
+        let within = odd ^ within;
+        // In both kinds of brackets one bit tells a case from the other, and another bit which opens.
+        let mut brackets = bits(block, |byte| matches!(byte & !0x20, b'[' | b']')) & !within;
+        while brackets != 0 {
+            let opens = block[brackets.trailing_zeros() as usize] & 2 != 0;
+            self.depth = if opens { self.depth + 1 } else { self.depth.saturating_sub(1) };
+            brackets &= brackets - 1;
+        }
+        self.at = At::Between;
+        if within >> (BLOCK - 1) == 1 {
+            self.at = At::Within;
+            // Whatever it begins with: it is none that matters, or longer than one.
+            self.name.resize(LONGEST + 1, 0);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, mut rest: &[u8]) -> Result<(), Refusal> {
         while let Some((&byte, behind)) = rest.split_first() {
             rest = match self.at {
                 At::Between => self.between(rest),
@@ -123,3 +192,15 @@ impl Members {
         PARAMETERS.into_iter().find(is)
     }
 }
+
+/// A bit for each byte, the first one's is the lowest.
+#[inline]
+fn bits(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
+    let each = block.map(|byte| u8::from(is(byte)));
+    // The lowest bits of eight bytes, moved next to each other.
+    let eight = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    each.as_chunks::<8>().0.iter().rev().fold(0, |bits, bytes| bits << 8 | eight(bytes))
+}
+
+#[cfg(test)]
+mod tests;
