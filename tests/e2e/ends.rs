@@ -166,9 +166,9 @@ try:
 except OSError:
     print('not passed')";
     let run = stopped_by_hand(exeat, prepare, then);
-    let told = "up\n[(1, 200), (3, 503), (5, 503), (7, 503)]\n\nnot passed\n";
+    let told = "up\n[(1, 200), (3, 503), (5, 503), (7, 503)]\nHTTP/1.1 503\nnot passed\n";
     assert_eq!(run.stdout, told, "{run:#?}");
-    assert!(run.log.refused_kinds().iter().filter(|kind| **kind == "stopped").count() >= 4, "{run:#?}");
+    assert!(run.log.refused_kinds().iter().filter(|kind| **kind == "stopped").count() >= 5, "{run:#?}");
     assert!(run.log.refusals()[0].reason.contains("none begins"), "{run:#?}");
     plain.assert_untouched();
     assert_eq!((upstream.only().target.as_str(), run.log.tunnels().len()), ("/before", 0), "{run:#?}");
