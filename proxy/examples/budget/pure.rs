@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use config::{CallFacts, Credentials, Destination, Method, NormalPath, Placeholder, Policy, Scheme};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
+use proxy::request::FormWatch;
 use proxy::scrub::Scrub;
 use proxy::swap::{Head, Swap};
 use record::{CallEnd, CallLog, CallStart, CredentialUse, Event, TlsLeg};
@@ -31,6 +33,7 @@ pub fn count(room: &Path) -> Result<(), Failure> {
     }
     log(room)?;
     swap(room)?;
+    form(room)?;
     scrub(room)
 }
 
@@ -134,6 +137,21 @@ fn swap(room: &Path) -> Result<(), Failure> {
     repeat(room, "swap, 64 KiB watched", 40, || watch.push(&body).is_ok())?;
     let mut swapped = swap.in_body(&head).ok_or("nothing is swapped in this body")?;
     repeat(room, "swap, 64 KiB of JSON swapped in", 40, || swapped.push(&body).is_ok())
+}
+
+/// A request's body with no name in it by which it would be another.
+fn form(room: &Path) -> Result<(), Failure> {
+    let file: Vec<u8> = (0..=u8::MAX).map(|byte| byte.wrapping_mul(151)).cycle().take(SCANNED).collect();
+    let json: Vec<u8> = TEXT.bytes().cycle().take(SCANNED).collect();
+    for (kind, name, body) in [
+        ("application/json", "form, 64 KiB of JSON", json),
+        ("multipart/form-data; boundary=x", "form, 64 KiB of a file in a part", file),
+    ] {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        let mut watch = FormWatch::of(&headers).ok_or("nobody takes this body for a form")?;
+        repeat(room, name, 40, || watch.push(&body).is_ok())?;
+    }
+    Ok(())
 }
 
 /// An answer's body with nothing in it.

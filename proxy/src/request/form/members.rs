@@ -9,6 +9,7 @@ use aho_corasick::packed::{Builder, Searcher};
 use memchr::memchr2;
 
 use super::super::overriding::{LONGEST, PARAMETERS, overridden};
+use super::in_any_case;
 use crate::error::Refusal;
 
 /// Where in the text it is. Of what is no JSON, of which nobody takes a parameter, it reads what it may.
@@ -51,13 +52,8 @@ const BLOCK: usize = 64;
 /// What one of is in every spelling of a name that overrides, whatever is escaped in it: `meth` in some case, or an escape that it is broken by.
 /// Two, since of all that one looks for at once it knows the first bytes only that the shortest has.
 static TELLING: LazyLock<Option<[Searcher; 2]>> = LazyLock::new(|| {
-    let cases = (0..16).map(|cases: u8| {
-        let letter =
-            |(at, letter): (usize, &u8)| if cases >> at & 1 == 1 { letter.to_ascii_uppercase() } else { *letter };
-        b"meth".iter().enumerate().map(letter).collect::<Vec<u8>>()
-    });
     let escapes = [b'u', b'e', b'E', b'T', b'h', b'H'].map(|escaped| [b'\\', escaped]);
-    Some([Builder::new().extend(cases).build()?, Builder::new().extend(escapes).build()?])
+    Some([in_any_case(*b"meth")?, Builder::new().extend(escapes).build()?])
 });
 
 /// Whether a name that overrides can be in it. Where the processor has nothing to search many bytes at a time with, one always can.

@@ -3,9 +3,12 @@
 //! Enters: the body, in pieces. Leaves: nothing, or the refusal of a field that gives a part a name that overrides, once that has ended. Never:
 //! more kept than one such field, nor one unread that is longer than the bound; an opinion about where parts begin.
 
+use std::sync::LazyLock;
+
+use aho_corasick::packed::Searcher;
 use percent_encoding::percent_decode;
 
-use super::refused;
+use super::{in_any_case, refused};
 use crate::error::Refusal;
 use crate::limit;
 
@@ -41,30 +44,40 @@ impl Default for Parts {
 }
 
 impl Parts {
-    pub fn push(&mut self, mut rest: &[u8]) -> Result<(), Refusal> {
-        while let Some((&byte, behind)) = rest.split_first() {
-            if self.field.is_some() {
-                rest = self.read(rest)?;
-                continue;
-            }
-            rest = behind;
-            match self.matched {
-                // What is no text divides lines to somebody.
-                _ if !(b' '..=b'~').contains(&byte) => self.matched = Some(0),
-                Some(matched) if byte.eq_ignore_ascii_case(&COMMON[matched]) => self.matched = Some(matched + 1),
-                // Folded, where no field is before it.
-                Some(0) if byte == b' ' => {}
-                Some(_) => self.matched = None,
-                None => {
-                    let next = rest.iter().position(|byte| !(b' '..=b'~').contains(byte));
-                    rest = &rest[next.unwrap_or(rest.len())..];
-                }
-            }
-            if self.matched == Some(COMMON.len()) {
-                *self = Self { matched: None, field: Some(Field::default()) };
-            }
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), Refusal> {
+        // What began before it.
+        while !piece.is_empty() && (self.field.is_some() || self.matched.is_some_and(|matched| matched > 0)) {
+            piece = self.step(piece)?;
+        }
+        if !tells(piece) {
+            // Then nothing begins and ends within, and of its lines the last one matters.
+            piece = &piece[piece.iter().rposition(|byte| !is_text(byte)).unwrap_or(0)..];
+        }
+        while !piece.is_empty() {
+            piece = self.step(piece)?;
         }
         Ok(())
+    }
+
+    /// Reads on for a byte, or for a field; leaves what is behind that.
+    fn step<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], Refusal> {
+        let Some((byte, mut behind)) = rest.split_first() else { return Ok(rest) };
+        if self.field.is_some() {
+            return self.read(rest);
+        }
+        match self.matched {
+            // What is no text divides lines to somebody.
+            _ if !is_text(byte) => self.matched = Some(0),
+            Some(matched) if byte.eq_ignore_ascii_case(&COMMON[matched]) => self.matched = Some(matched + 1),
+            // Folded, where no field is before it.
+            Some(0) if *byte == b' ' => {}
+            Some(_) => self.matched = None,
+            None => behind = &behind[behind.iter().position(|byte| !is_text(byte)).unwrap_or(behind.len())..],
+        }
+        if self.matched == Some(COMMON.len()) {
+            *self = Self { matched: None, field: Some(Field::default()) };
+        }
+        Ok(behind)
     }
 
     /// Reads on in a field, up to its end; a line that begins with a blank goes on with it.
@@ -120,6 +133,17 @@ impl Parts {
     }
 }
 
+/// Whether it can be within a line.
+fn is_text(byte: &u8) -> bool {
+    (b' '..=b'~').contains(byte)
+}
+
+/// Whether a field that names a part can begin in it, and be known as one there.
+fn tells(piece: &[u8]) -> bool {
+    static TELLING: LazyLock<Option<Searcher>> = LazyLock::new(|| in_any_case(*b"cont"));
+    TELLING.as_ref().is_none_or(|telling| telling.find(piece).is_some())
+}
+
 /// What is between a parameter's name and the sign of equality, and what is behind that.
 fn judge_value(more: &str, value: &str) -> Result<(), Refusal> {
     let value = value.trim_ascii_start();
@@ -152,3 +176,6 @@ fn is_naming(field: &[u8]) -> bool {
         name[..begins.len()].eq_ignore_ascii_case(begins) && behind.last().is_none_or(|byte| b" \t:".contains(byte))
     })
 }
+
+#[cfg(test)]
+mod tests;
