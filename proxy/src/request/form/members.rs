@@ -45,6 +45,8 @@ const STRUCTURE: [bool; 256] = {
 
 /// So many bytes are skimmed at once: a bit each.
 const BLOCK: usize = 64;
+/// The bit of the last one.
+const LAST: u64 = 1 << (BLOCK - 1);
 /// Bits that all brackets have, and few others.
 const BRACKETS: u8 = 0b0101_1001;
 /// Bits that all have by which a name that matters begins, as it is or escaped, and few others.
@@ -62,8 +64,8 @@ impl Members {
     fn skim(&mut self, block: &[u8; BLOCK]) -> Result<(), Refusal> {
         let (open, escaped) = match self.at {
             At::Between => (0, 0),
-            At::Within if self.is_none() || self.name.is_empty() => (u64::MAX, 0),
-            At::Escaped if self.is_none() => (u64::MAX, 1),
+            At::Within if self.cannot_matter() || self.name.is_empty() => (u64::MAX, 0),
+            At::Escaped if self.cannot_matter() => (u64::MAX, 1),
             _ => return self.read(block),
         };
         let text = Block::of(block);
@@ -77,7 +79,7 @@ impl Members {
         }
         let brackets = text.bits(!BRACKETS, u8::MAX) & !within;
         let opening = quotes & within;
-        let begins = opening << 1 | u64::from(open != 0 && !self.is_none());
+        let begins = opening << 1 | u64::from(open != 0 && !self.cannot_matter());
         let mut looked_at = brackets | begins & text.bits(!BEGINNINGS, u8::MAX);
         let mut depth = self.depth;
         while looked_at != 0 {
@@ -88,6 +90,7 @@ impl Members {
                 if depth == 1 && may_begin(byte, block.get(at + 1)) {
                     return self.read(block);
                 }
+            // One bit tells both kinds of brackets from each other, as a letter's case.
             } else if byte | 0x20 == b'{' {
                 depth += 1;
             } else if byte | 0x20 == b'}' {
@@ -96,7 +99,6 @@ impl Members {
             looked_at ^= first;
         }
         self.depth = depth;
-        const LAST: u64 = 1 << (BLOCK - 1);
         self.at = match within & LAST {
             0 => At::Between,
             _ if hangs => At::Escaped,
@@ -104,7 +106,7 @@ impl Members {
         };
         if opening & LAST != 0 {
             self.name.clear();
-        } else if within & LAST != 0 && !self.is_none() {
+        } else if within & LAST != 0 && !self.cannot_matter() {
             // Whatever it begins with: it is none that matters, or longer than one.
             self.name.clear();
             self.name.push(0);
@@ -113,7 +115,7 @@ impl Members {
     }
 
     /// Whether the string that is being read is no name that matters, whatever comes of it.
-    fn is_none(&self) -> bool {
+    fn cannot_matter(&self) -> bool {
         let begun = |first: &u8| !may_begin(*first, self.name.get(1));
         self.depth != 1 || self.name.len() > LONGEST || self.name.first().is_some_and(begun)
     }
@@ -158,7 +160,7 @@ impl Members {
 
     fn byte(&mut self, byte: u8) -> Result<(), Refusal> {
         match (&self.at, byte) {
-            (At::Escaped, b'u') if self.is_none() => self.at = At::Within,
+            (At::Escaped, b'u') if self.cannot_matter() => self.at = At::Within,
             (At::Escaped, b'u') => self.at = At::Digits(0, 0),
             (At::Escaped, byte) => {
                 // What stands for a control character is in none of the names.
@@ -193,7 +195,7 @@ impl Members {
 
     /// Keeps what is read of a string that can be a name that matters, and one byte more of one that is too long.
     fn keep(&mut self, text: &[u8]) {
-        if !self.is_none() {
+        if !self.cannot_matter() {
             let room = (LONGEST + 1).saturating_sub(self.name.len());
             self.name.extend_from_slice(&text[..text.len().min(room)]);
         }

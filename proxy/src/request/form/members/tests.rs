@@ -12,7 +12,7 @@ fn after<'p>(
     let mut members = Members::default();
     let refused = pieces.into_iter().any(|piece| push(&mut members, piece).is_err());
     // What a string was that is over, or is within a value, does not matter, nor with what one begins that is too long.
-    let open = !refused && !members.is_none() && !matches!(members.at, At::Between);
+    let open = !refused && !members.cannot_matter() && !matches!(members.at, At::Between);
     let name = if open { format!("{:?}", members.name) } else { String::new() };
     (refused, members.depth, format!("{:?} {name}", members.at))
 }
@@ -41,7 +41,7 @@ fn what_is_looked_at_has_all_that_matters_in_it() {
     };
     assert_eq!(looked_at(BRACKETS), b"Y[]_y{}\x7f");
     assert_eq!(looked_at(BEGINNINGS), b"XYZ[\\]^_xyz{|}~\x7f");
-    let begins = |name: &[u8]| !Members { at: At::Within, depth: 1, name: name.to_vec() }.is_none();
+    let begins = |name: &[u8]| !Members { at: At::Within, depth: 1, name: name.to_vec() }.cannot_matter();
     for name in PARAMETERS {
         for name in [name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
             assert!((0..=LONGEST).all(|length| begins(&name.as_bytes()[..length.min(name.len())])), "{name}");
@@ -54,17 +54,15 @@ fn what_is_looked_at_has_all_that_matters_in_it() {
 #[test]
 fn a_name_is_found_wherever_in_a_block_it_begins_and_in_whatever_way_it_is_written() {
     for name in PARAMETERS {
-        let spellings = [
-            name.replacen(&name[1..2], &format!("\\u{:04X}", name.as_bytes()[1]), 1),
-            name.replacen(&name[1..2], &format!("\\u{:04x}", name.to_ascii_uppercase().as_bytes()[1]), 1),
-            name.to_owned(),
-            name.to_ascii_uppercase(),
-            name.replace('m', "\\u006D"),
-            name.replacen(&name[..1], "\\u00", 1),
-        ];
-        let [.., first] = &spellings;
-        let first = first.replacen("\\u00", &format!("\\u{:04x}", name.as_bytes()[0]), 1);
-        for text in spellings[..5].iter().chain([&first]) {
+        let parts = (0..name.len()).map(|at| (&name[..at], name.as_bytes()[at], &name[at + 1..]));
+        let digits = parts.clone().map(|(before, byte, behind)| format!("{before}\\u{byte:04x}{behind}"));
+        let capital =
+            parts.clone().map(|(before, byte, behind)| format!("{before}\\u{:04X}{behind}", byte.to_ascii_uppercase()));
+        // Where that is no escape of a control character, some take it for the letter.
+        let letter = parts.map(|(before, byte, behind)| (byte, format!("{before}\\{}{behind}", char::from(byte))));
+        let letter = letter.filter(|(byte, _)| !b"bfnrtu".contains(byte)).map(|(_, text)| text);
+        let whole = [name.to_owned(), name.to_ascii_uppercase()].into_iter();
+        for text in whole.chain(digits).chain(capital).chain(letter) {
             for before in 0..2 * BLOCK {
                 let object = format!("{{{}\"{text}\":1, {}", " ".repeat(before), " ".repeat(2 * BLOCK));
                 assert!(after([object.as_bytes()], Members::push).0, "{object}");
