@@ -95,6 +95,8 @@ impl Seaweed {
         fs::create_dir(path("store")).unwrap();
         let mut command = Command::new(weed_tool());
         command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=100", "-volume.preStopSeconds=1"]);
+        // Without it, a volume on a disk that is 99 % full takes no object, however large what is left.
+        command.arg("-volume.minFreeSpace=64MiB");
         command.args(["-master.volumeSizeLimitMB=64", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
         for (flag, file) in [
             ("dir", "store"),
