@@ -42,8 +42,8 @@ const ANSWER: u64 = 512 << 10;
 const SOON: Duration = Duration::from_millis(10);
 /// So many reads are made when there is room again, and twice as many each time that there still is.
 const READS: usize = 16;
-/// So many calls go on at once of which nothing is seen yet: each may take [`ANSWER`] before it is. It is [`SEEN`] after its answer has begun,
-/// and after [`PATIENCE`] at the latest.
+/// So many calls go on at once of which nothing is seen yet, or as many as there is room for: each may take [`ANSWER`] before it is. It is [`SEEN`]
+/// after its answer has begun, and after [`PATIENCE`] at the latest.
 const CALLS: usize = 16;
 /// What an answer takes, it has taken by then, or its client reads.
 const SEEN: Duration = Duration::from_millis(100);
@@ -110,30 +110,37 @@ impl Memory {
 
     /// Waits until there is room for what an upstream sends next.
     pub fn poll_upstream(&self, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<()> {
-        self.poll_below(SHORT, &self.upstreams, ticket, cx)
+        self.poll_below(SHORT, &self.upstreams, (ticket, 0), cx)
     }
 
     /// Waits until there is room for what a client sends next.
     pub fn poll_client(&self, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<()> {
-        self.poll_below(NONE, &self.clients, ticket, cx)
+        self.poll_below(NONE, &self.clients, (ticket, 0), cx)
     }
 
-    /// Waits until there is room for a call. Where others wait, who comes last is as likely to go on as who came first.
-    pub async fn call(self: &Arc<Self>) -> Option<Pass> {
+    /// Waits until there is room for a call of `seat`. Where others wait, those go on whose connections have the fewest, and as many of who came last.
+    pub async fn call(self: &Arc<Self>, seat: &Seat) -> Option<Pass> {
         let (mut ticket, mut number) = (None::<Ticket>, None);
         poll_fn(|cx| {
             number = ticket.as_ref().map(Ticket::number).or(number);
-            self.poll_below(SOME, &self.calls, &mut ticket, cx)
+            self.poll_below(SOME, &self.calls, (&mut ticket, seat.calls()), cx)
         })
         .await;
         number.map(|number| Pass { memory: Arc::clone(self), number })
     }
 
-    fn poll_below(&self, below: u8, queue: &Arc<Queue>, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<()> {
+    /// Waits in `queue`, with so many under way, until there is more room than `below`.
+    fn poll_below(
+        &self,
+        below: u8,
+        queue: &Arc<Queue>,
+        (ticket, under_way): (&mut Option<Ticket>, usize),
+        cx: &Context<'_>,
+    ) -> Poll<()> {
         if ticket.is_none() && self.has(below) {
             return Poll::Ready(());
         }
-        queue.poll(ticket, || self.has(below), cx)
+        queue.poll(ticket, under_way, || self.has(below), cx)
     }
 
     /// Whether there is more room than `below`.
@@ -194,9 +201,12 @@ impl Memory {
                 given = Some(Instant::now() + GIVING * begun.elapsed());
                 (resident, over) = self.look();
             }
-            relieving = resident > limit::MEMORY_AT_MOST || (relieving && resident > limit::MEMORY_AT_MOST - AGAIN);
+            // Whoever was ended has gone by then; if that gave less, it is not for others to be ended as long as it is enough.
+            let gone = ended.elapsed() > PATIENCE / 4;
+            relieving =
+                resident > limit::MEMORY_AT_MOST || (relieving && !gone && resident > limit::MEMORY_AT_MOST - AGAIN);
             if over == 0 && !relieving {
-                if self.let_go(reads) {
+                if self.let_go(reads, resident) {
                     return;
                 }
                 (ended, reads) = (Instant::now(), reads.saturating_mul(2));
@@ -229,7 +239,7 @@ impl Memory {
     }
 
     /// Lets so many who read go on, and some calls. Whether those were all, so that nobody need wait any more.
-    fn let_go(&self, reads: usize) -> bool {
+    fn let_go(&self, reads: usize, resident: u64) -> bool {
         self.clients.call(reads);
         self.upstreams.call(reads);
         if !self.clients.is_empty() || !self.upstreams.is_empty() {
@@ -239,7 +249,8 @@ impl Memory {
         let mut passes = lock(&self.passes);
         let now = Instant::now();
         passes.retain(|_, &mut until| now < until);
-        let called = self.calls.call_from_both_ends(CALLS.saturating_sub(passes.len()));
+        let fit = answers(self.most.load(Ordering::Relaxed).saturating_sub(resident));
+        let called = self.calls.call_from_both_ends(fit.max(CALLS).saturating_sub(passes.len()));
         passes.extend(called.into_iter().map(|number| (number, now + PATIENCE)));
         drop(passes);
         let all = self.calls.is_empty();
@@ -267,7 +278,7 @@ impl std::fmt::Debug for Memory {
     }
 }
 
-/// How many answers that nobody reads give so much back.
+/// How many answers that nobody reads give so much back, or take it.
 fn answers(bytes: u64) -> usize {
     usize::try_from(bytes / ANSWER).unwrap_or(usize::MAX).saturating_add(1)
 }

@@ -153,11 +153,11 @@ impl Seats {
     pub fn end_busiest(&self, calls: usize) -> bool {
         let mut seats: Vec<_> = lock(&self.taken).called.values().filter_map(Weak::upgrade).collect();
         seats.retain(|seat| !seat.is_idle() && !seat.is_ended());
-        seats.sort_by_key(|seat| Reverse((seat.calls.load(Ordering::Relaxed), seat.number)));
+        seats.sort_by_key(|seat| Reverse((seat.calls(), seat.number)));
         let mut ended = 0;
         for seat in seats.iter().take_while(|seat| {
             let before = ended;
-            ended += seat.calls.load(Ordering::Relaxed);
+            ended += seat.calls();
             before < calls
         }) {
             seat.end(Left::Busiest);
@@ -191,6 +191,11 @@ impl Seat {
     /// The connection's number.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// How many calls are under way.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// The connection is to end, whatever is under way.
@@ -234,7 +239,7 @@ impl Seat {
     }
 
     fn is_idle(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) == 0
+        self.calls() == 0
     }
 }
 

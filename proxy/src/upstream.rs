@@ -34,6 +34,7 @@ use crate::gathered::Gathered;
 use crate::hello::Prefixed;
 use crate::memory::{self, Memory};
 use crate::record::Before;
+use crate::seats::Seat;
 use crate::turn::Share;
 use crate::{resolve, terminate};
 use record::{CallLog, TlsLeg};
@@ -62,6 +63,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) http2: bool,
     /// In whose turns it is served; those of a new connection upstream are in the same lane.
     pub(crate) share: &'a Arc<Share>,
+    /// Its place.
+    pub(crate) seat: &'a Seat,
 }
 
 /// An answer's head, and its body as it comes.
@@ -116,7 +119,7 @@ impl Upstream {
         caller: Caller<'_>,
         mut request: Box<Request<Body>>,
     ) -> Result<Answer, Refusal> {
-        let _pass = self.memory.call().await;
+        let _pass = self.memory.call(caller.seat).await;
         let key = Key::of(permit, caller.offer);
         while let Some(open) = self.pool.take(&key) {
             match self.over(&key, open, request).await {
@@ -148,7 +151,7 @@ impl Upstream {
         caller: Caller<'_>,
         mut request: Box<Request<Body>>,
     ) -> Result<Answer, Refusal> {
-        let _pass = self.memory.call().await;
+        let _pass = self.memory.call(caller.seat).await;
         let extended = if caller.http2 { self.connect_extended(permit, caller).await? } else { None };
         let (open, accept) = match extended {
             Some(open) => (open, None),

@@ -64,7 +64,8 @@ impl Attempt<'_> {
         let Self { worker, connection, call, permit, .. } = self;
         let send = pin!(async {
             let http2 = call.version == Version::HTTP_2;
-            let caller = Caller { offer: connection.offer, http2, share: &connection.share };
+            let Connection { offer, share, seat, .. } = connection;
+            let caller = Caller { offer: *offer, http2, share, seat };
             if self.upgrade {
                 // Few calls are sent so; the others need not have the room for it.
                 Box::pin(worker.upstream.send_alone(permit, caller, request)).await

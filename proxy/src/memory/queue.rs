@@ -1,9 +1,9 @@
 //! Who waits until there is room.
 //!
-//! Enters: whoever may not go on. Leaves: their turn, to those who are called. Never: a place for somebody who has gone; a search through all who
-//! wait.
+//! Enters: whoever may not go on, and how many of theirs are under way. Leaves: their turn, to those who are called. Never: a place for somebody who
+//! has gone; a search through all who wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -16,7 +16,32 @@ struct Standing {
     came: u64,
     /// Whether it is the turn of who came last.
     last: bool,
-    wakers: BTreeMap<u64, Waker>,
+    waiting: BTreeMap<u64, Waiting>,
+    /// The same by how many are under way, and then by who came first.
+    by_share: BTreeSet<(usize, u64)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    under_way: usize,
+    waker: Waker,
+}
+
+impl Standing {
+    fn leave(&mut self, number: u64) -> Option<Waker> {
+        let Waiting { under_way, waker } = self.waiting.remove(&number)?;
+        self.by_share.remove(&(under_way, number));
+        Some(waker)
+    }
+
+    /// The one that came last, or of those with least under way the one that came first.
+    fn next(&self, last: bool) -> Option<u64> {
+        if last {
+            self.waiting.last_key_value().map(|(&number, _)| number)
+        } else {
+            self.by_share.first().map(|&(_, number)| number)
+        }
+    }
 }
 
 /// A place in the queue, until it is called or given up.
@@ -27,13 +52,20 @@ pub(crate) struct Ticket {
 }
 
 impl Queue {
-    /// Whether to go on: `free` says that nobody need wait, or the ticket has been called. Otherwise it is kept for the next time.
-    pub fn poll(self: &Arc<Self>, ticket: &mut Option<Ticket>, free: impl Fn() -> bool, cx: &Context<'_>) -> Poll<()> {
+    /// Whether to go on: `free` says that nobody need wait, or the ticket has been called. Otherwise it is kept for the next time. So many of
+    /// the same client's were `under_way` when it came.
+    pub fn poll(
+        self: &Arc<Self>,
+        ticket: &mut Option<Ticket>,
+        under_way: usize,
+        free: impl Fn() -> bool,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
         let mut standing = self.lock();
         // Looked at with the lock held: whoever calls everybody does so afterwards.
         let called = match ticket {
             None => false,
-            Some(Ticket { number, .. }) => !standing.wakers.contains_key(number),
+            Some(Ticket { number, .. }) => !standing.waiting.contains_key(number),
         };
         if called || free() {
             drop(standing);
@@ -48,16 +80,20 @@ impl Queue {
                 standing.came
             }
         };
-        standing.wakers.insert(number, cx.waker().clone());
+        let before = standing.waiting.get_mut(&number).map(|waiting| waiting.waker.clone_from(cx.waker()));
+        if before.is_none() {
+            standing.waiting.insert(number, Waiting { under_way, waker: cx.waker().clone() });
+            standing.by_share.insert((under_way, number));
+        }
         Poll::Pending
     }
 
-    /// Calls so many of those who came first.
+    /// Calls so many, those with least under way first, and of these who came first.
     pub fn call(&self, most: usize) {
         self.call_by(most, |_| false);
     }
 
-    /// Calls so many, who came first and who came last in turn: where many wait, those who came first may long have given up, and who comes
+    /// Calls so many, one of these and who came last in turn: where many wait, those who came first may long have given up, and who comes
     /// now must not wait for all of them. The numbers of their tickets.
     pub fn call_from_both_ends(&self, most: usize) -> Vec<u64> {
         self.call_by(most, |last| !last)
@@ -66,10 +102,10 @@ impl Queue {
     /// `turn` says whose is the next one, after one of who came last or first.
     fn call_by(&self, most: usize, turn: impl Fn(bool) -> bool) -> Vec<u64> {
         let mut standing = self.lock();
-        let Standing { last, wakers, .. } = &mut *standing;
         let next = |_| {
-            *last = turn(*last);
-            if *last { wakers.pop_last() } else { wakers.pop_first() }
+            standing.last = turn(standing.last);
+            let number = standing.next(standing.last)?;
+            standing.leave(number).map(|waker| (number, waker))
         };
         let (numbers, called): (Vec<_>, Vec<_>) = (0..most).map_while(next).unzip();
         drop(standing);
@@ -78,7 +114,7 @@ impl Queue {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.lock().wakers.is_empty()
+        self.lock().waiting.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Standing> {
@@ -94,7 +130,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let gone = self.queue.lock().wakers.remove(&self.number);
+        let gone = self.queue.lock().leave(self.number);
         // A waker may have the last word on its task, whose end may lead here again.
         drop(gone);
     }

@@ -92,6 +92,20 @@ async fn beyond_the_most_nobody_reads_and_who_has_most_calls_makes_room() {
 }
 
 #[tokio::test]
+async fn where_an_end_gave_enough_nobody_else_is_ended_for_its_giving_little() {
+    let bytes = Arc::new(AtomicU64::new(limit::MEMORY_AT_MOST + 1));
+    let (memory, seats) = taken(&bytes, 8);
+    let [one, two] = [seats.take(1).await, seats.take(2).await];
+    let _calls: Vec<_> = (0..calls(AGAIN + 1)).map(|_| two.busy()).chain([one.busy()]).collect();
+    memory.took(STEPS);
+    timeout(4 * PATIENCE, two.given_up()).await.unwrap();
+    bytes.store(limit::MEMORY_AT_MOST, Ordering::Relaxed);
+    assert!(!client(&memory).await, "more may come of it");
+    tokio::time::sleep(PATIENCE / 2).await;
+    assert!(client(&memory).await && !one.is_ended());
+}
+
+#[tokio::test]
 async fn where_no_call_takes_it_clients_are_read_all_the_same_after_a_while() {
     let (memory, _seats) = taken(&Arc::new(AtomicU64::new(2 * limit::MEMORY_AT_MOST)), 1);
     memory.took(STEPS);
@@ -144,28 +158,39 @@ async fn of_many_who_read_some_go_on_at_first_and_twice_as_many_each_time() {
     assert_eq!(steps, [0, reads, 3 * reads, 7 * reads, 8 * reads]);
 }
 
-/// So many calls that wait, each of which tells its number as it goes on, and goes on for as long as it is let.
-fn waiting_calls(memory: &Arc<Memory>, number: usize) -> (Arc<Mutex<Vec<usize>>>, Vec<tokio::task::JoinHandle<()>>) {
-    let gone = Arc::<Mutex<Vec<usize>>>::default();
-    let call = |call: usize| {
-        let (memory, gone) = (Arc::clone(memory), Arc::clone(&gone));
-        tokio::spawn(async move {
-            let _pass = memory.call().await;
-            lock(&gone).push(call);
-            std::future::pending::<()>().await;
-        })
-    };
-    let calls = (0..number).map(call).collect();
+/// The numbers of the calls that have gone on, in their order.
+type Gone = Arc<Mutex<Vec<usize>>>;
+
+/// A call of `seat` that waits, tells its number as it goes on, and goes on for as long as it is let.
+fn waiting_call(memory: &Arc<Memory>, seat: &Arc<Seat>, gone: &Gone, call: usize) -> tokio::task::JoinHandle<()> {
+    let (memory, busy, gone) = (Arc::clone(memory), seat.busy(), Arc::clone(gone));
+    tokio::spawn(async move {
+        let _pass = memory.call(busy.seat()).await;
+        lock(&gone).push(call);
+        std::future::pending::<()>().await;
+    })
+}
+
+/// So many of them, each on a connection of its own.
+async fn waiting_calls(
+    (memory, seats): (&Arc<Memory>, &Seats),
+    number: usize,
+) -> (Gone, Vec<tokio::task::JoinHandle<()>>) {
+    let (gone, mut calls) = (Gone::default(), Vec::new());
+    for call in 0..number {
+        let seat = seats.take(call as u64 + 2).await;
+        calls.push(waiting_call(memory, &seat, &gone, call));
+    }
     (gone, calls)
 }
 
 #[tokio::test]
 async fn calls_go_on_from_both_ends_and_so_many_at_once_of_which_nothing_is_seen() {
     let bytes = Arc::new(AtomicU64::new(limit::MEMORY + 1));
-    let (memory, seats) = taken(&bytes, 1);
+    let (memory, seats) = taken(&bytes, 1 + 4 * CALLS);
     let wait = memory.wait(&seats.take(1).await);
     memory.took(STEPS);
-    let (gone, calls) = waiting_calls(&memory, 4 * CALLS);
+    let (gone, calls) = waiting_calls((&memory, &seats), 4 * CALLS).await;
     // Who is never polled again takes nobody's place.
     tokio::time::sleep(SOON).await;
     assert!(lock(&gone).is_empty());
@@ -186,12 +211,43 @@ async fn calls_go_on_from_both_ends_and_so_many_at_once_of_which_nothing_is_seen
 }
 
 #[tokio::test]
-async fn who_gives_up_waiting_is_not_called() {
+async fn as_many_go_on_at_once_as_there_is_room_for() {
     let bytes = Arc::new(AtomicU64::new(limit::MEMORY + 1));
-    let (memory, seats) = taken(&bytes, 1);
+    let (memory, seats) = taken(&bytes, 1 + 4 * CALLS);
     let _wait = memory.wait(&seats.take(1).await);
     memory.took(STEPS);
-    let (_, waiting) = waiting_calls(&memory, 4);
+    let (gone, _calls) = waiting_calls((&memory, &seats), 4 * CALLS).await;
+    tokio::time::sleep(SOON).await;
+    bytes.store(limit::MEMORY - 2 * CALLS as u64 * ANSWER, Ordering::Relaxed);
+    tokio::time::sleep(PATIENCE / 4).await;
+    assert_eq!(lock(&gone).len(), 2 * CALLS + 1);
+}
+
+#[tokio::test]
+async fn a_connection_with_one_call_need_not_wait_for_those_of_one_with_many() {
+    let bytes = Arc::new(AtomicU64::new(limit::MEMORY + 1));
+    let (memory, seats) = taken(&bytes, 3);
+    let [waited, many, one] = [seats.take(1).await, seats.take(2).await, seats.take(3).await];
+    let _wait = memory.wait(&waited);
+    memory.took(STEPS);
+    let gone = Gone::default();
+    let middle = 8 * CALLS;
+    let seat = |call| if call == middle { &one } else { &many };
+    let _calls: Vec<_> = (0..2 * middle).map(|call| waiting_call(&memory, seat(call), &gone, call)).collect();
+    tokio::time::sleep(SOON).await;
+    bytes.store(limit::MEMORY, Ordering::Relaxed);
+    tokio::time::sleep(PATIENCE / 4).await;
+    assert!(lock(&gone).contains(&middle), "{gone:?}");
+    assert_eq!(lock(&gone).len(), CALLS);
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_is_not_called() {
+    let bytes = Arc::new(AtomicU64::new(limit::MEMORY + 1));
+    let (memory, seats) = taken(&bytes, 5);
+    let _wait = memory.wait(&seats.take(1).await);
+    memory.took(STEPS);
+    let (_, waiting) = waiting_calls((&memory, &seats), 4).await;
     tokio::time::sleep(SOON).await;
     assert!(!memory.calls.is_empty());
     for call in waiting {
