@@ -100,7 +100,10 @@ async fn where_an_end_gave_enough_nobody_else_is_ended_for_its_giving_little() {
     memory.took(STEPS);
     timeout(4 * PATIENCE, two.given_up()).await.unwrap();
     bytes.store(limit::MEMORY_AT_MOST, Ordering::Relaxed);
-    assert!(!client(&memory).await, "more may come of it");
+    let mut ticket = None;
+    let soon = timeout(4 * SOON, poll_fn(|cx| memory.poll_client(&mut ticket, cx))).await;
+    assert!(soon.is_err(), "more may come of it");
+    drop(ticket);
     tokio::time::sleep(PATIENCE / 2).await;
     assert!(client(&memory).await && !one.is_ended());
 }
