@@ -362,20 +362,34 @@ fn uploads_that_nobody_takes_make_room_too() {
     assert!(reasons.iter().any(|reason| reason.contains("more calls under way than others")), "{reasons:?}");
 }
 
-#[test]
-fn bodies_that_nobody_sends_to_their_end_make_room_for_those_that_somebody_does() {
-    let uploads = "def attack():
-    # Of each of these the last byte never comes.
-    deaf = [Connection().greet() for _ in range(80)]
+/// Uploads on so many connections, one begun every so many seconds; of each the last byte never comes.
+fn endless_bodies(connections: usize, pause: f32) -> String {
+    format!(
+        "def attack():
+    deaf = [Connection().greet() for _ in range({connections})]
     for connection in deaf:
         connection.wait(lambda: connection.first_window)
         body = lambda stream: b''.join(frame(DATA, 0, stream, b'x' * 16000) for _ in range(4))
         length = ('content-length', '64001')
         for stream in range(1, 201, 2):
             connection.send(connection.request(stream, '/upload', 'POST', [length], end=False) + body(stream))
-    return deaf[0].wait(lambda: any(connection.ended for connection in deaf))";
+        time.sleep({pause})
+    return deaf[0].wait(lambda: any(connection.ended for connection in deaf))"
+    )
+}
+
+#[test]
+fn bodies_that_nobody_sends_to_their_end_make_room_for_those_that_somebody_does() {
     let upstream = Upstream::with_alpn(&["h2"]);
-    let (told, log) = attacked_within(&upstream, uploads, STATED_OF_CALLS);
+    let (told, log) = attacked_within(&upstream, &endless_bodies(80, 0.0), STATED_OF_CALLS);
+    assert_eq!(told, true);
+    assert!(log.refused_kinds().contains(&"crowded"), "{:?}", log.refused_kinds());
+}
+
+#[test]
+fn where_they_come_slowly_enough_to_be_seen_not_to_move_they_take_less() {
+    let upstream = Upstream::with_alpn(&["h2"]);
+    let (told, log) = attacked_within(&upstream, &endless_bodies(40, 0.2), STATED + UNOPTIMISED);
     assert_eq!(told, true);
     assert!(log.refused_kinds().contains(&"crowded"), "{:?}", log.refused_kinds());
 }
